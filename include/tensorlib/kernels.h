@@ -1,0 +1,106 @@
+/* The kernel ABI: one call structure, one signature, one parameter struct an op.
+ *
+ * A kernel allocates no output, touches no Python, and runs without the GIL.
+ * Elementwise kernels are a driver (strides, threads) plus a tl_loop (one run of
+ * elements); structured kernels do everything themselves.
+ */
+#ifndef TENSORLIB_KERNELS_H
+#define TENSORLIB_KERNELS_H
+
+#include "tensorlib/buffer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tl_call {
+    const tl_buffer **out; /* nout written buffers */
+    const tl_buffer **in;  /* nin read buffers */
+    int32_t nout;
+    int32_t nin;
+    const void *params;          /* the op's parameter struct, or NULL */
+    const void *loop;            /* tl_kernel.loop of the entry being called */
+} tl_call;
+
+typedef tl_status (*tl_kernel_fn)(const tl_call *call);
+
+/* One run of n elements; strides = {out, a, b, c} in elements of each operand.
+ * Unused operands are NULL with stride 0. Returns a tl_status. */
+typedef int (*tl_loop)(void *out, const void *a, const void *b, const void *c,
+                       const int64_t *strides, int64_t n, const void *params);
+
+/* An entry of the kernel table (op, device, dtype). run == NULL: not available. */
+typedef struct tl_kernel {
+    tl_kernel_fn run;
+    const void *loop;
+} tl_kernel;
+
+/* Reductions: in[0] has its kept axes first, then n_reduced reduced axes;
+ * out has the kept shape. */
+typedef struct tl_reduce_params {
+    int32_t n_reduced;
+    double scale;      /* mean: result is multiplied by it */
+    double correction; /* var: divisor is n - correction */
+} tl_reduce_params;
+
+typedef struct tl_matmul_params {
+    int32_t accumulate; /* out already holds the bias: out += a @ b */
+} tl_matmul_params;
+
+typedef struct tl_norm_params {
+    double eps;
+} tl_norm_params;
+
+/* index_get: in[0] = x with the n_indexed indexed axes first, in[1..n_indexed] =
+ *   int64 indices broadcast to one shape; out = index shape + remaining axes.
+ * index_put: out[0] = x as above, in[0] = values of index shape + remaining axes. */
+typedef struct tl_index_params {
+    int32_t n_indexed;
+    int32_t accumulate; /* index_put: add instead of assign; fixed order */
+} tl_index_params;
+
+typedef struct tl_cross_entropy_params {
+    int64_t ignore_index;
+    double label_smoothing;
+    double scale; /* cross_entropy_grad: factor on the gradient of each row */
+} tl_cross_entropy_params;
+
+/* fill: value by kind. arange: start + i * step. */
+typedef struct tl_fill_params {
+    double real;     /* floating dtypes */
+    int64_t integer; /* integer and bool dtypes */
+    double step_real;
+    int64_t step_integer;
+} tl_fill_params;
+
+/* Random fills: element i of the output uses Threefry block counter + i / lanes. */
+typedef struct tl_random_params {
+    uint64_t seed;
+    uint64_t offset; /* first element's index in the generator's stream */
+    double low;      /* uniform: low; normal: mean; bernoulli: probability */
+    double high;     /* uniform: high; normal: standard deviation */
+    int64_t integer_low;
+    int64_t integer_high; /* exclusive */
+} tl_random_params;
+
+/* Optimizers: one call for all parameters. For each parameter i:
+ * out[i * n_state ...] = parameter, then its state; in[i] = gradient. */
+typedef struct tl_sgd_params {
+    double lr, momentum, dampening, weight_decay;
+    int32_t nesterov, maximize;
+    int32_t first_step;       /* momentum buffers are empty: copy the gradient */
+    double momentum_scale;    /* unbiased form: 1 / (1 - momentum^t), else 1 */
+} tl_sgd_params;
+
+typedef struct tl_adam_params {
+    double lr, beta1, beta2, eps, weight_decay;
+    double bias_correction1, bias_correction2; /* 1 - beta^t */
+    int32_t decoupled; /* AdamW: decay the parameter, not the gradient */
+    int32_t maximize;
+} tl_adam_params;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TENSORLIB_KERNELS_H */

@@ -1,0 +1,143 @@
+# The C headers of include/tensorlib as Cython sees them. No logic here.
+from libc.stdint cimport (
+    int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
+
+cdef extern from "tensorlib/buffer.h" nogil:
+    enum:
+        TL_MAX_NDIM
+        TL_STORAGE_READONLY
+        TL_STORAGE_BORROWED
+        TL_C_CONTIGUOUS
+
+    ctypedef enum tl_dtype:
+        TL_BOOL
+        TL_INT8
+        TL_INT16
+        TL_INT32
+        TL_INT64
+        TL_UINT8
+        TL_UINT16
+        TL_UINT32
+        TL_UINT64
+        TL_FLOAT16
+        TL_BFLOAT16
+        TL_FLOAT32
+        TL_FLOAT64
+        TL_COMPLEX64
+        TL_COMPLEX128
+        TL_DTYPE_COUNT
+
+    ctypedef enum tl_device_type:
+        TL_CPU
+        TL_CUDA
+        TL_DEVICE_TYPE_COUNT
+
+    ctypedef enum tl_status:
+        TL_OK
+        TL_OUT_OF_MEMORY
+        TL_INDEX_OUT_OF_RANGE
+        TL_DIVISION_BY_ZERO
+        TL_NEGATIVE_EXPONENT
+        TL_BAD_TARGET
+        TL_DEVICE_ERROR
+        TL_STATUS_COUNT
+
+    ctypedef struct tl_storage:
+        void *data
+        int64_t nbytes
+        int64_t capacity
+        int64_t refcount
+        uint32_t version
+        uint16_t flags
+        uint8_t device_type
+        uint8_t device_index
+        const char *last_writer
+        void *owner
+        void (*release)(void *owner) noexcept nogil
+
+    ctypedef struct tl_buffer:
+        void *data
+        tl_storage *storage
+        int64_t size
+        int32_t ndim
+        uint8_t dtype
+        uint8_t device_type
+        uint8_t device_index
+        uint8_t flags
+        int64_t *shape      # inline arrays of TL_MAX_NDIM in C
+        int64_t *strides
+
+cdef extern from "tensorlib/kernels.h" nogil:
+    ctypedef struct tl_call:
+        const tl_buffer **out
+        const tl_buffer **in_ "in"
+        int32_t nout
+        int32_t nin
+        const void *params
+        const void *loop
+
+    ctypedef tl_status (*tl_kernel_fn)(const tl_call *call) noexcept nogil
+
+    ctypedef int (*tl_loop)(void *out, const void *a, const void *b, const void *c,
+                            const int64_t *strides, int64_t n,
+                            const void *params) noexcept nogil
+
+    ctypedef struct tl_kernel:
+        tl_kernel_fn run
+        const void *loop
+
+    ctypedef struct tl_reduce_params:
+        int32_t n_reduced
+        double scale
+        double correction
+
+    ctypedef struct tl_matmul_params:
+        int32_t accumulate
+
+    ctypedef struct tl_norm_params:
+        double eps
+
+    ctypedef struct tl_index_params:
+        int32_t n_indexed
+        int32_t accumulate
+
+    ctypedef struct tl_cross_entropy_params:
+        int64_t ignore_index
+        double label_smoothing
+        double scale
+
+    ctypedef struct tl_fill_params:
+        double real
+        int64_t integer
+        double step_real
+        int64_t step_integer
+
+    ctypedef struct tl_random_params:
+        uint64_t seed
+        uint64_t offset
+        double low
+        double high
+        int64_t integer_low
+        int64_t integer_high
+
+    ctypedef struct tl_sgd_params:
+        double lr
+        double momentum
+        double dampening
+        double weight_decay
+        int32_t nesterov
+        int32_t maximize
+        int32_t first_step
+        double momentum_scale
+
+    ctypedef struct tl_adam_params:
+        double lr
+        double beta1
+        double beta2
+        double eps
+        double weight_decay
+        double bias_correction1
+        double bias_correction2
+        int32_t decoupled
+        int32_t maximize

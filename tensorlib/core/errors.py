@@ -1,0 +1,57 @@
+"""Exceptions, and the one table from a kernel's status to an exception."""
+
+__all__ = ["DeviceError", "DTypeError", "GraphError", "ShapeError"]
+
+
+class ShapeError(ValueError):
+    """Shapes or axes do not fit the operation."""
+
+
+class DTypeError(TypeError):
+    """The operation does not take these data types."""
+
+
+class DeviceError(RuntimeError):
+    """Devices are mixed, missing, or failed."""
+
+
+class GraphError(RuntimeError):
+    """The autograd graph cannot be used as asked."""
+
+
+# Index: tl_status of include/tensorlib/buffer.h.
+_STATUS = (
+    None,
+    (MemoryError, "not enough memory for the kernel's work space"),
+    (IndexError, "an index is out of range for its axis"),
+    (
+        ZeroDivisionError,
+        "integer division by zero; use floating-point tensors, or mask the zeros",
+    ),
+    (
+        ValueError,
+        "integers to negative integer powers are not allowed; cast to a float dtype",
+    ),
+    (
+        IndexError,
+        "a target class is outside [0, number of classes) and is not ignore_index",
+    ),
+    (DeviceError, "the device reported a failure"),
+)
+
+
+def raise_status(op, status):
+    """Raise the exception that stands for a kernel's non-zero status."""
+    kind, text = _STATUS[status]
+    raise kind(f"{op}: {text}")
+
+
+def missing_kernel(op, device_type, dtype):
+    """Raise for an empty entry of the kernel table."""
+    from tensorlib.core.dtype import dtype_name
+
+    device = ("cpu", "cuda")[device_type]
+    raise DTypeError(
+        f"{op}: not implemented for {dtype_name(dtype)} on {device}; "
+        "cast with .astype() first"
+    )

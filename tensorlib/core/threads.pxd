@@ -1,0 +1,7 @@
+# How many threads a kernel may use.
+from libc.stdint cimport int64_t
+
+# The configured count; 1 in a forked child and inside a parallel region.
+cdef int thread_count() noexcept nogil
+# Threads worth using for work units when each thread should have at least grain.
+cdef int threads_for(int64_t work, int64_t grain) noexcept nogil

@@ -1,0 +1,202 @@
+"""One pool of threads: OpenMP's, and the rules for how many of it to use.
+
+The default is the smallest of the affinity mask, the cgroup CPU quota and
+``OMP_NUM_THREADS``, read once at import. In a forked child OpenMP's pool is gone,
+and entering a parallel region would wait for it for ever, so a child handler holds
+kernels to one thread there.
+"""
+import os
+from contextlib import contextmanager
+
+from libc.stdint cimport int64_t
+
+cdef extern from "<pthread.h>" nogil:
+    int pthread_atfork(
+        void (*prepare)() noexcept nogil,
+        void (*parent)() noexcept nogil,
+        void (*child)() noexcept nogil,
+    )
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define TL_OPENMP _OPENMP
+    #define tl_in_parallel() omp_in_parallel()
+    #else
+    #define TL_OPENMP 0
+    #define tl_in_parallel() 1
+    #endif
+    """
+    const int TL_OPENMP
+    int tl_in_parallel() noexcept nogil
+
+cdef int _threads = 1
+cdef int _in_forked_child = 0
+
+
+cdef void _after_fork_in_child() noexcept nogil:
+    global _in_forked_child
+    _in_forked_child = 1
+
+
+cdef int thread_count() noexcept nogil:
+    if _in_forked_child or tl_in_parallel():
+        return 1
+    return _threads
+
+
+cdef int threads_for(int64_t work, int64_t grain) noexcept nogil:
+    cdef int64_t wanted = work // grain
+    cdef int available
+    if wanted <= 1:
+        return 1
+    available = thread_count()
+    return available if wanted > available else <int>wanted
+
+
+def _read_first_line(path):
+    try:
+        with open(path) as file:
+            return file.readline().strip()
+    except OSError:
+        return None
+
+
+def _cgroup_v2_paths(root, group):
+    """Yield the group's cpu.max files, from the group up to the root."""
+    while True:
+        yield os.path.join(root, group.strip("/"), "cpu.max")
+        if group in ("", "/"):
+            return
+        group = os.path.dirname(group)
+
+
+def cgroup_quota(root="/sys/fs/cgroup", membership="/proc/self/cgroup"):
+    """Return the CPU quota in cores as a float, or None when there is none.
+
+    Reads cgroup v2 ``cpu.max`` of the process's group and its ancestors (the
+    smallest counts), and v1 ``cpu.cfs_quota_us`` / ``cpu.cfs_period_us``.
+
+    References
+    ----------
+    Linux kernel documentation, "Control Group v2", section "CPU", and
+    "CFS Bandwidth Control".
+    """
+    quotas = []
+    try:
+        with open(membership) as file:
+            entries = [line.strip().split(":", 2) for line in file]
+    except OSError:
+        entries = []
+    for _, controllers, group in (e for e in entries if len(e) == 3):
+        if controllers == "":
+            for path in _cgroup_v2_paths(root, group):
+                fields = (_read_first_line(path) or "max").split()
+                if len(fields) == 2 and fields[0] != "max":
+                    quotas.append(int(fields[0]) / int(fields[1]))
+        elif "cpu" in controllers.split(","):
+            for folder in (group.strip("/"), ""):
+                base = os.path.join(root, "cpu", folder)
+                quota = _read_first_line(os.path.join(base, "cpu.cfs_quota_us"))
+                period = _read_first_line(os.path.join(base, "cpu.cfs_period_us"))
+                if quota and period and int(quota) > 0:
+                    quotas.append(int(quota) / int(period))
+    return min(quotas) if quotas else None
+
+
+def default_threads():
+    """Return ``(count, reasons)``: the default thread count and what decided it.
+
+    Examples
+    --------
+    >>> count, reasons = default_threads()
+    >>> count >= 1 and "affinity" in reasons
+    True
+    """
+    try:
+        affinity = len(os.sched_getaffinity(0))
+    except AttributeError:
+        affinity = os.cpu_count() or 1
+    reasons = {"affinity": affinity}
+    count = affinity
+    quota = cgroup_quota()
+    if quota is not None:
+        reasons["cgroup quota"] = quota
+        count = min(count, max(1, int(-(-quota // 1))))
+    setting = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if setting.isdigit() and int(setting) > 0:
+        reasons["OMP_NUM_THREADS"] = int(setting)
+        count = int(setting)
+    if not TL_OPENMP:
+        reasons["built without OpenMP"] = 1
+        count = 1
+    return count, reasons
+
+
+def get_num_threads():
+    """Return how many threads kernels may use in this process.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.get_num_threads() >= 1
+    True
+    """
+    return 1 if _in_forked_child else _threads
+
+
+def set_num_threads(n):
+    """Set how many threads kernels may use. Results do not depend on it.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If `n` is not an integer in 1..1024.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> before = tl.get_num_threads()
+    >>> tl.set_num_threads(2)
+    >>> tl.get_num_threads()
+    2
+    >>> tl.set_num_threads(before)
+    """
+    global _threads
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 1024:
+        raise ValueError(f"set_num_threads: expected an integer in 1..1024, got {n!r}")
+    _threads = n
+
+
+@contextmanager
+def num_threads(n):
+    """Use `n` threads inside a ``with`` block.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> with tl.num_threads(1):
+    ...     tl.get_num_threads()
+    1
+    """
+    before = _threads
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
+def openmp_version():
+    """Return the OpenMP version as its release date ``yyyymm``, 0 when absent."""
+    return TL_OPENMP
+
+
+pthread_atfork(NULL, NULL, _after_fork_in_child)
+_threads = default_threads()[0]
