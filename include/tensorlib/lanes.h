@@ -38,12 +38,20 @@ struct add_step {
 struct multiply_step {
     template <class V> static V join(V a, V x) { return a * x; }
 };
-/* NaN wins and stays. */
+template <class T> inline bool is_nan(T x) { return x != x; }
+
+/* NaN wins and stays. beats: x takes the place of an earlier a. */
 struct max_step {
     template <class V> static V join(V a, V x) { return (x > a) | (x != x) ? x : a; }
+    template <class T> static int beats(T a, T x) {
+        return (x > a) | (is_nan(x) & !is_nan(a));
+    }
 };
 struct min_step {
     template <class V> static V join(V a, V x) { return (x < a) | (x != x) ? x : a; }
+    template <class T> static int beats(T a, T x) {
+        return (x < a) | (is_nan(x) & !is_nan(a));
+    }
 };
 
 /* Fold n elements, each mapped first; total is the type the lanes end in. */

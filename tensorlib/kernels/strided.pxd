@@ -21,5 +21,7 @@ cdef void axes_operand(
 ) noexcept nogil
 # Drop axes of one element and merge those that every operand walks as one.
 cdef void axes_collapse(tl_axes *axes, int n_operands) noexcept nogil
+# Order axes by falling stride of operand 0: memory order, whatever the view says.
+cdef void axes_sort(tl_axes *axes, int n_operands) noexcept nogil
 # Offset of element `index` (C order) in an operand.
 cdef int64_t axes_offset(const tl_axes *axes, int operand, int64_t index) noexcept nogil

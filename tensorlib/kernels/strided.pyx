@@ -41,6 +41,12 @@ cdef inline bint _one_walk(const tl_axes *axes, int n, int outer, int inner) noe
     return True
 
 
+cdef inline void _swap(int64_t *x, int64_t *y) noexcept nogil:
+    cdef int64_t held = x[0]
+    x[0] = y[0]
+    y[0] = held
+
+
 cdef inline void _move(tl_axes *axes, int n, int target, int source) noexcept nogil:
     cdef int operand
     for operand in range(n):
@@ -60,6 +66,27 @@ cdef void axes_collapse(tl_axes *axes, int n_operands) noexcept nogil:
             _move(axes, n_operands, kept, axis)
             kept += 1
     axes.ndim = kept
+
+
+cdef inline bint _before(const tl_axes *axes, int a, int b) noexcept nogil:
+    """Whether axis a steps further than axis b; broadcast axes go first."""
+    cdef int64_t x = axes.strides[0][a], y = axes.strides[0][b]
+    if y == 0 or x == 0:
+        return x == 0 and y != 0
+    return (x if x > 0 else -x) > (y if y > 0 else -y)
+
+
+cdef void axes_sort(tl_axes *axes, int n_operands) noexcept nogil:
+    cdef int axis, place, operand
+    for axis in range(1, axes.ndim):
+        place = axis
+        while place > 0 and _before(axes, place, place - 1):
+            _swap(&axes.shape[place], &axes.shape[place - 1])
+            for operand in range(n_operands):
+                _swap(
+                    &axes.strides[operand][place], &axes.strides[operand][place - 1]
+                )
+            place -= 1
 
 
 cdef int64_t axes_offset(const tl_axes *axes, int operand, int64_t index) noexcept nogil:
