@@ -334,9 +334,7 @@ def cross_entropy(
             logits, target, weight, label_smoothing, reduction, shape
         )
     log_p = tl.log_softmax(logits, axis=1)
-    loss = nll_loss(
-        log_p, target, weight, ignore_index=ignore_index, reduction="none"
-    )
+    loss = nll_loss(log_p, target, weight, ignore_index=ignore_index, reduction="none")
     kept = target != ignore_index
     factors = kept.astype(logits.dtype)
     if weight is not None:

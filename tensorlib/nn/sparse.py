@@ -120,5 +120,7 @@ class Embedding(Module):
 
     def extra_repr(self):
         """Return the sizes."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        padding = (
+            "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        )
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
