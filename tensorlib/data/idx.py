@@ -88,7 +88,7 @@ def read_idx(path, ndim=None, md5=None):
     content = _read_bytes(path)
     if len(content) < 4:
         raise ValueError(
-            f"{path}: truncated at offset {len(content)}: expected a 4-byte magic number"
+            f"{path}: truncated at offset {len(content)}: expected 4 bytes of magic"
         )
     if content[:3] != bytes([0, 0, _UNSIGNED_BYTE]) or (
         ndim is not None and content[3] != ndim
