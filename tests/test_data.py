@@ -253,7 +253,7 @@ BAD_OPTIONS = [
 
 @pytest.mark.parametrize("options", BAD_OPTIONS, ids=str)
 def test_loader_with_bad_options_raises(options):
-    with pytest.raises(ValueError, match="DataLoader|BatchSampler"):
+    with pytest.raises(ValueError, match=r"DataLoader|BatchSampler"):
         loader(**options)
 
 

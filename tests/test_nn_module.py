@@ -229,7 +229,7 @@ def test_assignment_before_init_raises():
         def __init__(self):
             self.weight = nn.Parameter(tl.zeros(1))
 
-    with pytest.raises(AttributeError, match="super\\(\\).__init__\\(\\) first"):
+    with pytest.raises(AttributeError, match=r"super\\(\\).__init__\\(\\) first"):
         Forgetful()
 
 
@@ -245,7 +245,7 @@ def test_register_parameter_with_bad_name_raises(name):
 
 
 def test_register_parameter_plain_tensor_raises():
-    with pytest.raises(TypeError, match="wrap it in nn.Parameter"):
+    with pytest.raises(TypeError, match=r"wrap it in nn.Parameter"):
         nn.Module().register_parameter("w", tl.zeros(1))
 
 

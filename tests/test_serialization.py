@@ -171,7 +171,7 @@ def test_load_with_damaged_metadata_raises(tmp_path):
     header = json.dumps({"__metadata__": {"tensorlib": '{"tree": {"$tensor": "x"}}'}})
     path = tmp_path / "x"
     path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
-    with pytest.raises(ValueError, match="metadata .* damaged"):
+    with pytest.raises(ValueError, match=r"metadata .* damaged"):
         tl.load(path)
 
 
@@ -181,5 +181,5 @@ def test_load_of_unknown_dtype_raises(tmp_path):
     )
     path = tmp_path / "x"
     path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0")
-    with pytest.raises(tl.DTypeError, match="'x' in .* has dtype F8_E4M3"):
+    with pytest.raises(tl.DTypeError, match=r"'x' in .* has dtype F8_E4M3"):
         tl.load(path)
