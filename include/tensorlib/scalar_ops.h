@@ -123,7 +123,8 @@ template <class T> TL_HD inline T op_remainder(T a, T b) {
         if (mod == T(0)) return with_sign(T(0), b);
         return (b < T(0)) != (mod < T(0)) ? mod + b : mod;
     } else {
-        T divisor = b == T(0) || b == static_cast<T>(-1) ? T(1) : b;
+        bool minus_one = std::is_signed<T>::value && b == static_cast<T>(-1);
+        T divisor = b == T(0) || minus_one ? T(1) : b;
         T mod = static_cast<T>(a % divisor);
         return mod != T(0) && (mod < T(0)) != (b < T(0)) ? static_cast<T>(mod + b) : mod;
     }
