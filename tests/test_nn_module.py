@@ -308,6 +308,47 @@ def test_forward_hooks_prepend_and_kwargs():
     assert order == ["first", "second"]
 
 
+def test_full_backward_hook_sees_gradients_of_this_call_only():
+    layer, seen = nn.Linear(2, 1, bias=False), []
+    layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi, go)))
+    x = tl.tensor([[1.0, 2.0]], requires_grad=True)
+    (layer(x).sum() * 3 + (x * 100).sum()).backward()
+    (grad_input,), (grad_output,) = seen[0]
+    assert grad_output.tolist() == [[3.0]]
+    assert close(grad_input, (layer.weight * 3).detach())
+    assert close(x.grad, (layer.weight * 3 + 100).detach(), 1e-4)
+
+
+def test_full_backward_hook_replaces_the_gradient():
+    layer = nn.Identity()
+    handle = layer.register_full_backward_hook(lambda m, gi, go: (gi[0] * 10,))
+    x = tl.tensor([1.0], requires_grad=True)
+    layer(x).sum().backward()
+    handle.remove()
+    layer(x).sum().backward()
+    assert x.grad.item() == 11.0
+
+
+def test_full_backward_hook_without_differentiable_input_runs():
+    layer, seen = nn.Linear(2, 1), []
+    layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi, go)))
+    layer(tl.ones((1, 2))).sum().backward()
+    assert seen[0][0] == (None,)
+    assert seen[0][1][0].tolist() == [[1.0]]
+
+
+def test_full_backward_hook_replacing_one_of_two_inputs_raises():
+    class Add(nn.Module):
+        def forward(self, a, b):
+            return a + b
+
+    layer = Add()
+    layer.register_full_backward_hook(lambda m, gi, go: gi)
+    x = tl.ones(1, requires_grad=True)
+    with pytest.raises(NotImplementedError, match="had 2"):
+        layer(x, x).sum().backward()
+
+
 def test_apply_visits_children_first():
     visited = []
     nn.Sequential(nn.ReLU(), nn.Tanh()).apply(lambda m: visited.append(type(m)))

@@ -49,7 +49,7 @@ class Dropout(Module):
         """Return `input` with elements dropped in training, of the same shape."""
         if not self.training or self.p == 0:
             return input
-        return tl.dropout(input, self.p, True, self.generator)
+        return tl.dropout(input, self.p, generator=self.generator)
 
     def extra_repr(self):
         """Return the probability."""

@@ -13,7 +13,6 @@ from tensorlib import (
     linear,
     log_softmax,
     one_hot,
-    pad,
     relu,
     sigmoid,
     silu,
@@ -36,7 +35,6 @@ __all__ = [
     "mse_loss",
     "nll_loss",
     "one_hot",
-    "pad",
     "relu",
     "sigmoid",
     "silu",
@@ -212,7 +210,7 @@ def _classes_last(op, input, target):
 
 
 def _is_floating(tensor):
-    return tensor.dtype.name.startswith(("float", "bfloat"))
+    return tensor.dtype.kind == "f"
 
 
 def _weighted_reduce(op, loss, weights, reduction, shape):
@@ -318,7 +316,7 @@ def cross_entropy(
     >>> round(loss.item(), 4)
     1.3863
     """
-    if input.ndim == 2 and weight is None and target.ndim == 1:
+    if weight is None and target.dtype.kind in "iu":
         return tl.cross_entropy(
             input, target, ignore_index=ignore_index, reduction=reduction,
             label_smoothing=label_smoothing,

@@ -63,6 +63,7 @@ class Module:
         own["_non_persistent_buffer_names"] = set()
         own["_forward_pre_hooks"] = {}
         own["_forward_hooks"] = {}
+        own["_backward_hooks"] = {}
         own["_hook_count"] = 0
 
     # ---- calling -----------------------------------------------------------------
@@ -600,9 +601,8 @@ class Module:
             )
 
         def convert(tensor):
-            if dtype is not None and _is_inexact(tensor.dtype):
-                tensor = tensor.astype(dtype)
-            return tensor if device is None else tensor.to_device(device)
+            kind = dtype if _is_inexact(tensor.dtype) else None
+            return tensor.to(dtype=kind, device=device)
 
         return self._convert(convert)
 
@@ -631,18 +631,13 @@ class Module:
     # ---- hooks -------------------------------------------------------------------
 
     def _refresh_hooked(self):
-        self.__dict__["_hooked"] = bool(self._forward_pre_hooks or self._forward_hooks)
+        self.__dict__["_hooked"] = bool(
+            self._forward_pre_hooks or self._forward_hooks or self._backward_hooks
+        )
 
     def _add_hook(self, table, hook, prepend, with_kwargs):
         key = self.__dict__["_hook_count"] = self._hook_count + 1
-        entry = {key: (hook, with_kwargs)}
-        if prepend:
-            later = dict(table)
-            table.clear()
-            table.update(entry)
-            table.update(later)
-        else:
-            table.update(entry)
+        _insert(table, key, (hook, with_kwargs), prepend)
         self._refresh_hooked()
         return RemovableHandle(self, table, key)
 
@@ -702,6 +697,49 @@ class Module:
         """
         return self._add_hook(self._forward_hooks, hook, prepend, with_kwargs)
 
+    def register_full_backward_hook(self, hook, prepend=False):
+        """Call ``hook(module, grad_input, grad_output)`` in the backward pass.
+
+        It runs when the gradients of all differentiable inputs are known. What it
+        returns, unless None, replaces `grad_input`, for calls with one
+        differentiable input.
+
+        Parameters
+        ----------
+        hook : callable
+            Gets two tuples of tensors (or None), one entry for each positional
+            argument and for each output.
+        prepend : bool, default False
+            Run before the hooks that are already there.
+
+        Returns
+        -------
+        RemovableHandle
+            ``handle.remove()`` undoes it.
+
+        Raises
+        ------
+        NotImplementedError
+            In the backward pass, if the hook returns a value for a call with several
+            differentiable inputs.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> from tensorlib import nn
+        >>> layer = nn.ReLU()
+        >>> def show(module, grad_input, grad_output):
+        ...     print(grad_input[0].tolist(), grad_output[0].tolist())
+        >>> handle = layer.register_full_backward_hook(show)
+        >>> layer(tl.tensor([-1.0, 2.0], requires_grad=True)).sum().backward()
+        [0.0, 1.0] [1.0, 1.0]
+        """
+        key = self.__dict__["_hook_count"] = self._hook_count + 1
+        table = self._backward_hooks
+        _insert(table, key, hook, prepend)
+        self._refresh_hooked()
+        return RemovableHandle(self, table, key)
+
     # ---- representation ----------------------------------------------------------
 
     def extra_repr(self):
@@ -725,6 +763,14 @@ class Module:
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
+def _insert(table, key, entry, first):
+    later = dict(table) if first else {}
+    for name in later:
+        del table[name]
+    table[key] = entry
+    table.update(later)
+
+
 def _check_assignment(name, value, kind, expected):
     if value is not None:
         raise TypeError(
@@ -744,7 +790,7 @@ def _check_name(module, name, kind):
 
 
 def _is_inexact(dtype):
-    return dtype.name.startswith(("float", "bfloat", "complex"))
+    return dtype.kind in "fc"
 
 
 def _describe(module):

@@ -46,10 +46,10 @@ class Parameter(metaclass=_ParameterType):
     --------
     >>> import tensorlib as tl
     >>> from tensorlib import nn
-    >>> w = nn.Parameter(tl.zeros(2, 3))
+    >>> w = nn.Parameter(tl.zeros((2, 3)))
     >>> w.requires_grad, isinstance(w, nn.Parameter), isinstance(w, tl.Tensor)
     (True, True, True)
-    >>> isinstance(tl.zeros(2, 3), nn.Parameter)
+    >>> isinstance(tl.zeros((2, 3)), nn.Parameter)
     False
     """
 
