@@ -90,9 +90,7 @@ def _float_format(values, single):
     """Return the function that prints each of `values` in their common width."""
     finite = [x for x in values if math.isfinite(x)]
     sizes = [abs(x) for x in finite if x != 0.0]
-    scientific = bool(sizes) and (
-        max(sizes) >= 1e8 or min(sizes) < 1e-4 or _ratio(sizes, single) > 1000.0
-    )
+    scientific = bool(sizes) and _needs_exponent(max(sizes), min(sizes), single)
     parts = [(_scientific if scientific else _positional)(x, single) for x in finite]
     left = max((len(p[0]) for p in parts), default=0)
     right = max((len(p[1]) for p in parts), default=0)
@@ -123,9 +121,15 @@ def _float_format(values, single):
     return show_scientific if scientific else show_positional
 
 
-def _ratio(sizes, single):
-    ratio = max(sizes) / min(sizes)
-    return _round_float32(ratio) if single else ratio
+def _needs_exponent(largest, smallest, single):
+    """Return whether positional digits would be too many, compared in the dtype."""
+    if single:     # float32 holds six decimal digits whatever the value
+        return (
+            largest >= 1e6
+            or smallest < _round_float32(1e-4)
+            or _round_float32(largest / smallest) > 1000.0
+        )
+    return largest >= 1e8 or smallest < 1e-4 or largest / smallest > 1000.0
 
 
 def _element_format(values, dtype, ndim):
@@ -133,7 +137,7 @@ def _element_format(values, dtype, ndim):
     if dtype.kind == "f":
         return _float_format(values, dtype.itemsize < 8)
     if dtype.kind == "b":
-        return lambda x: str(x).rjust(5 if ndim and x else 0)
+        return lambda x: str(x).rjust(5 if ndim else 0)
     width = max((len(str(x)) for x in values), default=0)
     return lambda x: str(x).rjust(width)
 
