@@ -39,6 +39,8 @@ cdef int check_same_device(str op, Tensor a, Tensor b) except -1
 cdef int check_host(str op, Tensor x) except -1
 # Raises when x must not be written to by op.
 cdef int check_writable(str op, Tensor x) except -1
+# Whether whoever sees x's memory from outside must not write to it.
+cdef bint is_exposed_readonly(Tensor x) noexcept
 # Count a write by the op with this immortal C name.
 cdef void bump_version(Tensor x, const char *op) noexcept
 cdef object read_scalar(int dtype, const void *data)

@@ -446,7 +446,7 @@ cdef class Tensor:
         cdef int d, ndim = self.buf.ndim
         cdef Py_ssize_t *layout
         cdef int itemsize = dtype_sizes()[self.buf.dtype]
-        cdef bint readonly = self.buf.storage.flags & TL_STORAGE_READONLY
+        cdef bint readonly = is_exposed_readonly(self)
         if self.buf.device_type != TL_CPU:
             raise BufferError(f"buffer: the tensor is on {self.device}; use .to('cpu')")
         if self.track & TRACK_GRAD:
@@ -556,6 +556,17 @@ cdef int check_writable(str op, Tensor x) except -1:
                 f"(axis {d} is broadcast); use .contiguous() first"
             )
     return 0
+
+
+cdef bint is_exposed_readonly(Tensor x) noexcept:
+    """Read-only memory, or several elements at one address: as `check_writable`."""
+    cdef int d
+    if x.buf.storage.flags & TL_STORAGE_READONLY:
+        return True
+    for d in range(x.buf.ndim):
+        if x.buf.strides[d] == 0 and x.buf.shape[d] > 1:
+            return True
+    return False
 
 
 cdef void bump_version(Tensor x, const char *op) noexcept:

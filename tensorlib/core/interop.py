@@ -1,5 +1,0 @@
-"""Conversion to and from other libraries' arrays."""
-
-
-def asarray(x):
-    raise TypeError
