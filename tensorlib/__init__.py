@@ -23,7 +23,8 @@ from tensorlib.core.dtype import (
     uint8,
 )
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
-from tensorlib.core.interop import from_dlpack, from_numpy
+from tensorlib.core.dlpack import from_dlpack
+from tensorlib.core.interop import from_numpy
 from tensorlib.core.storage import (
     empty_cache,
     memory_stats,

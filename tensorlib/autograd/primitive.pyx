@@ -40,7 +40,8 @@ cdef class Primitive:
         The op's name, also its kernels' name in the table.
     """
 
-    def __cinit__(self, str name, str kernel=None):
+    def __cinit__(self, str name, *args, str kernel=None, **kwargs):
+        # Subclasses take further arguments; Cython hands all of them to each.
         self.name = name
         self.encoded_name = name.encode()
         self.c_name = self.encoded_name

@@ -50,7 +50,7 @@ cdef class Cast(Primitive):
 
 
 cdef list _casts = [
-    Cast("astype", f"cast_{name}") for name in (
+    Cast("astype", kernel=f"cast_{name}") for name in (
         "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
         "uint64", "float16", "bfloat16", "float32", "float64", "complex64",
         "complex128",
@@ -179,7 +179,7 @@ cdef Tensor disjoint(Tensor x, Tensor target):
 cdef class Elementwise(Primitive):
     """A primitive that works element by element."""
 
-    def __cinit__(self, str name, str kernel=None):
+    def __cinit__(self, str name, *args, **kwargs):
         self.saves = 0
         self.float_only = False
         self.to_bool = False

@@ -108,8 +108,8 @@ cdef class ScatterAdd(Primitive):
 
 
 cdef IndexGet _index_get = IndexGet("index_get")
-cdef IndexAdd _index_add = IndexAdd("index_add", "index_put")
-cdef Assign _assign_primitive = Assign("assign", "index_put")
+cdef IndexAdd _index_add = IndexAdd("index_add", kernel="index_put")
+cdef Assign _assign_primitive = Assign("assign", kernel="index_put")
 cdef Gather _gather = Gather("gather")
 cdef ScatterAdd _scatter_add = ScatterAdd("scatter_add")
 cdef Primitive _nonzero = Primitive("nonzero")

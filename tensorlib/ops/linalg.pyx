@@ -121,7 +121,7 @@ cdef class Linear(Primitive):
 
 
 cdef Matmul _matmul = Matmul("matmul")
-cdef Linear _linear = Linear("linear", "matmul")
+cdef Linear _linear = Linear("linear", kernel="matmul")
 
 
 cdef inline Tensor _mt(Tensor x):

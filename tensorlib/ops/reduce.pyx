@@ -53,7 +53,7 @@ cdef class Reduce(Primitive):
     cdef bint to_bool
     cdef bint to_index
 
-    def __cinit__(self, str name, str kernel=None, *, int saves=0, result=None):
+    def __cinit__(self, str name, *, kernel=None, int saves=0, result=None):
         self.saves = saves
         self.to_bool = result == "bool"
         self.to_index = result == "index"
@@ -279,7 +279,7 @@ cdef Tensor moved_last(Tensor x, int axis):
 
 cdef Broadcast _broadcast = Broadcast("broadcast_to")
 cdef Sum _sum = Sum("sum")
-cdef Sum _mean = Sum("mean", "sum")
+cdef Sum _mean = Sum("mean", kernel="sum")
 cdef Prod _prod = Prod("prod", saves=3)
 cdef Extremum _max = Extremum("max", saves=3)
 cdef Extremum _min = Extremum("min", saves=3)
