@@ -7,6 +7,7 @@ loaded at its first use.
 from tensorlib import kernels as _kernels
 from tensorlib import autograd
 from tensorlib.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tensorlib.core import pickling as _pickling
 from tensorlib.core.device import Device, device
 from tensorlib.core.dtype import (
     DType,

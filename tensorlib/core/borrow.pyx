@@ -79,6 +79,11 @@ cdef Tensor packed_copy(Tensor x):
     return out
 
 
+def packed(x):
+    """Return a contiguous copy of the tensor `x`, outside the graph."""
+    return packed_copy(<Tensor?>x)
+
+
 # ---- adopting ------------------------------------------------------------------
 cdef int _check_extents(str op, const Foreign *memory) except -1:
     cdef int64_t size = dtype_sizes()[memory.dtype]

@@ -28,6 +28,7 @@ from tensorlib.core.storage cimport storage_release, storage_retain
 from tensorlib.core.tensor cimport TRACK_GRAD, Tensor, is_exposed_readonly
 
 from tensorlib.core.errors import DeviceError, ShapeError
+from tensorlib.core.tensor import bind_methods
 
 cdef const char *PLAIN = "dltensor"
 cdef const char *PLAIN_USED = "used_dltensor"
@@ -389,3 +390,6 @@ def from_dlpack(x, /, *, device=None, copy=None):
             "copy=False was given"
         )
     return made
+
+
+bind_methods({"__dlpack__": __dlpack__, "__dlpack_device__": __dlpack_device__})

@@ -27,8 +27,9 @@ from tensorlib.core.abi cimport (
 from tensorlib.core.borrow cimport Foreign, adopt_memory, check_dtype, packed_copy
 from tensorlib.core.dlpack cimport import_dlpack
 from tensorlib.core.dtype cimport (
-    dtype_of, dtype_sizes, is_float_code, is_integer_code, promote_codes, scalar_code,
+    as_dtype, dtype_of, dtype_sizes, is_float_code, is_integer_code, promote_codes, scalar_code,
 )
+from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, check_host, new_scalar, new_tensor, read_scalar, write_scalar,
 )
@@ -218,8 +219,7 @@ cdef Tensor _over_bytes(object source, Foreign *memory, int64_t offset):
     if not empty and (low < 0 or high > view.len):
         _release_buffer(view)
         raise ValueError(
-            f"the array interface describes {high - low} bytes, "
-            f"its data has {view.len}"
+            f"the array needs bytes {low} to {high} of a buffer of {view.len}"
         )
     memory.data = <char *>view.buf + offset
     memory.readonly = view.readonly
@@ -584,6 +584,36 @@ def asarray(x):
     The result shares memory that it did not copy; it is read-only when the memory is.
     """
     return to_tensor(x, -1)
+
+
+def over_bytes(data, dtype, shape, offset=0):
+    """Return a tensor of `dtype` and `shape` over C-ordered bytes in a buffer.
+
+    Parameters
+    ----------
+    data : buffer
+        Bytes, bytearray, memoryview, mmap, …; kept alive, not copied when aligned.
+    dtype : DType or str
+    shape : int or tuple of int
+    offset : int, default 0
+        Bytes before the first element.
+
+    Raises
+    ------
+    ValueError
+        If the buffer is too short.
+    """
+    cdef Foreign memory
+    cdef tl_buffer layout
+    cdef int d
+    memory.dtype = as_dtype(dtype).code
+    parse_shape("over_bytes", shape, &layout)
+    for d in range(layout.ndim):
+        layout.strides[d] *= dtype_sizes()[memory.dtype]
+    memory.ndim = layout.ndim
+    memory.shape = layout.shape
+    memory.strides = layout.strides
+    return _over_bytes(data, &memory, offset)
 
 
 def from_numpy(array):

@@ -6,6 +6,7 @@ from tensorlib.core.abi cimport (
 )
 from tensorlib.core.device cimport Device, as_device
 from tensorlib.core.dtype cimport as_dtype, is_float_code, scalar_code
+from tensorlib.core.interop cimport to_tensor
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_like, new_tensor
 from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy, fill
@@ -13,7 +14,6 @@ from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy, fill
 from math import ceil
 
 from tensorlib.core.errors import DeviceError, DTypeError
-from tensorlib.core.interop import asarray as from_object
 
 cdef Primitive _arange = Primitive("arange")
 
@@ -77,7 +77,7 @@ def asarray(x, /, *, dtype=None, device=None, copy=None):
     cdef Tensor made
     cdef int code
     _device_type("asarray", device)
-    made = <Tensor>from_object(x)
+    made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
     code = _code(dtype, made.buf.dtype)
     if copy is False and (code != made.buf.dtype or isinstance(x, (list, tuple, int, float))):
         raise ValueError("asarray: copy=False, but a copy is needed")
