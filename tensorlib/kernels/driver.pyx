@@ -21,8 +21,6 @@ cdef enum:
     GRAIN = 32768               # elements a thread should have, memory-bound loops
     TRANSCENDENTAL_GRAIN = 4096  # the same for loops of tens of operations
     SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
-    TILE = 32                   # columns walked together when an input is transposed
-    TILED_SIZE = 4096           # elements below which tiles do not pay
 
 cdef extern from *:
     """
@@ -201,67 +199,11 @@ cdef int64_t _flat_stride(const tl_buffer *buffer) noexcept nogil:
     return 0
 
 
-cdef bint _has_transposed_input(const Plan *plan) noexcept nogil:
-    """Whether an input's unit stride lies along the next to innermost dimension."""
-    cdef int k, inner = plan.ndim - 1
-    if plan.ndim < 2 or plan.shape[inner] < 2 * TILE:
-        return False
-    for k in range(1, plan.operands):
-        if _magnitude(plan.strides[inner][k]) > 64 and (
-            0 < _magnitude(plan.strides[inner - 1][k]) <= 16
-        ):
-            return True
-    return False
-
-
-cdef void _split_into_tiles(Plan *plan, Plan *rest) noexcept nogil:
-    """Walk TILE columns at a time through all rows; rest takes what is left over.
-
-    A transposed input then finds the cache lines of one row still there at the next.
-    """
-    cdef int d, k, inner = plan.ndim - 1
-    cdef int64_t columns = plan.shape[inner]
-    rest[0] = plan[0]
-    rest.shape[inner] = columns % TILE
-    plan.shape[inner] = TILE
-    for k in range(plan.operands):
-        rest.data[k] += (columns - columns % TILE) * plan.strides[inner][k]
-    # Insert the dimension of tiles just outside the rows.
-    for d in range(plan.ndim, inner - 1, -1):
-        plan.shape[d] = plan.shape[d - 1]
-        for k in range(plan.operands):
-            plan.strides[d][k] = plan.strides[d - 1][k]
-    plan.shape[plan.ndim] = TILE
-    plan.shape[inner - 1] = columns // TILE
-    for k in range(plan.operands):
-        plan.strides[plan.ndim][k] = rest.strides[inner][k]
-        plan.strides[inner][k] = rest.strides[inner - 1][k]
-        plan.strides[inner - 1][k] = rest.strides[inner][k] * TILE
-    plan.shape[inner] = rest.shape[inner - 1]
-    plan.ndim += 1
-
-
-cdef int64_t _size(const Plan *plan) noexcept nogil:
-    cdef int64_t size = 1
-    cdef int d
-    for d in range(plan.ndim):
-        size *= plan.shape[d]
-    return size
-
-
-cdef int _run_plan(const Plan *plan, const tl_call *call, int threads) noexcept nogil:
-    cdef int64_t size = _size(plan)
-    if size == 0:
-        return TL_OK
-    if threads == 1 or size < TILED_SIZE:
-        return _run_piece(plan, call, 0, size)
-    return _run_pieces(plan, call, size, threads)
-
-
 cdef tl_status _run_strided(const tl_call *call, int threads) noexcept nogil:
-    cdef Plan plan, rest
+    cdef Plan plan
     cdef const tl_buffer *operand
-    cdef int k, status
+    cdef int k
+    cdef int64_t n = call.out[0].size
     _gather(&plan, call)
     if plan.ndim == 0:
         plan.ndim = 1
@@ -278,14 +220,9 @@ cdef tl_status _run_strided(const tl_call *call, int threads) noexcept nogil:
             plan.run_strides[k] = (
                 plan.strides[plan.ndim - 1][k] // tl_sizes[operand.dtype]
             )
-    if (
-        call.out[0].size >= TILED_SIZE and plan.ndim < DIMS
-        and _has_transposed_input(&plan)
-    ):
-        _split_into_tiles(&plan, &rest)
-        status = _run_plan(&plan, call, threads)
-        return <tl_status>(status | _run_plan(&rest, call, threads))
-    return <tl_status>_run_plan(&plan, call, threads)
+    if threads == 1:
+        return <tl_status>_run_piece(&plan, call, 0, n)
+    return <tl_status>_run_pieces(&plan, call, n, threads)
 
 
 cdef inline tl_status _run_flat_pieces(
