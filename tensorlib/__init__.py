@@ -1,0 +1,190 @@
+"""tensorlib: a small, fast deep-learning library whose core is Cython.
+
+Public names only. What is heavy or rarely needed (nn, optim, data, saving, CUDA) is
+loaded at its first use.
+"""
+
+from tensorlib import kernels as _kernels
+from tensorlib import autograd
+from tensorlib.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tensorlib.core import pickling as _pickling
+from tensorlib.core.device import Device, device
+from tensorlib.core.dtype import (
+    DType,
+    bool_,
+    dtype,
+    finfo,
+    float32,
+    float64,
+    iinfo,
+    int32,
+    int64,
+    result_type,
+    uint8,
+)
+from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
+from tensorlib.core.dlpack import from_dlpack
+from tensorlib.core.interop import from_numpy
+from tensorlib.core.storage import (
+    empty_cache,
+    memory_stats,
+    reset_peak_memory_stats,
+    set_memory_limit,
+)
+from tensorlib.core.tensor import Tensor
+from tensorlib.core.threads import get_num_threads, num_threads, set_num_threads
+from tensorlib.ops.activation import gelu, relu, sigmoid, silu, softplus
+from tensorlib.ops.arithmetic import (
+    abs,
+    add,
+    ceil,
+    clip,
+    divide,
+    floor,
+    floor_divide,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    pow,
+    remainder,
+    round,
+    sign,
+    square,
+    subtract,
+)
+from tensorlib.ops.bind import bind_operators as _bind_operators
+from tensorlib.ops.creation import (
+    arange,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from tensorlib.ops.elementwise import astype
+from tensorlib.ops.indexing import as_strided, gather, nonzero, take, take_along_axis
+from tensorlib.ops.linalg import linear, matmul
+from tensorlib.ops.logic import (
+    bitwise_and,
+    bitwise_invert,
+    bitwise_left_shift,
+    bitwise_or,
+    bitwise_right_shift,
+    bitwise_xor,
+    equal,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+    where,
+)
+from tensorlib.ops.mathematics import (
+    cos,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    reciprocal,
+    rsqrt,
+    sin,
+    sqrt,
+    tan,
+    tanh,
+)
+from tensorlib.ops.nnet import (
+    cross_entropy,
+    dropout,
+    embedding,
+    layer_norm,
+    log_softmax,
+    one_hot,
+    softmax,
+)
+from tensorlib.ops.random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    manual_seed,
+    normal,
+    rand,
+    randint,
+    randn,
+    randperm,
+    uniform,
+)
+from tensorlib.ops.reduce import (
+    all,
+    any,
+    argmax,
+    argmin,
+    broadcast_to,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
+from tensorlib.ops.shape import (
+    concat,
+    expand_dims,
+    flatten,
+    flip,
+    matrix_transpose,
+    pad,
+    permute_dims,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    unstack,
+)
+
+_bind_operators()
+
+__version__ = "0.1.0"
+
+bool = bool_
+inf = float("inf")
+nan = float("nan")
+pi = 3.141592653589793
+e = 2.718281828459045
+newaxis = None
+
+_LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization")
+_LAZY_NAMES = {"load": "serialization", "save": "serialization"}
+
+
+def __getattr__(name):
+    from importlib import import_module
+
+    if name in _LAZY_MODULES:
+        return import_module(f"tensorlib.{name}")
+    if name in _LAZY_NAMES:
+        return getattr(import_module(f"tensorlib.{_LAZY_NAMES[name]}"), name)
+    raise AttributeError(f"module 'tensorlib' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_NAMES})

@@ -52,7 +52,7 @@ enum {
     TL_STORAGE_BORROWED = 2  /* data belongs to somebody else; call release */
 };
 
-/* Reference-counted memory. The header sits 64 bytes before data when ours. */
+/* Reference-counted memory. The header sits 128 bytes before data when ours. */
 typedef struct tl_storage {
     void *data;             /* first byte, 64-byte aligned when ours */
     int64_t nbytes;         /* bytes asked for */
@@ -62,6 +62,7 @@ typedef struct tl_storage {
     uint16_t flags;         /* TL_STORAGE_* */
     uint8_t device_type;    /* tl_device_type */
     uint8_t device_index;   /* 0 on the CPU */
+    uint32_t recorded_writes; /* in-place writes that autograd recorded */
     const char *last_writer; /* name of the op that bumped version, or NULL */
     void *owner;            /* borrowed memory: what release is given */
     void (*release)(void *owner); /* called once, when refcount reaches 0 */

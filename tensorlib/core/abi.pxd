@@ -52,6 +52,7 @@ cdef extern from "tensorlib/buffer.h" nogil:
         uint16_t flags
         uint8_t device_type
         uint8_t device_index
+        uint32_t recorded_writes
         const char *last_writer
         void *owner
         void (*release)(void *owner) noexcept nogil

@@ -54,7 +54,7 @@ cdef extern from "<pthread.h>" nogil:
     )
 
 cdef enum:
-    HEADER = 64             # sizeof(tl_storage), which sits before data
+    HEADER = 128            # room for tl_storage before data, which stays aligned
     ALIGNMENT = 64
     HUGE_PAGE = 1 << 21
     SMALLEST = 64           # bytes of the first size class
@@ -163,6 +163,7 @@ cdef tl_storage *scratch_new(int64_t nbytes) noexcept nogil:
     block.flags = 0
     block.device_type = TL_CPU
     block.device_index = 0
+    block.recorded_writes = 0
     block.last_writer = NULL
     block.owner = NULL
     block.release = NULL

@@ -1,0 +1,66 @@
+"""CPU kernels: the instruction set is chosen here, once, at import.
+
+Every kernel family exists once for each x86-64 level; the highest that the processor
+has is imported and enters its loops into the kernel table. ``TENSORLIB_ISA`` may
+force a lower one, for tests.
+"""
+
+import os
+import platform
+from importlib import import_module
+
+from tensorlib.kernels.driver import x86_level
+
+__all__ = ["instruction_set"]
+
+_FAMILIES = (
+    "unary",
+    "binary",
+    "cast",
+    "random",
+    "optim",
+    "reduce",
+    "scan",
+    "softmax",
+    "matmul",
+)
+
+
+def _choose(wanted, level):
+    """Return the tag to import on a processor of x86-64 `level` (0: not x86)."""
+    if level == 0:
+        supported = ["generic"]
+    elif level == 1:
+        raise ImportError(
+            "tensorlib: this processor has no SSE4.2 (x86-64-v2), which the kernels "
+            f"need: {platform.processor() or platform.machine()}"
+        )
+    else:
+        supported = [f"v{n}" for n in range(2, level + 1)]
+    if not wanted:
+        return supported[-1]
+    if wanted not in supported:
+        raise ImportError(
+            f"tensorlib: TENSORLIB_ISA={wanted!r} is not available here; "
+            f"this processor supports {', '.join(supported)}"
+        )
+    return wanted
+
+
+_instruction_set = _choose(os.environ.get("TENSORLIB_ISA", ""), x86_level())
+
+for _family in _FAMILIES:
+    import_module(f"tensorlib.kernels._cpu_{_family}_{_instruction_set}").register()
+
+
+def instruction_set():
+    """Return the kernels in use: ``"v2"``, ``"v3"``, ``"v4"`` or ``"generic"``.
+
+    The first three are x86-64 levels: SSE4.2, AVX2 with FMA, and AVX-512.
+
+    Examples
+    --------
+    >>> instruction_set() in {"v2", "v3", "v4", "generic"}
+    True
+    """
+    return _instruction_set

@@ -1,0 +1,1 @@
+"""Operations, by family; each is a primitive's rules beside its public function."""

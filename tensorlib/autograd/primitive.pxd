@@ -1,0 +1,73 @@
+# Primitive: the rules of an op. Node: one recorded application of it.
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer, tl_call, tl_kernel
+from tensorlib.core.tensor cimport Tensor
+
+cdef enum:
+    MAX_SAVED = 8
+
+cdef class Primitive:
+    cdef readonly str name
+    cdef bytes encoded_name
+    cdef const char *c_name           # immortal: primitives are never freed
+    cdef tl_kernel *row
+    # Gradients with respect to each input, None where there is none; not yet
+    # summed over broadcast axes. Written in Tensor operations.
+    cdef tuple vjp(self, Node node, Tensor g)
+    # The output's tangent; tangents[i] is None for an input that has none.
+    cdef Tensor jvp(self, Node node, tuple tangents)
+
+@cython.final
+@cython.freelist(256)
+cdef class Node:
+    cdef readonly Primitive primitive
+    cdef readonly object params        # the op's parameters, as the op likes them
+    cdef tuple saved                   # tensors the rules read; None once released
+    cdef Tensor out                    # alias of the output when the rules read it
+    cdef tuple edges                   # per input: Node, leaf Tensor or None
+    cdef object cotangent              # while a backward pass runs: Tensor or None
+    cdef list watchers                 # hooks on the output's gradient, or None
+    cdef readonly uint64_t sequence    # order of recording
+    cdef uint64_t run                  # the backward pass that owns cotangent
+    cdef uint32_t out_version
+    cdef uint32_t[MAX_SAVED] versions
+    cdef uint8_t released
+    cdef uint8_t dtype
+    cdef int32_t ndim
+    cdef int64_t[TL_MAX_NDIM] extents
+    cdef tuple shape_tuple(self)
+    # The saved tensor i, checked against in-place changes.
+    cdef Tensor get(self, int i)
+    # The output, differentiable again when gradients are being recorded.
+    cdef Tensor output(self)
+    cdef bint needs(self, int i) noexcept
+    cdef bint recorded(self) noexcept
+    cdef _changed(self, Tensor x, uint32_t seen)
+    cdef void release(self) noexcept
+
+# Whether an op on inputs of these track bits (or-ed) must be recorded.
+cdef bint tracking(int track) noexcept
+# Record p(inputs) -> out. saved: tensors for the rules; save_out: they read out.
+cdef int record1(
+    Primitive p, Tensor out, Tensor a, tuple saved, bint save_out, object params
+) except -1
+cdef int record2(
+    Primitive p, Tensor out, Tensor a, Tensor b, tuple saved, bint save_out,
+    object params
+) except -1
+cdef int record(
+    Primitive p, Tensor out, tuple inputs, tuple saved, bint save_out, object params
+) except -1
+# Run p's kernel of dtype on buffers; work = elements touched.
+cdef int run(
+    Primitive p, int dtype, const tl_buffer **out, int nout,
+    const tl_buffer **inputs, int nin, const void *params, int64_t work
+) except -1
+# Shorthands for one output and one, two or three inputs.
+cdef int run1(Primitive p, Tensor out, const tl_buffer *a, const void *params) except -1
+cdef int run2(
+    Primitive p, Tensor out, const tl_buffer *a, const tl_buffer *b,
+    const void *params) except -1
+# Sum of two optional tangents.
+cdef Tensor add_tangents(Tensor a, Tensor b)

@@ -1,0 +1,297 @@
+"""Primitives and the tape's nodes.
+
+An op is one `Primitive` instance: its kernels' row in the table and its two
+derivative rules. Applying it outside a recording costs a kernel call; when an input
+requires grad (or carries a tangent) the application is recorded as a `Node`.
+
+A node holds edges to the nodes of its inputs (or to leaf tensors), never the inputs
+themselves, and only those tensors that its rules read. The output, where a rule
+reads it, is held as an alias outside the graph, because the output holds the node.
+
+References
+----------
+A. Griewank, A. Walther, "Evaluating Derivatives", 2nd ed., SIAM 2008, chapters 3-4.
+"""
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from tensorlib.core.abi cimport tl_buffer, tl_call
+from tensorlib.core.dispatch cimport (
+    kernel_row, launch, thread_state, tl_thread_state,
+)
+from tensorlib.core.dtype cimport dtype_of
+from tensorlib.core.layout cimport shape_tuple
+from tensorlib.core.tensor cimport (
+    TRACK_GRAD, TRACK_TANGENT, Tensor, detached, operators,
+)
+
+from tensorlib.core.errors import GraphError
+
+cdef uint64_t _sequence = 0
+cdef list _primitives = []
+
+
+cdef class Primitive:
+    """An operation that autograd knows.
+
+    Attributes
+    ----------
+    name : str
+        The op's name, also its kernels' name in the table.
+    """
+
+    def __cinit__(self, str name, *args, str kernel=None, **kwargs):
+        # Subclasses take further arguments; Cython hands all of them to each.
+        self.name = name
+        self.encoded_name = name.encode()
+        self.c_name = self.encoded_name
+        self.row = kernel_row(name if kernel is None else kernel)
+        _primitives.append(self)
+
+    def __repr__(self):
+        return f"<primitive {self.name}>"
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        raise GraphError(f"{self.name}: is not differentiable")
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        raise GraphError(f"{self.name}: has no forward-mode derivative")
+
+
+@cython.final
+@cython.freelist(256)
+@cython.trashcan(True)
+cdef class Node:
+    """One recorded application of a primitive."""
+
+    @property
+    def name(self):
+        """The primitive's name."""
+        return self.primitive.name
+
+    @property
+    def next_functions(self):
+        """The nodes and leaf tensors that produced the inputs; None where none."""
+        return self.edges
+
+    @property
+    def shape(self):
+        """The shape of the output."""
+        return self.shape_tuple()
+
+    def __repr__(self):
+        return f"<{self.primitive.name} node>"
+
+    def watch(self, list hooks):
+        """Run `hooks` on the gradient of this node's output."""
+        self.watchers = hooks
+
+    cdef tuple shape_tuple(self):
+        return tuple([self.extents[d] for d in range(self.ndim)])
+
+    cdef Tensor get(self, int i):
+        cdef Tensor x
+        if self.saved is None:
+            raise GraphError(
+                f"backward: the tensors saved by {self.primitive.name} were freed by "
+                "an earlier backward; pass retain_graph=True to the first one"
+            )
+        x = <Tensor>self.saved[i]
+        if x.buf.storage.version != self.versions[i]:
+            self._changed(x, self.versions[i])
+        return x
+
+    cdef Tensor output(self):
+        cdef Tensor x = self.out
+        if x is None:
+            raise GraphError(
+                f"backward: the output saved by {self.primitive.name} was freed by "
+                "an earlier backward; pass retain_graph=True to the first one"
+            )
+        if x.buf.storage.version != self.out_version:
+            self._changed(x, self.out_version)
+        if thread_state().grad_disabled or not self.recorded():
+            return x
+        x = detached(x)
+        x.node = self
+        x.track |= TRACK_GRAD
+        return x
+
+    cdef bint recorded(self) noexcept:
+        """Whether any input requires grad (a node may serve forward mode alone)."""
+        for edge in self.edges:
+            if edge is not None:
+                return True
+        return False
+
+    cdef _changed(self, Tensor x, uint32_t seen):
+        writer = "a write through shared memory"
+        if x.buf.storage.last_writer != NULL:
+            writer = (<bytes>x.buf.storage.last_writer).decode()
+        raise GraphError(
+            f"backward: a tensor of shape {x.shape} saved by {self.primitive.name} was "
+            f"changed in place by {writer} (version {x.buf.storage.version}, expected "
+            f"{seen}); use the out-of-place form, or change a copy"
+        )
+
+    cdef bint needs(self, int i) noexcept:
+        return <PyObject *>self.edges[i] != <PyObject *>None
+
+    cdef void release(self) noexcept:
+        self.released = 1
+        self.saved = None
+        self.out = None
+
+
+cdef bint tracking(int track) noexcept:
+    cdef tl_thread_state *state
+    if track == 0:
+        return False
+    state = thread_state()
+    return (track & TRACK_GRAD and not state.grad_disabled) or (
+        track & TRACK_TANGENT and state.forward_mode
+    )
+
+
+cdef inline object edge_to(Tensor x):
+    """What a gradient of x flows to: its node, itself when a leaf, or nothing."""
+    if not x.track & TRACK_GRAD or thread_state().grad_disabled:
+        return None
+    if x.node is None:
+        return x
+    if x.is_view and x.recorded_seen != x.buf.storage.recorded_writes:
+        raise GraphError(
+            "this tensor is a view of a tensor that was changed in place after the "
+            "view was taken, so its gradient would be wrong; take the view again"
+        )
+    return x.node
+
+
+cdef int _link(
+    Node node, Primitive p, Tensor out, tuple saved, bint save_out, object params
+) except -1:
+    global _sequence
+    cdef int i
+    cdef Tensor x
+    _sequence += 1
+    node.sequence = _sequence
+    node.primitive = p
+    node.params = params
+    node.saved = saved
+    for i in range(len(saved)):
+        x = <Tensor>saved[i]
+        if x is not None:
+            node.versions[i] = x.buf.storage.version
+    if save_out:
+        node.out = detached(out)
+        node.out_version = out.buf.storage.version
+    node.dtype = out.buf.dtype
+    node.ndim = out.buf.ndim
+    for i in range(out.buf.ndim):
+        node.extents[i] = out.buf.shape[i]
+    return 0
+
+
+cdef inline tuple _tangents(tuple inputs):
+    return tuple([(<Tensor>x).tangent for x in inputs])
+
+
+cdef int _finish(Node node, Tensor out, tuple inputs, int track) except -1:
+    """Hang the node on the output and carry the tangent on."""
+    if track & TRACK_GRAD and not thread_state().grad_disabled:
+        out.node = node
+        out.track |= TRACK_GRAD
+    if track & TRACK_TANGENT and thread_state().forward_mode:
+        out.tangent = node.primitive.jvp(node, _tangents(inputs))
+        if out.tangent is not None:
+            out.track |= TRACK_TANGENT
+    return 0
+
+
+cdef int record1(
+    Primitive p, Tensor out, Tensor a, tuple saved, bint save_out, object params
+) except -1:
+    cdef Node node = Node.__new__(Node)
+    node.edges = (edge_to(a),)
+    _link(node, p, out, saved, save_out, params)
+    if a.track == TRACK_GRAD:
+        out.node = node
+        out.track |= TRACK_GRAD
+        return 0
+    return _finish(node, out, (a,), a.track)
+
+
+cdef int record2(
+    Primitive p, Tensor out, Tensor a, Tensor b, tuple saved, bint save_out,
+    object params
+) except -1:
+    cdef Node node = Node.__new__(Node)
+    node.edges = (edge_to(a), edge_to(b))
+    _link(node, p, out, saved, save_out, params)
+    if a.track | b.track == TRACK_GRAD:
+        out.node = node
+        out.track |= TRACK_GRAD
+        return 0
+    return _finish(node, out, (a, b), a.track | b.track)
+
+
+cdef int record(
+    Primitive p, Tensor out, tuple inputs, tuple saved, bint save_out, object params
+) except -1:
+    cdef Node node = Node.__new__(Node)
+    cdef int track = 0
+    for x in inputs:
+        track |= (<Tensor>x).track
+    node.edges = tuple([edge_to(<Tensor>x) for x in inputs])
+    _link(node, p, out, saved, save_out, params)
+    return _finish(node, out, inputs, track)
+
+
+cdef int run(
+    Primitive p, int dtype, const tl_buffer **out, int nout,
+    const tl_buffer **inputs, int nin, const void *params, int64_t work
+) except -1:
+    cdef tl_call call
+    call.out = out
+    call.nout = nout
+    call.in_ = inputs
+    call.nin = nin
+    call.params = params
+    return launch(p.name, p.row, out[0].device_type, dtype, &call, work)
+
+
+cdef int run1(
+    Primitive p, Tensor out, const tl_buffer *a, const void *params
+) except -1:
+    cdef const tl_buffer *target = &out.buf
+    return run(p, a.dtype, &target, 1, &a, 1, params, a.size)
+
+
+cdef int run2(
+    Primitive p, Tensor out, const tl_buffer *a, const tl_buffer *b,
+    const void *params
+) except -1:
+    cdef const tl_buffer *target = &out.buf
+    cdef const tl_buffer *inputs[2]
+    inputs[0] = a
+    inputs[1] = b
+    return run(p, a.dtype, &target, 1, inputs, 2, params, out.buf.size)
+
+
+cdef Tensor add_tangents(Tensor a, Tensor b):
+    if a is None:
+        return b
+    if b is None:
+        return a
+    return <Tensor>operators().add(a, b)
+
+
+def primitives():
+    """Return every primitive that exists, in the order of definition.
+
+    Examples
+    --------
+    >>> any(p.name == "exp" for p in primitives())
+    True
+    """
+    return list(_primitives)

@@ -1,0 +1,623 @@
+"""The reverse pass over the tape, and the switches that control recording.
+
+Nodes are visited in falling order of their sequence number, kept in a binary heap:
+every consumer of a tensor was recorded after its producer, so when a node comes up
+its cotangent is complete, and no count of edges is needed beforehand. A chain keeps
+one entry in the heap; nothing recurses.
+
+Rules run as ordinary Tensor operations. With ``create_graph`` they are recorded in
+turn, which makes a gradient differentiable: reverse-mode differentiation extends the
+graph rather than walking it backwards in place.
+"""
+import functools
+
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, realloc
+from tensorlib.autograd.primitive cimport Node
+from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer
+from tensorlib.core.dispatch cimport thread_state
+from tensorlib.core.dtype cimport is_float_code
+from tensorlib.core.layout cimport same_shape
+from tensorlib.core.tensor cimport (
+    TRACK_GRAD, TRACK_TANGENT, Tensor, check_same_device, detached, operators,
+)
+
+from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *o) noexcept nogil
+
+cdef TapeOps _tape_ops
+cdef uint64_t _runs = 0
+
+
+cdef TapeOps *tape_ops() noexcept:
+    return &_tape_ops
+
+
+# ---- recording switches --------------------------------------------------------
+class _GradSwitch:
+    """A context manager and decorator that changes the recording depth."""
+
+    def __call__(self, function):
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+    def __exit__(self, *exc_info):
+        thread_state().grad_disabled = self._before
+
+
+class no_grad(_GradSwitch):  # noqa: N801
+    """Record nothing inside the block; holds for the current thread only.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.ones(2, requires_grad=True)
+    >>> with tl.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    def __enter__(self):
+        self._before = thread_state().grad_disabled
+        thread_state().grad_disabled = 1
+        return self
+
+
+class enable_grad(_GradSwitch):  # noqa: N801
+    """Record inside the block, also within `no_grad`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.ones(2, requires_grad=True)
+    >>> with tl.no_grad(), tl.enable_grad():
+    ...     (x * 2).requires_grad
+    True
+    """
+
+    def __enter__(self):
+        self._before = thread_state().grad_disabled
+        thread_state().grad_disabled = 0
+        return self
+
+
+class set_grad_enabled(_GradSwitch):  # noqa: N801
+    """Record inside the block, or not, by `mode`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> with tl.set_grad_enabled(False):
+    ...     tl.is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode):
+        self._mode = bool(mode)
+
+    def __call__(self, function):
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            with set_grad_enabled(self._mode):
+                return function(*args, **kwargs)
+
+        return wrapped
+
+    def __enter__(self):
+        self._before = thread_state().grad_disabled
+        thread_state().grad_disabled = 0 if self._mode else 1
+        return self
+
+
+def is_grad_enabled():
+    """Return whether operations are being recorded in this thread.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.is_grad_enabled()
+    True
+    """
+    return thread_state().grad_disabled == 0
+
+
+# ---- heap ----------------------------------------------------------------------
+cdef struct Heap:
+    PyObject **items      # counted references to nodes, largest sequence first
+    Py_ssize_t size
+    Py_ssize_t capacity
+
+
+cdef inline uint64_t _key(PyObject *item) noexcept:
+    return (<Node>item).sequence
+
+
+cdef int _push(Heap *heap, Node node) except -1:
+    cdef Py_ssize_t i, parent
+    cdef PyObject **grown
+    if heap.size == heap.capacity:
+        heap.capacity = 2 * heap.capacity + 16
+        grown = <PyObject **>realloc(heap.items, heap.capacity * sizeof(PyObject *))
+        if grown == NULL:
+            raise MemoryError("backward: no memory for the queue of nodes")
+        heap.items = grown
+    Py_INCREF(node)
+    i = heap.size
+    heap.size += 1
+    while i > 0:
+        parent = (i - 1) // 2
+        if _key(heap.items[parent]) >= node.sequence:
+            break
+        heap.items[i] = heap.items[parent]
+        i = parent
+    heap.items[i] = <PyObject *>node
+    return 0
+
+
+cdef Node _pop(Heap *heap):
+    cdef PyObject *top = heap.items[0]
+    cdef PyObject *last
+    cdef Py_ssize_t i = 0, child
+    cdef Node node = <Node>top
+    heap.size -= 1
+    last = heap.items[heap.size]
+    while True:
+        child = 2 * i + 1
+        if child >= heap.size:
+            break
+        if child + 1 < heap.size and _key(heap.items[child + 1]) > _key(
+            heap.items[child]
+        ):
+            child += 1
+        if _key(heap.items[child]) <= _key(last):
+            break
+        heap.items[i] = heap.items[child]
+        i = child
+    if heap.size:
+        heap.items[i] = last
+    Py_DECREF(node)
+    return node
+
+
+# ---- accumulation --------------------------------------------------------------
+cdef inline bint _is_ours_alone(PyObject *tensor, Py_ssize_t references) noexcept:
+    """Whether nobody else can see its memory, given the references we hold."""
+    cdef Tensor x = <Tensor>tensor
+    return (
+        Py_REFCNT(tensor) == references + 1
+        and x.buf.storage.refcount == 1
+        and x.buf.flags & TL_C_CONTIGUOUS
+        and x.buf.storage.flags == 0
+        and x.track == 0
+    )
+
+
+cdef Tensor _run_hooks(list hooks, Tensor g):
+    for hook in list(hooks):
+        replaced = hook(g)
+        if replaced is not None:
+            if not isinstance(replaced, Tensor) or not same_shape(
+                &g.buf, &(<Tensor>replaced).buf
+            ):
+                raise ShapeError(
+                    f"hook: expected a Tensor of shape {g.shape} or None, "
+                    f"got {replaced!r}"
+                )
+            g = <Tensor>replaced
+    return g
+
+
+cdef bint _has_shape(const tl_buffer *b, Node node) noexcept:
+    cdef int d
+    if b.ndim != node.ndim:
+        return False
+    for d in range(b.ndim):
+        if b.shape[d] != node.extents[d]:
+            return False
+    return True
+
+
+cdef int _to_node(Heap *heap, Node node, Tensor g, uint64_t run) except -1:
+    """Add g to the cotangent of node; queue the node when it is the first."""
+    if not _has_shape(&g.buf, node):
+        g = <Tensor>_tape_ops.sum_to(g, node.shape_tuple())
+    if g.buf.dtype != node.dtype:
+        g = <Tensor>_tape_ops.cast(g, node.dtype)
+    if node.cotangent is None:
+        node.run = run
+        node.cotangent = g
+        return _push(heap, node)
+    if node.run != run:
+        raise GraphError("backward: another thread's backward is on the same graph")
+    if _is_ours_alone(<PyObject *>node.cotangent, 1):
+        _tape_ops.accumulate(node.cotangent, g)
+    else:
+        node.cotangent = operators().add(node.cotangent, g)
+    return 0
+
+
+cdef Tensor _fit_leaf(Tensor leaf, Tensor g):
+    if not same_shape(&g.buf, &leaf.buf):
+        g = <Tensor>_tape_ops.sum_to(g, leaf.shape)
+    if g.buf.dtype != leaf.buf.dtype:
+        g = <Tensor>_tape_ops.cast(g, leaf.buf.dtype)
+    if leaf.hooks is not None:
+        g = _run_hooks(leaf.hooks, g)
+    return g
+
+
+cdef int _to_leaf(Tensor leaf, Tensor g, Py_ssize_t references) except -1:
+    """Add g to leaf.grad; references counts those that the caller holds on g."""
+    cdef Tensor fitted = _fit_leaf(leaf, g)
+    if fitted is g:
+        references += 1
+    else:
+        references = 1
+    if leaf.grad_ is None:
+        if fitted.track == 0 and not _is_ours_alone(<PyObject *>fitted, references):
+            fitted = <Tensor>_tape_ops.copy(fitted)
+        leaf.grad_ = fitted
+    elif fitted.track == 0 and _is_ours_alone(<PyObject *>leaf.grad_, 1):
+        _tape_ops.accumulate(leaf.grad_, fitted)
+    else:
+        leaf.grad_ = operators().add(leaf.grad_, fitted)
+    return 0
+
+
+# ---- the pass ------------------------------------------------------------------
+cdef class _Pass:
+    """One reverse pass: its queue, its captures, its options."""
+    cdef Heap heap
+    cdef uint64_t run
+    cdef bint retain
+    cdef dict captures      # id(Node or leaf) -> list of result slots; None: leaves
+    cdef set wanted         # ids of nodes that lead to a capture; None: all
+    cdef list results
+
+    def __cinit__(self):
+        global _runs
+        _runs += 1
+        self.run = _runs
+
+    def __dealloc__(self):
+        self.clear()
+
+    cdef void clear(self) noexcept:
+        cdef Py_ssize_t i
+        for i in range(self.heap.size):
+            (<Node>self.heap.items[i]).cotangent = None
+            Py_DECREF(<Node>self.heap.items[i])
+        self.heap.size = 0
+        self.heap.capacity = 0
+        free(self.heap.items)
+        self.heap.items = NULL
+
+    cdef int feed(self, object edge, Tensor g, Py_ssize_t references) except -1:
+        if type(edge) is Node:
+            if self.wanted is None or id(edge) in self.wanted:
+                _to_node(&self.heap, <Node>edge, g, self.run)
+        elif self.captures is None:
+            _to_leaf(<Tensor>edge, g, references + 1)
+        elif id(edge) in self.captures:
+            self.capture(id(edge), _fit_leaf(<Tensor>edge, g))
+        return 0
+
+    cdef int capture(self, object key, Tensor g) except -1:
+        for slot in self.captures[key]:
+            if self.results[slot] is None:
+                self.results[slot] = g
+            else:
+                self.results[slot] = operators().add(self.results[slot], g)
+        return 0
+
+    cdef int drain(self) except -1:
+        cdef Node node
+        cdef Tensor g
+        cdef tuple grads
+        cdef Py_ssize_t i
+        while self.heap.size:
+            node = _pop(&self.heap)
+            g = <Tensor>node.cotangent
+            node.cotangent = None
+            if node.watchers is not None:
+                g = _run_hooks(node.watchers, g)
+            if self.captures is not None and id(node) in self.captures:
+                self.capture(id(node), g)
+            grads = node.primitive.vjp(node, g)
+            g = None
+            for i in range(len(node.edges)):
+                if node.edges[i] is not None and grads[i] is not None:
+                    self.feed(node.edges[i], <Tensor>grads[i], 1)
+            if not self.retain:
+                node.release()
+        return 0
+
+
+cdef Tensor _seed(str op, Tensor output, object cotangent):
+    """The cotangent of an output: given, or one for a scalar."""
+    if not output.track & TRACK_GRAD:
+        raise GraphError(
+            f"{op}: the tensor does not require grad, so there is nothing to "
+            "differentiate; set requires_grad=True on an input"
+        )
+    if cotangent is None:
+        if output.buf.size != 1:
+            raise GraphError(
+                f"{op}: expected a scalar output, got shape {output.shape}; pass the "
+                "cotangent (gradient=) explicitly"
+            )
+        return <Tensor>_tape_ops.ones_like(output)
+    if not isinstance(cotangent, Tensor):
+        raise TypeError(
+            f"{op}: expected a Tensor as cotangent, got {type(cotangent).__name__}"
+        )
+    if not same_shape(&output.buf, &(<Tensor>cotangent).buf):
+        raise ShapeError(
+            f"{op}: expected a cotangent of shape {output.shape}, "
+            f"got {cotangent.shape}"
+        )
+    if not is_float_code((<Tensor>cotangent).buf.dtype):
+        raise DTypeError(f"{op}: expected a float cotangent, got {cotangent.dtype}")
+    check_same_device(op, output, <Tensor>cotangent)
+    return <Tensor>cotangent
+
+
+cdef set _leading_to(list roots, dict targets):
+    """Ids of the nodes below roots from which a target can be reached."""
+    cdef dict seen = {}
+    cdef list stack = [root for root in roots if type(root) is Node]
+    cdef Node node
+    while stack:
+        node = <Node>stack.pop()
+        if node.sequence not in seen:
+            seen[node.sequence] = node
+            stack.extend([e for e in node.edges if type(e) is Node])
+    wanted = set()
+    for sequence in sorted(seen):
+        node = <Node>seen[sequence]
+        if id(node) in targets or any(
+            [e is not None and (id(e) in wanted or id(e) in targets)
+             for e in node.edges]
+        ):
+            wanted.add(id(node))
+    return wanted
+
+
+cdef list _as_list(str op, str what, object tensors):
+    if isinstance(tensors, Tensor):
+        return [tensors]
+    try:
+        found = list(tensors)
+    except TypeError:
+        found = [tensors]
+    for item in found:
+        if not isinstance(item, Tensor):
+            raise TypeError(
+                f"{op}: expected a Tensor or a sequence of them as {what}, "
+                f"got {type(item).__name__}"
+            )
+    return found
+
+
+cdef list _differentiate(
+    str op, list outputs, list cotangents, list inputs, bint retain, bint create_graph
+):
+    """Run a reverse pass; gradients of inputs as a list, of leaves when None."""
+    cdef _Pass state = _Pass()
+    cdef int before = thread_state().grad_disabled
+    cdef list seeds = [
+        _seed(op, <Tensor>y, c) for y, c in zip(outputs, cotangents, strict=True)
+    ]
+    roots = [(<Tensor>y).node if (<Tensor>y).node is not None else y for y in outputs]
+    state.retain = retain
+    if inputs is not None:
+        state.captures = {}
+        state.results = [None] * len(inputs)
+        for slot, x in enumerate(inputs):
+            if not (<Tensor>x).track & TRACK_GRAD:
+                raise GraphError(f"{op}: input {slot} does not require grad")
+            target = (<Tensor>x).node if (<Tensor>x).node is not None else x
+            state.captures.setdefault(id(target), []).append(slot)
+        state.wanted = _leading_to(roots, state.captures)
+    thread_state().grad_disabled = 0 if create_graph else 1
+    try:
+        for root, seed in zip(roots, seeds):
+            state.feed(root, <Tensor>seed, 2)
+        seeds = None
+        state.drain()
+    finally:
+        thread_state().grad_disabled = before
+        state.clear()
+    return state.results
+
+
+def backward(tensor, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+    """Accumulate the gradient of `tensor` into the leaves that made it.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        The output; a scalar unless `gradient` is given.
+    gradient : Tensor, optional
+        The cotangent, of the output's shape; 1 for a scalar output.
+    retain_graph : bool, optional
+        Keep what the graph saved, so that it can be differentiated again. Defaults
+        to `create_graph`.
+    create_graph : bool, default False
+        Record the gradient's computation, so that it can be differentiated.
+    inputs : sequence of Tensor, optional
+        Accumulate into these only.
+
+    Raises
+    ------
+    GraphError
+        If nothing requires grad, the output is not a scalar and no cotangent is
+        given, the graph was freed, or a saved tensor was changed in place.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([4., 6.])
+    """
+    cdef Tensor x
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"backward: expected a Tensor, got {type(tensor).__name__}")
+    retain = create_graph if retain_graph is None else retain_graph
+    if inputs is None:
+        _differentiate("backward", [tensor], [gradient], None, retain, create_graph)
+        return
+    wanted = _as_list("backward", "inputs", inputs)
+    found = _differentiate(
+        "backward", [tensor], [gradient], wanted, retain, create_graph
+    )
+    for item, g in zip(wanted, found):
+        x = <Tensor>item
+        if g is not None:
+            x.grad_ = _tape_ops.copy(g) if x.grad_ is None else x.grad_ + g
+
+
+def grad(
+    outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, *,
+    allow_unused=False,
+):
+    """Return the gradients of `outputs` with respect to `inputs`.
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor or sequence of Tensor
+    grad_outputs : Tensor or sequence of Tensor or None, optional
+        Cotangent of each output; may be left out for scalars.
+    retain_graph, create_graph : bool, optional
+        As in `backward`.
+    allow_unused : bool, default False
+        Return None for an input that the outputs do not depend on, instead of
+        raising.
+
+    Returns
+    -------
+    tuple of Tensor
+        One gradient an input, of its shape and dtype.
+
+    Raises
+    ------
+    GraphError
+        As in `backward`, and for an unused input unless `allow_unused`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor(3.0, requires_grad=True)
+    >>> (first,) = tl.autograd.grad(x * x * x, x, create_graph=True)
+    >>> (second,) = tl.autograd.grad(first, x)
+    >>> first.item(), second.item()
+    (27.0, 18.0)
+    """
+    outputs = _as_list("grad", "outputs", outputs)
+    inputs = _as_list("grad", "inputs", inputs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs]
+    else:
+        grad_outputs = list(grad_outputs)
+    if len(grad_outputs) != len(outputs):
+        raise ValueError(
+            f"grad: expected {len(outputs)} grad_outputs, got {len(grad_outputs)}"
+        )
+    retain = create_graph if retain_graph is None else retain_graph
+    found = _differentiate("grad", outputs, grad_outputs, inputs, retain, create_graph)
+    if not allow_unused and None in [g if g is None else True for g in found]:
+        unused = [i for i, g in enumerate(found) if g is None]
+        raise GraphError(
+            f"grad: the outputs do not depend on inputs {unused}; pass "
+            "allow_unused=True to get None for them"
+        )
+    return tuple(found)
+
+
+def jvp(function, primals, tangents):
+    """Evaluate `function` and its directional derivative in one forward pass.
+
+    Computes ``y = f(x)`` and ``J_f(x) v`` by carrying tangents along with the values
+    (forward-mode differentiation); no graph is kept for it.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the primals as positional tensors and returns one tensor.
+    primals, tangents : Tensor or sequence of Tensor
+        The point and the direction, pairwise of one shape.
+
+    Returns
+    -------
+    output, tangent : Tensor
+
+    Raises
+    ------
+    GraphError
+        If called inside another `jvp`.
+    ShapeError
+        If a tangent's shape is not its primal's.
+
+    References
+    ----------
+    R. E. Wengert, "A simple automatic derivative evaluation program", Communications
+    of the ACM 7 (1964) 463-464.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([1.0, 2.0])
+    >>> y, dy = tl.autograd.jvp(lambda x: x * x, x, tl.tensor([1.0, 0.0]))
+    >>> dy
+    tensor([2., 0.])
+    """
+    cdef Tensor dual
+    primals = _as_list("jvp", "primals", primals)
+    tangents = _as_list("jvp", "tangents", tangents)
+    if len(primals) != len(tangents):
+        raise ValueError(
+            f"jvp: expected {len(primals)} tangents, got {len(tangents)}"
+        )
+    if thread_state().forward_mode:
+        raise GraphError("jvp: forward mode does not nest; use grad for the inner one")
+    duals = []
+    for x, v in zip(primals, tangents):
+        if x.shape != v.shape or x.dtype is not v.dtype:
+            raise ShapeError(
+                f"jvp: expected a tangent of shape {x.shape} and {x.dtype}, "
+                f"got {v.shape} and {v.dtype}"
+            )
+        dual = detached(<Tensor>x)
+        if (<Tensor>x).track & TRACK_GRAD:
+            dual = <Tensor>x.reshape(x.shape)   # a new tensor in the same graph
+        dual.tangent = v
+        dual.track |= TRACK_TANGENT
+        duals.append(dual)
+    thread_state().forward_mode = 1
+    try:
+        output = function(*duals)
+    finally:
+        thread_state().forward_mode = 0
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"jvp: expected the function to return a Tensor, got "
+            f"{type(output).__name__}"
+        )
+    tangent = (<Tensor>output).tangent
+    if tangent is None:
+        tangent = _tape_ops.zeros_like(output)
+    (<Tensor>output).tangent = None
+    (<Tensor>output).track &= ~TRACK_TANGENT
+    return output, tangent

@@ -1,0 +1,23 @@
+# Tensors over memory that somebody else owns.
+from libc.stdint cimport int64_t
+from tensorlib.core.abi cimport tl_buffer
+from tensorlib.core.tensor cimport Tensor
+
+# Memory as another library describes it; strides in bytes.
+ctypedef struct Foreign:
+    void *data
+    int dtype                  # tl_dtype
+    int ndim
+    const int64_t *shape
+    const int64_t *strides
+    bint readonly
+    void *owner
+    void (*release)(void *owner) noexcept nogil
+
+# A tensor over it, or over a copy where layout or alignment demand one. Takes the
+# owner over: on return and on error, release has been or will be called once.
+cdef Tensor adopt_memory(str op, const Foreign *memory, bint copy)
+# A contiguous copy outside the graph.
+cdef Tensor packed_copy(Tensor x)
+# Raises DTypeError unless the dtype is one that tensors have today.
+cdef int check_dtype(str op, int dtype, object described) except -1

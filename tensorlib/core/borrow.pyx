@@ -1,0 +1,186 @@
+"""Tensors over memory that somebody else owns.
+
+Every zero-copy path in (buffer protocol, array interface, DLPack) ends here, so that
+the rules are written once: strides must be whole elements and addresses aligned,
+otherwise the elements are copied; the owner lives until the storage goes.
+"""
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+from libc.string cimport memcpy
+from tensorlib.core.abi cimport (
+    TL_CPU, TL_MAX_NDIM, TL_STORAGE_READONLY, tl_buffer, tl_storage,
+)
+from tensorlib.core.dtype cimport dtype_of, dtype_sizes
+from tensorlib.core.layout cimport set_contiguous, update_layout
+from tensorlib.core.storage cimport storage_borrow, storage_release
+from tensorlib.core.tensor cimport Tensor, check_host, new_over, new_tensor
+
+from tensorlib.core.dtype import dtype_name
+from tensorlib.core.errors import DTypeError, ShapeError
+
+
+cdef int check_dtype(str op, int dtype, object described) except -1:
+    if dtype < 0:
+        raise DTypeError(
+            f"{op}: expected bool, integers or floats of the machine's byte order, "
+            f"got {described}"
+        )
+    if dtype_of(dtype) is None:
+        raise DTypeError(
+            f"{op}: {dtype_name(dtype)} is not supported yet; convert first, for "
+            "example with .astype('float32') or .astype('int32')"
+        )
+    return 0
+
+
+# ---- copying -------------------------------------------------------------------
+cdef char *_pack(
+    char *out, const char *data, const int64_t *shape, const int64_t *strides,
+    int ndim, int itemsize,
+) noexcept nogil:
+    """Copy elements at byte strides into C order; returns the end of the output."""
+    cdef int64_t i
+    if ndim == 0:
+        memcpy(out, data, itemsize)
+        return out + itemsize
+    if ndim == 1 and strides[0] == itemsize:
+        memcpy(out, data, shape[0] * itemsize)
+        return out + shape[0] * itemsize
+    if ndim == 1 and itemsize == 4:     # a constant size lets memcpy become one move
+        for i in range(shape[0]):
+            memcpy(out + 4 * i, data + i * strides[0], 4)
+        return out + 4 * shape[0]
+    if ndim == 1 and itemsize == 8:
+        for i in range(shape[0]):
+            memcpy(out + 8 * i, data + i * strides[0], 8)
+        return out + 8 * shape[0]
+    for i in range(shape[0]):
+        out = _pack(
+            out, data + i * strides[0], shape + 1, strides + 1, ndim - 1, itemsize
+        )
+    return out
+
+
+cdef Tensor packed_copy(Tensor x):
+    cdef int64_t[TL_MAX_NDIM] strides
+    cdef int itemsize = dtype_sizes()[x.buf.dtype]
+    cdef Tensor out
+    cdef int d
+    check_host("copy", x)
+    out = new_tensor(&x.buf, x.buf.dtype, TL_CPU, 0)
+    if x.buf.size == 0:
+        return out
+    for d in range(x.buf.ndim):
+        strides[d] = x.buf.strides[d] * itemsize
+    with nogil:
+        _pack(
+            <char *>out.buf.data, <const char *>x.buf.data, x.buf.shape, strides,
+            x.buf.ndim, itemsize,
+        )
+    return out
+
+
+def packed(x):
+    """Return a contiguous copy of the tensor `x`, outside the graph."""
+    return packed_copy(<Tensor?>x)
+
+
+# ---- adopting ------------------------------------------------------------------
+cdef int _check_extents(str op, const Foreign *memory) except -1:
+    cdef int64_t size = dtype_sizes()[memory.dtype]
+    cdef bint empty = False
+    cdef int d
+    if not 0 <= memory.ndim <= TL_MAX_NDIM:
+        raise ShapeError(
+            f"{op}: expected at most {TL_MAX_NDIM} dimensions, got {memory.ndim}"
+        )
+    for d in range(memory.ndim):
+        if memory.shape[d] < 0:
+            raise ShapeError(f"{op}: expected extents >= 0, got {memory.shape[d]}")
+        empty = empty or memory.shape[d] == 0
+    for d in range(memory.ndim):
+        if empty:
+            break
+        if size > INT64_MAX // memory.shape[d]:
+            raise ShapeError(f"{op}: the array's size does not fit in 63 bits")
+        size *= memory.shape[d]
+    if memory.data == NULL and not empty:
+        raise ValueError(f"{op}: the array has elements but no memory")
+    return 0
+
+
+cdef bint _fits(const Foreign *memory, int itemsize) noexcept:
+    """Whether the elements can be addressed in place."""
+    cdef int d
+    if <size_t>memory.data % itemsize:
+        return False
+    for d in range(memory.ndim):
+        if memory.shape[d] > 1 and memory.strides[d] % itemsize:
+            return False
+    return True
+
+
+cdef Tensor _packed(const Foreign *memory, int itemsize):
+    cdef tl_buffer layout
+    cdef Tensor out
+    cdef int d
+    layout.ndim = memory.ndim
+    for d in range(memory.ndim):
+        layout.shape[d] = memory.shape[d]
+    out = new_tensor(&layout, memory.dtype, TL_CPU, 0)
+    if out.buf.size:
+        with nogil:
+            _pack(
+                <char *>out.buf.data, <const char *>memory.data, memory.shape,
+                memory.strides, memory.ndim, itemsize,
+            )
+    return out
+
+
+cdef Tensor _over(const Foreign *memory, int itemsize, bint *adopted):
+    """A tensor over the memory; its storage spans the lowest to the highest byte."""
+    cdef tl_buffer layout
+    cdef tl_storage *storage
+    cdef int64_t low = 0, high = itemsize, reach
+    cdef int d
+    layout.ndim = memory.ndim
+    layout.data = memory.data
+    layout.dtype = <uint8_t>memory.dtype
+    layout.device_type = TL_CPU
+    layout.device_index = 0
+    for d in range(memory.ndim):
+        layout.shape[d] = memory.shape[d]
+    set_contiguous(&layout)     # unit axes and empty tensors keep these strides
+    if layout.size == 0:
+        high = 0
+    else:
+        for d in range(memory.ndim):
+            if memory.shape[d] > 1:
+                layout.strides[d] = memory.strides[d] // itemsize
+                reach = (memory.shape[d] - 1) * memory.strides[d]
+                low += reach if reach < 0 else 0
+                high += reach if reach > 0 else 0
+        update_layout(&layout)
+    storage = storage_borrow(
+        <char *>memory.data + low, high - low,
+        TL_STORAGE_READONLY if memory.readonly else 0, memory.owner, memory.release,
+    )
+    adopted[0] = True
+    try:
+        return new_over(storage, &layout)
+    finally:
+        storage_release(storage)
+
+
+cdef Tensor adopt_memory(str op, const Foreign *memory, bint copy):
+    cdef int itemsize
+    cdef bint adopted = False
+    try:
+        check_dtype(op, memory.dtype, "another data type")
+        _check_extents(op, memory)
+        itemsize = dtype_sizes()[memory.dtype]
+        if copy or not _fits(memory, itemsize):
+            return _packed(memory, itemsize)
+        return _over(memory, itemsize, &adopted)
+    finally:
+        if not adopted:
+            memory.release(memory.owner)

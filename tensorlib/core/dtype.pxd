@@ -1,0 +1,24 @@
+# Data types: small immutable objects, one for each tl_dtype that is implemented.
+cimport cython
+
+@cython.final
+cdef class DType:
+    cdef readonly str name
+    cdef readonly int itemsize      # bytes
+    cdef readonly str kind          # 'b' bool, 'i' signed, 'u' unsigned, 'f' float
+    cdef readonly str format        # struct/buffer-protocol character
+    cdef readonly int code          # tl_dtype
+
+# Bytes an element of each tl_dtype takes.
+cdef int *dtype_sizes() noexcept nogil
+# The DType of a code; raises for one that is not implemented.
+cdef DType dtype_of(int code)
+# A DType from a DType, its name, a Python type or a NumPy dtype.
+cdef DType as_dtype(object spec)
+# The common tl_dtype of two, -1 when there is none.
+cdef int promote_codes(int a, int b) noexcept nogil
+# The dtype of `tensor <op> python_scalar`, and of a bare Python scalar.
+cdef int promote_scalar(int code, object scalar) except -1
+cdef int scalar_code(object scalar) except -1
+cdef bint is_float_code(int code) noexcept nogil
+cdef bint is_integer_code(int code) noexcept nogil

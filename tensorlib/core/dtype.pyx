@@ -1,0 +1,312 @@
+"""Data types and type promotion.
+
+Promotion follows the Array API: within a kind by width, unsigned with signed to a
+signed type that holds both. Where the standard leaves mixed kinds open we do as
+PyTorch does: the tensor of the higher kind (bool < integer < float) decides, so an
+integer tensor never widens float32. A Python scalar only raises the kind.
+"""
+cimport cython
+from libc.stdint cimport int32_t
+from tensorlib.core.abi cimport (
+    TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_DTYPE_COUNT, TL_FLOAT16,
+    TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_UINT8, TL_UINT16,
+    TL_UINT32, TL_UINT64,
+)
+
+from tensorlib.core.errors import DTypeError
+
+# tl_dtype order: name, bytes, kind, struct format. A dtype without an object below
+# is reserved: the tables have its place, its kernels come with the array work.
+_ROWS = (
+    ("bool", 1, "b", "?"), ("int8", 1, "i", "b"), ("int16", 2, "i", "h"),
+    ("int32", 4, "i", "i"), ("int64", 8, "i", "l"), ("uint8", 1, "u", "B"),
+    ("uint16", 2, "u", "H"), ("uint32", 4, "u", "I"), ("uint64", 8, "u", "L"),
+    ("float16", 2, "f", "e"), ("bfloat16", 2, "f", ""), ("float32", 4, "f", "f"),
+    ("float64", 8, "f", "d"), ("complex64", 8, "c", "Zf"),
+    ("complex128", 16, "c", "Zd"),
+)
+_IMPLEMENTED = ("bool", "uint8", "int32", "int64", "float32", "float64")
+
+cdef int[TL_DTYPE_COUNT] _sizes
+cdef int[TL_DTYPE_COUNT][TL_DTYPE_COUNT] _promotion
+cdef list _dtypes = [None] * TL_DTYPE_COUNT
+cdef dict _by_name = {}
+
+
+@cython.final
+cdef class DType:
+    """The type of a tensor's elements, such as ``tl.float32``.
+
+    Attributes
+    ----------
+    name : str
+    itemsize : int
+        Bytes an element takes.
+    kind : str
+        ``'b'`` boolean, ``'i'`` signed, ``'u'`` unsigned integer, ``'f'`` floating.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.float32, tl.float32.itemsize
+    (tensorlib.float32, 4)
+    """
+
+    def __repr__(self):
+        return f"tensorlib.{self.name}"
+
+    def __str__(self):
+        return self.name
+
+    def __reduce__(self):
+        return (dtype, (self.name,))
+
+    def __eq__(self, other):
+        if isinstance(other, DType):
+            return self is other
+        if isinstance(other, (str, type)) or hasattr(other, "itemsize"):
+            try:
+                return as_dtype(other) is self
+            except DTypeError:
+                return False
+        return NotImplemented
+
+    def __hash__(self):
+        return hash(self.name)
+
+    @property
+    def is_floating_point(self):
+        """Whether this is a floating-point type."""
+        return self.kind == "f"
+
+
+cdef int *dtype_sizes() noexcept nogil:
+    return _sizes
+
+
+cdef DType dtype_of(int code):
+    return <DType>_dtypes[code]
+
+
+cdef DType as_dtype(object spec):
+    if type(spec) is DType:
+        return <DType>spec
+    found = None
+    if isinstance(spec, str):
+        found = _by_name.get(spec)
+    elif spec is float:
+        found = _dtypes[TL_FLOAT32]
+    elif spec is int:
+        found = _dtypes[TL_INT64]
+    elif spec is bool:
+        found = _dtypes[TL_BOOL]
+    else:
+        # numpy.dtype has a name; numpy.float32 is a class whose __name__ is one.
+        name = getattr(spec, "name", None) or getattr(spec, "__name__", None)
+        if isinstance(name, str):
+            found = _by_name.get(name.rstrip("_"))
+    if found is None:
+        raise DTypeError(
+            f"dtype: expected one of {', '.join(_IMPLEMENTED)}, got {spec!r}"
+        )
+    return <DType>found
+
+
+def dtype(spec):
+    """Return the data type that `spec` names.
+
+    Parameters
+    ----------
+    spec : DType, str, type or numpy.dtype
+
+    Raises
+    ------
+    DTypeError
+        If there is no such data type.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.dtype("int64")
+    tensorlib.int64
+    """
+    return as_dtype(spec)
+
+
+def dtype_name(int code):
+    """Return the name of a tl_dtype code."""
+    return _ROWS[code][0]
+
+
+cdef bint is_float_code(int code) noexcept nogil:
+    return TL_FLOAT16 <= code <= TL_FLOAT64
+
+
+cdef bint is_integer_code(int code) noexcept nogil:
+    return TL_INT8 <= code <= TL_UINT64
+
+
+cdef int promote_codes(int a, int b) noexcept nogil:
+    return a if a == b else _promotion[a][b]
+
+
+cdef int scalar_code(object scalar) except -1:
+    if isinstance(scalar, bool):
+        return TL_BOOL
+    if isinstance(scalar, int):
+        return TL_INT64
+    if isinstance(scalar, float):
+        return TL_FLOAT32
+    raise DTypeError(
+        f"expected a tensor or a Python bool, int or float, got {type(scalar).__name__}"
+    )
+
+
+cdef int promote_scalar(int code, object scalar) except -1:
+    cdef int other
+    if type(scalar) is float:
+        return code if is_float_code(code) else TL_FLOAT32
+    other = scalar_code(scalar)
+    if other == TL_BOOL:
+        return code
+    if other == TL_INT64:
+        return TL_INT64 if code == TL_BOOL else code
+    return code if is_float_code(code) else TL_FLOAT32
+
+
+def result_type(*operands):
+    """Return the data type that an operation on `operands` computes in.
+
+    Parameters
+    ----------
+    *operands : Tensor, DType or Python scalar
+        Python scalars only raise the kind (bool, integer, floating), never the width.
+
+    Raises
+    ------
+    ValueError
+        Without operands.
+    DTypeError
+        If an operand has no dtype.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.result_type(tl.int32, tl.float32)
+    tensorlib.float32
+    >>> tl.result_type(tl.uint8, tl.int32, 2.5)
+    tensorlib.float32
+    """
+    cdef int code = -1
+    if not operands:
+        raise ValueError("result_type: expected at least one operand")
+    scalars = []
+    for operand in operands:
+        if isinstance(operand, (bool, int, float)):
+            scalars.append(operand)
+            continue
+        found = as_dtype(getattr(operand, "dtype", operand))
+        code = found.code if code < 0 else promote_codes(code, (<DType>found).code)
+    for scalar in scalars:
+        code = scalar_code(scalar) if code < 0 else promote_scalar(code, scalar)
+    return dtype_of(code)
+
+
+class finfo:  # noqa: N801
+    """Numerical properties of a floating-point data type.
+
+    Attributes
+    ----------
+    bits : int
+    eps, max, min, smallest_normal : float
+    dtype : DType
+
+    References
+    ----------
+    IEEE 754-2019, table 3.5.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.finfo(tl.float32).eps
+    1.1920928955078125e-07
+    """
+
+    def __init__(self, type):
+        found = as_dtype(getattr(type, "dtype", type))
+        if found.kind != "f":
+            raise DTypeError(f"finfo: expected a floating-point dtype, got {found}")
+        digits, exponent = {4: (23, 127), 8: (52, 1023)}[found.itemsize]
+        self.dtype = found
+        self.bits = found.itemsize * 8
+        self.eps = 2.0**-digits
+        self.max = (2.0 - self.eps) * 2.0**exponent
+        self.min = -self.max
+        self.smallest_normal = 2.0 ** (1 - exponent)
+
+
+class iinfo:  # noqa: N801
+    """Numerical properties of an integer data type.
+
+    Attributes
+    ----------
+    bits, max, min : int
+    dtype : DType
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.iinfo(tl.uint8).max
+    255
+    """
+
+    def __init__(self, type):
+        found = as_dtype(getattr(type, "dtype", type))
+        if found.kind not in "iu":
+            raise DTypeError(f"iinfo: expected an integer dtype, got {found}")
+        signed = found.kind == "i"
+        self.dtype = found
+        self.bits = found.itemsize * 8
+        self.max = (1 << (self.bits - signed)) - 1
+        self.min = -(1 << (self.bits - 1)) if signed else 0
+
+
+def _fill_tables():
+    cdef int a, b, code
+    cdef DType item
+    order = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+    index = {row[0]: code for code, row in enumerate(_ROWS)}
+
+    def widest(a, b):
+        row_a, row_b = _ROWS[a], _ROWS[b]
+        if order[row_a[2]] != order[row_b[2]]:
+            return a if order[row_a[2]] > order[row_b[2]] else b
+        if row_a[2] != row_b[2]:  # signed with unsigned: a signed type holding both
+            signed, other = (row_a, row_b) if row_a[2] == "i" else (row_b, row_a)
+            bits = max(8 * signed[1], 16 * other[1])
+            return index[f"int{bits}"] if bits <= 64 else TL_FLOAT64
+        if {a, b} == {TL_FLOAT16, TL_BFLOAT16}:
+            return TL_FLOAT32
+        return a if row_a[1] >= row_b[1] else b
+
+    for a in range(TL_DTYPE_COUNT):
+        _sizes[a] = _ROWS[a][1]
+        for b in range(TL_DTYPE_COUNT):
+            _promotion[a][b] = widest(a, b)
+    for code in range(TL_DTYPE_COUNT):
+        name, size, kind, format = _ROWS[code]
+        if name in _IMPLEMENTED:
+            item = DType.__new__(DType)
+            item.name, item.itemsize, item.kind = name, size, kind
+            item.format, item.code = format, code
+            _dtypes[code] = item
+            _by_name[name] = item
+
+
+_fill_tables()
+bool_ = _dtypes[TL_BOOL]
+uint8 = _dtypes[TL_UINT8]
+int32 = _dtypes[TL_INT32]
+int64 = _dtypes[TL_INT64]
+float32 = _dtypes[TL_FLOAT32]
+float64 = _dtypes[TL_FLOAT64]

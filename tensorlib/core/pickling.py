@@ -1,0 +1,95 @@
+"""Pickling and the copy module for tensors.
+
+Values, dtype, shape, `requires_grad` and the parameter mark travel; graphs, hooks and
+memory shared between tensors do not. Under protocol 5 the elements go as one
+`pickle.PickleBuffer`, so that a pickler with a buffer callback moves them without a
+copy (PEP 574).
+"""
+
+from copy import deepcopy
+
+from tensorlib.core.borrow import packed
+from tensorlib.core.errors import GraphError
+from tensorlib.core.interop import over_bytes
+from tensorlib.core.tensor import bind_methods
+
+
+def _check_leaf(op, x):
+    if not x.is_leaf:
+        raise GraphError(
+            f"{op}: expected a leaf tensor, got one made by {x.grad_fn}; the graph "
+            "cannot be copied: use .detach()"
+        )
+
+
+def _with_marks(made, requires_grad, is_parameter):
+    if requires_grad:
+        made.requires_grad = True
+    made.is_parameter = is_parameter
+    return made
+
+
+def rebuild_tensor(data, dtype, shape, requires_grad, is_parameter, copy):
+    """Return the tensor that `__reduce_ex__` took apart; the format of old pickles."""
+    made = over_bytes(data, dtype, shape)
+    return _with_marks(packed(made) if copy else made, requires_grad, is_parameter)
+
+
+def __reduce_ex__(self, protocol):
+    """Return what pickle stores; see `rebuild_tensor`.
+
+    Raises
+    ------
+    GraphError
+        If the tensor is not a leaf.
+    """
+    from pickle import PickleBuffer
+
+    _check_leaf("pickle", self)
+    host = self.detach()
+    if not host.is_contiguous:
+        host = packed(host)
+    data = PickleBuffer(host) if protocol >= 5 else memoryview(host).tobytes()
+    copy = protocol < 5 and not self.is_readonly
+    marks = (self.requires_grad, self.is_parameter)
+    return rebuild_tensor, (data, self.dtype.name, self.shape, *marks, copy)
+
+
+def __copy__(self):
+    """Return another leaf over the same memory.
+
+    Raises
+    ------
+    GraphError
+        If the tensor is not a leaf.
+    """
+    _check_leaf("copy", self)
+    return _with_marks(self.detach(), self.requires_grad, self.is_parameter)
+
+
+def __deepcopy__(self, memo):
+    """Return a leaf with its own memory, and its own copy of the gradient.
+
+    Raises
+    ------
+    GraphError
+        If the tensor is not a leaf.
+    """
+    found = memo.get(id(self))
+    if found is not None:
+        return found
+    _check_leaf("deepcopy", self)
+    made = _with_marks(packed(self), self.requires_grad, self.is_parameter)
+    memo[id(self)] = made
+    if self.grad is not None:
+        made.grad = deepcopy(self.grad, memo)
+    return made
+
+
+bind_methods(
+    {
+        "__reduce_ex__": __reduce_ex__,
+        "__copy__": __copy__,
+        "__deepcopy__": __deepcopy__,
+    }
+)

@@ -1,0 +1,283 @@
+"""The driver of elementwise kernels: strides, threads, and nothing else.
+
+A call becomes runs of a tl_loop. All-contiguous operands (scalars included) are one
+run; otherwise dimensions are sorted by the output's strides, merged where all
+operands allow it, and walked by an odometer. Threads take contiguous pieces of the
+output's index range, so results never depend on their number. On one thread OpenMP
+is not entered at all: a forked child depends on that.
+"""
+from cython.parallel cimport prange
+from libc.stdint cimport int64_t
+
+from tensorlib.core.abi cimport (
+    TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_MAX_NDIM, TL_OK, tl_buffer, tl_call, tl_loop,
+    tl_status,
+)
+from tensorlib.core.threads cimport threads_for
+
+cdef enum:
+    OPERANDS = 4                # the output and up to three inputs
+    DIMS = 16                   # TL_MAX_NDIM
+    GRAIN = 32768               # elements a thread should have, memory-bound loops
+    TRANSCENDENTAL_GRAIN = 4096  # the same for loops of tens of operations
+    SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
+
+cdef extern from *:
+    """
+    static const long long tl_sizes[15] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16};
+    #if defined(__x86_64__)
+    static int tl_x86_level(void) {
+        __builtin_cpu_init();
+        if (__builtin_cpu_supports("x86-64-v4")) return 4;
+        if (__builtin_cpu_supports("x86-64-v3")) return 3;
+        if (__builtin_cpu_supports("x86-64-v2")) return 2;
+        return 1;
+    }
+    #else
+    static int tl_x86_level(void) { return 0; }
+    #endif
+    """
+    const int64_t tl_sizes[TL_DTYPE_COUNT]
+    int tl_x86_level()
+
+# The operands of one call after collapsing; strides in bytes, dimension-major.
+ctypedef struct Plan:
+    int operands
+    int ndim
+    int64_t shape[DIMS]
+    int64_t strides[DIMS][OPERANDS]
+    char *data[OPERANDS]
+    int64_t run_strides[OPERANDS]  # of the innermost dimension, in elements
+
+
+cdef int64_t piece_start(int64_t n, int k, int threads) noexcept nogil:
+    # Whole cache lines of the smallest dtype, so that no two threads share one.
+    cdef int64_t start = n * k // threads
+    return n if k == threads else start & ~<int64_t>63
+
+
+cdef inline int64_t _magnitude(int64_t stride) noexcept nogil:
+    return -stride if stride < 0 else stride
+
+
+cdef inline bint _is_outer(const int64_t *a, const int64_t *b, int operands) noexcept nogil:
+    """Whether dimension a belongs outside b: compare strides, output first."""
+    cdef int k
+    for k in range(operands):
+        if _magnitude(a[k]) != _magnitude(b[k]):
+            return _magnitude(a[k]) > _magnitude(b[k])
+    return True
+
+
+cdef inline void _swap(Plan *plan, int d, int e) noexcept nogil:
+    cdef int k
+    plan.shape[d], plan.shape[e] = plan.shape[e], plan.shape[d]
+    for k in range(plan.operands):
+        plan.strides[d][k], plan.strides[e][k] = plan.strides[e][k], plan.strides[d][k]
+
+
+cdef void _gather(Plan *plan, const tl_call *call) noexcept nogil:
+    """Copy shape and strides, without dimensions of one element."""
+    cdef const tl_buffer *operand
+    cdef const tl_buffer *out = call.out[0]
+    cdef int d, k, ndim = 0
+    plan.operands = 1 + call.nin
+    for d in range(out.ndim):
+        if out.shape[d] != 1:
+            plan.shape[ndim] = out.shape[d]
+            for k in range(plan.operands):
+                operand = out if k == 0 else call.in_[k - 1]
+                plan.strides[ndim][k] = operand.strides[d] * tl_sizes[operand.dtype]
+            ndim += 1
+    for k in range(plan.operands):
+        operand = out if k == 0 else call.in_[k - 1]
+        plan.data[k] = <char *>operand.data
+    plan.ndim = ndim
+
+
+cdef void _collapse(Plan *plan) noexcept nogil:
+    """Flip, sort and merge dimensions; the result has at least one."""
+    cdef int d, e, k, last = 0
+    cdef bint merge
+    for d in range(plan.ndim):
+        if plan.strides[d][0] < 0:
+            for k in range(plan.operands):
+                plan.data[k] += (plan.shape[d] - 1) * plan.strides[d][k]
+                plan.strides[d][k] = -plan.strides[d][k]
+        e = d
+        while e > 0 and not _is_outer(
+            plan.strides[e - 1], plan.strides[e], plan.operands
+        ):
+            _swap(plan, e - 1, e)
+            e -= 1
+    for d in range(1, plan.ndim):
+        merge = True
+        for k in range(plan.operands):
+            merge &= plan.strides[last][k] == plan.strides[d][k] * plan.shape[d]
+        if merge:
+            plan.shape[last] *= plan.shape[d]
+        else:
+            last += 1
+            plan.shape[last] = plan.shape[d]
+        for k in range(plan.operands):
+            plan.strides[last][k] = plan.strides[d][k]
+    plan.ndim = last + 1
+
+
+cdef void _choose_inner(Plan *plan) noexcept nogil:
+    """Make the longest dimension the innermost one when that one is very short."""
+    cdef int d, longest = plan.ndim - 1
+    if plan.shape[longest] >= SHORT_RUN:
+        return
+    for d in range(plan.ndim - 1):
+        if plan.shape[d] > 4 * plan.shape[longest]:
+            longest = d
+    _swap(plan, longest, plan.ndim - 1)
+
+
+cdef int _run_piece(
+    const Plan *plan, const tl_call *call, int64_t start, int64_t stop
+) noexcept nogil:
+    """Run elements start..stop of the plan's index range."""
+    cdef int64_t index[DIMS]
+    cdef char *data[OPERANDS]
+    cdef tl_loop loop = <tl_loop>call.loop
+    cdef int d, k, status = TL_OK, inner = plan.ndim - 1
+    cdef int64_t length, rest = start
+    for k in range(OPERANDS):
+        data[k] = plan.data[k] if k < plan.operands else NULL
+    for d in range(inner, -1, -1):
+        index[d] = rest % plan.shape[d]
+        rest //= plan.shape[d]
+        for k in range(plan.operands):
+            data[k] += index[d] * plan.strides[d][k]
+    while start < stop:
+        length = min(plan.shape[inner] - index[inner], stop - start)
+        status |= loop(
+            data[0], data[1], data[2], data[3], plan.run_strides, length, call.params
+        )
+        start += length
+        if start >= stop:
+            break
+        # The odometer: back to the start of this run, then carry outwards.
+        for k in range(plan.operands):
+            data[k] -= index[inner] * plan.strides[inner][k]
+        index[inner] = 0
+        d = inner - 1
+        while d >= 0:
+            index[d] += 1
+            for k in range(plan.operands):
+                data[k] += plan.strides[d][k]
+            if index[d] < plan.shape[d]:
+                break
+            for k in range(plan.operands):
+                data[k] -= plan.shape[d] * plan.strides[d][k]
+            index[d] = 0
+            d -= 1
+    return status
+
+
+cdef int _run_pieces(
+    const Plan *plan, const tl_call *call, int64_t n, int threads
+) noexcept nogil:
+    cdef int status = TL_OK, k
+    for k in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        status |= _run_piece(
+            plan, call, piece_start(n, k, threads), piece_start(n, k + 1, threads)
+        )
+    return status
+
+
+cdef int64_t _flat_stride(const tl_buffer *buffer) noexcept nogil:
+    """1 for contiguous, 0 for one broadcast element, -1 for anything else."""
+    cdef int d
+    if buffer.flags & TL_C_CONTIGUOUS:
+        return 1
+    for d in range(buffer.ndim):
+        if buffer.strides[d] != 0 and buffer.shape[d] != 1:
+            return -1
+    return 0
+
+
+cdef tl_status _run_strided(const tl_call *call, int threads) noexcept nogil:
+    cdef Plan plan
+    cdef const tl_buffer *operand
+    cdef int k
+    cdef int64_t n = call.out[0].size
+    _gather(&plan, call)
+    if plan.ndim == 0:
+        plan.ndim = 1
+        plan.shape[0] = 1
+        for k in range(OPERANDS):
+            plan.strides[0][k] = 0
+    else:
+        _collapse(&plan)
+        _choose_inner(&plan)
+    for k in range(OPERANDS):
+        plan.run_strides[k] = 0
+        if k < plan.operands:
+            operand = call.out[0] if k == 0 else call.in_[k - 1]
+            plan.run_strides[k] = (
+                plan.strides[plan.ndim - 1][k] // tl_sizes[operand.dtype]
+            )
+    if threads == 1:
+        return <tl_status>_run_piece(&plan, call, 0, n)
+    return <tl_status>_run_pieces(&plan, call, n, threads)
+
+
+cdef inline tl_status _run_flat_pieces(
+    const tl_call *call, const int64_t *strides, int threads
+) noexcept nogil:
+    """The contiguous case as a one-dimensional plan, on several threads."""
+    cdef Plan plan
+    cdef const tl_buffer *operand
+    cdef int k
+    plan.operands = 1 + call.nin
+    plan.ndim = 1
+    plan.shape[0] = call.out[0].size
+    for k in range(OPERANDS):
+        plan.run_strides[k] = strides[k]
+        if k < plan.operands:
+            operand = call.out[0] if k == 0 else call.in_[k - 1]
+            plan.data[k] = <char *>operand.data
+            plan.strides[0][k] = strides[k] * tl_sizes[operand.dtype]
+    return <tl_status>_run_pieces(&plan, call, plan.shape[0], threads)
+
+
+cdef inline tl_status _run(const tl_call *call, int64_t grain) noexcept nogil:
+    cdef const tl_buffer *out = call.out[0]
+    cdef int64_t strides[OPERANDS]
+    cdef const void *data[OPERANDS]
+    cdef int k, threads
+    if out.size == 0:
+        return TL_OK
+    threads = threads_for(out.size, grain)
+    if not out.flags & TL_C_CONTIGUOUS:
+        return _run_strided(call, threads)
+    strides[0] = 1
+    for k in range(OPERANDS - 1):
+        strides[k + 1] = 0
+        data[k] = NULL
+        if k < call.nin:
+            data[k] = call.in_[k].data
+            strides[k + 1] = _flat_stride(call.in_[k])
+            if strides[k + 1] < 0:
+                return _run_strided(call, threads)
+    if threads > 1:
+        return _run_flat_pieces(call, strides, threads)
+    return <tl_status>(<tl_loop>call.loop)(
+        out.data, data[0], data[1], data[2], strides, out.size, call.params
+    )
+
+
+cdef tl_status run_elementwise(const tl_call *call) noexcept nogil:
+    return _run(call, GRAIN)
+
+
+cdef tl_status run_transcendental(const tl_call *call) noexcept nogil:
+    return _run(call, TRANSCENDENTAL_GRAIN)
+
+
+def x86_level():
+    """Return the processor's x86-64 level, 1 to 4; 0 on other architectures."""
+    return tl_x86_level()

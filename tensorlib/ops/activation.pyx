@@ -1,0 +1,242 @@
+"""Activation functions.
+
+The derivative of each is a primitive of its own (one pass over memory), whose rules
+give the second derivatives.
+"""
+from libc.math cimport M_PI, sqrt as c_sqrt
+from tensorlib.autograd.primitive cimport Node
+from tensorlib.core.tensor cimport Tensor
+from tensorlib.ops.elementwise cimport (
+    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_tensor, full_like,
+)
+
+from tensorlib.ops.mathematics import exp, tanh
+
+
+cdef class Activation(Unary):
+    """An activation whose derivative primitive reads its input or its output."""
+    cdef Binary gradient
+
+    def __cinit__(self, str name, int saves, Binary gradient):
+        self.saves = saves
+        self.gradient = gradient
+        self.float_only = name != "relu"
+
+    cdef Tensor derivative(self, Node node, Tensor g):
+        if self.saves & SAVE_OUT:
+            return self.gradient.apply(g, node.output())
+        return self.gradient.apply(g, node.get(0))
+
+
+cdef class ActivationGrad(Binary):
+    """g * f'(x), linear in g; a subclass says g * f''(x)."""
+
+    def __cinit__(self, str name):
+        self.saves = SAVE_A | SAVE_B
+
+    cdef Tensor derivative_a(self, Node node, Tensor g):
+        return self.apply(g, node.get(1))
+
+    cdef Tensor derivative_b(self, Node node, Tensor g):
+        return g * node.get(0) * self.second(node.get(1))
+
+    cdef Tensor second(self, Tensor x):
+        raise AssertionError("a subclass gives the second derivative")
+
+
+cdef class ReluGrad(ActivationGrad):
+    cdef Tensor second(self, Tensor x):
+        return full_like(x, 0)
+
+
+cdef class SigmoidGrad(ActivationGrad):
+    """Reads y = sigmoid(x): d/dy of y * (1 - y)."""
+
+    cdef Tensor second(self, Tensor x):
+        return 1 - x * 2
+
+
+cdef class GeluGrad(ActivationGrad):
+    """(Phi(x) + x phi(x))' = phi(x) * (2 - x^2)."""
+
+    cdef Tensor second(self, Tensor x):
+        squared = x * x
+        return exp(squared * -0.5) * (2 - squared) * (1 / c_sqrt(2 * M_PI))
+
+
+cdef class GeluTanhGrad(ActivationGrad):
+    """Second derivative of 0.5 x (1 + tanh u), u = k (x + c x^3)."""
+
+    cdef Tensor second(self, Tensor x):
+        cdef double k = c_sqrt(2 / M_PI)
+        cdef double c = 0.044715
+        t = tanh((x + x * x * x * c) * k)
+        slope = (x * x * (3 * c) + 1) * k
+        sech2 = 1 - t * t
+        bend = x * (6 * c * k) - t * slope * slope * 2
+        return sech2 * (slope + x * bend * 0.5)
+
+
+cdef class SiluGrad(ActivationGrad):
+    """(s + x s')' = s (1 - s) (2 + x (1 - 2 s))."""
+
+    cdef Tensor second(self, Tensor x):
+        s = _sigmoid.apply(x)
+        return s * (1 - s) * (x * (1 - s * 2) + 2)
+
+
+cdef class Softplus(Unary):
+    def __cinit__(self, str name):
+        self.saves = SAVE_A
+        self.float_only = True
+
+    cdef Tensor derivative(self, Node node, Tensor g):
+        return g * _sigmoid.apply(node.get(0))
+
+
+cdef Activation _relu = Activation("relu", SAVE_OUT, ReluGrad("relu_grad"))
+cdef Activation _sigmoid = Activation("sigmoid", SAVE_OUT, SigmoidGrad("sigmoid_grad"))
+cdef Activation _silu = Activation("silu", SAVE_A, SiluGrad("silu_grad"))
+cdef Activation _gelu = Activation("gelu", SAVE_A, GeluGrad("gelu_grad"))
+cdef Activation _gelu_tanh = Activation(
+    "gelu_tanh", SAVE_A, GeluTanhGrad("gelu_tanh_grad")
+)
+cdef Softplus _softplus = Softplus("softplus")
+
+
+def relu(x, /):
+    """Return ``max(x, 0)`` elementwise.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of numeric dtype.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape and dtype.
+
+    Notes
+    -----
+    The gradient at 0 is 0. NaN stays NaN.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.relu(tl.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return _relu.apply(as_tensor("relu", x))
+
+
+def sigmoid(x, /):
+    """Return the logistic function elementwise.
+
+    ``1 / (1 + exp(-x))``
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Notes
+    -----
+@sigmoid
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.sigmoid(tl.tensor([0.0]))
+    tensor([0.5])
+    """
+    return _sigmoid.apply(as_tensor("sigmoid", x))
+
+
+def silu(x, /):
+    """Return ``x * sigmoid(x)`` elementwise, also called swish.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.silu(tl.tensor([0.0]))
+    tensor([0.])
+    """
+    return _silu.apply(as_tensor("silu", x))
+
+
+def softplus(x, /):
+    """Return ``log(1 + exp(x))`` elementwise, without overflow.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.softplus(tl.tensor([1000.0]))
+    tensor([1000.])
+    """
+    return _softplus.apply(as_tensor("softplus", x))
+
+
+def gelu(x, /, *, approximate="none"):
+    """Return the Gaussian error linear unit elementwise.
+
+    ``x * Phi(x)`` with the normal distribution function ``Phi``, or its form with
+    tanh, ``0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+    approximate : {"none", "tanh"}
+        Which form.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is neither.
+
+    References
+    ----------
+    D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.gelu(tl.tensor([0.0]))
+    tensor([0.])
+    """
+    if approximate == "none":
+        return _gelu.apply(as_tensor("gelu", x))
+    if approximate == "tanh":
+        return _gelu_tanh.apply(as_tensor("gelu", x))
+    raise ValueError(f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}")

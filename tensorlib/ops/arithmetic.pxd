@@ -1,0 +1,2 @@
+# The operator slots.
+cdef int bind_arithmetic() except -1

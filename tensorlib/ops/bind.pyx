@@ -1,0 +1,195 @@
+"""Where the ops are tied to Tensor: the one cycle of the design, closed here.
+
+Tensor's operators call through a C table, its methods are the op functions themselves,
+and the reverse pass uses a few ops. All three are filled once, when tensorlib is
+imported.
+"""
+from tensorlib.autograd.tape cimport TapeOps, tape_ops
+from tensorlib.core.tensor cimport Tensor, bump_version, check_same_device
+from tensorlib.ops.arithmetic cimport bind_arithmetic
+from tensorlib.ops.elementwise cimport (
+    as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
+    full_like,
+)
+from tensorlib.ops.indexing cimport bind_indexing
+from tensorlib.ops.linalg cimport bind_linalg
+from tensorlib.ops.logic cimport bind_logic
+from tensorlib.ops.reduce cimport broadcast, sum_to_shape
+from tensorlib.ops.shape cimport bind_shape
+from tensorlib.autograd.primitive cimport tracking
+
+from tensorlib.autograd import tape
+from tensorlib.core.tensor import bind_methods
+from tensorlib.ops import (
+    activation, arithmetic, elementwise, indexing, linalg, logic, mathematics, nnet,
+    reduce, shape,
+)
+
+
+# ---- small ops that exist as methods only ---------------------------------------
+def _copy(x, /):
+    """Return a contiguous copy, in the graph.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.ones(2)
+    >>> x.copy() is x
+    False
+    """
+    return copy(<Tensor?>x)
+
+
+def _contiguous(x, /):
+    """Return the tensor itself when it is contiguous, a contiguous copy otherwise.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones((2, 3)).T.contiguous().is_contiguous
+    True
+    """
+    return contiguous(<Tensor?>x)
+
+
+def _fill_(x, value, /):
+    """Set every element to a scalar in place and return the tensor.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.zeros(2).fill_(3)
+    tensor([3., 3.])
+    """
+    x[...] = value
+    return x
+
+
+def _zero_(x, /):
+    """Set every element to zero in place and return the tensor.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones(2).zero_()
+    tensor([0., 0.])
+    """
+    x[...] = 0
+    return x
+
+
+def _copy_(x, source, /):
+    """Copy `source`, broadcast and cast, into the tensor and return it.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.zeros(2).copy_(tl.tensor([1, 2]))
+    tensor([1., 2.])
+    """
+    x[...] = source
+    return x
+
+
+def _to(x, /, target=None, *, dtype=None, device=None):
+    """Return the tensor with another dtype or on another device.
+
+    Parameters
+    ----------
+    target : DType, Device, str or Tensor, optional
+        A dtype, a device, or a tensor whose dtype and device are taken.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones(1).to(tl.int32)
+    tensor([1], dtype=int32)
+    """
+    from tensorlib.core.device import device as as_device
+    from tensorlib.core.dtype import dtype as as_dtype
+    from tensorlib.core.errors import DeviceError, DTypeError
+
+    if isinstance(target, Tensor):
+        dtype, device = target.dtype, target.device
+    elif target is not None:
+        try:
+            dtype = as_dtype(target)
+        except DTypeError:
+            device = as_device(target)
+    if device is not None and as_device(device) != x.device:
+        raise DeviceError(f"to: cannot move from {x.device} to {device} in this build")
+    return x if dtype is None else elementwise.astype(x, dtype, copy=False)
+
+
+# ---- the reverse pass ----------------------------------------------------------
+cdef object _sum_to(object g, object shape):
+    return sum_to_shape(<Tensor>g, <tuple>shape)
+
+
+cdef object _cast(object g, int dtype):
+    return cast(<Tensor>g, dtype)
+
+
+cdef object _copy_of(object g):
+    return copy(<Tensor>g)
+
+
+cdef int _accumulate(object total, object g) except -1:
+    total += g
+    return 0
+
+
+cdef object _ones_like(object x):
+    return full_like(<Tensor>x, 1)
+
+
+cdef object _zeros_like(object x):
+    return full_like(<Tensor>x, 0)
+
+
+# Methods named as their functions, by the module that has them.
+_METHODS = (
+    (arithmetic, "add subtract multiply divide floor_divide remainder pow maximum "
+                 "minimum negative abs sign square floor ceil round clip add_ sub_ "
+                 "mul_ div_"),
+    (logic, "equal not_equal less less_equal greater greater_equal logical_and "
+            "logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor "
+            "bitwise_invert isnan isinf isfinite"),
+    (mathematics, "sqrt rsqrt reciprocal exp expm1 log log1p sin cos tan tanh erf"),
+    (activation, "relu sigmoid silu softplus gelu"),
+    (elementwise, "astype"),
+    (shape, "reshape permute_dims transpose expand_dims squeeze flip flatten split "
+            "unstack"),
+    (reduce, "sum mean prod max min argmax argmin any all var std logsumexp cumsum "
+             "broadcast_to"),
+    (linalg, "matmul"),
+    (indexing, "take take_along_axis gather nonzero as_strided"),
+    (nnet, "softmax log_softmax"),
+    (tape, "backward"),
+)
+
+
+def bind_operators():
+    """Fill Tensor's operator table and methods, and the reverse pass's table."""
+    cdef TapeOps *table = tape_ops()
+    bind_arithmetic()
+    bind_logic()
+    bind_shape()
+    bind_linalg()
+    bind_indexing()
+    table.sum_to = _sum_to
+    table.cast = _cast
+    table.copy = _copy_of
+    table.accumulate = _accumulate
+    table.ones_like = _ones_like
+    table.zeros_like = _zeros_like
+    methods = {
+        name: getattr(module, name)
+        for module, names in _METHODS
+        for name in names.split()
+    }
+    methods.update(
+        copy=_copy, clone=_copy, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
+        copy_=_copy_, to=_to,
+    )
+    bind_methods(methods)

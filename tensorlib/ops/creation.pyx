@@ -1,0 +1,405 @@
+"""Functions that make tensors."""
+from libc.stdint cimport int64_t
+from tensorlib.autograd.primitive cimport Primitive, run
+from tensorlib.core.abi cimport (
+    TL_CPU, TL_FLOAT32, TL_INT64, tl_buffer, tl_fill_params,
+)
+from tensorlib.core.device cimport Device, as_device
+from tensorlib.core.dtype cimport as_dtype, is_float_code, scalar_code
+from tensorlib.core.interop cimport to_tensor
+from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.tensor cimport Tensor, detached, new_like, new_tensor
+from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy, fill
+
+from math import ceil
+
+from tensorlib.core.errors import DeviceError, DTypeError
+
+cdef Primitive _arange = Primitive("arange")
+
+
+cdef int _device_type(str op, object device) except -1:
+    """The device's kind, for making a tensor on it."""
+    cdef Device where = as_device(device)
+    if where.type_code != TL_CPU:
+        raise DeviceError(f"{op}: tensors cannot be made on {where} in this build")
+    return where.type_code
+
+
+cdef Tensor _uninitialized(str op, object shape, int dtype, object device):
+    cdef tl_buffer layout
+    parse_shape(op, shape, &layout)
+    return new_tensor(&layout, dtype, _device_type(op, device), 0)
+
+
+cdef Tensor _flagged(Tensor x, object requires_grad):
+    if requires_grad:
+        x.requires_grad = True
+    return x
+
+
+cdef int _code(object dtype, int default) except -1:
+    return default if dtype is None else as_dtype(dtype).code
+
+
+def asarray(x, /, *, dtype=None, device=None, copy=None):
+    """Return `x` as a tensor, sharing its memory where that is possible.
+
+    Parameters
+    ----------
+    x : Tensor, array, buffer, nested sequence or scalar
+        Anything with the buffer protocol, DLPack or the array interface is taken
+        without copying.
+    dtype : DType, optional
+        Defaults to that of `x`; Python floats become float32, ints int64.
+    device : Device or str, optional
+    copy : bool, optional
+        True always copies, False raises when a copy would be needed, None copies
+        when needed.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    TypeError
+        If `x` is nothing that holds numbers.
+    ValueError
+        If ``copy=False`` and a copy is needed.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.asarray([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    cdef Tensor made
+    cdef int code
+    _device_type("asarray", device)
+    made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
+    code = _code(dtype, made.buf.dtype)
+    if copy is False and (code != made.buf.dtype or isinstance(x, (list, tuple, int, float))):
+        raise ValueError("asarray: copy=False, but a copy is needed")
+    if code != made.buf.dtype:
+        return cast(made, code)
+    if copy and not isinstance(x, (list, tuple, int, float)):
+        return _copied(made)
+    return made
+
+
+cdef Tensor _copied(Tensor x):
+    return copy(x)
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False):
+    """Return a new tensor that holds a copy of `data`, outside any graph.
+
+    Parameters
+    ----------
+    data : Tensor, array, nested sequence or scalar
+    dtype : DType, optional
+        Defaults to that of the data; Python floats become float32, ints int64.
+    device : Device or str, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.tensor([1.5, 2.5], requires_grad=True)
+    tensor([1.5, 2.5], requires_grad=True)
+    """
+    cdef Tensor made
+    if type(data) is Tensor:
+        data = detached(<Tensor>data)
+    made = <Tensor>asarray(data, dtype=dtype, device=device)
+    if made is data or made.buf.storage.flags or not isinstance(
+        data, (list, tuple, bool, int, float)
+    ):
+        made = copy(made)
+    return _flagged(made, requires_grad)
+
+
+def empty(shape, *, dtype=None, device=None, requires_grad=False):
+    """Return a tensor whose elements are not initialized.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : DType, default float32
+    device : Device or str, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.empty((2, 3)).shape
+    (2, 3)
+    """
+    return _flagged(
+        _uninitialized("empty", shape, _code(dtype, TL_FLOAT32), device), requires_grad
+    )
+
+
+def full(shape, fill_value, *, dtype=None, device=None, requires_grad=False):
+    """Return a tensor filled with one value.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    fill_value : scalar
+    dtype : DType, optional
+        Defaults to that of the value: bool, int64 or float32.
+    device : Device or str, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.full(2, 7)
+    tensor([7, 7])
+    """
+    cdef Tensor made
+    if type(fill_value) is Tensor:
+        fill_value = fill_value.item()
+    made = _uninitialized("full", shape, _code(dtype, scalar_code(fill_value)), device)
+    fill(made, fill_value)
+    return _flagged(made, requires_grad)
+
+
+def zeros(shape, *, dtype=None, device=None, requires_grad=False):
+    """Return a tensor of zeros; see `full`.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : DType, default float32
+    device : Device or str, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.zeros(2)
+    tensor([0., 0.])
+    """
+    cdef Tensor made = _uninitialized("zeros", shape, _code(dtype, TL_FLOAT32), device)
+    fill(made, 0)
+    return _flagged(made, requires_grad)
+
+
+def ones(shape, *, dtype=None, device=None, requires_grad=False):
+    """Return a tensor of ones; see `full`.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : DType, default float32
+    device : Device or str, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones(2)
+    tensor([1., 1.])
+    """
+    cdef Tensor made = _uninitialized("ones", shape, _code(dtype, TL_FLOAT32), device)
+    fill(made, 1)
+    return _flagged(made, requires_grad)
+
+
+cdef Tensor _shaped_like(str op, object x, object dtype):
+    cdef Tensor like = as_tensor(op, x)
+    return new_like(like, _code(dtype, like.buf.dtype))
+
+
+def empty_like(x, /, *, dtype=None, requires_grad=False):
+    """Return an uninitialized tensor of the shape, dtype and device of `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.empty_like(tl.zeros(3)).shape
+    (3,)
+    """
+    return _flagged(_shaped_like("empty_like", x, dtype), requires_grad)
+
+
+def full_like(x, /, fill_value, *, dtype=None, requires_grad=False):
+    """Return a tensor of one value in the shape, dtype and device of `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.full_like(tl.zeros(2), 3)
+    tensor([3., 3.])
+    """
+    cdef Tensor made = _shaped_like("full_like", x, dtype)
+    fill(made, fill_value)
+    return _flagged(made, requires_grad)
+
+
+def zeros_like(x, /, *, dtype=None, requires_grad=False):
+    """Return zeros in the shape, dtype and device of `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.zeros_like(tl.ones(2))
+    tensor([0., 0.])
+    """
+    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+
+
+def ones_like(x, /, *, dtype=None, requires_grad=False):
+    """Return ones in the shape, dtype and device of `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones_like(tl.zeros(2))
+    tensor([1., 1.])
+    """
+    return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
+
+
+def arange(start, /, stop=None, step=1, *, dtype=None, device=None, requires_grad=False):
+    """Return the numbers ``start + i * step`` below `stop`.
+
+    Parameters
+    ----------
+    start : scalar
+        The first number; with one argument it is `stop`, and the first is 0.
+    stop : scalar, optional
+        Excluded.
+    step : scalar, default 1
+    dtype : DType, optional
+        int64 when all three are ints, float32 otherwise.
+    device : Device or str, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor of shape (ceil((stop - start) / step),)
+
+    Raises
+    ------
+    ValueError
+        If `step` is zero or a bound is not finite.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.arange(5, 0, -2)
+    tensor([5, 3, 1])
+    """
+    cdef tl_fill_params params
+    cdef const tl_buffer *target
+    cdef Tensor made
+    cdef int code
+    if stop is None:
+        start, stop = 0, start
+    whole = all([isinstance(v, int) for v in (start, stop, step)])
+    for v in (start, stop, step):
+        if not isinstance(v, (int, float)) or v - v != 0:
+            raise ValueError(f"arange: expected finite numbers, got {v!r}")
+    if step == 0:
+        raise ValueError("arange: expected a step other than 0")
+    if whole:
+        count = len(range(start, stop, step))
+    else:
+        count = max(ceil((stop - start) / step), 0)
+    code = _code(dtype, TL_INT64 if whole else TL_FLOAT32)
+    made = _uninitialized("arange", count, code, device)
+    params.real, params.step_real = start, step
+    params.integer = params.step_integer = 0
+    if not is_float_code(code):
+        params.integer, params.step_integer = int(start), int(step)
+    target = &made.buf
+    run(_arange, code, &target, 1, NULL, 0, &params, made.buf.size)
+    return _flagged(made, requires_grad)
+
+
+def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
+    """Return `num` evenly spaced numbers from `start` to `stop`.
+
+    Parameters
+    ----------
+    start, stop : float
+    num : int
+        At least 0.
+    dtype : DType, default float32
+    device : Device or str, optional
+    endpoint : bool, default True
+        Whether `stop` is the last number.
+
+    Returns
+    -------
+    Tensor of shape (num,)
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.linspace(0.0, 1.0, 3)
+    tensor([0. , 0.5, 1. ])
+    """
+    cdef int code = _code(dtype, TL_FLOAT32)
+    if not isinstance(num, int) or num < 0:
+        raise ValueError(f"linspace: expected num >= 0, got {num!r}")
+    parts = num - 1 if endpoint else num
+    steps = arange(num, dtype="float64", device=device)
+    values = steps * ((stop - start) / parts if parts > 0 else 0.0) + start
+    if endpoint and num > 1:
+        values[num - 1] = float(stop)
+    return cast(<Tensor>values, code)
+
+
+def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
+    """Return a matrix with ones on a diagonal and zeros elsewhere.
+
+    Parameters
+    ----------
+    n_rows : int
+    n_cols : int, optional
+        Defaults to `n_rows`.
+    k : int, default 0
+        Which diagonal; positive is above the main one.
+    dtype : DType, default float32
+    device : Device or str, optional
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_cols)
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    columns = n_rows if n_cols is None else n_cols
+    rows = arange(n_rows, device=device).reshape(-1 if n_rows else 0, 1)
+    hits = rows + k == arange(columns, device=device)
+    return cast(<Tensor>hits, _code(dtype, TL_FLOAT32))

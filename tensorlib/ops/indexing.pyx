@@ -1,0 +1,768 @@
+"""Indexing: basic, by integer tensors, by masks; reading and assignment.
+
+A key is first resolved: integers, slices, None and Ellipsis become a basic index;
+integer tensors (and masks, as the positions where they hold) stay, each with the axis
+that it indexes. Reading by tensors and adding at their positions are each other's
+transposes.
+
+References
+----------
+NumPy documentation, "Indexing on ndarrays".
+"""
+from operator import index
+
+from libc.stdint cimport int64_t
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, record, record1, run, tracking,
+)
+from tensorlib.core.abi cimport (
+    TL_BOOL, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_index_params,
+)
+from tensorlib.core.dtype cimport dtype_of, dtype_sizes, is_float_code, is_integer_code
+from tensorlib.core.layout cimport (
+    broadcast_shape, broadcast_view, copy_layout, parse_axis, parse_shape, same_shape,
+    update_layout,
+)
+from tensorlib.core.tensor cimport (
+    TRACK_GRAD, Operators, Tensor, bump_version, check_same_device, new_tensor,
+    new_view, operators,
+)
+from tensorlib.ops.elementwise cimport (
+    adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
+    full_like,
+)
+from tensorlib.ops.reduce cimport broadcast, sum_to_shape
+from tensorlib.ops.shape cimport (
+    INTEGER, NEW_AXIS, SLICE, BasicIndex, index_layout, move_back, move_last, permute,
+    reshape_like, select_basic,
+)
+
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.ops.reduce import cumsum
+
+
+# ---- primitives ----------------------------------------------------------------
+cdef class IndexGet(Primitive):
+    """Rows of x (its leading axes indexed by tensors); saved: the index tensors."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (_scatter(g, node.params, _indices(node)),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return _gather_rows(<Tensor>tangents[0], _indices(node))
+
+
+cdef class IndexAdd(Primitive):
+    """Values added into zeros at rows; params: the shape; saved: the indices."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (_gather_rows(g, _indices(node)),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return _scatter(<Tensor>tangents[0], node.shape_tuple(), _indices(node))
+
+
+cdef class Assign(Primitive):
+    """x with x[key] = value; params: (resolved key, value's shape)."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        cdef Tensor kept = None, given = None
+        cdef Key key = <Key>node.params
+        if node.needs(0):
+            kept = copy(g)
+            _assign(kept, key, full_like(_read(g, key), 0))
+        if node.needs(1):
+            given = _read(g, key)
+        return (kept, given)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        cdef Key key = <Key>node.params
+        cdef Tensor out
+        x, value = tangents
+        if x is None:
+            out = _zeros_shaped(<Tensor>value, node.shape_tuple())
+        else:
+            out = copy(<Tensor>x)
+        _assign(out, key, full_like(_read(out, key), 0) if value is None else value)
+        return out
+
+
+cdef class Gather(Primitive):
+    """Elements picked along the last axis; params: x's shape; saved: the index."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (_scatter_last(g, node.params, node.get(0)),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return _gather_last(<Tensor>tangents[0], node.get(0))
+
+
+cdef class ScatterAdd(Primitive):
+    """Gather's transpose; params: the shape; saved: the index."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (_gather_last(g, node.get(0)),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return _scatter_last(<Tensor>tangents[0], node.shape_tuple(), node.get(0))
+
+
+cdef IndexGet _index_get = IndexGet("index_get")
+cdef IndexAdd _index_add = IndexAdd("index_add", kernel="index_put")
+cdef Assign _assign_primitive = Assign("assign", kernel="index_put")
+cdef Gather _gather = Gather("gather")
+cdef ScatterAdd _scatter_add = ScatterAdd("scatter_add")
+cdef Primitive _nonzero = Primitive("nonzero")
+
+
+cdef tuple _indices(Node node):
+    """The saved index tensors, each checked; get(0) raises once they are freed."""
+    cdef int i
+    return (node.get(0), *[node.get(i) for i in range(1, len(node.saved))])
+
+
+cdef Tensor _zeros_shaped(Tensor like, tuple shape):
+    cdef tl_buffer layout
+    cdef Tensor out
+    parse_shape("zeros", shape, &layout)
+    out = new_tensor(
+        &layout, like.buf.dtype, like.buf.device_type, like.buf.device_index
+    )
+    fill(out, 0)
+    return out
+
+
+# ---- reading and adding by index tensors ---------------------------------------
+cdef int _row_kernel(
+    Primitive p, Tensor rows, Tensor out, tuple indices, bint write, bint accumulate
+) except -1:
+    """index_get (out = rows[indices]) or index_put (rows[indices] (+)= out)."""
+    cdef tl_index_params params
+    cdef const tl_buffer *buffers[TL_MAX_NDIM + 1]
+    cdef const tl_buffer *target = &rows.buf if write else &out.buf
+    cdef int i
+    params.n_indexed = <int>len(indices)
+    params.accumulate = accumulate
+    buffers[0] = &out.buf if write else &rows.buf
+    for i in range(params.n_indexed):
+        buffers[i + 1] = &(<Tensor>indices[i]).buf
+    try:
+        return run(p, rows.buf.dtype, &target, 1, buffers, params.n_indexed + 1,
+                   &params, out.buf.size)
+    except IndexError:
+        _explain_range(rows, indices)
+        raise
+
+
+cdef int _explain_range(Tensor rows, tuple indices) except -1:
+    """Raise an IndexError that names the axis, the index and the size."""
+    cdef int axis
+    cdef int64_t extent
+    for axis, positions in enumerate(indices):
+        extent = rows.buf.shape[axis]
+        for value in (int(positions.min().item()), int(positions.max().item())):
+            if not -extent <= value < extent:
+                raise IndexError(
+                    f"index {value} is out of range for indexed axis {axis} of size "
+                    f"{extent}"
+                ) from None
+    return 0
+
+
+cdef Tensor _gather_rows(Tensor x, tuple indices):
+    """out[i..., rest] = x[indices[0][i...], indices[1][i...], ..., rest]."""
+    cdef Tensor first = <Tensor>indices[0]
+    cdef Tensor out
+    cdef tl_buffer shape
+    cdef int d, n = <int>len(indices)
+    if first.buf.ndim + x.buf.ndim - n > TL_MAX_NDIM:
+        raise ShapeError(f"index: the result has more than {TL_MAX_NDIM} dimensions")
+    shape.ndim = first.buf.ndim
+    for d in range(first.buf.ndim):
+        shape.shape[d] = first.buf.shape[d]
+    for d in range(n, x.buf.ndim):
+        shape.shape[shape.ndim] = x.buf.shape[d]
+        shape.ndim += 1
+    out = new_tensor(&shape, x.buf.dtype, x.buf.device_type, x.buf.device_index)
+    _row_kernel(_index_get, x, out, indices, False, False)
+    if x.track and tracking(x.track):
+        record1(_index_get, out, x, indices, False, x.shape)
+    return out
+
+
+cdef Tensor _scatter(Tensor values, tuple shape, tuple indices):
+    """Values added into zeros of `shape` at the rows that indices name."""
+    cdef Tensor out = _zeros_shaped(values, shape)
+    _row_kernel(_index_add, out, values, indices, True, True)
+    if values.track and tracking(values.track):
+        record1(_index_add, out, values, indices, False, None)
+    return out
+
+
+cdef Tensor take_rows(str op, Tensor x, Tensor rows):
+    if not is_integer_code(rows.buf.dtype):
+        raise DTypeError(
+            f"{op}: expected integer indices, got {dtype_of(rows.buf.dtype)}"
+        )
+    check_same_device(op, x, rows)
+    return _gather_rows(x, (cast(rows, TL_INT64),))
+
+
+cdef Tensor _gather_last(Tensor x, Tensor positions):
+    cdef const tl_buffer *inputs[2]
+    cdef const tl_buffer *target
+    cdef Tensor out = new_tensor(
+        &positions.buf, x.buf.dtype, x.buf.device_type, x.buf.device_index
+    )
+    inputs[0], inputs[1] = &x.buf, &positions.buf
+    target = &out.buf
+    run(_gather, x.buf.dtype, &target, 1, inputs, 2, NULL, out.buf.size)
+    if x.track and tracking(x.track):
+        record1(_gather, out, x, (positions,), False, x.shape)
+    return out
+
+
+cdef Tensor _scatter_last(Tensor values, tuple shape, Tensor positions):
+    cdef const tl_buffer *inputs[2]
+    cdef const tl_buffer *target
+    cdef Tensor out = _zeros_shaped(values, shape)
+    inputs[0], inputs[1] = &values.buf, &positions.buf
+    target = &out.buf
+    run(_scatter_add, values.buf.dtype, &target, 1, inputs, 2, NULL, values.buf.size)
+    if values.track and tracking(values.track):
+        record1(_scatter_add, out, values, (positions,), False, None)
+    return out
+
+
+# ---- keys ----------------------------------------------------------------------
+cdef class Key:
+    """A resolved key: a basic index, then index tensors on axes of its result."""
+    cdef BasicIndex basic
+    cdef tuple indices        # int64 tensors of one shape; empty for a basic key
+    cdef list axes            # the axis of the basic result that each one indexes
+    cdef bint adjacent        # index axes stand side by side in the key
+    cdef bint whole           # basic selects everything as it is
+
+
+cdef object _as_items(object key):
+    """The key as a list; bool scalars and unsupported types are refused."""
+    cdef list items = list(key) if type(key) is tuple else [key]
+    ellipses = sum([1 for item in items if item is Ellipsis])
+    if ellipses > 1:
+        raise IndexError("index: expected at most one ellipsis ('...')")
+    for i, item in enumerate(items):
+        if item is None or item is Ellipsis or type(item) in (int, slice, Tensor):
+            continue
+        if isinstance(item, bool):
+            raise IndexError("index: a bool scalar is not an index; use a mask tensor")
+        if hasattr(item, "__index__") and not hasattr(item, "__array_interface__"):
+            items[i] = index(item)
+        elif isinstance(item, (list, tuple)) or hasattr(item, "__array_interface__"):
+            found = as_tensor("index", item)
+            if (<Tensor>found).buf.size == 0:
+                found = cast(found, TL_INT64)
+            items[i] = found
+        else:
+            raise IndexError(
+                "index: expected integers, slices, None, Ellipsis, integer tensors or "
+                f"masks, got {type(item).__name__}"
+            )
+    return items
+
+
+cdef int _consumed(object item) except -1:
+    """How many axes of the input an item takes."""
+    if item is None or item is Ellipsis:
+        return 0
+    if type(item) is Tensor and (<Tensor>item).buf.dtype == TL_BOOL:
+        return (<Tensor>item).buf.ndim
+    return 1
+
+
+cdef int _add_slice(
+    BasicIndex *by, int64_t start, int64_t step, int64_t length
+) except -1:
+    if by.n >= 2 * TL_MAX_NDIM:
+        raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
+    by.kind[by.n] = SLICE
+    by.start[by.n] = start
+    by.step[by.n] = step
+    by.length[by.n] = length
+    by.n += 1
+    return 0
+
+
+cdef int _add_item(BasicIndex *by, object item, int axis, int64_t extent) except -1:
+    """An integer or a slice on an axis of the given extent."""
+    cdef int64_t position
+    if type(item) is slice:
+        try:
+            start, stop, step = (<slice>item).indices(extent)
+        except TypeError:
+            raise IndexError(
+                f"index: slice bounds must be integers or None, got {item}"
+            ) from None
+        except ValueError:
+            raise ValueError("index: slice step cannot be zero") from None
+        return _add_slice(by, start, step, len(range(start, stop, step)))
+    if not -extent <= item < extent:
+        raise IndexError(
+            f"index {item} is out of range for axis {axis} of size {extent}"
+        )
+    position = item
+    if by.n >= 2 * TL_MAX_NDIM:
+        raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
+    by.kind[by.n] = INTEGER
+    by.start[by.n] = position + extent if position < 0 else position
+    by.n += 1
+    return 0
+
+
+cdef Tensor flat_nonzero(Tensor mask):
+    """Positions where the bool tensor holds, in C order of its elements."""
+    cdef tl_buffer shape
+    cdef const tl_buffer *source
+    cdef const tl_buffer *target
+    cdef Tensor out
+    mask = contiguous(mask)
+    shape.ndim = 1
+    shape.shape[0] = int(mask.sum().item())
+    out = new_tensor(&shape, TL_INT64, mask.buf.device_type, mask.buf.device_index)
+    source, target = &mask.buf, &out.buf
+    run(_nonzero, TL_BOOL, &target, 1, &source, 1, NULL, mask.buf.size)
+    return out
+
+
+cdef list _mask_positions(Tensor mask, const tl_buffer *x, int axis):
+    """One int64 tensor an axis of the mask, which must have x's shape there."""
+    cdef int d
+    for d in range(mask.buf.ndim):
+        if axis + d >= x.ndim or mask.buf.shape[d] != x.shape[axis + d]:
+            shape = tuple([x.shape[k] for k in range(x.ndim)])
+            raise IndexError(
+                f"index: the mask's shape {mask.shape} does not match the indexed "
+                f"axes of {shape} starting at axis {axis}"
+            )
+    remaining = flat_nonzero(mask)
+    found = []
+    for d in range(mask.buf.ndim - 1, -1, -1):
+        extent = max(mask.buf.shape[d], 1)
+        found.append(remaining % extent)
+        remaining = remaining // extent
+    return found[::-1]
+
+
+cdef Key _resolve(const tl_buffer *x, object key):
+    cdef Key out = Key.__new__(Key)
+    cdef int axis = 0, kept_axis = 0, used, spare
+    cdef bint advanced, separated = False
+    cdef list items = _as_items(key)
+    cdef list found = []
+    out.axes = []
+    used = sum([_consumed(item) for item in items])
+    spare = x.ndim - used
+    if spare < 0:
+        raise IndexError(
+            f"index: too many indices: the tensor has {x.ndim} dimensions, but "
+            f"{used} were indexed"
+        )
+    advanced = any([type(item) is Tensor and (
+        (<Tensor>item).buf.ndim > 0 or (<Tensor>item).buf.dtype == TL_BOOL
+    ) for item in items])
+    out.adjacent = True
+    for item in items:
+        if type(item) is Tensor and not advanced:
+            item = index(item)
+        if item is None:
+            if out.basic.n >= 2 * TL_MAX_NDIM:
+                raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
+            out.basic.kind[out.basic.n] = NEW_AXIS
+            out.basic.n += 1
+            kept_axis += 1
+            separated = separated or bool(found)
+        elif item is Ellipsis:
+            for _ in range(spare):
+                _add_slice(&out.basic, 0, 1, x.shape[axis])
+                axis += 1
+                kept_axis += 1
+            separated = separated or bool(found)
+        elif advanced and type(item) is not slice:
+            if separated:
+                out.adjacent = False
+            for positions in _positions(item, x, axis):
+                found.append(positions)
+                out.axes.append(kept_axis)
+                _add_slice(&out.basic, 0, 1, x.shape[axis])
+                axis += 1
+                kept_axis += 1
+        else:
+            _add_item(&out.basic, item, axis, x.shape[axis])
+            axis += 1
+            if type(item) is slice:
+                kept_axis += 1
+                separated = separated or bool(found)
+    out.indices = _broadcast_indices(found)
+    return out
+
+
+cdef list _positions(object item, const tl_buffer *x, int axis):
+    if type(item) is int:
+        return [as_tensor("index", item)]
+    if (<Tensor>item).buf.dtype == TL_BOOL:
+        return _mask_positions(<Tensor>item, x, axis)
+    if not is_integer_code((<Tensor>item).buf.dtype):
+        raise IndexError(
+            "index: expected integer or bool tensors, got "
+            f"{dtype_of((<Tensor>item).buf.dtype)}"
+        )
+    # A copy: the key must not change between the forward and the reverse pass.
+    if (<Tensor>item).buf.dtype == TL_INT64:
+        return [copy(<Tensor>item)]
+    return [cast(<Tensor>item, TL_INT64)]
+
+
+cdef tuple _broadcast_indices(list found):
+    cdef tl_buffer shape, wider
+    cdef Tensor positions
+    if not found:
+        return ()
+    shape.ndim = 0
+    for positions in found:
+        if broadcast_shape(&wider, &shape, &positions.buf) < 0:
+            raise IndexError(
+                "index: the index tensors do not broadcast: "
+                f"{[p.shape for p in found]}"
+            )
+        shape = wider
+    common = tuple([shape.shape[d] for d in range(shape.ndim)])
+    return tuple([broadcast(<Tensor>p, common) for p in found])
+
+
+cdef int _indexed_first(Key key, int ndim, int *order) except -1:
+    """The order of axes that brings the indexed ones to the front."""
+    cdef int d, k = 0
+    for axis in key.axes:
+        order[k] = axis
+        k += 1
+    for d in range(ndim):
+        if d not in key.axes:
+            order[k] = d
+            k += 1
+    return 0
+
+
+cdef Tensor _read(Tensor x, Key key):
+    cdef Tensor base = select_basic(x, &key.basic)
+    cdef Tensor out
+    cdef int[TL_MAX_NDIM] order
+    cdef int d, k, first, n_index
+    if not key.indices:
+        return base
+    _indexed_first(key, base.buf.ndim, order)
+    out = _gather_rows(permute(base, order), key.indices)
+    n_index = (<Tensor>key.indices[0]).buf.ndim
+    first = key.axes[0]
+    if not key.adjacent or first == 0 or n_index == 0:
+        return out
+    # The result's index axes belong where the first indexed axis was.
+    k = 0
+    for d in range(first):
+        order[k] = n_index + d
+        k += 1
+    for d in range(n_index):
+        order[k] = d
+        k += 1
+    for d in range(n_index + first, out.buf.ndim):
+        order[k] = d
+        k += 1
+    return permute(out, order)
+
+
+cdef int _write(Tensor x, Key key, Tensor value) except -1:
+    """x[key] = value outside the graph; value has x's dtype."""
+    cdef tl_buffer layout, spread
+    cdef Tensor base, rows, aligned
+    cdef int[TL_MAX_NDIM] order
+    cdef int d, k, first, n_index
+    index_layout(&layout, &x.buf, &key.basic)
+    base = new_view(x, &layout)
+    value = disjoint(value, base)
+    if not key.indices:
+        if broadcast_view(&spread, &value.buf, &base.buf) < 0:
+            raise _does_not_fit(value, base.shape)
+        return copy_into("assign", base, new_view(value, &spread))
+    _indexed_first(key, base.buf.ndim, order)
+    rows = permute(base.detach(), order)
+    n_index = (<Tensor>key.indices[0]).buf.ndim
+    first = key.axes[0]
+    if not key.adjacent:
+        first = 0
+    # The shape that reading would give, and the value broadcast to it.
+    rest = rows.shape[len(key.indices):]
+    shape = rest[:first] + key.indices[0].shape + rest[first:]
+    parse_shape("assign", shape, &layout)
+    if broadcast_view(&spread, &value.buf, &layout) < 0:
+        raise _does_not_fit(value, shape)
+    aligned = new_view(value, &spread)
+    k = 0
+    for d in range(n_index):
+        order[k] = first + d
+        k += 1
+    for d in range(aligned.buf.ndim):
+        if not first <= d < first + n_index:
+            order[k] = d
+            k += 1
+    aligned = permute(aligned, order)
+    return _row_kernel(_assign_primitive, rows, aligned, key.indices, True, False)
+
+
+cdef object _does_not_fit(Tensor value, object shape):
+    return ShapeError(
+        f"assign: a value of shape {value.shape} does not broadcast to {tuple(shape)}"
+    )
+
+
+cdef int _assign(Tensor x, Key key, object value) except -1:
+    """x[key] = value in place, recorded when it has to be."""
+    cdef Tensor v
+    cdef Tensor made
+    cdef bint recorded
+    if type(value) is Tensor:
+        v = <Tensor>value
+    elif isinstance(value, (bool, int, float)):
+        v = cast(as_tensor("assign", value), x.buf.dtype)
+        if is_integer_code(x.buf.dtype) and type(value) is int:
+            v = full_like(v, value)
+    else:
+        v = as_tensor("assign", value)
+    if is_float_code(v.buf.dtype) and not is_float_code(x.buf.dtype) and (
+        type(value) is Tensor and v.track & TRACK_GRAD
+    ):
+        raise DTypeError(
+            f"assign: a {dtype_of(v.buf.dtype)} value that requires grad cannot be "
+            f"stored in {dtype_of(x.buf.dtype)}"
+        )
+    check_same_device("assign", x, v)
+    v = cast(v, x.buf.dtype)
+    recorded = tracking(x.track | v.track)
+    check_inplace("assign", x, recorded)
+    _write(x, key, v)
+    if recorded:
+        made = x.detach()
+        record(_assign_primitive, made, (x, v), (), False, key)
+        adopt(x, made)
+    bump_version(x, _assign_primitive.c_name)
+    return 0
+
+
+# ---- operator slots ------------------------------------------------------------
+cdef object _getitem_op(object x, object key):
+    cdef Tensor a = <Tensor>x
+    cdef BasicIndex by
+    if type(key) is int and a.buf.ndim:
+        by.n = 0
+        _add_item(&by, key, 0, a.buf.shape[0])
+        return select_basic(a, &by)
+    return _read(a, _resolve(&a.buf, key))
+
+
+cdef int _setitem_op(object x, object key, object value) except -1:
+    return _assign(<Tensor>x, _resolve(&(<Tensor>x).buf, key), value)
+
+
+# ---- public functions ----------------------------------------------------------
+def take(x, indices, /, *, axis=None):
+    """Return the slices of `x` at integer positions along an axis.
+
+    Parameters
+    ----------
+    x : Tensor
+    indices : Tensor of integers, of any shape
+        Negative positions count from the end.
+    axis : int, optional
+        May be left out for one-dimensional tensors.
+
+    Returns
+    -------
+    Tensor
+        The axis is replaced by the axes of `indices`.
+
+    Raises
+    ------
+    IndexError
+        If a position is out of range.
+    DTypeError
+        If `indices` is not of integers.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.take(tl.tensor([5, 6, 7]), tl.tensor([2, 0]))
+    tensor([7, 5])
+    """
+    cdef Tensor a = as_tensor("take", x)
+    cdef Tensor positions = as_tensor("take", indices)
+    cdef int where
+    if axis is None:
+        if a.buf.ndim != 1:
+            raise ShapeError(f"take: expected an axis for shape {a.shape}")
+        axis = 0
+    where = parse_axis("take", axis, a.buf.ndim)
+    if not is_integer_code(positions.buf.dtype):
+        raise DTypeError(
+            f"take: expected integer indices, got {dtype_of(positions.buf.dtype)}"
+        )
+    return _read(a, _resolve(&a.buf, (slice(None),) * where + (positions,)))
+
+
+def take_along_axis(x, indices, /, *, axis=-1):
+    """Return elements of `x` picked along an axis: ``out[i, j] = x[i, indices[i, j]]``.
+
+    Parameters
+    ----------
+    x : Tensor
+    indices : Tensor of integers
+        Of the shape of `x` but for `axis`; other axes of length one broadcast.
+    axis : int, default -1
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `indices`.
+
+    Raises
+    ------
+    IndexError
+        If a position is out of range.
+    ShapeError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([[1, 2], [3, 4]])
+    >>> tl.take_along_axis(x, tl.tensor([[1], [0]]))
+    tensor([[2],
+            [3]])
+    """
+    cdef Tensor a = as_tensor("take_along_axis", x)
+    cdef Tensor positions = as_tensor("take_along_axis", indices)
+    cdef int where = parse_axis("take_along_axis", axis, a.buf.ndim)
+    if not is_integer_code(positions.buf.dtype):
+        raise DTypeError(
+            "take_along_axis: expected integer indices, got "
+            f"{dtype_of(positions.buf.dtype)}"
+        )
+    if positions.buf.ndim != a.buf.ndim:
+        raise ShapeError(
+            f"take_along_axis: expected {a.buf.ndim} dimensions of indices, got shape "
+            f"{positions.shape}"
+        )
+    check_same_device("take_along_axis", a, positions)
+    positions = cast(positions, TL_INT64)
+    outer = list(a.shape)
+    outer[where] = positions.buf.shape[where]
+    positions = broadcast(positions, tuple(outer))
+    return move_back(
+        _gather_last(move_last(a, where), contiguous(move_last(positions, where))), where
+    )
+
+
+gather = take_along_axis
+
+
+def nonzero(x, /):
+    """Return the positions of elements that are true (not zero).
+
+    Parameters
+    ----------
+    x : Tensor of at least one dimension
+
+    Returns
+    -------
+    tuple of Tensor of int64
+        One tensor an axis, in C order of the elements.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.nonzero(tl.tensor([0, 3, 0, 4]))
+    (tensor([1, 3]),)
+    """
+    cdef Tensor a = as_tensor("nonzero", x)
+    if a.buf.ndim == 0:
+        raise ShapeError("nonzero: expected at least one dimension, got a 0-d tensor")
+    return tuple(_mask_positions(cast(a, TL_BOOL), &a.buf, 0))
+
+
+def as_strided(x, shape, strides, offset=0, /):
+    """Return a view of `x`'s memory by explicit strides, checked against its bounds.
+
+    Parameters
+    ----------
+    x : Tensor
+    shape : tuple of int
+    strides : tuple of int
+        In elements; may be zero or negative.
+    offset : int, default 0
+        Elements from the first element of `x`.
+
+    Returns
+    -------
+    Tensor
+        A view; where gradients are recorded, a differentiable copy.
+
+    Raises
+    ------
+    ShapeError
+        If an element would lie outside the elements of `x`, which must be contiguous.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.as_strided(tl.arange(4), (3, 2), (1, 1))
+    tensor([[0, 1],
+            [1, 2],
+            [2, 3]])
+    """
+    cdef Tensor a = as_tensor("as_strided", x)
+    cdef tl_buffer layout
+    cdef int d
+    cdef int64_t start
+    parse_shape("as_strided", shape, &layout)
+    steps = [index(n) for n in strides]
+    first = last = index(offset)
+    if len(steps) != layout.ndim:
+        raise ShapeError(
+            f"as_strided: expected {layout.ndim} strides for shape {shape}, "
+            f"got {strides}"
+        )
+    for d in range(layout.ndim):
+        reach = (layout.shape[d] - 1) * steps[d]
+        first, last = first + min(reach, 0), last + max(reach, 0)
+    if not a.is_contiguous:
+        raise ShapeError("as_strided: expected a contiguous tensor; use .contiguous()")
+    if layout.size and not (0 <= first and last < a.buf.size):
+        raise ShapeError(
+            f"as_strided: elements {first}..{last} would be read, but the tensor has "
+            f"{a.buf.size}"
+        )
+    start = offset if layout.size else 0
+    layout.dtype, layout.device_type = a.buf.dtype, a.buf.device_type
+    layout.device_index = a.buf.device_index
+    for d in range(layout.ndim):
+        layout.strides[d] = steps[d] if layout.size else 0
+    layout.data = <char *>a.buf.data + start * dtype_sizes()[a.buf.dtype]
+    update_layout(&layout)
+    if not (a.track and tracking(a.track)):
+        return new_view(a, &layout)
+    positions = cumsum(full_like(cast(a.detach(), TL_INT64), 1).reshape(-1)) - 1
+    flat = reshape_like(a, (a.buf.size,))
+    return take_rows("as_strided", flat, as_strided(positions, shape, strides, offset))
+
+
+cdef int bind_indexing() except -1:
+    """Fill the slots for x[key] and x[key] = value."""
+    operators().getitem = _getitem_op
+    operators().setitem = _setitem_op
+    return 0

@@ -1,0 +1,410 @@
+"""Random numbers from a counter: the same seed gives the same numbers everywhere.
+
+A generator is a seed and a position in its stream of Threefry4x32-20 blocks; a fill
+takes as many blocks as it needs and moves the position on. Element i depends on the
+seed, the position and i alone, so the numbers do not depend on threads or devices.
+
+References
+----------
+J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
+import os
+from operator import index
+
+from libc.stdint cimport int64_t, uint64_t
+from tensorlib.autograd.primitive cimport Primitive, run
+from tensorlib.core.abi cimport (
+    TL_BOOL, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT32, TL_INT64, TL_UINT8, tl_buffer,
+    tl_random_params,
+)
+from tensorlib.core.dtype cimport as_dtype, dtype_of, dtype_sizes, is_float_code
+from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.tensor cimport Tensor, new_tensor
+from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
+
+from tensorlib.core.errors import DTypeError
+
+cdef Primitive _uniform = Primitive("random_uniform")
+cdef Primitive _normal = Primitive("random_normal")
+cdef Primitive _integers = Primitive("random_integers")
+cdef Primitive _bernoulli = Primitive("random_bernoulli")
+cdef Primitive _permutation = Primitive("random_permutation")
+
+
+cdef class Generator:
+    """A stream of random numbers.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Taken from the operating system by default.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> a = tl.rand(3, generator=tl.Generator(7))
+    >>> b = tl.rand(3, generator=tl.Generator(7))
+    >>> bool((a == b).all())
+    True
+    """
+    cdef uint64_t seed
+    cdef uint64_t position
+
+    def __init__(self, seed=None):
+        self.manual_seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+
+    def manual_seed(self, seed):
+        """Restart the stream from `seed`, an int; return the generator."""
+        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+            raise TypeError(f"manual_seed: expected an int, got {seed!r}")
+        self.seed = index(seed) & 0xFFFFFFFFFFFFFFFF
+        self.position = 0
+        return self
+
+    def initial_seed(self):
+        """Return the seed of the stream."""
+        return self.seed
+
+    def get_state(self):
+        """Return the state as a dict of two ints, ``seed`` and ``position``."""
+        return {"seed": self.seed, "position": self.position}
+
+    def set_state(self, state):
+        """Continue from a state that `get_state` returned."""
+        try:
+            seed, position = index(state["seed"]), index(state["position"])
+        except (TypeError, KeyError):
+            raise ValueError(
+                f"set_state: expected a dict with 'seed' and 'position', got {state!r}"
+            ) from None
+        if not (0 <= seed < 1 << 64 and 0 <= position < 1 << 64):
+            raise ValueError(f"set_state: expected 64-bit unsigned ints, got {state!r}")
+        self.seed, self.position = seed, position
+        return self
+
+    def __repr__(self):
+        return f"Generator(seed={self.seed}, position={self.position})"
+
+    def __reduce__(self):
+        return (_restored, (self.get_state(),))
+
+    cdef int take(self, tl_random_params *params, int64_t size, int itemsize) except -1:
+        """Reserve the blocks of four 32-bit words that `size` elements use."""
+        cdef int64_t per_block = 2 if itemsize == 8 else 4
+        params.seed = self.seed
+        params.offset = self.position
+        self.position += <uint64_t>((size + per_block - 1) // per_block)
+        return 0
+
+
+def _restored(state):
+    return Generator(0).set_state(state)
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed):
+    """Restart the default generator from `seed` and return it.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> _ = tl.manual_seed(0)
+    >>> a = tl.rand(2)
+    >>> _ = tl.manual_seed(0)
+    >>> bool((tl.rand(2) == a).all())
+    True
+    """
+    return default_generator.manual_seed(seed)
+
+
+cdef Tensor _draw(
+    Primitive p, object shape, object dtype, int default, tuple allowed,
+    object generator, tl_random_params *params,
+):
+    """Fill a new tensor by p's kernel."""
+    cdef tl_buffer layout
+    cdef Tensor out
+    cdef const tl_buffer *target
+    cdef int code = default if dtype is None else as_dtype(dtype).code
+    cdef Generator source
+    parse_shape(p.name, shape, &layout)
+    if code not in allowed:
+        raise DTypeError(
+            f"{p.name}: expected dtype {', '.join([dtype_of(c).name for c in allowed])},"
+            f" got {dtype_of(code)}"
+        )
+    if generator is None:
+        generator = default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"{p.name}: expected a Generator, got {generator!r}")
+    source = <Generator>generator
+    out = new_tensor(&layout, code, TL_CPU, 0)
+    source.take(params, out.buf.size, dtype_sizes()[code])
+    target = &out.buf
+    run(p, code, &target, 1, NULL, 0, params, out.buf.size)
+    return out
+
+
+cdef object _shape_of(tuple args):
+    if len(args) == 1 and not hasattr(args[0], "__index__"):
+        return args[0]
+    return args
+
+
+cdef Tensor _flagged(Tensor x, object requires_grad):
+    if requires_grad:
+        x.requires_grad = True
+    return x
+
+
+def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, generator=None):
+    """Return numbers drawn uniformly from [`low`, `high`).
+
+    Parameters
+    ----------
+    low, high : float
+    shape : int or tuple of int
+    dtype : DType, default float32
+        float32 (24 random bits) or float64 (53).
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If the bounds are not finite or ``low > high``.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.uniform(2.0, 3.0, (100,))
+    >>> bool(((x >= 2) & (x < 3)).all())
+    True
+    """
+    cdef tl_random_params params
+    params.low, params.high = low, high
+    if not (params.low <= params.high and params.high - params.low < 1e308):
+        raise ValueError(f"uniform: expected finite low <= high, got {low}, {high}")
+    return _draw(
+        _uniform, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), generator, &params
+    )
+
+
+def rand(*shape, dtype=None, generator=None, requires_grad=False):
+    """Return numbers drawn uniformly from [0, 1).
+
+    Parameters
+    ----------
+    *shape : int or tuple of int
+    dtype : DType, default float32
+    generator : Generator, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.rand(2, 3).shape
+    (2, 3)
+    """
+    return _flagged(
+        uniform(0.0, 1.0, _shape_of(shape), dtype=dtype, generator=generator),
+        requires_grad,
+    )
+
+
+def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, generator=None):
+    """Return numbers drawn from a normal distribution.
+
+    Parameters
+    ----------
+    mean, std : float
+        `std` is at least 0.
+    shape : int or tuple of int
+    dtype : DType, default float32
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If `std` is negative or NaN.
+
+    References
+    ----------
+    G. E. P. Box, M. E. Muller, Annals of Mathematical Statistics 29 (1958) 610-611.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.normal(5.0, 0.0, (2,))
+    tensor([5., 5.])
+    """
+    cdef tl_random_params params
+    params.low, params.high = mean, std
+    if not params.high >= 0:
+        raise ValueError(f"normal: expected std >= 0, got {std}")
+    return _draw(
+        _normal, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), generator, &params
+    )
+
+
+def randn(*shape, dtype=None, generator=None, requires_grad=False):
+    """Return numbers drawn from the standard normal distribution.
+
+    Parameters
+    ----------
+    *shape : int or tuple of int
+    dtype : DType, default float32
+    generator : Generator, optional
+    requires_grad : bool, default False
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.randn(2, 3).shape
+    (2, 3)
+    """
+    return _flagged(
+        normal(0.0, 1.0, _shape_of(shape), dtype=dtype, generator=generator),
+        requires_grad,
+    )
+
+
+def randint(low, high=None, shape=(), *, dtype=None, generator=None):
+    """Return integers drawn uniformly from [`low`, `high`).
+
+    Parameters
+    ----------
+    low : int
+    high : int, optional
+        Excluded; when left out the range is ``[0, low)``.
+    shape : int or tuple of int
+    dtype : DType, default int64
+        int32, int64 or uint8.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If the range is empty or does not fit the dtype.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.randint(3, 5, (100,))
+    >>> int(x.min()), int(x.max())
+    (3, 4)
+    """
+    cdef tl_random_params params
+    if high is None:
+        low, high = 0, low
+    low, high = index(low), index(high)
+    kind = dtype_of(TL_INT64) if dtype is None else as_dtype(dtype)
+    if kind.kind not in "iu":
+        raise DTypeError(f"randint: expected an integer dtype, got {kind}")
+    bits = 8 * kind.itemsize
+    least = -(1 << (bits - 1)) if kind.kind == "i" else 0
+    if not low < high or low < least or high > least + (1 << bits):
+        raise ValueError(
+            f"randint: expected low < high within {kind}, got [{low}, {high})"
+        )
+    params.integer_low, params.integer_high = low, min(high, (1 << 63) - 1)
+    return _draw(
+        _integers, shape, kind, TL_INT64, (TL_INT32, TL_INT64, TL_UINT8), generator,
+        &params,
+    )
+
+
+def bernoulli(p, shape=None, *, dtype=None, generator=None):
+    """Return 1 with probability `p` and 0 otherwise.
+
+    Parameters
+    ----------
+    p : float or Tensor
+        With a tensor, one draw an element, of its shape and dtype.
+    shape : int or tuple of int, optional
+        For a number `p`; () by default.
+    dtype : DType, default float32
+        bool, float32 or float64.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If a probability is outside [0, 1].
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.bernoulli(1.0, (3,))
+    tensor([1., 1., 1.])
+    """
+    cdef tl_random_params params
+    cdef Tensor probabilities
+    if type(p) is Tensor:
+        probabilities = as_float(<Tensor>p).detach()
+        if not ((probabilities >= 0) & (probabilities <= 1)).all():
+            raise ValueError("bernoulli: expected probabilities in [0, 1]")
+        kind = probabilities.dtype if dtype is None else dtype
+        draws = rand(
+            probabilities.shape, dtype=probabilities.dtype, generator=generator
+        )
+        return cast(<Tensor>(draws < probabilities), as_dtype(kind).code)
+    params.low = p
+    params.high = 0.0
+    if not 0.0 <= params.low <= 1.0:
+        raise ValueError(f"bernoulli: expected a probability in [0, 1], got {p}")
+    return _draw(
+        _bernoulli, () if shape is None else shape, dtype, TL_FLOAT32,
+        (TL_FLOAT32, TL_FLOAT64, TL_BOOL), generator, &params,
+    )
+
+
+def randperm(n, *, generator=None):
+    """Return the integers ``0 .. n - 1`` in random order.
+
+    Parameters
+    ----------
+    n : int
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor of int64 of shape (n,)
+
+    References
+    ----------
+    R. Durstenfeld, "Algorithm 235: random permutation", Comm. ACM 7 (1964) 420.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> sorted(tl.randperm(4).tolist())
+    [0, 1, 2, 3]
+    """
+    cdef tl_random_params params
+    return _draw(_permutation, index(n), None, TL_INT64, (TL_INT64,), generator, &params)

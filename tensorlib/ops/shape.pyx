@@ -1,0 +1,828 @@
+"""Shape operations: views, and joining and splitting.
+
+Reshape and permute are their own transposes. Every other view (slices, flips, newaxis,
+integers) is one primitive, `view`: a basic index, whose transpose puts the cotangent
+into zeros at that index. Broadcasting is in `reduce`, beside its transpose, the sum.
+"""
+from operator import index
+
+from libc.stdint cimport int64_t
+from tensorlib.autograd.primitive cimport Node, Primitive, record, record1, tracking
+from tensorlib.core.abi cimport (
+    TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer,
+)
+from tensorlib.core.dtype cimport dtype_of, dtype_sizes, promote_codes
+from tensorlib.core.layout cimport (
+    copy_layout, parse_axes, parse_axis, parse_shape, reshape_view,
+    same_shape, set_contiguous, update_layout,
+)
+from tensorlib.core.tensor cimport (
+    Operators, Tensor, bump_version, check_same_device, new_tensor, new_view,
+    operators,
+)
+from tensorlib.ops.elementwise cimport (
+    as_tensor, cast, contiguous, copy, copy_into, fill, full_like,
+)
+
+from tensorlib.core.errors import DTypeError, ShapeError
+
+
+# ---- primitives ----------------------------------------------------------------
+cdef class Reshape(Primitive):
+    """Same elements in C order; params: the input's shape."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (reshape_like(g, node.params),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return reshape_like(<Tensor>tangents[0], node.shape_tuple())
+
+
+cdef class Permute(Primitive):
+    """Axes in another order; params: the order."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        cdef int[TL_MAX_NDIM] inverse
+        for d, axis in enumerate(node.params):
+            inverse[<int>axis] = d
+        return (permute(g, inverse),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        cdef int[TL_MAX_NDIM] order
+        for d, axis in enumerate(node.params):
+            order[<int>d] = axis
+        return permute(<Tensor>tangents[0], order)
+
+
+cdef class Selection:
+    """A basic index and the shape that it indexes, kept for the rules."""
+    cdef BasicIndex index
+    cdef tuple shape
+
+
+cdef class View(Primitive):
+    """A basic index; params: a Selection. Its transpose is ViewGrad."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (_spread(g, <Selection>node.params),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return select_basic(<Tensor>tangents[0], &(<Selection>node.params).index)
+
+
+cdef class ViewGrad(Primitive):
+    """The input put into zeros of the base's shape; params: a Selection."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (select_basic(g, &(<Selection>node.params).index),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return _spread(<Tensor>tangents[0], <Selection>node.params)
+
+
+cdef class Concat(Primitive):
+    """Tensors joined along an axis; params: (axis, lengths)."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        cdef int64_t start = 0
+        axis, lengths = node.params
+        parts = []
+        for i, length in enumerate(lengths):
+            parts.append(
+                slice_axis(g, axis, start, length, 1) if node.needs(i) else None
+            )
+            start += length
+        return tuple(parts)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        axis, lengths = node.params
+        shape = list(node.shape_tuple())
+        given = [t for t in tangents if t is not None][0]
+        parts = []
+        for tangent, length in zip(tangents, lengths):
+            if tangent is None:
+                shape[axis] = length
+                tangent = _zeros(<Tensor>given, tuple(shape))
+            parts.append(tangent)
+        return <Tensor>concat(parts, axis=axis)
+
+
+cdef Reshape _reshape = Reshape("reshape")
+cdef Permute _permute = Permute("permute_dims")
+cdef View _view = View("view")
+cdef ViewGrad _view_grad = ViewGrad("view_grad")
+cdef Concat _concat = Concat("concat")
+
+
+# ---- application ---------------------------------------------------------------
+cdef Tensor _zeros(Tensor like, tuple shape):
+    cdef tl_buffer layout
+    cdef Tensor out
+    parse_shape("zeros", shape, &layout)
+    out = new_tensor(
+        &layout, like.buf.dtype, like.buf.device_type, like.buf.device_index
+    )
+    fill(out, 0)
+    return out
+
+
+cdef Tensor reshape_to(Tensor x, const tl_buffer *shape):
+    cdef tl_buffer layout
+    cdef Tensor out
+    if reshape_view(&layout, &x.buf, shape.ndim, shape.shape) < 0:
+        x = contiguous(x)
+        reshape_view(&layout, &x.buf, shape.ndim, shape.shape)
+    out = new_view(x, &layout)
+    if x.track and tracking(x.track):
+        record1(_reshape, out, x, (), False, x.shape)
+    return out
+
+
+cdef Tensor reshape_like(Tensor x, tuple shape):
+    cdef tl_buffer layout
+    parse_shape("reshape", shape, &layout)
+    return reshape_to(x, &layout)
+
+
+cdef Tensor permute(Tensor x, const int *order):
+    cdef tl_buffer layout
+    cdef Tensor out
+    cdef int d
+    copy_layout(&layout, &x.buf)
+    for d in range(x.buf.ndim):
+        layout.shape[d] = x.buf.shape[order[d]]
+        layout.strides[d] = x.buf.strides[order[d]]
+    update_layout(&layout)
+    out = new_view(x, &layout)
+    if x.track and tracking(x.track):
+        record1(_permute, out, x, (), False,
+                tuple([order[d] for d in range(x.buf.ndim)]))
+    return out
+
+
+cdef Tensor move_last(Tensor x, int axis):
+    cdef int[TL_MAX_NDIM] order
+    cdef int d, k = 0
+    if axis == x.buf.ndim - 1:
+        return x
+    for d in range(x.buf.ndim):
+        if d != axis:
+            order[k] = d
+            k += 1
+    order[k] = axis
+    return permute(x, order)
+
+
+cdef Tensor move_back(Tensor x, int axis):
+    cdef int[TL_MAX_NDIM] order
+    cdef int d
+    cdef int last = x.buf.ndim - 1
+    if axis == last:
+        return x
+    for d in range(x.buf.ndim):
+        order[d] = d if d < axis else (last if d == axis else d - 1)
+    return permute(x, order)
+
+
+cdef void index_layout(
+    tl_buffer *out, const tl_buffer *b, const BasicIndex *by
+) noexcept nogil:
+    cdef int i, axis = 0, ndim = 0
+    cdef int64_t offset = 0
+    out.dtype = b.dtype
+    out.device_type = b.device_type
+    out.device_index = b.device_index
+    for i in range(by.n):
+        if by.kind[i] == NEW_AXIS:
+            out.shape[ndim] = 1
+            out.strides[ndim] = 0
+            ndim += 1
+            continue
+        offset += by.start[i] * b.strides[axis]
+        if by.kind[i] == SLICE:
+            out.shape[ndim] = by.length[i]
+            out.strides[ndim] = by.step[i] * b.strides[axis]
+            ndim += 1
+        axis += 1
+    while axis < b.ndim:
+        out.shape[ndim] = b.shape[axis]
+        out.strides[ndim] = b.strides[axis]
+        ndim += 1
+        axis += 1
+    out.ndim = ndim
+    update_layout(out)
+    out.data = b.data
+    if out.size:
+        out.data = <char *>b.data + offset * dtype_sizes()[b.dtype]
+
+
+cdef Tensor select_basic(Tensor x, const BasicIndex *by):
+    cdef tl_buffer layout
+    cdef Tensor out
+    index_layout(&layout, &x.buf, by)
+    out = new_view(x, &layout)
+    if x.track and tracking(x.track):
+        record1(_view, out, x, (), False, _selection(x.shape, by))
+    return out
+
+
+cdef Selection _selection(tuple shape, const BasicIndex *by):
+    cdef Selection kept = Selection.__new__(Selection)
+    kept.index = by[0]
+    kept.shape = shape
+    return kept
+
+
+cdef Tensor _spread(Tensor g, Selection selection):
+    cdef Tensor out = _zeros(g, selection.shape)
+    cdef tl_buffer layout
+    index_layout(&layout, &out.buf, &selection.index)
+    copy_into("view", new_view(out, &layout), g)
+    if g.track and tracking(g.track):
+        record1(_view_grad, out, g, (), False, selection)
+    return out
+
+
+cdef void whole_index(BasicIndex *by, const tl_buffer *b) noexcept nogil:
+    """The index that selects everything."""
+    cdef int d
+    by.n = b.ndim
+    for d in range(b.ndim):
+        by.kind[d] = SLICE
+        by.start[d] = 0
+        by.step[d] = 1
+        by.length[d] = b.shape[d]
+
+
+cdef Tensor slice_axis(
+    Tensor x, int axis, int64_t start, int64_t length, int64_t step
+):
+    cdef BasicIndex by
+    whole_index(&by, &x.buf)
+    by.start[axis] = start
+    by.length[axis] = length
+    by.step[axis] = step
+    return select_basic(x, &by)
+
+
+cdef Tensor take_axis(Tensor x, int axis, int64_t position):
+    cdef BasicIndex by
+    whole_index(&by, &x.buf)
+    by.kind[axis] = INTEGER
+    by.start[axis] = position
+    return select_basic(x, &by)
+
+
+# ---- public functions ----------------------------------------------------------
+cdef object _variadic(tuple args):
+    """A shape or order given as one sequence, or as several arguments."""
+    if len(args) == 1 and not hasattr(args[0], "__index__"):
+        return args[0]
+    return args
+
+
+def reshape(x, /, *shape):
+    """Return `x` with another shape and the same elements in C order.
+
+    A view where the strides allow it, a copy otherwise.
+
+    Parameters
+    ----------
+    x : Tensor
+    *shape : int or tuple of int
+        One extent may be -1: it is inferred.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the number of elements would change.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.reshape(tl.arange(6), (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    cdef Tensor a = as_tensor("reshape", x)
+    cdef tl_buffer layout
+    cdef object wanted = _variadic(shape)
+    cdef list extents
+    extents = [wanted] if hasattr(wanted, "__index__") else list(wanted)
+    unknown = [d for d, n in enumerate(extents) if type(n) is int and n == -1]
+    if len(unknown) > 1:
+        raise ShapeError(f"reshape: expected at most one -1, got {wanted}")
+    if unknown:
+        extents[unknown[0]] = 1
+    parse_shape("reshape", extents, &layout)
+    if unknown and layout.size:
+        layout.shape[<int>unknown[0]] = a.buf.size // layout.size
+        set_contiguous(&layout)
+    if layout.size != a.buf.size or (unknown and layout.size == 0 and 0 in extents):
+        raise ShapeError(
+            f"reshape: cannot reshape {a.shape} ({a.buf.size} elements) to {wanted}"
+        )
+    return reshape_to(a, &layout)
+
+
+def permute_dims(x, /, *axes):
+    """Return a view of `x` with its axes in another order.
+
+    Parameters
+    ----------
+    x : Tensor
+    *axes : int or tuple of int
+        Axis ``d`` of the result is axis ``axes[d]`` of `x`.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If `axes` is not a permutation of the axes.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.permute_dims(tl.zeros((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
+    cdef Tensor a = as_tensor("permute_dims", x)
+    cdef int[TL_MAX_NDIM] order
+    cdef bint[TL_MAX_NDIM] mask
+    cdef int d
+    given = _variadic(axes)
+    given = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    if len(given) != a.buf.ndim:
+        raise ShapeError(
+            f"permute_dims: expected {a.buf.ndim} axes for shape {a.shape}, got {given}"
+        )
+    parse_axes("permute_dims", given, a.buf.ndim, mask)
+    for d in range(a.buf.ndim):
+        order[d] = parse_axis("permute_dims", given[d], a.buf.ndim)
+    return permute(a, order)
+
+
+cdef Tensor swap_axes(Tensor x, int first, int second):
+    cdef int[TL_MAX_NDIM] order
+    cdef int d
+    for d in range(x.buf.ndim):
+        order[d] = d
+    order[first], order[second] = second, first
+    return permute(x, order)
+
+
+def transpose(x, axis1=-2, axis2=-1, /):
+    """Return a view of `x` with two axes exchanged, the last two by default.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis1, axis2 : int
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.transpose(tl.zeros((2, 3))).shape
+    (3, 2)
+    """
+    cdef Tensor a = as_tensor("transpose", x)
+    return swap_axes(
+        a, parse_axis("transpose", axis1, a.buf.ndim),
+        parse_axis("transpose", axis2, a.buf.ndim),
+    )
+
+
+cdef object _transpose_op(object x):
+    if (<Tensor>x).buf.ndim != 2:
+        raise ShapeError(
+            f"T: expected 2 dimensions, got shape {x.shape}; use .mT or permute_dims"
+        )
+    return swap_axes(<Tensor>x, 0, 1)
+
+
+cdef object _matrix_transpose_op(object x):
+    return matrix_transpose(x)
+
+
+def matrix_transpose(x, /):
+    """Return a view of a stack of matrices with each transposed.
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., M, N)
+
+    Returns
+    -------
+    Tensor of shape (..., N, M)
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.matrix_transpose(tl.zeros((5, 2, 3))).shape
+    (5, 3, 2)
+    """
+    cdef Tensor a = as_tensor("matrix_transpose", x)
+    if a.buf.ndim < 2:
+        raise ShapeError(
+            f"matrix_transpose: expected at least 2 dimensions, got shape {a.shape}"
+        )
+    return swap_axes(a, a.buf.ndim - 2, a.buf.ndim - 1)
+
+
+def expand_dims(x, /, axis=0):
+    """Return a view of `x` with a new axis of length one at `axis`.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int, default 0
+        Position in the result, in ``[-ndim - 1, ndim]``.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.expand_dims(tl.zeros(3), axis=1).shape
+    (3, 1)
+    """
+    cdef Tensor a = as_tensor("expand_dims", x)
+    cdef int where = parse_axis("expand_dims", axis, a.buf.ndim + 1)
+    shape = list(a.shape)
+    shape.insert(where, 1)
+    return reshape_like(a, tuple(shape))
+
+
+def squeeze(x, /, axis=None):
+    """Return a view of `x` without axes of length one.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int or tuple of int, optional
+        Which axes; all of length one by default.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If a named axis is longer than one.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.squeeze(tl.zeros((1, 3, 1))).shape
+    (3,)
+    """
+    cdef Tensor a = as_tensor("squeeze", x)
+    cdef bint[TL_MAX_NDIM] mask
+    cdef int d
+    parse_axes("squeeze", axis, a.buf.ndim, mask)
+    shape = []
+    for d in range(a.buf.ndim):
+        if mask[d] and a.buf.shape[d] != 1 and axis is not None:
+            raise ShapeError(
+                f"squeeze: axis {d} has length {a.buf.shape[d]}, expected 1, "
+                f"in shape {a.shape}"
+            )
+        if not mask[d] or a.buf.shape[d] != 1:
+            shape.append(a.buf.shape[d])
+    return reshape_like(a, tuple(shape))
+
+
+def flip(x, /, axis=None):
+    """Return a view of `x` with the order along axes reversed.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int or tuple of int, optional
+        All axes by default.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.flip(tl.tensor([1, 2, 3]))
+    tensor([3, 2, 1])
+    """
+    cdef Tensor a = as_tensor("flip", x)
+    cdef bint[TL_MAX_NDIM] mask
+    cdef BasicIndex by
+    cdef int d
+    parse_axes("flip", axis, a.buf.ndim, mask)
+    whole_index(&by, &a.buf)
+    for d in range(a.buf.ndim):
+        if mask[d] and a.buf.shape[d]:
+            by.start[d] = a.buf.shape[d] - 1
+            by.step[d] = -1
+    return select_basic(a, &by)
+
+
+cdef list _tensors(str op, object tensors):
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"{op}: expected a sequence of tensors, got one Tensor")
+    found = [as_tensor(op, x) for x in tensors]
+    if not found:
+        raise ValueError(f"{op}: expected at least one tensor, got an empty sequence")
+    return found
+
+
+def concat(tensors, /, *, axis=0):
+    """Return the tensors joined along an axis.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Of one shape but for `axis`; promoted to one dtype.
+    axis : int or None, default 0
+        None flattens the tensors first.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ elsewhere than along `axis`.
+    ValueError
+        If the sequence is empty.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.concat([tl.tensor([1, 2]), tl.tensor([3])])
+    tensor([1, 2, 3])
+    """
+    cdef Tensor first, x, out
+    cdef tl_buffer shape
+    cdef int d, dtype, where, track = 0
+    cdef int64_t start = 0
+    items = _tensors("concat", tensors)
+    if axis is None:
+        items = [reshape_like(x, (x.size,)) for x in items]
+        axis = 0
+    first = <Tensor>items[0]
+    where = parse_axis("concat", axis, first.buf.ndim)
+    copy_layout(&shape, &first.buf)
+    dtype = first.buf.dtype
+    shape.shape[where] = 0
+    for x in items:
+        check_same_device("concat", first, x)
+        for d in range(first.buf.ndim):
+            if x.buf.ndim != first.buf.ndim or (
+                d != where and x.buf.shape[d] != first.buf.shape[d]
+            ):
+                raise ShapeError(
+                    f"concat: expected shapes equal but for axis {where}, got "
+                    f"{first.shape} and {x.shape}"
+                )
+        shape.shape[where] += x.buf.shape[where]
+        dtype = promote_codes(dtype, x.buf.dtype)
+        track |= x.track
+    items = [cast(x, dtype) for x in items]
+    out = new_tensor(&shape, dtype, first.buf.device_type, first.buf.device_index)
+    for x in items:
+        _copy_slice(out, x, where, start)
+        start += x.buf.shape[where]
+    if track and tracking(track):
+        record(_concat, out, tuple(items), (), False,
+               (where, [x.shape[where] for x in items]))
+    return out
+
+
+cdef int _copy_slice(Tensor out, Tensor x, int axis, int64_t start) except -1:
+    """out[..., start:start + n, ...] = x, outside the graph."""
+    cdef BasicIndex by
+    cdef tl_buffer layout
+    whole_index(&by, &out.buf)
+    by.start[axis] = start
+    by.length[axis] = x.buf.shape[axis]
+    index_layout(&layout, &out.buf, &by)
+    return copy_into("concat", new_view(out, &layout), x)
+
+
+def stack(tensors, /, *, axis=0):
+    """Return the tensors joined along a new axis.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Of one shape.
+    axis : int, default 0
+        Position of the new axis in the result.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.stack([tl.tensor([1, 2]), tl.tensor([3, 4])], axis=1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
+    items = _tensors("stack", tensors)
+    for x in items:
+        if x.shape != items[0].shape:
+            raise ShapeError(
+                f"stack: expected one shape, got {items[0].shape} and {x.shape}"
+            )
+    where = parse_axis("stack", axis, items[0].ndim + 1)
+    return concat([expand_dims(x, where) for x in items], axis=where)
+
+
+def split(x, /, sections, *, axis=0):
+    """Return views of consecutive parts of `x` along an axis.
+
+    Parameters
+    ----------
+    x : Tensor
+    sections : int or sequence of int
+        The length of each part (the last may be shorter), or the lengths of all.
+    axis : int, default 0
+
+    Returns
+    -------
+    list of Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the lengths do not add up to the axis's length.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.split(tl.arange(5), 2)
+    [tensor([0, 1]), tensor([2, 3]), tensor([4])]
+    """
+    cdef Tensor a = as_tensor("split", x)
+    cdef int where = parse_axis("split", axis, a.buf.ndim)
+    cdef int64_t start = 0, extent = a.buf.shape[where]
+    cdef int64_t step
+    if hasattr(sections, "__index__"):
+        step = index(sections)
+        if step < 1:
+            raise ShapeError(f"split: expected a length >= 1, got {sections}")
+        lengths = [
+            min(step, extent - i * step) for i in range((extent + step - 1) // step)
+        ] or [0]
+    else:
+        lengths = [index(n) for n in sections]
+        if sum(lengths) != extent or min(lengths, default=0) < 0:
+            raise ShapeError(
+                f"split: lengths {lengths} do not add up to {extent}, the length of "
+                f"axis {where}"
+            )
+    parts = []
+    for n in lengths:
+        parts.append(slice_axis(a, where, start, n, 1))
+        start += n
+    return parts
+
+
+def unstack(x, /, *, axis=0):
+    """Return the slices of `x` along an axis as a tuple of views.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int, default 0
+
+    Returns
+    -------
+    tuple of Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.unstack(tl.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
+    cdef Tensor a = as_tensor("unstack", x)
+    cdef int where = parse_axis("unstack", axis, a.buf.ndim)
+    return tuple([take_axis(a, where, i) for i in range(a.buf.shape[where])])
+
+
+def pad(x, /, pad_width, *, value=0):
+    """Return `x` surrounded by a constant.
+
+    Parameters
+    ----------
+    x : Tensor
+    pad_width : sequence of (int, int)
+        How many elements to add before and after each axis.
+    value : scalar, default 0
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If there is not one pair of non-negative ints an axis.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.pad(tl.tensor([1, 2]), [(1, 2)])
+    tensor([0, 1, 2, 0, 0])
+    """
+    cdef Tensor a = as_tensor("pad", x)
+    cdef Tensor out
+    cdef tl_buffer layout
+    cdef BasicIndex by
+    cdef int d
+    try:
+        widths = [(index(before), index(after)) for before, after in pad_width]
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f"pad: expected a (before, after) pair of ints an axis, got {pad_width!r}"
+        ) from None
+    if len(widths) != a.buf.ndim or any([min(pair) < 0 for pair in widths]):
+        raise ShapeError(
+            f"pad: expected {a.buf.ndim} pairs of non-negative ints for shape "
+            f"{a.shape}, got {pad_width!r}"
+        )
+    parse_shape(
+        "pad", [n + w[0] + w[1] for n, w in zip(a.shape, widths)], &layout
+    )
+    out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
+    fill(out, value)
+    whole_index(&by, &a.buf)
+    for d in range(a.buf.ndim):
+        by.start[d] = widths[d][0]
+    index_layout(&layout, &out.buf, &by)
+    copy_into("pad", new_view(out, &layout), a)
+    if a.track and tracking(a.track):
+        record1(_view_grad, out, a, (), False, _selection(out.shape, &by))
+    return out
+
+
+def flatten(x, /, start_axis=0, end_axis=-1):
+    """Return `x` with a range of axes merged into one.
+
+    Parameters
+    ----------
+    x : Tensor
+    start_axis, end_axis : int
+        The first and the last axis of the range.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.flatten(tl.zeros((2, 3, 4)), 1).shape
+    (2, 12)
+    """
+    cdef Tensor a = as_tensor("flatten", x)
+    cdef int64_t merged = 1
+    if a.buf.ndim == 0:
+        return reshape_like(a, (1,))
+    first = parse_axis("flatten", start_axis, a.buf.ndim)
+    last = parse_axis("flatten", end_axis, a.buf.ndim)
+    if first > last:
+        raise ShapeError(
+            f"flatten: start_axis {start_axis} comes after end_axis {end_axis}"
+        )
+    for d in range(first, last + 1):
+        merged *= a.buf.shape[<int>d]
+    return reshape_like(a, (*a.shape[:first], merged, *a.shape[last + 1:]))
+
+
+cdef int bind_shape() except -1:
+    """Fill the slots for .T and .mT."""
+    operators().transpose = _transpose_op
+    operators().matrix_transpose = _matrix_transpose_op
+    return 0
