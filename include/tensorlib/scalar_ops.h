@@ -116,12 +116,56 @@ template <class T> TL_HD inline int op_pow_status(T b) {
     return !is_float<T> && b < T(0) ? TL_NEGATIVE_EXPONENT : TL_OK;
 }
 
+/* fmod by one division: exact while the quotient is below 2^28 (float, in double) or
+ * 2^52 (double, fused multiply-add). Loops give hard operands to std::fmod; both
+ * results are exact, so they agree bit for bit. */
+TL_HD inline bool fmod_is_hard(float a, float b) {
+    return !(absolute(a) < 268435456.0f * absolute(b));
+}
+TL_HD inline float fmod_moderate(float a, float b) {
+    double x = a, y = b, quotient = __builtin_trunc(x / y);
+    float mod = static_cast<float>(x - quotient * y);
+    return with_sign(blend(absolute(a) < absolute(b), a, mod), a);
+}
+TL_HD inline bool fmod_is_hard(double a, double b) {
+#if defined(__FMA__) || defined(__CUDACC__) || defined(__aarch64__)
+    return !(absolute(a) < 4503599627370496.0 * absolute(b));
+#else
+    return true;
+#endif
+}
+TL_HD inline double fmod_moderate(double a, double b) {
+    double x = absolute(a), y = absolute(b);
+    double mod = __builtin_fma(-__builtin_trunc(x / y), y, x);
+    mod = blend(mod < 0.0, mod + y, mod); /* the quotient was rounded up */
+    return with_sign(blend(x < y, x, mod), a);
+}
+
 /* Remainder with the sign of the divisor, as Python and NumPy define it. */
+template <class T> TL_HD inline T remainder_of(T mod, T b) {
+    T moved = blend((b < T(0)) != (mod < T(0)), mod + b, mod);
+    return blend(mod == T(0), with_sign(T(0), b), moved);
+}
+/* floor(a / b) from the exact remainder, as NumPy's npy_divmod. */
+template <class T> TL_HD inline T floor_divide_of(T a, T b, T mod) {
+    T quotient = (a - mod) / b;
+    bool lower = (mod != T(0)) & ((b < T(0)) != (mod < T(0)));
+    quotient -= lower ? T(1) : T(0);
+    T whole = std::floor(quotient);
+    whole += quotient - whole > T(0.5) ? T(1) : T(0);
+    T result = blend(quotient == T(0), with_sign(T(0), a / b), whole);
+    return blend(b == T(0), a / b, result);
+}
+template <class T> TL_HD inline int op_is_hard(T a, T b) { return fmod_is_hard(a, b); }
+template <class T> TL_HD inline T op_remainder_moderate(T a, T b) {
+    return remainder_of(fmod_moderate(a, b), b);
+}
+template <class T> TL_HD inline T op_floor_divide_moderate(T a, T b) {
+    return floor_divide_of(a, b, fmod_moderate(a, b));
+}
 template <class T> TL_HD inline T op_remainder(T a, T b) {
     if constexpr (is_float<T>) {
-        T mod = std::fmod(a, b);
-        if (mod == T(0)) return with_sign(T(0), b);
-        return (b < T(0)) != (mod < T(0)) ? mod + b : mod;
+        return remainder_of(std::fmod(a, b), b);
     } else {
         bool minus_one = std::is_signed<T>::value && b == static_cast<T>(-1);
         T divisor = b == T(0) || minus_one ? T(1) : b;
@@ -129,16 +173,9 @@ template <class T> TL_HD inline T op_remainder(T a, T b) {
         return mod != T(0) && (mod < T(0)) != (b < T(0)) ? static_cast<T>(mod + b) : mod;
     }
 }
-/* floor(a / b) from the exact remainder, as NumPy's npy_divmod. */
 template <class T> TL_HD inline T op_floor_divide(T a, T b) {
     if constexpr (is_float<T>) {
-        if (b == T(0)) return a / b;
-        T mod = std::fmod(a, b);
-        T quotient = (a - mod) / b;
-        if (mod != T(0) && (b < T(0)) != (mod < T(0))) quotient -= T(1);
-        if (quotient == T(0)) return with_sign(T(0), a / b);
-        T whole = std::floor(quotient);
-        return quotient - whole > T(0.5) ? whole + T(1) : whole;
+        return floor_divide_of(a, b, std::fmod(a, b));
     } else {
         if (std::is_signed<T>::value && b == static_cast<T>(-1)) return op_negative(a);
         T divisor = b == T(0) ? T(1) : b;
@@ -261,6 +298,7 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
 #define TL_FLOAT_TEST_OPS(X) X(isnan) X(isinf) X(isfinite)
 #define TL_BINARY_OPS(X) X(add) X(subtract) X(multiply) X(maximum) X(minimum)
 #define TL_CHECKED_OPS(X) X(floor_divide) X(remainder) X(pow)
+#define TL_MODULO_OPS(X) X(floor_divide) X(remainder)
 #define TL_BITWISE_OPS(X) \
     X(bitwise_and) X(bitwise_or) X(bitwise_xor) X(bitwise_left_shift) \
     X(bitwise_right_shift)

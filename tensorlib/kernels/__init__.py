@@ -20,9 +20,9 @@ _FAMILIES = (
     "random",
     "optim",
     "reduce",
+    "scan",
     "softmax",
     "matmul",
-    "indexing",
 )
 
 

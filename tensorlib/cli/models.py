@@ -1,0 +1,119 @@
+"""The demo's models and data sets by name."""
+
+import math
+
+import tensorlib as tl
+from tensorlib import data, nn
+from tensorlib.data import transforms
+
+__all__ = ["DATA_SETS", "make_data", "make_model"]
+
+DATA_SETS = ("digits", "mnist", "fashion-mnist")
+
+
+def make_data(name, root=None):
+    """Return the training set with augmentation, and the test set.
+
+    Digits and MNIST are shifted by up to a pixel or two; clothes are also mirrored.
+
+    Parameters
+    ----------
+    name : str
+        One of `DATA_SETS`.
+    root : str, optional
+        Folder of the MNIST files.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or MNIST has no `root`.
+    """
+    if name == "digits":
+        shift = transforms.RandomCrop(padding=1)
+        return data.Digits(transform=shift), data.Digits(train=False)
+    if name == "mnist":
+        if root is None:
+            raise ValueError(
+                f"--data mnist needs --root, a folder. {data.MNIST.sources}"
+            )
+        shift = transforms.RandomCrop(padding=2)
+        return data.MNIST(root, transform=shift), data.MNIST(root, train=False)
+    if name == "fashion-mnist":
+        root = data.FashionMNIST.debian_folder if root is None else root
+        mirror = transforms.RandomFlipHorizontal()
+        return (
+            data.FashionMNIST(root, transform=mirror),
+            data.FashionMNIST(root, train=False),
+        )
+    raise ValueError(f"data: expected one of {DATA_SETS}, got {name!r}")
+
+
+def make_model(name, image_shape, classes, generator=None):
+    """Return an untrained model that maps images to logits.
+
+    Parameters
+    ----------
+    name : {"mlp", "softmax"}
+        Residual MLP, or softmax regression.
+    image_shape : tuple of int
+        ``(C, H, W)``.
+    classes : int
+        Number of logits.
+    generator : Generator, optional
+        Source of the initial values and of dropout.
+
+    Raises
+    ------
+    NotImplementedError
+        If a convolutional network is asked for.
+    ValueError
+        If the name is unknown.
+    """
+    pixels = math.prod(image_shape)
+    if name == "softmax":
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(pixels, classes, generator=generator)
+        )
+    if name == "mlp":
+        return _residual_mlp(pixels, classes, generator)
+    if name == "cnn":
+        raise NotImplementedError(
+            "--model cnn needs convolutions, which tensorlib does not have yet; "
+            "use --model mlp"
+        )
+    raise ValueError(f'model: expected "mlp" or "softmax", got {name!r}')
+
+
+def _residual_mlp(pixels, classes, generator):
+    width = 128 if pixels < 256 else 256
+
+    def linear(inputs, outputs):
+        return nn.Linear(inputs, outputs, generator=generator)
+
+    def block():
+        inner = nn.Sequential(
+            nn.LayerNorm(width),
+            linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(0.1, generator=generator),
+            linear(width, width),
+        )
+        return nn.Residual(inner)
+
+    return nn.Sequential(
+        nn.Flatten(), linear(pixels, width), nn.ReLU(), block(), block(),
+        nn.LayerNorm(width), linear(width, classes),
+    )  # fmt: skip
+
+
+def accuracy(model, dataset, batch_size=1000):
+    """Return the share of a data set that a model classifies correctly."""
+    was_training = model.training
+    model.eval()
+    correct = 0
+    with tl.no_grad():
+        for images, labels in data.DataLoader(dataset, batch_size):
+            predicted = tl.argmax(model(images), axis=1)
+            correct += int((predicted == labels).sum().item())
+    model.train(was_training)
+    return correct / len(dataset)

@@ -1,0 +1,825 @@
+"""Module: the base class of everything with parameters.
+
+A module's attributes live in its instance dictionary like those of any object, so
+reading one costs a plain attribute look-up. Beside them the module keeps which
+*names* are parameters, buffers and submodules; every walk (``parameters()``,
+``state_dict()``, ``to()``) reads names there and values from the instance.
+"""
+
+import tensorlib as tl
+from tensorlib.core.tensor import Tensor
+from tensorlib.nn.hooks import RemovableHandle, call_with_hooks
+from tensorlib.nn.state_dict import collect_state, load_state
+
+__all__ = ["Module"]
+
+_KINDS = {
+    "_parameter_names": "parameter",
+    "_buffer_names": "buffer",
+    "_module_names": "module",
+}
+
+
+class Module:
+    """Base class of all layers, models and losses.
+
+    A subclass calls ``super().__init__()`` first, assigns parameters and submodules
+    as attributes, and defines ``forward``. Calling the module runs ``forward``. An
+    exception raised in it gets a note that names the module it came from.
+
+    Attributes
+    ----------
+    training : bool
+        True in training mode (the default), False after `eval`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> class TwoLayer(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.hidden = nn.Linear(4, 8)
+    ...         self.out = nn.Linear(8, 3)
+    ...
+    ...     def forward(self, x):
+    ...         return self.out(tl.relu(self.hidden(x)))
+    >>> model = TwoLayer()
+    >>> model(tl.ones((2, 4))).shape
+    (2, 3)
+    >>> [name for name, _ in model.named_parameters()]
+    ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
+    """
+
+    training = True
+    _hooked = False
+
+    def __init__(self):
+        own = self.__dict__
+        own["training"] = True
+        own["_parameter_names"] = {}
+        own["_buffer_names"] = {}
+        own["_module_names"] = {}
+        own["_non_persistent_buffer_names"] = set()
+        own["_forward_pre_hooks"] = {}
+        own["_forward_hooks"] = {}
+        own["_backward_hooks"] = {}
+        own["_hook_count"] = 0
+
+    # ---- calling -----------------------------------------------------------------
+
+    def forward(self, *args, **kwargs):
+        """Compute the output; every subclass defines it.
+
+        Raises
+        ------
+        NotImplementedError
+            If the subclass does not.
+        """
+        raise NotImplementedError(
+            f'{type(self).__name__}: the required method "forward" is missing'
+        )
+
+    def __call__(self, *args, **kwargs):
+        """Run ``forward``, and the hooks around it where there are any."""
+        try:
+            if self._hooked:
+                return call_with_hooks(self, args, kwargs)
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            _note_module_path(self, error)
+            raise
+
+    # ---- attributes --------------------------------------------------------------
+
+    def __setattr__(self, name, value):
+        if isinstance(value, Tensor) and value.is_parameter:
+            self._register("_parameter_names", name, value)
+        elif isinstance(value, Module):
+            self._register("_module_names", name, value)
+        else:
+            own = self.__dict__
+            if name in own.get("_parameter_names", ()):
+                _check_assignment(name, value, "parameter", "nn.Parameter")
+            elif name in own.get("_module_names", ()):
+                _check_assignment(name, value, "module", "nn.Module")
+            elif name in own.get("_buffer_names", ()):
+                if not isinstance(value, Tensor):
+                    _check_assignment(name, value, "buffer", "tl.Tensor")
+            else:
+                object.__setattr__(self, name, value)
+                return
+            own[name] = value
+
+    def __getattr__(self, name):
+        # Only reached when the normal look-up fails.
+        kind = type(self).__name__
+        if name.startswith("_") and "_module_names" not in self.__dict__:
+            raise AttributeError(
+                f"{kind}: {name!r} is missing; call super().__init__() first in "
+                f"{kind}.__init__"
+            )
+        message = f"{kind!r} object has no attribute {name!r}"
+        if self._module_names or self._parameter_names or self._buffer_names:
+            members = [
+                *self._parameter_names,
+                *self._buffer_names,
+                *self._module_names,
+            ]
+            message += f"; its parameters, buffers and modules are {members}"
+        raise AttributeError(message, name=name, obj=self)
+
+    def __delattr__(self, name):
+        object.__delattr__(self, name)
+        for kind in _KINDS:
+            self.__dict__[kind].pop(name, None)
+        self._non_persistent_buffer_names.discard(name)
+
+    def _register(self, kind, name, value):
+        """Store `value` under `name` as a member of `kind` and of no other."""
+        own = self.__dict__
+        if kind not in own:
+            raise AttributeError(
+                f"{type(self).__name__}: cannot assign a {_KINDS[kind]} before "
+                f"Module.__init__(); call super().__init__() first"
+            )
+        if name not in own:
+            _check_name(self, name, _KINDS[kind])
+        for other in _KINDS:
+            if other != kind:
+                own[other].pop(name, None)
+        if kind != "_buffer_names":
+            own["_non_persistent_buffer_names"].discard(name)
+        own[kind][name] = None
+        own[name] = value
+
+    def _refuse_existing(self, kind, name):
+        if name in self.__dict__ and name not in self.__dict__.get(kind, {}):
+            raise KeyError(f"attribute {name!r} already exists")
+
+    def register_parameter(self, name, param):
+        """Add a parameter, or reserve its name with None.
+
+        Parameters
+        ----------
+        name : str
+            Attribute name, without dots.
+        param : Parameter or None
+            With None the parameter is absent from ``state_dict()``.
+
+        Raises
+        ------
+        KeyError
+            If the name is empty, has a dot or is taken by another attribute.
+        TypeError
+            If `param` is neither a Parameter nor None.
+
+        Examples
+        --------
+        >>> from tensorlib import nn
+        >>> layer = nn.Module()
+        >>> layer.register_parameter("bias", None)
+        >>> layer.bias is None
+        True
+        """
+        if param is not None and not (isinstance(param, Tensor) and param.is_parameter):
+            raise TypeError(
+                f"register_parameter: expected nn.Parameter or None for {name!r}, "
+                f"got {type(param).__name__}; wrap it in nn.Parameter"
+            )
+        self._refuse_existing("_parameter_names", name)
+        self._register("_parameter_names", name, param)
+
+    def register_buffer(self, name, tensor, persistent=True):
+        """Add a tensor that is state but is not trained, like a running mean.
+
+        Parameters
+        ----------
+        name : str
+            Attribute name, without dots.
+        tensor : Tensor or None
+            The buffer's value.
+        persistent : bool, default True
+            Whether it is part of ``state_dict()``.
+
+        Raises
+        ------
+        KeyError
+            If the name is empty, has a dot or is taken by another attribute.
+        TypeError
+            If `tensor` is neither a Tensor nor None.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> from tensorlib import nn
+        >>> layer = nn.Module()
+        >>> layer.register_buffer("count", tl.zeros(1), persistent=False)
+        >>> list(layer.state_dict()), [name for name, _ in layer.named_buffers()]
+        ([], ['count'])
+        """
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"register_buffer: expected a Tensor or None for {name!r}, "
+                f"got {type(tensor).__name__}"
+            )
+        self._refuse_existing("_buffer_names", name)
+        self._register("_buffer_names", name, tensor)
+        if persistent:
+            self._non_persistent_buffer_names.discard(name)
+        else:
+            self._non_persistent_buffer_names.add(name)
+
+    def add_module(self, name, module):
+        """Add a submodule under a name that may be a number, as containers do.
+
+        Parameters
+        ----------
+        name : str
+            Attribute name, without dots.
+        module : Module or None
+            The submodule.
+
+        Raises
+        ------
+        KeyError
+            If the name is empty, has a dot or is taken by another attribute.
+        TypeError
+            If `module` is neither a Module nor None.
+        """
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(
+                f"add_module: expected nn.Module or None for {name!r}, "
+                f"got {type(module).__name__}"
+            )
+        self._refuse_existing("_module_names", name)
+        self._register("_module_names", name, module)
+
+    register_module = add_module
+
+    def _members(self, kind):
+        own = self.__dict__
+        return {name: own[name] for name in own[kind]}
+
+    @property
+    def _parameters(self):
+        """A snapshot ``{name: parameter or None}``; changing it changes nothing."""
+        return self._members("_parameter_names")
+
+    @property
+    def _buffers(self):
+        return self._members("_buffer_names")
+
+    @property
+    def _modules(self):
+        return self._members("_module_names")
+
+    # ---- walking -----------------------------------------------------------------
+
+    def named_children(self):
+        """Yield ``(name, module)`` of the direct submodules, each module once."""
+        seen = set()
+        own = self.__dict__
+        for name in own["_module_names"]:
+            module = own[name]
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def children(self):
+        """Yield the direct submodules, each once."""
+        for _, module in self.named_children():
+            yield module
+
+    def named_modules(self, memo=None, prefix="", remove_duplicate=True):
+        """Yield ``(path, module)`` of this module and all below it, depth first.
+
+        Parameters
+        ----------
+        memo : set, optional
+            Modules to leave out, as ``id``s; filled on the way.
+        prefix : str, default ""
+            Put before each path.
+        remove_duplicate : bool, default True
+            Whether a module reached twice is yielded once.
+
+        Examples
+        --------
+        >>> from tensorlib import nn
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        >>> [name for name, _ in net.named_modules()]
+        ['', '0', '1']
+        """
+        memo = set() if memo is None else memo
+        if id(self) in memo:
+            return
+        if remove_duplicate:
+            memo.add(id(self))
+        yield prefix, self
+        own = self.__dict__
+        for name in own["_module_names"]:
+            module = own[name]
+            if module is not None:
+                path = f"{prefix}.{name}" if prefix else name
+                yield from module.named_modules(memo, path, remove_duplicate)
+
+    def modules(self):
+        """Yield this module and all below it, depth first, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def _named_tensors(self, kind, prefix, recurse, remove_duplicate):
+        seen = set()
+        if recurse:
+            modules = self.named_modules(
+                prefix=prefix, remove_duplicate=remove_duplicate
+            )
+        else:
+            modules = [(prefix, self)]
+        for path, module in modules:
+            own = module.__dict__
+            for name in own[kind]:
+                value = own[name]
+                if value is None or (remove_duplicate and id(value) in seen):
+                    continue
+                seen.add(id(value))
+                yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+        """Yield ``(path, parameter)``; a shared parameter once unless told otherwise.
+
+        Parameters
+        ----------
+        prefix : str, default ""
+            Put before each path.
+        recurse : bool, default True
+            Whether to go into submodules.
+        remove_duplicate : bool, default True
+            Whether a parameter reached twice is yielded once.
+
+        Examples
+        --------
+        >>> from tensorlib import nn
+        >>> [(n, p.shape) for n, p in nn.Linear(3, 2).named_parameters()]
+        [('weight', (2, 3)), ('bias', (2,))]
+        """
+        return self._named_tensors(
+            "_parameter_names", prefix, recurse, remove_duplicate
+        )
+
+    def parameters(self, recurse=True):
+        """Yield the parameters, each once."""
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+        """Yield ``(path, buffer)``; arguments as in `named_parameters`."""
+        return self._named_tensors("_buffer_names", prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse=True):
+        """Yield the buffers, each once."""
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    def get_submodule(self, target):
+        """Return the submodule at a dotted path; "" is the module itself.
+
+        Raises
+        ------
+        AttributeError
+            If a step of the path does not exist or is not a module.
+
+        Examples
+        --------
+        >>> from tensorlib import nn
+        >>> nn.Sequential(nn.Sequential(nn.ReLU())).get_submodule("0.0")
+        ReLU()
+        """
+        module = self
+        walked = []
+        for name in target.split(".") if target else ():
+            if name not in module._module_names or module.__dict__[name] is None:
+                place = ".".join(walked) or type(self).__name__
+                raise AttributeError(
+                    f"get_submodule: {place} has no submodule {name!r}; it has "
+                    f"{list(module._module_names)}"
+                )
+            module = module.__dict__[name]
+            walked.append(name)
+        return module
+
+    def _get_tensor(self, kind, target):
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if name not in module.__dict__[kind]:
+            raise AttributeError(
+                f"{path or type(self).__name__} has no {_KINDS[kind]} {name!r}; it has "
+                f"{list(module.__dict__[kind])}"
+            )
+        return module.__dict__[name]
+
+    def get_parameter(self, target):
+        """Return the parameter at a dotted path.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        return self._get_tensor("_parameter_names", target)
+
+    def get_buffer(self, target):
+        """Return the buffer at a dotted path.
+
+        Raises
+        ------
+        AttributeError
+            If there is none.
+        """
+        return self._get_tensor("_buffer_names", target)
+
+    # ---- state -------------------------------------------------------------------
+
+    def state_dict(self, *, prefix="", keep_vars=False):
+        """Return parameters and persistent buffers by dotted name.
+
+        Parameters
+        ----------
+        prefix : str, default ""
+            Put before each name, as it is.
+        keep_vars : bool, default False
+            Return the parameters themselves instead of detached tensors that share
+            their storage.
+
+        Returns
+        -------
+        dict of str to Tensor
+            PyTorch's names and order.
+
+        Examples
+        --------
+        >>> from tensorlib import nn
+        >>> list(nn.Sequential(nn.Linear(3, 2)).state_dict())
+        ['0.weight', '0.bias']
+        """
+        return collect_state(self, prefix, keep_vars)
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Copy values from a state dict into the module.
+
+        Nothing is changed unless everything fits.
+
+        Parameters
+        ----------
+        state_dict : dict of str to Tensor
+            As `state_dict` returns it.
+        strict : bool, default True
+            Whether missing and unexpected names are errors.
+        assign : bool, default False
+            Put the given tensors in place of the module's own instead of copying
+            (dtype and device then follow the state dict).
+
+        Returns
+        -------
+        IncompatibleKeys
+            Named tuple ``(missing_keys, unexpected_keys)``.
+
+        Raises
+        ------
+        RuntimeError
+            Listing every missing name, unexpected name and shape mismatch.
+        TypeError
+            If `state_dict` is not a mapping.
+
+        Examples
+        --------
+        >>> from tensorlib import nn
+        >>> a, b = nn.Linear(3, 2), nn.Linear(3, 2)
+        >>> a.load_state_dict(b.state_dict())
+        <All keys matched successfully>
+        """
+        return load_state(self, state_dict, strict, assign)
+
+    # ---- modes and conversions ---------------------------------------------------
+
+    def train(self, mode=True):
+        """Set training mode here and below; return the module.
+
+        Raises
+        ------
+        ValueError
+            If `mode` is not a bool.
+        """
+        if not isinstance(mode, bool):
+            raise ValueError(f"train: expected mode to be a bool, got {mode!r}")
+        for module in self.modules():
+            module.__dict__["training"] = mode
+        return self
+
+    def eval(self):
+        """Set evaluation mode here and below; return the module."""
+        return self.train(False)
+
+    def apply(self, fn):
+        """Call `fn` on every submodule and then on the module; return the module.
+
+        Examples
+        --------
+        >>> from tensorlib import nn
+        >>> def zero_bias(module):
+        ...     if isinstance(module, nn.Linear):
+        ...         nn.init.zeros_(module.bias)
+        >>> net = nn.Sequential(nn.Linear(2, 2)).apply(zero_bias)
+        >>> net[0].bias.tolist()
+        [0.0, 0.0]
+        """
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def _convert(self, fn):
+        """Replace the storage of every tensor by ``fn(tensor)``, gradients too."""
+        for module in self.modules():
+            own = module.__dict__
+            for name in own["_parameter_names"]:
+                parameter = own[name]
+                if parameter is None:
+                    continue
+                gradient = parameter.grad
+                parameter.grad = None
+                parameter.data = fn(parameter.data)
+                if gradient is not None:
+                    parameter.grad = fn(gradient)
+            for name in own["_buffer_names"]:
+                if own[name] is not None:
+                    own[name] = fn(own[name])
+        return self
+
+    def to(self, *args, dtype=None, device=None):
+        """Convert parameters and buffers in place; return the module.
+
+        ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other_tensor)``.
+        Integer and bool buffers keep their dtype.
+
+        Parameters
+        ----------
+        *args
+            A dtype, a device or its name, or a tensor to be like.
+        dtype : dtype, optional
+            A floating-point or complex dtype.
+        device : device or str, optional
+            Where to move.
+
+        Raises
+        ------
+        TypeError
+            If an argument is none of these, or the dtype is an integer one.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> from tensorlib import nn
+        >>> nn.Linear(2, 2).to(tl.float64).weight.dtype.name
+        'float64'
+        """
+        for arg in args:
+            if isinstance(arg, Tensor):
+                dtype, device = arg.dtype, arg.device
+            elif isinstance(arg, type(tl.float32)):
+                dtype = arg
+            elif isinstance(arg, (str, type(tl.device("cpu")))):
+                device = arg
+            else:
+                raise TypeError(
+                    "to: expected a dtype, a device or a Tensor, "
+                    f"got {type(arg).__name__}"
+                )
+        if dtype is not None and not _is_inexact(dtype):
+            raise TypeError(
+                f"to: expected a floating-point or complex dtype, got {dtype.name}"
+            )
+
+        def convert(tensor):
+            kind = dtype if _is_inexact(tensor.dtype) else None
+            return tensor.to(dtype=kind, device=device)
+
+        return self._convert(convert)
+
+    def float(self):
+        """Convert floating-point parameters and buffers to float32."""
+        return self.to(tl.float32)
+
+    def double(self):
+        """Convert floating-point parameters and buffers to float64."""
+        return self.to(tl.float64)
+
+    def requires_grad_(self, requires_grad=True):
+        """Set ``requires_grad`` of every parameter; return the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients, or fill them with zeros."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = tl.zeros_like(parameter.grad)
+
+    # ---- hooks -------------------------------------------------------------------
+
+    def _refresh_hooked(self):
+        self.__dict__["_hooked"] = bool(
+            self._forward_pre_hooks or self._forward_hooks or self._backward_hooks
+        )
+
+    def _add_hook(self, table, hook, prepend, with_kwargs):
+        key = self.__dict__["_hook_count"] = self._hook_count + 1
+        _insert(table, key, (hook, with_kwargs), prepend)
+        self._refresh_hooked()
+        return RemovableHandle(self, table, key)
+
+    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+        """Call ``hook(module, args)`` before ``forward``.
+
+        What it returns, unless None, replaces `args`.
+
+        Parameters
+        ----------
+        hook : callable
+            ``hook(module, args)``, or ``hook(module, args, kwargs)``.
+        prepend : bool, default False
+            Run before the hooks that are already there.
+        with_kwargs : bool, default False
+            Pass `kwargs` too; then ``(args, kwargs)`` is returned.
+
+        Returns
+        -------
+        RemovableHandle
+            ``handle.remove()`` undoes it.
+        """
+        return self._add_hook(self._forward_pre_hooks, hook, prepend, with_kwargs)
+
+    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False):
+        """Call ``hook(module, args, output)`` after ``forward``.
+
+        What it returns, unless None, replaces the output.
+
+        Parameters
+        ----------
+        hook : callable
+            ``hook(module, args, output)``, or ``hook(module, args, kwargs, output)``.
+        prepend : bool, default False
+            Run before the hooks that are already there.
+        with_kwargs : bool, default False
+            Pass `kwargs` too.
+
+        Returns
+        -------
+        RemovableHandle
+            ``handle.remove()`` undoes it.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> from tensorlib import nn
+        >>> layer = nn.ReLU()
+        >>> shapes = []
+        >>> def note_shape(module, args, output):
+        ...     shapes.append(output.shape)
+        >>> handle = layer.register_forward_hook(note_shape)
+        >>> _ = layer(tl.ones((2, 3)))
+        >>> shapes
+        [(2, 3)]
+        >>> handle.remove()
+        """
+        return self._add_hook(self._forward_hooks, hook, prepend, with_kwargs)
+
+    def register_full_backward_hook(self, hook, prepend=False):
+        """Call ``hook(module, grad_input, grad_output)`` in the backward pass.
+
+        It runs when the gradients of all differentiable inputs are known. What it
+        returns, unless None, replaces `grad_input`, for calls with one
+        differentiable input.
+
+        Parameters
+        ----------
+        hook : callable
+            Gets two tuples of tensors (or None), one entry for each positional
+            argument and for each output.
+        prepend : bool, default False
+            Run before the hooks that are already there.
+
+        Returns
+        -------
+        RemovableHandle
+            ``handle.remove()`` undoes it.
+
+        Raises
+        ------
+        NotImplementedError
+            In the backward pass, if the hook returns a value for a call with several
+            differentiable inputs.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> from tensorlib import nn
+        >>> layer = nn.ReLU()
+        >>> def show(module, grad_input, grad_output):
+        ...     print(grad_input[0].tolist(), grad_output[0].tolist())
+        >>> handle = layer.register_full_backward_hook(show)
+        >>> layer(tl.tensor([-1.0, 2.0], requires_grad=True)).sum().backward()
+        [0.0, 1.0] [1.0, 1.0]
+        """
+        key = self.__dict__["_hook_count"] = self._hook_count + 1
+        table = self._backward_hooks
+        _insert(table, key, hook, prepend)
+        self._refresh_hooked()
+        return RemovableHandle(self, table, key)
+
+    # ---- representation ----------------------------------------------------------
+
+    def extra_repr(self):
+        """Return what ``repr`` shows between the parentheses."""
+        return ""
+
+    def _get_name(self):
+        return type(self).__name__
+
+    def __repr__(self):
+        extra = self.extra_repr()
+        lines = [
+            f"({name}): " + repr(module).replace("\n", "\n  ")
+            for name, module in self._modules.items()
+        ]
+        if not lines:
+            if "\n" in extra:
+                extra = "\n  " + extra.replace("\n", "\n  ") + "\n"
+            return f"{self._get_name()}({extra})"
+        lines = [*extra.split("\n"), *lines] if extra else lines
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+def _insert(table, key, entry, first):
+    later = dict(table) if first else {}
+    for name in later:
+        del table[name]
+    table[key] = entry
+    table.update(later)
+
+
+def _check_assignment(name, value, kind, expected):
+    if value is not None:
+        raise TypeError(
+            f"cannot assign {type(value).__name__} as {kind} {name!r} "
+            f"({expected} or None expected); delete the attribute first to change "
+            "what it is"
+        )
+
+
+def _check_name(module, name, kind):
+    if not isinstance(name, str):
+        raise TypeError(f"{kind} name: expected a str, got {type(name).__name__}")
+    if not name or "." in name:
+        raise KeyError(f"{kind} name: expected no dots and not empty, got {name!r}")
+    if hasattr(type(module), name):
+        raise KeyError(f"attribute {name!r} already exists")
+
+
+def _is_inexact(dtype):
+    return dtype.kind in "fc"
+
+
+def _describe(module):
+    extra = "" if module._module_names else module.extra_repr()
+    return f"{module._get_name()}({extra})" if extra else module._get_name()
+
+
+def _note_module_path(module, error):
+    """Note on `error` the path from the outermost module to the failing one.
+
+    The failing module leaves a note; each module around it, as the exception
+    passes, puts its own name for the inner one in front.
+    """
+    trail = getattr(error, "_module_trail", None)
+    if trail is None:
+        trail = {"path": "", "failed": _describe(module), "note": None}
+    else:
+        names = (name for name, m in module.named_modules() if m is trail["outermost"])
+        name = next(names, None)
+        if not name:  # called by, but not a part of, this module
+            return
+        trail["path"] = f"{name}.{trail['path']}" if trail["path"] else name
+        if trail["note"] in error.__notes__:
+            error.__notes__.remove(trail["note"])
+    path, failed = trail["path"], trail["failed"]
+    trail["outermost"] = module
+    trail["note"] = f"in module {path} ({failed})" if path else f"in module {failed}"
+    try:
+        error._module_trail = trail
+    except AttributeError:  # an exception class with __slots__ takes no attribute
+        return
+    error.add_note(trail["note"])

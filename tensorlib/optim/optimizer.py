@@ -1,0 +1,343 @@
+"""Optimizer: parameter groups, per-parameter state, and their state dict.
+
+Each group's parameters, gradients and state go to one kernel call a step. The flat
+lists of that call are kept from step to step and rebuilt only when another set of
+parameters has gradients.
+"""
+
+from collections.abc import Mapping
+
+import tensorlib as tl
+from tensorlib.core.tensor import Tensor
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Base class: groups of parameters, their options and their state.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor), or of dict
+        The parameters; a dict is a group ``{"params": ..., option: value}``.
+    defaults : dict
+        Options of groups that do not set their own.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        Options and ``"params"`` of each group; options may be changed at any time.
+    state : dict
+        What the algorithm remembers, by parameter.
+
+    Raises
+    ------
+    TypeError
+        If `params` is one tensor, or holds something else than tensors.
+    ValueError
+        If there are no parameters, one of them is not a leaf, or appears twice.
+    """
+
+    def __init__(self, params, defaults):
+        if isinstance(params, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}: expected an iterable of tensors or dicts, got "
+                "one Tensor; pass [tensor] or model.parameters()"
+            )
+        self.defaults = defaults
+        self.state = {}
+        self.param_groups = []
+        self._plans = []
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: got an empty parameter list")
+        if not isinstance(groups[0], Mapping):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group):
+        """Add a group of parameters with options of its own.
+
+        Parameters
+        ----------
+        param_group : dict
+            ``{"params": tensor or iterable of tensors, option: value, ...}``.
+
+        Raises
+        ------
+        TypeError
+            If it is not a dict, or a parameter not a tensor.
+        ValueError
+            If a parameter is not a leaf or already in the optimizer.
+        """
+        name = type(self).__name__
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f'{name}: a parameter group is a dict with key "params"')
+        group = dict(param_group)
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if params and all(isinstance(entry, tuple) for entry in params):
+            group["param_names"] = [entry[0] for entry in params]
+            params = [entry[1] for entry in params]
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for position, param in enumerate(params):
+            if not isinstance(param, Tensor):
+                raise TypeError(
+                    f"{name}: expected tensors, got {type(param).__name__} at "
+                    f"position {position}"
+                )
+            if not param.is_leaf:
+                raise ValueError(
+                    f"{name}: cannot optimize the non-leaf tensor at position "
+                    f"{position}; pass the tensor it was computed from"
+                )
+            if id(param) in known:
+                raise ValueError(
+                    f"{name}: the parameter at position {position}, shape "
+                    f"{tuple(param.shape)}, appears more than once"
+                )
+            known.add(id(param))
+        group["params"] = params
+        for option, value in self.defaults.items():
+            group.setdefault(option, value)
+        self._check_options(group)
+        self.param_groups.append(group)
+        self._plans.append(None)
+
+    def _check_options(self, group):
+        """Raise ValueError for options out of range; subclasses extend it."""
+        for option in ("lr", "eps", "weight_decay"):
+            if option in group and not group[option] >= 0:
+                raise ValueError(
+                    f"{type(self).__name__}: expected {option} >= 0, "
+                    f"got {group[option]}"
+                )
+
+    # ---- stepping ----------------------------------------------------------------
+
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients, or fill them with zeros.
+
+        Parameters
+        ----------
+        set_to_none : bool, default True
+            Forget them, which lets the next backward pass store instead of add.
+        """
+        for group in self.param_groups:
+            for param in group["params"]:
+                if set_to_none:
+                    param.grad = None
+                elif param.grad is not None:
+                    param.grad = tl.zeros_like(param.grad)
+
+    reset_grad = zero_grad
+
+    def step(self, closure=None):
+        """Update every parameter that has a gradient.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss anew, with gradients; its value is returned.
+
+        Returns
+        -------
+        Tensor or None
+            What `closure` returned.
+
+        Raises
+        ------
+        ShapeError
+            If a gradient's shape is not its parameter's.
+        """
+        loss = None
+        if closure is not None:
+            with tl.enable_grad():
+                loss = closure()
+        with tl.no_grad():
+            for index, group in enumerate(self.param_groups):
+                self._step_group(index, group)
+        return loss
+
+    def _step_group(self, index, group):
+        params = group["params"]
+        grads = [param.grad for param in params]
+        if any(grad is None for grad in grads):
+            params = [p for p in params if p.grad is not None]
+            grads = [grad for grad in grads if grad is not None]
+            if not params:
+                return
+        plan = self._plans[index]
+        if plan is None or not _same_objects(plan.params, params):
+            plan = self._plans[index] = self._plan(group, params)
+        for batch in plan.batches:
+            if len(batch.positions) != len(params):
+                chosen = [grads[position] for position in batch.positions]
+            else:
+                chosen = grads
+            self._update(group, batch, chosen)
+
+    def _plan(self, group, params):
+        """Split parameters into batches that are at the same step."""
+        batches = {}
+        for position, param in enumerate(params):
+            state = self.state.get(param)
+            if state is None:
+                state = self.state[param] = {}
+            if not state:
+                self._start_state(group, param, state)
+            key = self._batch_key(param, state)
+            batches.setdefault(key, _Batch()).add(position, param, state)
+        return _Plan(list(params), list(batches.values()))
+
+    def _batch_key(self, param, state):
+        return (param.dtype.name, str(param.device), int(state.get("step", 0)))
+
+    def _start_state(self, group, param, state):
+        raise NotImplementedError(f"{type(self).__name__}: _start_state is missing")
+
+    def _update(self, group, batch, grads):
+        raise NotImplementedError(f"{type(self).__name__}: _update is missing")
+
+    # ---- state -------------------------------------------------------------------
+
+    def state_dict(self):
+        """Return state and options, parameters replaced by their position.
+
+        Returns
+        -------
+        dict
+            ``{"state": {position: {...}}, "param_groups": [{..., "params":
+            [positions]}]}``, PyTorch's layout. Tensors are shared, not copied.
+        """
+        position = {}
+        groups = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                position[id(param)] = len(position)
+            packed = {k: v for k, v in group.items() if k != "params"}
+            packed["params"] = [position[id(param)] for param in group["params"]]
+            groups.append(packed)
+        state = {
+            position[id(param)]: dict(entry)
+            for param, entry in self.state.items()
+            if id(param) in position
+        }
+        return {"state": dict(sorted(state.items())), "param_groups": groups}
+
+    def load_state_dict(self, state_dict):
+        """Take over state and options; tensors are copied.
+
+        Nothing is changed unless everything fits.
+
+        Parameters
+        ----------
+        state_dict : dict
+            As `state_dict` returns it, or PyTorch's of the same optimizer.
+
+        Raises
+        ------
+        ValueError
+            If the number of groups or of parameters in a group differs, or a state
+            tensor's shape is not its parameter's.
+        """
+        name = type(self).__name__
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ValueError(
+                f"{name}.load_state_dict: expected {len(self.param_groups)} parameter "
+                f"groups, got {len(saved)}"
+            )
+        owner = {}
+        for number, (group, packed) in enumerate(
+            zip(self.param_groups, saved, strict=True)
+        ):
+            if len(group["params"]) != len(packed["params"]):
+                raise ValueError(
+                    f"{name}.load_state_dict: expected {len(group['params'])} "
+                    f"parameters in group {number}, got {len(packed['params'])}"
+                )
+            owner.update(zip(packed["params"], group["params"], strict=True))
+        state = {}
+        for position, entry in state_dict["state"].items():
+            if position not in owner:
+                raise ValueError(
+                    f"{name}.load_state_dict: state of parameter {position}, which no "
+                    "group holds"
+                )
+            param = owner[position]
+            state[param] = {
+                key: self._load_value(position, param, key, value)
+                for key, value in entry.items()
+            }
+        for group, packed in zip(self.param_groups, saved, strict=True):
+            options = {k: v for k, v in packed.items() if k != "params"}
+            if isinstance(options.get("betas"), list):
+                options["betas"] = tuple(options["betas"])
+            group.update(options)
+        self.state = state
+        self._plans = [None] * len(self.param_groups)
+
+    def _load_value(self, position, param, key, value):
+        if key == "step":
+            return int(value.item() if hasattr(value, "item") else value)
+        if not isinstance(value, Tensor):
+            return value
+        if tuple(value.shape) != tuple(param.shape):
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: {key} of parameter {position} "
+                f"has shape {tuple(value.shape)}, the parameter {tuple(param.shape)}"
+            )
+        with tl.no_grad():
+            return tl.zeros_like(param).copy_(value)
+
+    def __repr__(self):
+        lines = []
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [
+                f"    {option}: {group[option]}"
+                for option in sorted(group)
+                if option not in ("params", "param_names")
+            ]
+        return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
+
+
+class _Batch:
+    """Parameters one kernel call updates: they are at the same step."""
+
+    def __init__(self):
+        self.positions = []
+        self.params = []
+        self.states = []
+        self.buffers = {}
+        self.step = 0
+
+    def add(self, position, param, state):
+        self.positions.append(position)
+        self.params.append(param)
+        self.states.append(state)
+        self.step = int(state.get("step", 0))
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                self.buffers.setdefault(key, []).append(value)
+
+    def advance(self):
+        """Count one step, here and in each parameter's state."""
+        self.step += 1
+        for state in self.states:
+            state["step"] = self.step
+        return self.step
+
+
+class _Plan:
+    """The batches of a group's parameters that have gradients."""
+
+    def __init__(self, params, batches):
+        self.params = params
+        self.batches = batches
+
+
+def _same_objects(a, b):
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
