@@ -173,7 +173,12 @@ e = 2.718281828459045
 newaxis = None
 
 _LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization")
-_LAZY_NAMES = {"load": "serialization", "save": "serialization"}
+_LAZY_NAMES = {
+    "get_cython_include": "build_paths",
+    "get_include": "build_paths",
+    "load": "serialization",
+    "save": "serialization",
+}
 
 
 def __getattr__(name):

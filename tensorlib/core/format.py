@@ -111,7 +111,7 @@ def _float_format(values, single):
         if not math.isfinite(x):
             return repr(x).rjust(width)
         whole, fraction, exponent = _scientific(x, single)
-        if len(fraction) < right:     # fill up with digits of the value, not zeros
+        if len(fraction) < right:  # fill up with digits of the value, not zeros
             sign = "-" if whole.startswith("-") else ""
             whole, fraction, exponent = _rounded(abs(x), right)
             whole = sign + whole
@@ -123,7 +123,7 @@ def _float_format(values, single):
 
 def _needs_exponent(largest, smallest, single):
     """Return whether positional digits would be too many, compared in the dtype."""
-    if single:     # float32 holds six decimal digits whatever the value
+    if single:  # float32 holds six decimal digits whatever the value
         return (
             largest >= 1e6
             or smallest < _round_float32(1e-4)

@@ -30,12 +30,12 @@ def _with_marks(made, requires_grad, is_parameter):
 
 
 def rebuild_tensor(data, dtype, shape, requires_grad, is_parameter, copy):
-    """Return the tensor that `__reduce_ex__` took apart; the format of old pickles."""
+    """Return the tensor that `reduce_tensor` took apart; the format of old pickles."""
     made = over_bytes(data, dtype, shape)
     return _with_marks(packed(made) if copy else made, requires_grad, is_parameter)
 
 
-def __reduce_ex__(self, protocol):
+def reduce_tensor(self, protocol):
     """Return what pickle stores; see `rebuild_tensor`.
 
     Raises
@@ -55,7 +55,7 @@ def __reduce_ex__(self, protocol):
     return rebuild_tensor, (data, self.dtype.name, self.shape, *marks, copy)
 
 
-def __copy__(self):
+def copy_tensor(self):
     """Return another leaf over the same memory.
 
     Raises
@@ -67,7 +67,7 @@ def __copy__(self):
     return _with_marks(self.detach(), self.requires_grad, self.is_parameter)
 
 
-def __deepcopy__(self, memo):
+def deepcopy_tensor(self, memo):
     """Return a leaf with its own memory, and its own copy of the gradient.
 
     Raises
@@ -88,8 +88,8 @@ def __deepcopy__(self, memo):
 
 bind_methods(
     {
-        "__reduce_ex__": __reduce_ex__,
-        "__copy__": __copy__,
-        "__deepcopy__": __deepcopy__,
+        "__reduce_ex__": reduce_tensor,
+        "__copy__": copy_tensor,
+        "__deepcopy__": deepcopy_tensor,
     }
 )
