@@ -61,6 +61,7 @@ cdef class Primitive:
 @cython.final
 @cython.freelist(256)
 @cython.trashcan(True)
+@cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Node:
     """One recorded application of a primitive."""
 
