@@ -4,7 +4,6 @@ Nested sequences take two passes: one finds the shape and the dtype, one fills a
 buffer through typed code. Arrays are borrowed without a copy through the buffer
 protocol, the array interface or DLPack, whichever the object offers first.
 """
-cimport cython
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer,
     PyObject_GetBuffer,
@@ -12,7 +11,6 @@ from cpython.buffer cimport (
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.long cimport PyLong_AsDouble, PyLong_CheckExact
-from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport isfinite
@@ -20,18 +18,18 @@ from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
+    TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
     TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM, TL_UINT8, TL_UINT16,
     TL_UINT32, TL_UINT64, tl_buffer,
 )
 from tensorlib.core.borrow cimport Foreign, adopt_memory, check_dtype, packed_copy
 from tensorlib.core.dlpack cimport import_dlpack
 from tensorlib.core.dtype cimport (
-    as_dtype, dtype_of, dtype_sizes, is_float_code, is_integer_code, promote_codes, scalar_code,
+    as_dtype, dtype_of, dtype_sizes, is_float_code, promote_codes, scalar_code,
 )
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, check_host, new_scalar, new_tensor, read_scalar, write_scalar,
+    TRACK_GRAD, Tensor, check_host, new_scalar, new_tensor, read_scalar,
 )
 
 import sys
