@@ -229,7 +229,7 @@ def test_assignment_before_init_raises():
         def __init__(self):
             self.weight = nn.Parameter(tl.zeros(1))
 
-    with pytest.raises(AttributeError, match=r"super\\(\\).__init__\\(\\) first"):
+    with pytest.raises(AttributeError, match=r"super\(\).__init__\(\) first"):
         Forgetful()
 
 

@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <type_traits>
 
 namespace tl {
 
@@ -87,28 +88,25 @@ template <class T> struct squared_deviation {
     }
 };
 
-inline double lane_sum(const float *x, int64_t n) {
-    return fold<add_step, double>(x, n, 0.0f, same());
+/* A double for floats; an int64, wrapping around, for integers (their additions
+ * associate, so the compiler widens that loop by itself). */
+template <class T> inline auto lane_sum(const T *x, int64_t n) {
+    if constexpr (std::is_floating_point<T>::value) {
+        return fold<add_step, double>(x, n, (T)0, same());
+    } else {
+        uint64_t total = 0;
+        for (int64_t i = 0; i < n; i++) total += (uint64_t)(int64_t)x[i];
+        return (int64_t)total;
+    }
 }
-inline double lane_sum(const double *x, int64_t n) {
-    return fold<add_step, double>(x, n, 0.0, same());
-}
-/* Integer additions associate, so the compiler widens this loop by itself. */
-template <class T> inline int64_t lane_sum(const T *x, int64_t n) {
-    int64_t total = 0;
-    for (int64_t i = 0; i < n; i++) total += x[i];
-    return total;
-}
-inline double lane_prod(const float *x, int64_t n) {
-    return fold<multiply_step, double>(x, n, 1.0f, same());
-}
-inline double lane_prod(const double *x, int64_t n) {
-    return fold<multiply_step, double>(x, n, 1.0, same());
-}
-template <class T> inline int64_t lane_prod(const T *x, int64_t n) {
-    uint64_t total = 1;
-    for (int64_t i = 0; i < n; i++) total *= (uint64_t)(int64_t)x[i];
-    return (int64_t)total;
+template <class T> inline auto lane_prod(const T *x, int64_t n) {
+    if constexpr (std::is_floating_point<T>::value) {
+        return fold<multiply_step, double>(x, n, (T)1, same());
+    } else {
+        uint64_t total = 1;
+        for (int64_t i = 0; i < n; i++) total *= (uint64_t)(int64_t)x[i];
+        return (int64_t)total;
+    }
 }
 /* n >= 1 */
 template <class T> inline T lane_max(const T *x, int64_t n) {

@@ -1,6 +1,6 @@
 /* Exponentials and logarithms that vectorize: branch-free polynomials on the CPU,
- * CUDA's own functions under nvcc. The ulp figures are maxima over every float32
- * (float64: 10^7 random arguments) against a correctly rounded reference.
+ * CUDA's own functions under nvcc. The ulp figures are maxima over every 61st float32
+ * bit pattern (float64: 3 * 10^6 random arguments) against a correctly rounded reference.
  *
  * Polynomials are Remez fits (relative error), highest degree first in Horner form.
  */
@@ -72,7 +72,7 @@ TL_HD inline double exp_moderate(double x) {
     return exp_reduced(r) * two_to(n);
 }
 
-/* e^x. float32: 1.01 ulp, float64: 1 ulp. */
+/* e^x. float32: 1.0 ulp, float64: 1.2 ulp. */
 TL_HD inline float exp(float x) {
     uint32_t n;
     float r = reduce_exp(at_least(at_most(x, 89.0f), -105.0f), n);
@@ -115,7 +115,7 @@ template <class T, class U> TL_HD inline T expm1_scaled(T x, T q, U n) {
     T scaled = (h * q + (h - T(0.5))) * T(2);
     return with_sign(blend(n == 0, q, scaled), x);
 }
-/* float32: 1.3 ulp, float64: 2 ulp. */
+/* float32: 1.44 ulp, float64: 1.9 ulp. */
 TL_HD inline float expm1(float x) {
     uint32_t n;
     float r = reduce_exp(at_least(at_most(x, 89.0f), -20.0f), n);
@@ -176,7 +176,7 @@ template <class T> TL_HD inline T log_special(T x, T y) {
     return blend(x < inf, y, x);
 }
 
-/* Natural logarithm. float32: 0.8 ulp, float64: 1 ulp. */
+/* Natural logarithm. float32: 0.82 ulp, float64: 0.8 ulp. */
 TL_HD inline float log(float x) {
     bool tiny = x < 1.17549435e-38f;
     float e, f = split_log(blend(tiny, x * 8388608.0f, x), e);
@@ -189,7 +189,7 @@ TL_HD inline double log(double x) {
 }
 
 /* log(1 + x): u = 1 + x rounded, and what rounding lost over u as a correction.
- * float32: 1.2 ulp, float64: 1 ulp. */
+ * float32: 0.8 ulp, float64: 0.8 ulp. */
 template <class T> TL_HD inline T log1p_any(T x) {
     T u = T(1) + x, e, f = split_log(u, e);
     T lost = blend(x > T(1), T(1) - (u - x), x - (u - T(1)));

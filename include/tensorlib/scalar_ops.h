@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "tensorlib/buffer.h"
+#include "tensorlib/scalar_special.h"
 #include "tensorlib/scalar_trig.h"
 
 namespace tl {

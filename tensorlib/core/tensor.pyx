@@ -214,10 +214,18 @@ cdef class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"data: expected a Tensor, got {type(value).__name__}")
         other = <Tensor>value
-        if other.buf.dtype != self.buf.dtype:
-            raise DTypeError(f"data: expected {self.dtype}, got {other.dtype}")
-        if self.node is not None and not same_shape(&self.buf, &other.buf):
-            raise ShapeError(f"data: expected shape {self.shape}, got {other.shape}")
+        if self.track & TRACK_GRAD and not is_float_code(other.buf.dtype):
+            raise DTypeError(
+                "data: expected a floating dtype, because the tensor requires grad, "
+                f"got {other.dtype}"
+            )
+        if self.node is not None and (
+            other.buf.dtype != self.buf.dtype or not same_shape(&self.buf, &other.buf)
+        ):
+            raise ShapeError(
+                f"data: expected shape {self.shape} of {self.dtype}, which the graph "
+                f"was recorded with, got {other.shape} of {other.dtype}"
+            )
         storage_retain(other.buf.storage)
         storage_release(self.buf.storage)
         copy_layout(&self.buf, &other.buf)

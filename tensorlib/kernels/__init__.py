@@ -23,6 +23,7 @@ _FAMILIES = (
     "scan",
     "softmax",
     "matmul",
+    "indexing",
 )
 
 

@@ -17,10 +17,10 @@ from tensorlib.core.abi cimport (
     TL_BOOL, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT32, TL_INT64, TL_UINT8, tl_buffer,
     tl_random_params,
 )
-from tensorlib.core.dtype cimport as_dtype, dtype_of, dtype_sizes, is_float_code
+from tensorlib.core.dtype cimport as_dtype, dtype_of
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, new_tensor
-from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
+from tensorlib.ops.elementwise cimport as_float, cast
 
 from tensorlib.core.errors import DTypeError
 
@@ -88,9 +88,10 @@ cdef class Generator:
     def __reduce__(self):
         return (_restored, (self.get_state(),))
 
-    cdef int take(self, tl_random_params *params, int64_t size, int itemsize) except -1:
+    cdef int take(
+        self, tl_random_params *params, int64_t size, int64_t per_block
+    ) except -1:
         """Reserve the blocks of four 32-bit words that `size` elements use."""
-        cdef int64_t per_block = 2 if itemsize == 8 else 4
         params.seed = self.seed
         params.offset = self.position
         self.position += <uint64_t>((size + per_block - 1) // per_block)
@@ -119,6 +120,13 @@ def manual_seed(seed):
     return default_generator.manual_seed(seed)
 
 
+cdef int64_t _elements_per_block(Primitive p, int dtype) noexcept:
+    """How many elements a block serves: the contract of scalar_random.h."""
+    if p is _bernoulli or ((p is _uniform or p is _normal) and dtype == TL_FLOAT32):
+        return 4
+    return 2
+
+
 cdef Tensor _draw(
     Primitive p, object shape, object dtype, int default, tuple allowed,
     object generator, tl_random_params *params,
@@ -141,7 +149,7 @@ cdef Tensor _draw(
         raise TypeError(f"{p.name}: expected a Generator, got {generator!r}")
     source = <Generator>generator
     out = new_tensor(&layout, code, TL_CPU, 0)
-    source.take(params, out.buf.size, dtype_sizes()[code])
+    source.take(params, out.buf.size, _elements_per_block(p, code))
     target = &out.buf
     run(p, code, &target, 1, NULL, 0, params, out.buf.size)
     return out
