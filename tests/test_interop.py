@@ -7,6 +7,7 @@ import mmap
 import sys
 import threading
 import weakref
+import zlib
 
 import numpy as np
 import pytest
@@ -227,7 +228,7 @@ def test_memoryview_of_a_strided_view_is_not_contiguous():
 
 def test_buffer_simple_request_of_a_strided_view_raises():
     with pytest.raises(BufferError, match="contiguous"):
-        ctypes.c_char.from_buffer(tl.asarray(sample("float32"))[:, ::2])
+        zlib.crc32(tl.asarray(sample("float32"))[:, ::2])
 
 
 def test_buffer_writable_request_of_readonly_raises():

@@ -161,6 +161,7 @@ cdef Tensor _from_interface(object x, object described):
             memory.data = <void *><size_t>pointer
             memory.readonly = bool(readonly)
         steps = described.get("strides")
+        steps = None if steps is None else tuple(steps)
         if steps is not None and len(steps) != len(extents):
             raise ValueError(f"strides {steps} for shape {extents}")
         if len(extents) > TL_MAX_NDIM:
