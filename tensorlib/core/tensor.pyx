@@ -48,6 +48,7 @@ cdef Operators *operators() noexcept:
 
 @cython.final
 @cython.freelist(256)
+@cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Tensor:
     """An n-dimensional array on a device that can be differentiated through.
 
@@ -557,7 +558,7 @@ cdef int check_writable(str op, Tensor x) except -1:
     cdef int d
     if x.buf.storage.flags & TL_STORAGE_READONLY:
         raise ValueError(f"{op}: the tensor's memory is read-only; use .copy()")
-    for d in range(x.buf.ndim):
+    for d in range(x.buf.ndim if x.buf.size else 0):
         if x.buf.strides[d] == 0 and x.buf.shape[d] > 1:
             raise ValueError(
                 f"{op}: several elements of the tensor share one memory location "
@@ -571,7 +572,7 @@ cdef bint is_exposed_readonly(Tensor x) noexcept:
     cdef int d
     if x.buf.storage.flags & TL_STORAGE_READONLY:
         return True
-    for d in range(x.buf.ndim):
+    for d in range(x.buf.ndim if x.buf.size else 0):
         if x.buf.strides[d] == 0 and x.buf.shape[d] > 1:
             return True
     return False
