@@ -55,7 +55,10 @@ def test_cuda_import_loads_nothing():
         "print([m for m in sys.modules if m.startswith('tensorlib') and 'cuda' in m])"
     )
     answer = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert answer.stdout.strip() == "[]"
 
