@@ -413,6 +413,8 @@ cdef Key _resolve(const tl_buffer *x, object key):
             if type(item) is slice:
                 kept_axis += 1
                 separated = separated or bool(found)
+    if kept_axis + x.ndim - axis > TL_MAX_NDIM:
+        raise ShapeError(f"index: the result has more than {TL_MAX_NDIM} dimensions")
     out.indices = _broadcast_indices(found)
     return out
 
