@@ -21,6 +21,7 @@ from tensorlib.core.dispatch cimport (
 )
 from tensorlib.core.dtype cimport dtype_of
 from tensorlib.core.layout cimport shape_tuple
+from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, TRACK_TANGENT, Tensor, detached, operators,
 )
@@ -61,6 +62,7 @@ cdef class Primitive:
 @cython.final
 @cython.freelist(256)
 @cython.trashcan(True)
+@cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Node:
     """One recorded application of a primitive."""
 
@@ -202,7 +204,12 @@ cdef int _finish(Node node, Tensor out, tuple inputs, int track) except -1:
         out.node = node
         out.track |= TRACK_GRAD
     if track & TRACK_TANGENT and thread_state().forward_mode:
-        out.tangent = node.primitive.jvp(node, _tangents(inputs))
+        # The rule reads the primals, whose tangents must not join in again.
+        thread_state().forward_mode = 0
+        try:
+            out.tangent = node.primitive.jvp(node, _tangents(inputs))
+        finally:
+            thread_state().forward_mode = 1
         if out.tangent is not None:
             out.track |= TRACK_TANGENT
     return 0
@@ -295,3 +302,6 @@ def primitives():
     True
     """
     return list(_primitives)
+
+
+tl_seal(Node)

@@ -16,7 +16,7 @@ from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
     TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
     TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM,
-    TL_STORAGE_READONLY, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, tl_buffer,
+    TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, tl_buffer,
     tl_storage,
 )
 from tensorlib.core.borrow cimport (
@@ -336,7 +336,7 @@ cdef Tensor import_dlpack(object x, int copy):
             "from_dlpack: expected an object with __dlpack__ and __dlpack_device__, "
             f"got {type(x).__name__}"
         )
-    kind = x.__dlpack_device__()[0]
+    kind, _ = x.__dlpack_device__()
     if kind not in (TL_DL_CPU, TL_DL_CUDA_HOST):
         raise BufferError(
             "from_dlpack: expected memory that the CPU can address (DLPack device type "

@@ -4,7 +4,6 @@ Nested sequences take two passes: one finds the shape and the dtype, one fills a
 buffer through typed code. Arrays are borrowed without a copy through the buffer
 protocol, the array interface or DLPack, whichever the object offers first.
 """
-cimport cython
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer,
     PyObject_GetBuffer,
@@ -12,7 +11,6 @@ from cpython.buffer cimport (
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.long cimport PyLong_AsDouble, PyLong_CheckExact
-from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport isfinite
@@ -20,18 +18,18 @@ from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
+    TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
     TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM, TL_UINT8, TL_UINT16,
     TL_UINT32, TL_UINT64, tl_buffer,
 )
 from tensorlib.core.borrow cimport Foreign, adopt_memory, check_dtype, packed_copy
 from tensorlib.core.dlpack cimport import_dlpack
 from tensorlib.core.dtype cimport (
-    as_dtype, dtype_of, dtype_sizes, is_float_code, is_integer_code, promote_codes, scalar_code,
+    as_dtype, dtype_of, dtype_sizes, is_float_code, promote_codes, scalar_code,
 )
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, check_host, new_scalar, new_tensor, read_scalar, write_scalar,
+    TRACK_GRAD, Tensor, check_host, new_scalar, new_tensor, read_scalar,
 )
 
 import sys
@@ -150,31 +148,41 @@ cdef Tensor _from_interface(object x, object described):
     """An object with NumPy's __array_interface__, version 3 (PIL images, …)."""
     cdef Foreign memory
     cdef int64_t[TL_MAX_NDIM] shape, strides
-    cdef int64_t step
+    cdef int64_t length
     cdef int d
     try:
         extents = tuple(described["shape"])
         typestr = described["typestr"]
-        order, kind, itemsize = typestr[0], typestr[1], int(typestr[2:])
+        order, kind, *size = str(typestr)
+        itemsize = int("".join(size))
         data = described.get("data")
+        if isinstance(data, tuple):
+            pointer, readonly = data
+            memory.data = <void *><size_t>pointer
+            memory.readonly = bool(readonly)
         steps = described.get("strides")
+        steps = None if steps is None else tuple(steps)
         if steps is not None and len(steps) != len(extents):
             raise ValueError(f"strides {steps} for shape {extents}")
         if len(extents) > TL_MAX_NDIM:
             raise ShapeError(
                 f"expected at most {TL_MAX_NDIM} dimensions, got {len(extents)}"
             )
-        step = itemsize
-        for d in range(len(extents) - 1, -1, -1):
-            shape[d] = extents[d]
-            strides[d] = step if steps is None else steps[d]
-            step *= shape[d]
+        for d, extent in enumerate(extents):
+            shape[d] = extent
+        for d, step in enumerate(() if steps is None else steps):
+            strides[d] = step
     except ShapeError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TypeError(
             f"{type(x).__name__}.__array_interface__ is malformed: {error!r}"
         ) from None
+    if steps is None:
+        length = itemsize
+        for d in range(<int>len(extents) - 1, -1, -1):
+            strides[d] = length
+            length *= shape[d]
     if order == ("<" if sys.byteorder == "big" else ">") and itemsize > 1:
         kind = "?"
     memory.dtype = _code_of(ord(kind), itemsize)
@@ -182,10 +190,7 @@ cdef Tensor _from_interface(object x, object described):
     memory.ndim = <int>len(extents)
     memory.shape = shape
     memory.strides = strides
-    if isinstance(data, tuple):
-        memory.data = <void *><size_t>data[0]
-        memory.readonly = bool(data[1])
-    else:
+    if not isinstance(data, tuple):
         return _over_bytes(
             x if data is None else data, &memory, described.get("offset", 0)
         )

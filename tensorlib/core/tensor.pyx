@@ -22,6 +22,7 @@ from tensorlib.core.dtype cimport DType, dtype_of, dtype_sizes, is_float_code
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
+from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport storage_new, storage_release, storage_retain
 
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
@@ -34,10 +35,8 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     #define tl_type_dict(t) (((PyTypeObject *)(t))->tp_dict)
-    #define tl_set_type_new(t, f) (((PyTypeObject *)(t))->tp_new = (newfunc)(f))
     """
     PyObject *tl_type_dict(object t)
-    void tl_set_type_new(object t, void *f)
 
 cdef Operators _operators
 
@@ -48,6 +47,7 @@ cdef Operators *operators() noexcept:
 
 @cython.final
 @cython.freelist(256)
+@cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Tensor:
     """An n-dimensional array on a device that can be differentiated through.
 
@@ -214,10 +214,18 @@ cdef class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"data: expected a Tensor, got {type(value).__name__}")
         other = <Tensor>value
-        if other.buf.dtype != self.buf.dtype:
-            raise DTypeError(f"data: expected {self.dtype}, got {other.dtype}")
-        if self.node is not None and not same_shape(&self.buf, &other.buf):
-            raise ShapeError(f"data: expected shape {self.shape}, got {other.shape}")
+        if self.track & TRACK_GRAD and not is_float_code(other.buf.dtype):
+            raise DTypeError(
+                "data: expected a floating dtype, because the tensor requires grad, "
+                f"got {other.dtype}"
+            )
+        if self.node is not None and (
+            other.buf.dtype != self.buf.dtype or not same_shape(&self.buf, &other.buf)
+        ):
+            raise ShapeError(
+                f"data: expected shape {self.shape} of {self.dtype}, which the graph "
+                f"was recorded with, got {other.shape} of {other.dtype}"
+            )
         storage_retain(other.buf.storage)
         storage_release(self.buf.storage)
         copy_layout(&self.buf, &other.buf)
@@ -480,12 +488,6 @@ cdef class Tensor:
         free(view.internal)
 
 
-cdef PyObject *_refuse_new(
-    PyObject *type, PyObject *args, PyObject *kwargs
-) except NULL:
-    raise TypeError("Tensor: make tensors with tensorlib.tensor(data), zeros(), …")
-
-
 cdef char *_format_of(int dtype) noexcept:
     if dtype == TL_BOOL:
         return b"?"
@@ -549,7 +551,7 @@ cdef int check_writable(str op, Tensor x) except -1:
     cdef int d
     if x.buf.storage.flags & TL_STORAGE_READONLY:
         raise ValueError(f"{op}: the tensor's memory is read-only; use .copy()")
-    for d in range(x.buf.ndim):
+    for d in range(x.buf.ndim if x.buf.size else 0):
         if x.buf.strides[d] == 0 and x.buf.shape[d] > 1:
             raise ValueError(
                 f"{op}: several elements of the tensor share one memory location "
@@ -563,7 +565,7 @@ cdef bint is_exposed_readonly(Tensor x) noexcept:
     cdef int d
     if x.buf.storage.flags & TL_STORAGE_READONLY:
         return True
-    for d in range(x.buf.ndim):
+    for d in range(x.buf.ndim if x.buf.size else 0):
         if x.buf.strides[d] == 0 and x.buf.shape[d] > 1:
             return True
     return False
@@ -684,4 +686,4 @@ def bind_methods(methods):
     PyType_Modified(<PyTypeObject *>Tensor)
 
 
-tl_set_type_new(Tensor, <void *>_refuse_new)
+tl_seal(Tensor)

@@ -50,7 +50,7 @@ cdef int _check(str op, int error) except -1:
 
 
 def device_count():
-    """Return ``(number of devices, reason)``; the reason is empty when there are any."""
+    """Return ``(number of devices, reason)``, an empty reason when there are any."""
     cdef int count = 0
     cdef int error = tl_cuda_device_count(&count)
     return (0, _text(error)) if error else (count, "")
