@@ -33,7 +33,7 @@ def test_cuda_hidden_devices_are_a_reason():
         pytest.skip("built without CUDA")
     program = "import tensorlib as tl; print(tl.cuda.why_unavailable())"
     answer = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,
         text=True,
@@ -55,7 +55,10 @@ def test_cuda_import_loads_nothing():
         "print([m for m in sys.modules if m.startswith('tensorlib') and 'cuda' in m])"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert answer.stdout.strip() == "[]"
 

@@ -116,7 +116,7 @@ def test_repr_states_what_is_not_default(make, text):
 
 
 def test_repr_long_line_puts_attributes_on_the_next():
-    x = tl.asarray(np.arange(16, dtype=np.int32) + 1000)
+    x = tl.asarray(np.arange(9, dtype=np.int32) + 10000)
     lines = repr(x).split("\n")
     assert max(map(len, lines)) <= 75
     assert lines[-1] == "       dtype=int32)"

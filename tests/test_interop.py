@@ -7,6 +7,7 @@ import mmap
 import sys
 import threading
 import weakref
+import zlib
 
 import numpy as np
 import pytest
@@ -44,10 +45,8 @@ def test_asarray_numpy_shares_memory_and_layout(dtype, view):
     assert x.tolist() == a.tolist()
     if a.size:
         assert x.data_ptr() == a.ctypes.data
-        wanted = [
-            s // a.itemsize for n, s in zip(a.shape, a.strides, strict=True) if n > 1
-        ]
-        assert [s for n, s in zip(x.shape, x.strides, strict=True) if n > 1] == wanted
+        for n, step, wanted in zip(x.shape, x.strides, a.strides, strict=True):
+            assert n == 1 or step * a.itemsize == wanted
 
 
 @settings(max_examples=150, deadline=None)
@@ -229,7 +228,7 @@ def test_memoryview_of_a_strided_view_is_not_contiguous():
 
 def test_buffer_simple_request_of_a_strided_view_raises():
     with pytest.raises(BufferError, match="contiguous"):
-        ctypes.c_char.from_buffer(tl.asarray(sample("float32"))[:, ::2])
+        zlib.crc32(tl.asarray(sample("float32"))[:, ::2])
 
 
 def test_buffer_writable_request_of_readonly_raises():

@@ -59,8 +59,14 @@ struct min_step {
 template <class Step, class Total, class T, class Map>
 inline Total fold(const T *x, int64_t n, T identity, Map map) {
     typedef lanes<T> L;
-    typename L::vector a = identity - typename L::vector{}, b = a, c = a, d = a;
+    Total total = (Total)identity;
     int64_t i = 0;
+    if (n < L::count) {
+        T few = identity;
+        for (; i < n; i++) few = Step::join(few, (T)map(x[i]));
+        return (Total)few;
+    }
+    typename L::vector a = identity - typename L::vector{}, b = a, c = a, d = a;
     for (; i + 4 * L::count <= n; i += 4 * L::count) {
         a = Step::join(a, map(L::load(x + i)));
         b = Step::join(b, map(L::load(x + i + L::count)));
@@ -68,11 +74,8 @@ inline Total fold(const T *x, int64_t n, T identity, Map map) {
         d = Step::join(d, map(L::load(x + i + 3 * L::count)));
     }
     for (; i + L::count <= n; i += L::count) a = Step::join(a, map(L::load(x + i)));
-    Total total = (Total)identity;
-    if (i) {
-        a = Step::join(Step::join(a, b), Step::join(c, d));
-        for (int64_t l = 0; l < L::count; l++) total = Step::join(total, (Total)a[l]);
-    }
+    a = Step::join(Step::join(a, b), Step::join(c, d));
+    for (int64_t l = 0; l < L::count; l++) total = Step::join(total, (Total)a[l]);
     for (; i < n; i++) total = Step::join(total, (Total)map(x[i]));
     return total;
 }

@@ -21,6 +21,7 @@ from tensorlib.core.dispatch cimport (
 )
 from tensorlib.core.dtype cimport dtype_of
 from tensorlib.core.layout cimport shape_tuple
+from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, TRACK_TANGENT, Tensor, detached, operators,
 )
@@ -61,6 +62,7 @@ cdef class Primitive:
 @cython.final
 @cython.freelist(256)
 @cython.trashcan(True)
+@cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Node:
     """One recorded application of a primitive."""
 
@@ -300,3 +302,6 @@ def primitives():
     True
     """
     return list(_primitives)
+
+
+tl_seal(Node)

@@ -39,18 +39,30 @@ cdef TapeOps *tape_ops() noexcept:
 
 # ---- recording switches --------------------------------------------------------
 class _GradSwitch:
-    """A context manager and decorator that changes the recording depth."""
+    """A context manager and decorator that switches recording; may be nested."""
+
+    def __init__(self):
+        self._before = []
+
+    def _fresh(self):
+        """Another one of this kind: a decorated function may run in many threads."""
+        return type(self)()
+
+    def _switch(self, disabled):
+        self._before.append(thread_state().grad_disabled)
+        thread_state().grad_disabled = disabled
+        return self
 
     def __call__(self, function):
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
-            with type(self)():
+            with self._fresh():
                 return function(*args, **kwargs)
 
         return wrapped
 
     def __exit__(self, *exc_info):
-        thread_state().grad_disabled = self._before
+        thread_state().grad_disabled = self._before.pop()
 
 
 class no_grad(_GradSwitch):  # noqa: N801
@@ -66,9 +78,7 @@ class no_grad(_GradSwitch):  # noqa: N801
     """
 
     def __enter__(self):
-        self._before = thread_state().grad_disabled
-        thread_state().grad_disabled = 1
-        return self
+        return self._switch(1)
 
 
 class enable_grad(_GradSwitch):  # noqa: N801
@@ -84,9 +94,7 @@ class enable_grad(_GradSwitch):  # noqa: N801
     """
 
     def __enter__(self):
-        self._before = thread_state().grad_disabled
-        thread_state().grad_disabled = 0
-        return self
+        return self._switch(0)
 
 
 class set_grad_enabled(_GradSwitch):  # noqa: N801
@@ -101,20 +109,14 @@ class set_grad_enabled(_GradSwitch):  # noqa: N801
     """
 
     def __init__(self, mode):
+        super().__init__()
         self._mode = bool(mode)
 
-    def __call__(self, function):
-        @functools.wraps(function)
-        def wrapped(*args, **kwargs):
-            with set_grad_enabled(self._mode):
-                return function(*args, **kwargs)
-
-        return wrapped
+    def _fresh(self):
+        return set_grad_enabled(self._mode)
 
     def __enter__(self):
-        self._before = thread_state().grad_disabled
-        thread_state().grad_disabled = 0 if self._mode else 1
-        return self
+        return self._switch(0 if self._mode else 1)
 
 
 def is_grad_enabled():

@@ -1,6 +1,7 @@
 """Devices: ``tl.device("cpu")``, ``tl.device("cuda", 0)``, ``tl.device("cuda:0")``."""
 cimport cython
 from tensorlib.core.abi cimport TL_CPU, TL_CUDA
+from tensorlib.core.sealed cimport tl_seal
 
 from tensorlib.core.errors import DeviceError
 
@@ -101,3 +102,6 @@ def device(type, index=0):
     raise DeviceError(
         f"device: expected 'cpu' or 'cuda' and an index >= 0, got {type!r}, {index!r}"
     )
+
+
+tl_seal(Device)

@@ -336,7 +336,7 @@ cdef Tensor import_dlpack(object x, int copy):
             "from_dlpack: expected an object with __dlpack__ and __dlpack_device__, "
             f"got {type(x).__name__}"
         )
-    kind = x.__dlpack_device__()[0]
+    kind, _ = x.__dlpack_device__()
     if kind not in (TL_DL_CPU, TL_DL_CUDA_HOST):
         raise BufferError(
             "from_dlpack: expected memory that the CPU can address (DLPack device type "

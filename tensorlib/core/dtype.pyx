@@ -7,6 +7,7 @@ integer tensor never widens float32. A Python scalar only raises the kind.
 """
 cimport cython
 from libc.stdint cimport int32_t
+from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.abi cimport (
     TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_DTYPE_COUNT, TL_FLOAT16,
     TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_UINT8, TL_UINT16,
@@ -304,6 +305,7 @@ def _fill_tables():
 
 
 _fill_tables()
+tl_seal(DType)
 bool_ = _dtypes[TL_BOOL]
 uint8 = _dtypes[TL_UINT8]
 int32 = _dtypes[TL_INT32]

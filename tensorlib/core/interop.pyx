@@ -148,31 +148,41 @@ cdef Tensor _from_interface(object x, object described):
     """An object with NumPy's __array_interface__, version 3 (PIL images, …)."""
     cdef Foreign memory
     cdef int64_t[TL_MAX_NDIM] shape, strides
-    cdef int64_t step
+    cdef int64_t length
     cdef int d
     try:
         extents = tuple(described["shape"])
         typestr = described["typestr"]
-        order, kind, itemsize = typestr[0], typestr[1], int(typestr[2:])
+        order, kind, *size = str(typestr)
+        itemsize = int("".join(size))
         data = described.get("data")
+        if isinstance(data, tuple):
+            pointer, readonly = data
+            memory.data = <void *><size_t>pointer
+            memory.readonly = bool(readonly)
         steps = described.get("strides")
+        steps = None if steps is None else tuple(steps)
         if steps is not None and len(steps) != len(extents):
             raise ValueError(f"strides {steps} for shape {extents}")
         if len(extents) > TL_MAX_NDIM:
             raise ShapeError(
                 f"expected at most {TL_MAX_NDIM} dimensions, got {len(extents)}"
             )
-        step = itemsize
-        for d in range(len(extents) - 1, -1, -1):
-            shape[d] = extents[d]
-            strides[d] = step if steps is None else steps[d]
-            step *= shape[d]
+        for d, extent in enumerate(extents):
+            shape[d] = extent
+        for d, step in enumerate(() if steps is None else steps):
+            strides[d] = step
     except ShapeError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TypeError(
             f"{type(x).__name__}.__array_interface__ is malformed: {error!r}"
         ) from None
+    if steps is None:
+        length = itemsize
+        for d in range(<int>len(extents) - 1, -1, -1):
+            strides[d] = length
+            length *= shape[d]
     if order == ("<" if sys.byteorder == "big" else ">") and itemsize > 1:
         kind = "?"
     memory.dtype = _code_of(ord(kind), itemsize)
@@ -180,10 +190,7 @@ cdef Tensor _from_interface(object x, object described):
     memory.ndim = <int>len(extents)
     memory.shape = shape
     memory.strides = strides
-    if isinstance(data, tuple):
-        memory.data = <void *><size_t>data[0]
-        memory.readonly = bool(data[1])
-    else:
+    if not isinstance(data, tuple):
         return _over_bytes(
             x if data is None else data, &memory, described.get("offset", 0)
         )

@@ -22,6 +22,7 @@ from tensorlib.core.dtype cimport DType, dtype_of, dtype_sizes, is_float_code
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
+from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport storage_new, storage_release, storage_retain
 
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
@@ -34,10 +35,8 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     #define tl_type_dict(t) (((PyTypeObject *)(t))->tp_dict)
-    #define tl_set_type_new(t, f) (((PyTypeObject *)(t))->tp_new = (newfunc)(f))
     """
     PyObject *tl_type_dict(object t)
-    void tl_set_type_new(object t, void *f)
 
 cdef Operators _operators
 
@@ -489,12 +488,6 @@ cdef class Tensor:
         free(view.internal)
 
 
-cdef PyObject *_refuse_new(
-    PyObject *type, PyObject *args, PyObject *kwargs
-) except NULL:
-    raise TypeError("Tensor: make tensors with tensorlib.tensor(data), zeros(), …")
-
-
 cdef char *_format_of(int dtype) noexcept:
     if dtype == TL_BOOL:
         return b"?"
@@ -693,4 +686,4 @@ def bind_methods(methods):
     PyType_Modified(<PyTypeObject *>Tensor)
 
 
-tl_set_type_new(Tensor, <void *>_refuse_new)
+tl_seal(Tensor)

@@ -6,7 +6,6 @@ force a lower one, for tests.
 """
 
 import os
-import platform
 from importlib import import_module
 
 from tensorlib.kernels.driver import x86_level
@@ -34,7 +33,7 @@ def _choose(wanted, level):
     elif level == 1:
         raise ImportError(
             "tensorlib: this processor has no SSE4.2 (x86-64-v2), which the kernels "
-            f"need: {platform.processor() or platform.machine()}"
+            "need"
         )
     else:
         supported = [f"v{n}" for n in range(2, level + 1)]

@@ -378,6 +378,8 @@ cdef class Binary(Elementwise):
         check_same_device(self.name, a, b)
         self.check_target(a, b)
         if recorded:
+            if b.buf.storage == a.buf.storage:
+                b = _preserved(b, True)
             made = self.apply(_preserved(a, True), b)
             copy_into(self.name, a, <Tensor>made)
             adopt(a, <Tensor>made)

@@ -31,7 +31,8 @@ from tensorlib.ops.elementwise cimport (
     adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
     full_like,
 )
-from tensorlib.ops.reduce cimport broadcast, sum_to_shape
+from tensorlib.ops.logic cimport select
+from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport (
     INTEGER, NEW_AXIS, SLICE, BasicIndex, index_layout, move_back, move_last, permute,
     reshape_like, select_basic,
@@ -73,6 +74,8 @@ cdef class Assign(Primitive):
             _assign(kept, key, full_like(_read(g, key), 0))
         if node.needs(1):
             given = _read(g, key)
+            if key.indices:
+                given = select(_survivors(g, key), given, 0.0)
         return (kept, given)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
@@ -85,6 +88,15 @@ cdef class Assign(Primitive):
             out = copy(<Tensor>x)
         _assign(out, key, full_like(_read(out, key), 0) if value is None else value)
         return out
+
+
+cdef Tensor _survivors(Tensor x, Key key):
+    """Where a value assigned through key stays: the last of those on one element."""
+    cdef Tensor owner = cast(full_like(x.detach(), 0), TL_INT64)
+    cdef Tensor seen = _read(owner, key)
+    ids = cumsum(full_like(seen, 1).reshape(-1)).reshape(seen.shape)
+    _assign(owner, key, ids)
+    return <Tensor>(_read(owner, key) == ids)
 
 
 cdef class Gather(Primitive):
@@ -401,6 +413,8 @@ cdef Key _resolve(const tl_buffer *x, object key):
             if type(item) is slice:
                 kept_axis += 1
                 separated = separated or bool(found)
+    if kept_axis + x.ndim - axis > TL_MAX_NDIM:
+        raise ShapeError(f"index: the result has more than {TL_MAX_NDIM} dimensions")
     out.indices = _broadcast_indices(found)
     return out
 
@@ -660,6 +674,14 @@ def take_along_axis(x, indices, /, *, axis=-1):
         )
     check_same_device("take_along_axis", a, positions)
     positions = cast(positions, TL_INT64)
+    extent = a.buf.shape[where]
+    if positions.buf.size and (
+        positions.min().item() < -extent or positions.max().item() >= extent
+    ):
+        raise IndexError(
+            f"take_along_axis: expected indices in [{-extent}, {extent}) along axis "
+            f"{where}, got {positions.min().item()} to {positions.max().item()}"
+        )
     outer = list(a.shape)
     outer[where] = positions.buf.shape[where]
     positions = broadcast(positions, tuple(outer))

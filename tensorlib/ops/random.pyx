@@ -11,6 +11,7 @@ J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 import os
 from operator import index
 
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
@@ -31,6 +32,7 @@ cdef Primitive _bernoulli = Primitive("random_bernoulli")
 cdef Primitive _permutation = Primitive("random_permutation")
 
 
+@cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Generator:
     """A stream of random numbers.
 

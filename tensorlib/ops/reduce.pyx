@@ -707,7 +707,10 @@ def std(x, /, axis=None, keepdims=False, *, correction=0):
     >>> tl.std(tl.tensor([1.0, 3.0]))
     tensor(1.)
     """
-    return sqrt(var(x, axis, keepdims, correction=correction))
+    cdef Tensor a = as_float(as_tensor("std", x))
+    cdef bint[TL_MAX_NDIM] mask
+    parse_axes("std", axis, a.buf.ndim, mask)
+    return sqrt(var(a, axis, keepdims, correction=correction))
 
 
 

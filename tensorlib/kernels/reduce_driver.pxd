@@ -1,0 +1,37 @@
+# Runs a reduction, given its four small functions, over any axes, strides and threads.
+from libc.stdint cimport int64_t
+from tensorlib.core.abi cimport tl_call, tl_reduce_params, tl_status
+
+cdef enum:
+    COLUMNS = 512           # columns of a tile: accumulators stay in the L1 cache
+    GATHER = 1024           # strided elements copied together at a time
+    SHORT = 64              # contiguous runs below this are gathered
+
+# What a part of the data reduces to. Which fields an op uses is its own affair.
+ctypedef struct Partial:
+    double real             # sum, product, extreme, mean or shift, of floats
+    double second           # sum of squared deviations, or of exponentials
+    int64_t whole           # sum, product, extreme of integers; count
+    int64_t index           # position of the extreme
+
+ctypedef void (*unit_fn)(const void *x, int64_t n, Partial *p) noexcept nogil
+ctypedef void (*cols_fn)(
+    const void *x, int64_t step, int64_t rows, int64_t cols, Partial *p
+) noexcept nogil
+ctypedef void (*merge_fn)(Partial *a, const Partial *b) noexcept nogil
+ctypedef void (*finish_fn)(
+    const Partial *p, int64_t n, const tl_reduce_params *params, void *out, int64_t step
+) noexcept nogil
+
+ctypedef struct Op:
+    unit_fn unit
+    cols_fn cols
+    merge_fn merge
+    finish_fn finish
+    Partial empty           # the reduction of nothing
+    int in_size             # bytes of an element
+    int out_size
+    bint ordered            # positions count: axes must keep their order
+
+# Kernel of every reduction; call.loop is an Op.
+cdef tl_status reduce_kernel(const tl_call *call) noexcept nogil

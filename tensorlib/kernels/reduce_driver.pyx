@@ -1,0 +1,359 @@
+"""The driver of reductions: which elements meet, in which order, on which thread.
+
+Rows are cut into units and columns into tiles by shape alone, and what they reduce
+to is joined pairwise in order, so that the bits do not depend on the thread count.
+Axes are sorted by stride first: a view is reduced in the order of its memory.
+"""
+from cython.parallel cimport prange
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from tensorlib.core.abi cimport (
+    TL_C_CONTIGUOUS, TL_OK, TL_OUT_OF_MEMORY, tl_buffer, tl_call, tl_reduce_params,
+    tl_status, tl_storage,
+)
+from tensorlib.core.storage cimport scratch_new, storage_release
+from tensorlib.core.threads cimport threads_for
+from tensorlib.kernels.strided cimport (
+    axes_collapse, axes_init, axes_offset, axes_operand, axes_sort, tl_axes,
+)
+
+cdef enum:
+    UNIT = 8192             # elements of one unit of a row
+    TILE_ROWS = 256         # rows of a tile of many columns
+    NARROW = 128            # fewer columns are folded: several rows become one
+    GRAIN = 32768           # elements a thread should have
+
+# One call: operand 0 of kept is the input, operand 1 the output.
+ctypedef struct Job:
+    const Op *op
+    const tl_reduce_params *params
+    const char *x
+    char *y
+    tl_axes kept
+    tl_axes reduced
+    int64_t parts           # units or row tiles of one output
+    int64_t tile_rows
+    int64_t col_tiles
+    Partial *partials       # [output][part], or NULL when parts == 1
+
+
+ctypedef fused item:
+    uint8_t
+    int32_t
+    int64_t
+
+
+cdef void gather_items(
+    const item *x, const tl_axes *axes, int64_t begin, int64_t n, item *work
+) noexcept nogil:
+    """Elements begin..begin + n (C order over axes) into work."""
+    cdef int last = axes.ndim - 1
+    cdef int64_t length = axes.shape[last], step = axes.strides[0][last]
+    cdef int64_t done = 0, j, m, place
+    cdef const item *run
+    while done < n:
+        place = (begin + done) % length
+        m = length - place
+        if m > n - done:
+            m = n - done
+        run = x + axes_offset(axes, 0, begin + done)
+        for j in range(m):
+            work[done + j] = run[j * step]
+        done += m
+
+
+cdef void piece(
+    const Job *job, const char *x, int64_t begin, int64_t n, Partial *p
+) noexcept nogil:
+    """Reduce n <= GATHER elements that do not lie together."""
+    cdef int64_t work[GATHER]
+    if job.op.in_size == 1:
+        gather_items(<const uint8_t *>x, &job.reduced, begin, n, <uint8_t *>work)
+    elif job.op.in_size == 4:
+        gather_items(<const int32_t *>x, &job.reduced, begin, n, <int32_t *>work)
+    else:
+        gather_items(<const int64_t *>x, &job.reduced, begin, n, <int64_t *>work)
+    job.op.unit(work, n, p)
+
+
+cdef void unit(
+    const Job *job, const char *x, int64_t begin, int64_t end, Partial *total
+) noexcept nogil:
+    """Elements begin..end of one output's reduced axes, x being its first."""
+    cdef int last = job.reduced.ndim - 1
+    cdef int64_t length = job.reduced.shape[last], position = begin, m
+    cdef bint together = job.reduced.strides[0][last] == 1 and length >= SHORT
+    cdef Partial p
+    while position < end:
+        if together:
+            m = length - position % length
+        else:
+            m = GATHER
+        if m > end - position:
+            m = end - position
+        p.index = 0
+        if together:
+            job.op.unit(
+                x + axes_offset(&job.reduced, 0, position) * job.op.in_size, m, &p
+            )
+        else:
+            piece(job, x, position, m, &p)
+        p.index += position
+        if position == begin:
+            total[0] = p
+        else:
+            job.op.merge(total, &p)
+        position += m
+
+
+cdef void join(const Job *job, Partial *parts, int64_t step, void *out) noexcept nogil:
+    """Join an output's parts pairwise, in order, and write it."""
+    cdef int64_t n = job.parts, i
+    while n > 1:
+        for i in range(n // 2):
+            parts[i * step] = parts[2 * i * step]
+            job.op.merge(&parts[i * step], &parts[(2 * i + 1) * step])
+        if n % 2:
+            parts[n // 2 * step] = parts[(n - 1) * step]
+        n = (n + 1) // 2
+    job.op.finish(parts, 1, job.params, out, 1)
+
+
+cdef inline char *output(const Job *job, int64_t index) noexcept nogil:
+    return job.y + axes_offset(&job.kept, 1, index) * job.op.out_size
+
+
+cdef void whole_rows(const Job *job, int64_t first, int64_t last) noexcept nogil:
+    """Outputs first..last of contiguous rows that are one unit each: no walking."""
+    cdef Partial p[SHORT]
+    cdef int64_t n = job.reduced.size, step = 0, out_step = 0, i, m
+    cdef const char *x
+    if job.kept.ndim:
+        step = job.kept.strides[0][0] * job.op.in_size
+        out_step = job.kept.strides[1][0]
+    while first < last:
+        m = last - first if last - first < SHORT else SHORT
+        x = job.x + first * step
+        for i in range(m):
+            job.op.unit(x + i * step, n, &p[i])
+        job.op.finish(
+            p, m, job.params, job.y + first * out_step * job.op.out_size, out_step
+        )
+        first += m
+
+
+cdef void rows_range(const Job *job, int64_t first, int64_t last) noexcept nogil:
+    """Units first..last, counted over outputs and their parts."""
+    cdef int64_t task, index, part, end, n = job.reduced.size
+    cdef Partial p
+    cdef const char *x
+    if (
+        job.partials == NULL and job.kept.ndim <= 1 and job.reduced.ndim == 1
+        and job.reduced.strides[0][0] == 1
+    ):
+        whole_rows(job, first, last)
+        return
+    for task in range(first, last):
+        index = task // job.parts
+        part = task - index * job.parts
+        x = job.x + axes_offset(&job.kept, 0, index) * job.op.in_size
+        end = (part + 1) * UNIT if (part + 1) * UNIT < n else n
+        if job.partials != NULL:
+            unit(job, x, part * UNIT, end, &job.partials[task])
+        else:
+            unit(job, x, 0, n, &p)
+            job.op.finish(&p, 1, job.params, output(job, index), 1)
+
+
+cdef void folded_cols(
+    const Job *job, const char *x, int64_t step, int64_t rows, int64_t cols, Partial *p
+) noexcept nogil:
+    """A tile; when its rows are short and adjoining, several are taken as one."""
+    cdef Partial wide[COLUMNS]
+    cdef int64_t times, i, j, done
+    if step != cols or cols >= NARROW or rows * cols < 2 * COLUMNS:
+        job.op.cols(x, step, rows, cols, p)
+        return
+    times = COLUMNS // cols
+    done = rows // times * times
+    job.op.cols(x, times * cols, rows // times, times * cols, wide)
+    for i in range(times):
+        for j in range(cols):
+            wide[i * cols + j].index = wide[i * cols + j].index * times + i
+            if i == 0:
+                p[j] = wide[j]
+            else:
+                job.op.merge(&p[j], &wide[i * cols + j])
+    if done < rows:
+        job.op.cols(x + done * step * job.op.in_size, step, rows - done, cols, wide)
+        for j in range(cols):
+            wide[j].index += done
+            job.op.merge(&p[j], &wide[j])
+
+
+cdef void tile(const Job *job, int64_t task) noexcept nogil:
+    """Tile `task`, counted over outer outputs, row tiles and column tiles."""
+    cdef Partial local[COLUMNS]
+    cdef Partial *p = local
+    cdef int inner = job.kept.ndim - 1, last = job.reduced.ndim - 1
+    cdef int64_t columns = job.kept.shape[inner], length = job.reduced.shape[last]
+    cdef int64_t a_run = (length + job.tile_rows - 1) // job.tile_rows
+    cdef int64_t rest = task // job.col_tiles
+    cdef int64_t j = (task - rest * job.col_tiles) * COLUMNS, i
+    cdef int64_t outer = rest // job.parts, part = rest - outer * job.parts
+    cdef int64_t row = part // a_run * length + part % a_run * job.tile_rows
+    cdef int64_t rows = length - part % a_run * job.tile_rows
+    cdef int64_t cols = columns - j if columns - j < COLUMNS else COLUMNS
+    if rows > job.tile_rows:
+        rows = job.tile_rows
+    if job.partials != NULL:
+        p = job.partials + rest * columns + j
+    folded_cols(
+        job,
+        job.x + job.op.in_size * (
+            axes_offset(&job.kept, 0, outer * columns + j)
+            + axes_offset(&job.reduced, 0, row)
+        ),
+        job.reduced.strides[0][last], rows, cols, p,
+    )
+    if job.partials == NULL:
+        job.op.finish(
+            p, cols, job.params, output(job, outer * columns + j),
+            job.kept.strides[1][inner],
+        )
+    elif job.op.ordered:
+        for i in range(cols):
+            p[i].index += row
+
+
+cdef void join_columns(const Job *job, int64_t first, int64_t last) noexcept nogil:
+    cdef int64_t columns = job.kept.shape[job.kept.ndim - 1], index, outer
+    for index in range(first, last):
+        outer = index // columns
+        join(
+            job, job.partials + outer * job.parts * columns + index - outer * columns,
+            columns, output(job, index),
+        )
+
+
+cdef void join_rows(const Job *job, int64_t first, int64_t last) noexcept nogil:
+    cdef int64_t index
+    for index in range(first, last):
+        join(job, job.partials + index * job.parts, 1, output(job, index))
+
+
+cdef tl_status reduce_rows(Job *job) noexcept nogil:
+    """Each output's elements as one run, cut into units."""
+    cdef int64_t tasks, t
+    cdef int threads = threads_for(job.kept.size * job.reduced.size, GRAIN)
+    cdef tl_storage *storage = NULL
+    job.parts = (job.reduced.size + UNIT - 1) // UNIT
+    tasks = job.parts * job.kept.size
+    if job.parts > 1:
+        storage = scratch_new(tasks * sizeof(Partial))
+        if storage == NULL:
+            return TL_OUT_OF_MEMORY
+        job.partials = <Partial *>storage.data
+    if threads > tasks:
+        threads = <int>tasks
+    if threads <= 1:
+        rows_range(job, 0, tasks)
+    else:
+        for t in prange(threads, num_threads=threads, schedule='static', nogil=True):
+            rows_range(job, tasks * t // threads, tasks * (t + 1) // threads)
+    if storage != NULL:
+        join_rows(job, 0, job.kept.size)
+        storage_release(storage)
+    return TL_OK
+
+
+cdef tl_status reduce_columns(Job *job) noexcept nogil:
+    """Rows of outputs, accumulated from rows of input; job.kept ends in the columns."""
+    cdef int64_t columns = job.kept.shape[job.kept.ndim - 1]
+    cdef int64_t length = job.reduced.shape[job.reduced.ndim - 1], tasks, t
+    cdef int threads = threads_for(job.kept.size * job.reduced.size, GRAIN)
+    cdef tl_storage *storage = NULL
+    job.tile_rows = TILE_ROWS * TILE_ROWS // columns
+    if job.tile_rows < TILE_ROWS:
+        job.tile_rows = TILE_ROWS
+    job.col_tiles = (columns + COLUMNS - 1) // COLUMNS
+    job.parts = (
+        job.reduced.size // length * ((length + job.tile_rows - 1) // job.tile_rows)
+    )
+    tasks = job.kept.size // columns * job.parts * job.col_tiles
+    if job.parts > 1:
+        storage = scratch_new(job.kept.size * job.parts * sizeof(Partial))
+        if storage == NULL:
+            return TL_OUT_OF_MEMORY
+        job.partials = <Partial *>storage.data
+    if threads <= 1:
+        for t in range(tasks):
+            tile(job, t)
+    else:
+        for t in prange(tasks, num_threads=threads, schedule='static', nogil=True):
+            tile(job, t)
+    if storage != NULL:
+        join_columns(job, 0, job.kept.size)
+        storage_release(storage)
+    return TL_OK
+
+
+cdef void fill_empty(const Job *job) noexcept nogil:
+    cdef int64_t index
+    for index in range(job.kept.size):
+        job.op.finish(&job.op.empty, 1, job.params, output(job, index), 1)
+
+
+cdef tl_status reduce_any(const tl_call *call, const Op *op) noexcept nogil:
+    """Describe the call, then choose rows or columns by where memory is adjoining."""
+    cdef const tl_buffer *x = call.in_[0]
+    cdef Job job
+    cdef int kept
+    job.op = op
+    job.params = <const tl_reduce_params *>call.params
+    job.x = <const char *>x.data
+    job.y = <char *>call.out[0].data
+    job.partials = NULL
+    kept = x.ndim - job.params.n_reduced
+    axes_init(&job.kept, x, 0, kept)
+    axes_operand(&job.kept, 1, call.out[0], 0)
+    axes_init(&job.reduced, x, kept, x.ndim)
+    if job.kept.size == 0:
+        return TL_OK
+    axes_sort(&job.kept, 2)
+    axes_collapse(&job.kept, 2)
+    if job.reduced.size == 0:
+        fill_empty(&job)
+        return TL_OK
+    if not op.ordered:
+        axes_sort(&job.reduced, 1)
+    axes_collapse(&job.reduced, 1)
+    if job.reduced.ndim == 0:
+        job.reduced.ndim = 1
+        job.reduced.shape[0] = 1
+        job.reduced.strides[0][0] = 1
+    kept = job.kept.ndim - 1
+    if (
+        kept >= 0 and job.kept.strides[0][kept] == 1 and job.kept.shape[kept] >= 8
+        and (
+            job.reduced.strides[0][job.reduced.ndim - 1] != 1
+            or job.reduced.shape[job.reduced.ndim - 1] == 1
+        )
+    ):
+        return reduce_columns(&job)
+    return reduce_rows(&job)
+
+
+cdef tl_status reduce_kernel(const tl_call *call) noexcept nogil:
+    cdef const tl_buffer *x = call.in_[0]
+    cdef const Op *op = <const Op *>call.loop
+    cdef const tl_reduce_params *params = <const tl_reduce_params *>call.params
+    cdef Partial p
+    if (
+        x.flags & TL_C_CONTIGUOUS and params.n_reduced == x.ndim
+        and 0 < x.size <= UNIT
+    ):
+        op.unit(x.data, x.size, &p)
+        op.finish(&p, 1, params, call.out[0].data, 1)
+        return TL_OK
+    return reduce_any(call, op)
