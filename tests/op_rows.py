@@ -5,6 +5,7 @@ rows. Arguments are NumPy arrays, anywhere inside tuples and lists; everything e
 passed to the op and to its reference as it is.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -185,7 +186,8 @@ def result_dtype(op, dtype):
 
 def expected_of(op, arguments):
     """The reference's results as a tuple of arrays."""
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)    # means of nothing
         convert = (lambda a: a.copy()) if op.native else widened
         return tuple(
             np.asarray(e) for e in as_tuple(applied(op.reference, convert, arguments))
@@ -227,7 +229,7 @@ def bits(tensors):
 def draw(shape, dtype, rng, low=-3.0, high=3.0, avoid=()):
     """An array of `dtype` within [low, high], not close to the points `avoid`."""
     if dtype == "bool":
-        return rng.random(shape) < 0.5
+        return np.asarray(rng.random(shape) < 0.5)
     if dtype in INTEGERS:
         low = max(int(np.ceil(low)), 0) if dtype == "uint8" else int(np.ceil(low))
         values = np.asarray(rng.integers(low, max(int(high), low) + 1, shape))

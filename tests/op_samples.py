@@ -14,7 +14,7 @@ from tensorlib.ops.fused_optim import adam_step, sgd_step
 from op_rows import (
     ALL,
     BOOL,
-    EXACT,
+    EPS,
     FLOATS,
     INTEGERS,
     NUMERIC,
@@ -118,6 +118,10 @@ EMPTY_AXES = [((0,), {}), ((2, 0, 3), {"axis": 1}), ((2, 0, 3), {"axis": 0})]
 def reduction(name, reference, *, empty=True, several=True, low=-3.0, high=3.0,
               extra=(), **facts):  # fmt: skip
     facts.setdefault("dtypes", ALL)
+    def is_smooth(values):
+        # The mean of nothing is NaN, and a deviation of 0 is a kink.
+        return np.isfinite(values).all() and (name != "std" or np.all(values > 0))
+
     cases = AXES + (MANY_AXES if several else []) + (EMPTY_AXES if empty else [])
 
     def calls(dtype, rng):
@@ -128,12 +132,12 @@ def reduction(name, reference, *, empty=True, several=True, low=-3.0, high=3.0,
 
     def smooth(dtype, rng):
         found = []
-        for shape, keywords in cases + [((3, 4), {"axis": 1, **k}) for k in extra]:
+        for shape, keywords in (AXES + MANY_AXES) + [((3, 4), {"axis": 1, **k}) for k in extra]:
             if np.prod(shape) < 100:
                 # Distinct elements, so that extrema are smooth.
                 x = rng.permutation(int(np.prod(shape))) * 0.21 + rng.uniform(0, 0.1)
                 found.append(call((x - 1.03).reshape(shape), **keywords))
-        return found
+        return [c for c in found if is_smooth(reference(*c.args, **c.kwargs))]
 
     def large(dtype, rng):
         x = draw((449, 451), dtype, rng, low, high)
@@ -207,7 +211,8 @@ def _logsumexp(x, axis=None, keepdims=False):
 
 
 def _softmax(x, axis=-1):
-    e = np.exp(x.astype(np.float64) - x.max(axis=axis, keepdims=True, initial=-50))
+    x = x.astype(np.float64)
+    e = np.exp(x - x.max(axis=axis, keepdims=True, initial=-50))
     return e / e.sum(axis=axis, keepdims=True)
 
 
@@ -245,12 +250,12 @@ def _gelu_tanh(x):
 
 def _silu(x):
     x = x.astype(np.float64)
-    return np.where(x == -np.inf, np.nan, x * special.expit(x))
+    return np.where(x == -np.inf, -0.0, x * special.expit(x))
 
 
 def _gelu(x):
     x = x.astype(np.float64)
-    return np.where(x == -np.inf, np.nan, x * special.ndtr(x))
+    return np.where(x == -np.inf, -0.0, x * special.ndtr(x))
 
 
 def threefry(seed, count):
@@ -321,7 +326,7 @@ ARITHMETIC = [
            inplace=operator.itruediv, tolerance=ulp(0.5, 0),
            reason="correctly rounded; the float32 reference is rounded twice"),
     binary("floor_divide", np.floor_divide, native=True, avoid=(0,),
-           differentiable=True, inplace=operator.ifloordiv,
+           differentiable=True, twice=False, inplace=operator.ifloordiv,
            errors=(Error(lambda: (tl.tensor([1]), 0), ZeroDivisionError, "floor_divide"),)),
     binary("remainder", np.remainder, native=True, avoid=(0,), differentiable=True,
            inplace=operator.imod, tolerance=near(1e-6, 1e-15),
@@ -335,11 +340,14 @@ ARITHMETIC = [
     unary("negative", np.negative, dtypes=NUMERIC, result="same",
           errors=(Error(lambda: (tl.tensor([True]),), tl.DTypeError, "logical_not"),)),
     unary("abs", np.abs, dtypes=NUMERIC, result="same", avoid=(0,)),
-    unary("sign", np.sign, dtypes=NUMERIC, result="same", avoid=(0,), signed_zero=False),
+    unary("sign", np.sign, dtypes=NUMERIC, result="same", avoid=(0,), signed_zero=False,
+          twice=False),
     unary("square", np.square, dtypes=NUMERIC, result="same"),
-    unary("floor", np.floor, dtypes=NUMERIC, result="same", avoid=(-2, -1, 0, 1, 2)),
-    unary("ceil", np.ceil, dtypes=NUMERIC, result="same", avoid=(-2, -1, 0, 1, 2)),
-    unary("round", np.round, dtypes=NUMERIC, result="same",
+    unary("floor", np.floor, dtypes=NUMERIC, result="same", twice=False,
+          avoid=(-2, -1, 0, 1, 2)),
+    unary("ceil", np.ceil, dtypes=NUMERIC, result="same", twice=False,
+          avoid=(-2, -1, 0, 1, 2)),
+    unary("round", np.round, dtypes=NUMERIC, result="same", twice=False,
           avoid=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)),
 ]  # fmt: skip
 
@@ -394,7 +402,8 @@ ACTIVATIONS = [
     unary("relu", lambda x: np.maximum(x, np.zeros((), x.dtype)), result="same",
           dtypes=NUMERIC, avoid=(0,), signed_zero=False),
     unary("sigmoid", _as_float(special.expit), tolerance=ulp(3), reason="stated: 2.3 ulp"),
-    unary("silu", _silu, tolerance=ulp(4), reason="a product with sigmoid"),
+    unary("silu", _silu, tolerance={d: (4 * e, np.finfo(d).tiny) for d, e in EPS.items()},
+          reason="a product with sigmoid, whose tail is subnormal"),
     unary("softplus", _as_float(lambda x: np.logaddexp(0, x)), tolerance=ulp(4),
           reason="log1p of exp"),
     unary("gelu", _gelu, tolerance=near(3e-7, 1e-15),
@@ -576,7 +585,7 @@ _KEYS = [
 
 
 def _assigned(x, key, value):
-    x = x.copy()
+    x = x.copy() if isinstance(x, tl.Tensor) else np.array(x)
     x[key] = value
     return x
 
@@ -853,8 +862,7 @@ _ADAM_WAYS = [_ADAM, {**_ADAM, "decoupled": True}]
 OPTIMIZERS = [
     Op("sgd_step", _sgd, _sgd_reference, _steps(3, _SGD_WAYS), tolerance=near(2e-6, 1e-14),
        reason="a few products", large=_steps(3, _SGD_WAYS, LARGE), writes=True,
-       errors=(Error(lambda: (tl.ones(2), tl.ones(3), tl.ones(2)), (tl.ShapeError, TypeError),
-                     ""),)),
+       errors=(Error(lambda: (tl.ones(2), tl.ones(3), tl.ones(2)), TypeError, "lr"),)),
     Op("adam_step", _adam, _adam_reference, _steps(4, _ADAM_WAYS),
        tolerance=near(5e-6, 1e-13), reason="a root, a division, corrections rounded once",
        large=_steps(4, _ADAM_WAYS, LARGE), writes=True),
@@ -903,7 +911,6 @@ RANDOM = [
            lambda a, b, s, dtype=N: _below(_words64(5, s[0]), b - a if b is not None else a)
            + (a if b is not None else 0), [((0, 1000, (LARGE,)), {})],
            errors=(Error(lambda: (5, 5), ValueError, "low < high"),
-                   Error(lambda: (0, 300, (2,)), TypeError, "") if False else
                    Error(lambda: (0, 1 << 70), ValueError, "int64"),)),
     random("bernoulli", [((0.3, (999,)), {}), ((0.0, (9,)), {}), ((1.0, (9,)), {})],
            lambda p, s: threefry(5, s[0]) < np.float64(p * 2**32),
@@ -946,12 +953,13 @@ CREATION = [
                     Error(lambda: ("abc",), TypeError, "str"),
                     Error(lambda: ([1 << 70],), OverflowError, "out of range"))),
     shaping("asarray", _LIKE, np.copy, differentiable=False),
-    shaping("from_numpy", _LIKE, np.copy, function=lambda x: tl.from_numpy(x.numpy()),
+    shaping("from_numpy", _LIKE, np.copy, function=lambda x: tl.from_numpy(
+                x.numpy() if isinstance(x, tl.Tensor) else x),
             differentiable=False,
-            errors=(Error(lambda: (tl.ones(2).tolist(),), (TypeError, AttributeError), ""),)),
+            errors=(Error(lambda: ([1.0],), TypeError, "numpy.ndarray"),)),
     shaping("from_dlpack", _LIKE, np.copy, differentiable=False),
     shaping("astype", [((3, 4), (d,), {}) for d in FLOATS], lambda x, d: x, result=None,
-            tolerance=ulp(0.5, 0), reason="one rounding",
+            smooth=lambda d, r: [call(draw((3, 4), d, r), F)], tolerance=ulp(0.5, 0), reason="one rounding",
             errors=(Error(lambda: (tl.ones(1), "int7"), tl.DTypeError, "dtype"),)),
     shaping("to", [((3, 4), (F,), {})], lambda x, d: x, function=tl.Tensor.to, result=None),
     shaping("copy", _LIKE, np.copy, function=tl.Tensor.copy, covers=("clone",)),
