@@ -363,14 +363,6 @@ def backward_bits(op, arguments):
     return bits(tl.autograd.grad(outputs, inputs, cotangents, allow_unused=True))
 
 
-@pytest.fixture
-def restore_threads():
-    before = tl.get_num_threads()
-    yield
-    tl.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("restore_threads")
 @rows(lambda op: op.large)
 def test_bits_do_not_depend_on_threads(op):
     dtypes = [d for d in ("float32", "float64") if d in op.dtypes] or op.dtypes[-1:]
