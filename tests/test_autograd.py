@@ -346,7 +346,8 @@ def test_data_of_itself_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("value", "error"), [(tl.ones(2), tl.DTypeError), (5, TypeError), (None, TypeError)]
+    ("value", "error"),
+    [(tl.ones(2, dtype="int64"), tl.DTypeError), (5, TypeError), (None, TypeError)]
 )
 def test_data_checks_its_value(value, error):
     with pytest.raises(error, match="data"):
