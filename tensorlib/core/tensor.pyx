@@ -378,6 +378,8 @@ cdef class Tensor:
         return tensor_repr(self)
 
     def __format__(self, spec):
+        if not isinstance(spec, str):
+            raise TypeError(f"format: expected a str, got {type(spec).__name__}")
         if self.buf.ndim == 0:
             return format(self.item(), spec)
         if spec:

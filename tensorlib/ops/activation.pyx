@@ -147,7 +147,7 @@ def sigmoid(x, /):
 
     Notes
     -----
-@sigmoid
+    Within 2.4 ulp in float32 and 2.4 ulp in float64.
 
     Examples
     --------

@@ -96,6 +96,18 @@ def _to(x, /, target=None, *, dtype=None, device=None):
     ----------
     target : DType, Device, str or Tensor, optional
         A dtype, a device, or a tensor whose dtype and device are taken.
+    dtype : DType, optional
+    device : Device or str, optional
+
+    Returns
+    -------
+    Tensor
+        The tensor itself when nothing changes.
+
+    Raises
+    ------
+    DeviceError
+        If the device is not available.
 
     Examples
     --------
@@ -107,6 +119,8 @@ def _to(x, /, target=None, *, dtype=None, device=None):
     from tensorlib.core.dtype import dtype as as_dtype
     from tensorlib.core.errors import DeviceError, DTypeError
 
+    if not isinstance(x, Tensor):
+        raise TypeError(f"to: expected a Tensor, got {type(x).__name__}")
     if isinstance(target, Tensor):
         dtype, device = target.dtype, target.device
     elif target is not None:

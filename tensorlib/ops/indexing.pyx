@@ -739,8 +739,14 @@ def as_strided(x, shape, strides, offset=0, /):
     cdef int d
     cdef int64_t start
     parse_shape("as_strided", shape, &layout)
-    steps = [index(n) for n in strides]
-    first = last = index(offset)
+    try:
+        steps = [index(n) for n in strides]
+        first = last = index(offset)
+    except TypeError:
+        raise TypeError(
+            "as_strided: expected int strides and offset, got "
+            f"{strides!r} and {offset!r}"
+        ) from None
     if len(steps) != layout.ndim:
         raise ShapeError(
             f"as_strided: expected {layout.ndim} strides for shape {shape}, "

@@ -50,7 +50,13 @@ cdef Concat _concat = Concat("concat")
 cdef list _tensors(str op, object tensors):
     if isinstance(tensors, Tensor):
         raise TypeError(f"{op}: expected a sequence of tensors, got one Tensor")
-    found = [as_tensor(op, x) for x in tensors]
+    try:
+        found = list(tensors)
+    except TypeError:
+        raise TypeError(
+            f"{op}: expected a sequence of tensors, got {type(tensors).__name__}"
+        ) from None
+    found = [as_tensor(op, x) for x in found]
     if not found:
         raise ValueError(f"{op}: expected at least one tensor, got an empty sequence")
     return found

@@ -186,7 +186,7 @@ def exp(x, /):
 
     Notes
     -----
-@exp
+    Within 1.0 ulp in float32 and 1.2 ulp in float64.
 
     Examples
     --------
@@ -212,7 +212,7 @@ def expm1(x, /):
 
     Notes
     -----
-@expm1
+    Within 1.5 ulp in float32 and 1.9 ulp in float64.
 
     Examples
     --------
@@ -238,7 +238,7 @@ def log(x, /):
 
     Notes
     -----
-@log
+    Within 0.9 ulp in float32 and 0.8 ulp in float64.
 
     Examples
     --------
@@ -264,7 +264,7 @@ def log1p(x, /):
 
     Notes
     -----
-@log1p
+    Within 0.8 ulp in float32 and 0.8 ulp in float64.
 
     Examples
     --------
@@ -290,7 +290,7 @@ def sin(x, /):
 
     Notes
     -----
-@sin
+    Within 1.5 ulp in float32 and 1.5 ulp in float64.
 
     Examples
     --------
@@ -316,7 +316,7 @@ def cos(x, /):
 
     Notes
     -----
-@cos
+    Within 1.5 ulp in float32 and 1.5 ulp in float64.
 
     Examples
     --------
@@ -342,7 +342,7 @@ def tan(x, /):
 
     Notes
     -----
-@tan
+    Within 3.3 ulp in float32 and 1 ulp in float64.
 
     Examples
     --------
@@ -368,7 +368,7 @@ def tanh(x, /):
 
     Notes
     -----
-@tanh
+    Within 1.3 ulp in float32 and 1.4 ulp in float64.
 
     Examples
     --------
@@ -396,7 +396,7 @@ def erf(x, /):
 
     Notes
     -----
-@erf
+    Within 1.1 ulp in float32 and 1 ulp in float64.
 
     Examples
     --------

@@ -726,8 +726,8 @@ def logsumexp(x, /, axis=None, keepdims=False):
     Examples
     --------
     >>> import tensorlib as tl
-    >>> tl.logsumexp(tl.tensor([1000.0, 1000.0]))
-    tensor(1000.6931)
+    >>> tl.logsumexp(tl.tensor([1000.0, 0.0]))
+    tensor(1000.)
     """
     return _logsumexp.apply(
         as_float(as_tensor("logsumexp", x)), axis, keepdims, _plan()

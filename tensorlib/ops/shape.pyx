@@ -281,6 +281,8 @@ def reshape(x, /, *shape):
     cdef tl_buffer layout
     cdef object wanted = _variadic(shape)
     cdef list extents
+    if not isinstance(wanted, (tuple, list)) and not hasattr(wanted, "__index__"):
+        raise ShapeError(f"reshape: expected ints or a tuple of ints, got {wanted!r}")
     extents = [wanted] if hasattr(wanted, "__index__") else list(wanted)
     unknown = [d for d, n in enumerate(extents) if type(n) is int and n == -1]
     if len(unknown) > 1:
