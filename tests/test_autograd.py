@@ -29,9 +29,8 @@ def test_backward_of_lecture_example_gives_its_gradients():
     assert x2.grad.item() == pytest.approx(2 - math.cos(5), rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("direction", "slope"), [((1.0, 0.0), 5.5), ((0.0, 1.0), 2 - math.cos(5))]
-)
+@pytest.mark.parametrize(("direction", "slope"), [((1.0, 0.0), 5.5),
+                                                  ((0.0, 1.0), 2 - math.cos(5))])
 def test_jvp_of_lecture_example_gives_its_slopes(direction, slope):
     y, dy = jvp(
         lambda a, b: a.log() + a * b - b.sin(),
@@ -116,7 +115,7 @@ def test_tensor_used_many_times_gathers_every_path():
 
 def test_diamond_is_visited_once_per_node():
     x = leaf(1.0)
-    for _ in range(60):  # 2^60 paths
+    for _ in range(60):     # 2^60 paths
         x2 = x if _ == 0 else y
         y = x2 + x2
     y.sum().backward()
@@ -348,7 +347,7 @@ def test_data_of_itself_is_kept():
 
 @pytest.mark.parametrize(
     ("value", "error"),
-    [(tl.ones(2, dtype="int64"), tl.DTypeError), (5, TypeError), (None, TypeError)],
+    [(tl.ones(2, dtype="int64"), tl.DTypeError), (5, TypeError), (None, TypeError)]
 )
 def test_data_checks_its_value(value, error):
     with pytest.raises(error, match="data"):
@@ -388,11 +387,8 @@ def test_grad_returns_and_accumulates_nothing():
 
 def test_grad_of_several_outputs_and_inputs():
     a, b = leaf(2.0), leaf(3.0)
-    found = grad(
-        [a * b, a + b],
-        [a, b],
-        [tl.tensor([1.0], dtype="float64"), tl.tensor([10.0], dtype="float64")],
-    )
+    found = grad([a * b, a + b], [a, b], [tl.tensor([1.0], dtype="float64"),
+                                          tl.tensor([10.0], dtype="float64")])
     assert [g.item() for g in found] == [13.0, 12.0]
 
 
@@ -514,10 +510,8 @@ def test_backward_frees_what_was_saved():
 def test_failed_backward_leaves_the_graph_usable():
     x = leaf(1.0, 2.0)
     y = x * x
-
     def refuse(_):
         raise KeyError("hook")
-
     remove = x.register_hook(refuse)
     with pytest.raises(KeyError):
         y.sum().backward(retain_graph=True)
@@ -919,24 +913,10 @@ def test_indexing_gradients_equal_torch():
 def test_reduction_gradients_equal_torch():
     torch, ours, theirs = _both([(4, 6)])
     (x,), (t,) = ours, theirs
-    (
-        x.var(1, correction=1)
-        + x.max(1)
-        + x.prod(1)
-        + tl.logsumexp(x, 1)
-        + x.std(1, correction=1)
-        + x.mean(1)
-        + x.cumsum(1)[:, 3]
-    ).sum().backward()
-    (
-        t.var(1)
-        + t.amax(1)
-        + t.prod(1)
-        + torch.logsumexp(t, 1)
-        + t.std(1)
-        + t.mean(1)
-        + t.cumsum(1)[:, 3]
-    ).sum().backward()
+    (x.var(1, correction=1) + x.max(1) + x.prod(1) + tl.logsumexp(x, 1)
+     + x.std(1, correction=1) + x.mean(1) + x.cumsum(1)[:, 3]).sum().backward()
+    (t.var(1) + t.amax(1) + t.prod(1) + torch.logsumexp(t, 1)
+     + t.std(1) + t.mean(1) + t.cumsum(1)[:, 3]).sum().backward()
     _assert_same(ours, theirs)
 
 

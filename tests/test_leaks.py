@@ -61,7 +61,7 @@ def test_storages_return_after_forward_and_backward(op):
     try:
         before = live()
         run_row(op)
-        assert live() == before  # by reference counts alone
+        assert live() == before      # by reference counts alone
     finally:
         gc.enable()
 

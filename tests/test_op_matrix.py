@@ -66,7 +66,7 @@ def test_forward_of_any_layout_equals_reference(op, layout):
     dtype = op.dtypes[-1]
     for k, arguments in enumerate(calls_of(op, dtype)):
         if op.name == "as_strided":
-            continue  # is defined for contiguous tensors only
+            continue        # is defined for contiguous tensors only
         expected = expected_of(op, arguments)
         found = found_of(op, arguments, layout)
         assert_matches(op, found, expected, dtype, f"call {k}")
@@ -82,7 +82,7 @@ def test_forward_of_zero_strides_equals_contiguous(op):
             over_arrays(constant, arguments.args),
             {n: over_arrays(constant, v) for n, v in arguments.kwargs.items()},
         )
-        if op.name in ("getitem", "setitem"):  # the key's arrays stay as they are
+        if op.name in ("getitem", "setitem"):     # the key's arrays stay as they are
             held = call(constant(arguments.args[0]), *arguments.args[1:])
             x = broadcast(arguments.args[0])
             rest = over_arrays(contiguous, arguments.args[1:])
@@ -155,9 +155,7 @@ def test_forward_of_special_values_equals_reference(op, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(
-    "name", ["sum", "mean", "prod", "max", "min", "var", "logsumexp"]
-)
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "var", "logsumexp"])
 def test_reduction_of_nan_is_nan(name, dtype):
     for position in (0, 1, 500, 999):
         x = np.linspace(0.5, 1.5, 1000).astype(dtype)
@@ -207,9 +205,7 @@ def smooth_calls(op):
 def as_function(op, arguments):
     """The op as a function of its floating arguments alone, and these as tensors."""
     inputs = [
-        contiguous(a).requires_grad_()
-        for a in arrays_in(arguments)
-        if a.dtype == np.float64
+        contiguous(a).requires_grad_() for a in arrays_in(arguments) if a.dtype == np.float64
     ]
 
     def function(*given):
@@ -318,9 +314,7 @@ def test_inplace_with_scalar_equals_out_of_place(op):
             a = np.array([1, 2, 3], dtype=dtype)
             x = op.inplace(contiguous(a), 2)
             assert x.dtype.name == dtype
-            np.testing.assert_array_equal(
-                x.numpy(), op.function(contiguous(a), 2).numpy()
-            )
+            np.testing.assert_array_equal(x.numpy(), op.function(contiguous(a), 2).numpy())
 
 
 @rows(lambda op: op.inplace and op.differentiable)
@@ -485,7 +479,7 @@ def test_docstring_has_its_sections(name):
 def test_every_op_has_a_bench():
     text = "\n".join(p.read_text() for p in (ROOT / "bench").rglob("*.py"))
     if re.search(r"\b(op_samples|primitives)\b", text):
-        return  # taken from the table or the registry
+        return      # taken from the table or the registry
     words = set(re.findall(r"\w+", text))
     assert not {name for name in public_functions() if name not in words}
 

@@ -155,9 +155,9 @@ def test_reshape_equals_numpy(pair, data):
     factors = []
     rest = a.size
     while rest > 1 and len(factors) < 4:
-        factors.append(
-            data.draw(st.sampled_from([k for k in range(1, rest + 1) if rest % k == 0]))
-        )
+        factors.append(data.draw(st.sampled_from(
+            [k for k in range(1, rest + 1) if rest % k == 0]
+        )))
         rest //= factors[-1]
     shape = (*factors, rest)
     y = x.reshape(shape)
@@ -213,15 +213,11 @@ def keyed(draw, advanced=False):
                 continue
             if shape[axis] == 0:
                 continue
-            items[k] = draw(
-                hnp.arrays(
-                    np.int64,
-                    draw(st.sampled_from([common, common[1:], ()]))
-                    if common and draw(st.booleans())
-                    else common,
-                    elements=st.integers(-shape[axis], shape[axis] - 1),
-                )
-            )
+            items[k] = draw(hnp.arrays(
+                np.int64, draw(st.sampled_from([common, common[1:], ()]))
+                if common and draw(st.booleans()) else common,
+                elements=st.integers(-shape[axis], shape[axis] - 1),
+            ))
     for _ in range(draw(st.integers(0, 2))):
         items.insert(draw(st.integers(0, len(items))), None)
     return shape, tuple(items)
@@ -400,10 +396,8 @@ def test_tolist_equals_numpy(shape, dtype):
     assert tl.tensor(x.tolist(), dtype=dtype).shape == a.shape or 0 in shape
 
 
-@pytest.mark.parametrize(
-    ("dtype", "kind"),
-    [("bool", bool), ("uint8", int), ("int64", int), ("float32", float)],
-)
+@pytest.mark.parametrize(("dtype", "kind"), [("bool", bool), ("uint8", int),
+                                             ("int64", int), ("float32", float)])
 def test_item_is_a_python_scalar(dtype, kind):
     assert type(tl.ones(1, dtype=dtype).item()) is kind
 
@@ -486,9 +480,7 @@ def test_equality_with_other_objects_is_false(other):
     assert (other == x) is False
 
 
-@pytest.mark.parametrize(
-    "operation", [operator.lt, operator.le, operator.gt, operator.ge]
-)
+@pytest.mark.parametrize("operation", [operator.lt, operator.le, operator.gt, operator.ge])
 @pytest.mark.parametrize("other", [None, "a", object()])
 def test_ordering_with_other_objects_raises(operation, other):
     with pytest.raises(TypeError):
@@ -527,12 +519,7 @@ def test_operators_with_other_objects_raise_type_error():
 
 def test_mixed_operators_with_numpy_give_tensors():
     a = np.array([1.0, 2.0])
-    for made in (
-        tl.tensor(a) + a,
-        a + tl.tensor(a),
-        a * tl.tensor(a),
-        a @ tl.tensor(a),
-    ):
+    for made in (tl.tensor(a) + a, a + tl.tensor(a), a * tl.tensor(a), a @ tl.tensor(a)):
         assert type(made) is tl.Tensor
     x = np.float64(2.0) * tl.ones(2)
     assert type(x) is tl.Tensor
@@ -688,13 +675,7 @@ def test_python_scalar_never_widens(dtype, scalar):
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
-    [
-        ("uint8", 256),
-        ("uint8", -1),
-        ("int32", 2**31),
-        ("int64", 2**63),
-        ("int64", -(2**70)),
-    ],
+    [("uint8", 256), ("uint8", -1), ("int32", 2**31), ("int64", 2**63), ("int64", -(2**70))],
 )
 def test_python_integer_out_of_range_raises(dtype, value):
     x = tl.ones(2, dtype=dtype)
@@ -800,8 +781,7 @@ def test_state_can_be_saved():
 
 
 @pytest.mark.parametrize(
-    "state",
-    [{}, None, {"seed": 1}, {"seed": -1, "position": 0}, {"seed": "a", "position": 0}],
+    "state", [{}, None, {"seed": 1}, {"seed": -1, "position": 0}, {"seed": "a", "position": 0}]
 )
 def test_bad_state_raises(state):
     with pytest.raises(ValueError, match="set_state"):
@@ -921,9 +901,7 @@ def test_memory_limit_raises_with_the_bytes():
     tl.empty_cache()
     limit = tl.memory_stats()["reserved"] + (1 << 20)
     tl.set_memory_limit(limit)
-    with pytest.raises(
-        MemoryError, match=rf"8000000 bytes.*in use.*limit {limit}.*free"
-    ):
+    with pytest.raises(MemoryError, match=rf"8000000 bytes.*in use.*limit {limit}.*free"):
         tl.zeros(2_000_000)
     x = tl.zeros(1000)
     tl.set_memory_limit(None)

@@ -109,9 +109,7 @@ def test_cgroup_v1_quota_mounted_at_the_root(tmp_path):
     assert found == 2.0
 
 
-@pytest.mark.parametrize(
-    "membership", ["", "garbage\n", "0::\n", "1:name=systemd:/x\n"]
-)
+@pytest.mark.parametrize("membership", ["", "garbage\n", "0::\n", "1:name=systemd:/x\n"])
 def test_no_quota_without_cgroup_files(tmp_path, membership):
     assert quota_of(tmp_path, membership) is None
 
@@ -180,9 +178,7 @@ EVERY_OP = """
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_op_works_in_a_forked_child():
-    code = (
-        EVERY_OP
-        + """
+    code = EVERY_OP + """
     from hashlib import sha256
     def digests():
         return [(n, sha256(repr(b).encode()).hexdigest()) for n, b in every_op()]
@@ -203,15 +199,13 @@ def test_every_op_works_in_a_forked_child():
     assert digests()[:20] == expected[:20]      # the parent still works
     print(os.waitstatus_to_exitcode(status))
     """
-    )
     assert run(code, timeout=300) == "0"
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_children_compute(start, tmp_path):
     script = tmp_path / "child.py"
-    script.write_text(
-        textwrap.dedent(f"""
+    script.write_text(textwrap.dedent(f"""
         import multiprocessing as mp
         import warnings
         import tensorlib as tl
@@ -222,8 +216,7 @@ def test_multiprocessing_children_compute(start, tmp_path):
             assert tl.ones(1_000_000).sum().item() == 1e6
             with mp.get_context({start!r}).Pool(2) as pool:
                 print(pool.map_async(work, [1_000_000, 500_000]).get(60))
-    """)
-    )
+    """))
     found = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, timeout=120,
         env={**os.environ, "PYTHONPATH": LIBRARY},
@@ -346,9 +339,7 @@ def test_each_thread_has_its_own_recording_switch():
 def test_each_thread_has_its_own_forward_mode():
     def work(k):
         for _ in range(100):
-            _, dy = tl.autograd.jvp(
-                lambda x: x * x, tl.full(3, 2.0), tl.full(3, k + 1.0)
-            )
+            _, dy = tl.autograd.jvp(lambda x: x * x, tl.full(3, 2.0), tl.full(3, k + 1.0))
             assert dy.tolist() == [4.0 * (k + 1)] * 3
         return True
 

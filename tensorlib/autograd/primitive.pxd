@@ -19,6 +19,7 @@ cdef class Primitive:
     # The output's tangent; tangents[i] is None for an input that has none.
     cdef Tensor jvp(self, Node node, tuple tangents)
 
+
 @cython.final
 @cython.freelist(256)
 cdef class Node:

@@ -27,7 +27,7 @@ _FAMILIES = (
 
 
 def _choose(wanted, level):
-    """Return the tags that fit a processor of x86-64 `level` (0: not x86), best last."""
+    """Return the tags for a processor of x86-64 `level` (0: not x86), best last."""
     if level == 0:
         supported = ["generic"]
     elif level == 1:
