@@ -63,7 +63,7 @@ class Error:
     message: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Op:
     """A row of the table.
 
