@@ -26,7 +26,7 @@ ALLOWED = (
     IndexError, MemoryError, OverflowError, ZeroDivisionError, BufferError,
 )  # fmt: skip
 # Texts of errors that happen by accident, inside, rather than by a check.
-ACCIDENTS = ("NoneType' object", "has no attribute", "referenced before", "not subscriptable")
+ACCIDENTS = ("NoneType' object is", "NoneType' object has", "has no attribute", "referenced before", "not subscriptable")
 
 
 class EvilError(Exception):
