@@ -8,6 +8,8 @@ import re
 
 import numpy as np
 import pytest
+from op_rows import docstring_of
+
 import tensorlib as tl
 from tensorlib.ops import fused_optim
 
@@ -43,7 +45,7 @@ MEMBERS = members()
 
 
 def examples(name, item):
-    doc = inspect.cleandoc(item.__doc__ or "")
+    doc = docstring_of(item)
     names = {"tl": tl, "np": np, "math": math, **vars(tl.autograd)}
     module = importlib.import_module(getattr(item, "__module__", None) or "tensorlib")
     names.update({k: v for k, v in vars(module).items() if not k.startswith("_")})
@@ -73,7 +75,7 @@ def test_many_examples_are_found():
 
 @pytest.mark.parametrize("name", [n for n, i in sorted(MEMBERS.items()) if callable(i)])
 def test_docstring_begins_with_a_summary(name):
-    doc = inspect.cleandoc(MEMBERS[name].__doc__ or "")
+    doc = docstring_of(MEMBERS[name])
     assert doc, f"{name} has no docstring"
     summary = doc.split("\n\n")[0]
     assert summary.rstrip().endswith((".", ":")), summary
@@ -84,7 +86,7 @@ def test_docstring_begins_with_a_summary(name):
 def test_docstring_sections_are_in_order(name):
     order = ["Parameters", "Returns", "Yields", "Raises", "Attributes", "See Also", "Notes",
              "References", "Examples"]  # fmt: skip
-    doc = inspect.cleandoc(MEMBERS[name].__doc__ or "")
+    doc = docstring_of(MEMBERS[name])
     found = re.findall(r"^(\w[\w ]*)\n-{3,}$", doc, re.M)
     assert set(found) <= set(order), found
     places = [order.index(s) for s in found]
@@ -107,7 +109,7 @@ def test_documented_parameters_are_those_of_the_signature(name):
         parameters = inspect.signature(item).parameters
     except (TypeError, ValueError):
         pytest.fail(f"{name} has no signature")
-    doc = inspect.cleandoc(item.__doc__)
+    doc = docstring_of(item)
     section = re.search(r"Parameters\n-+\n(.*?)(\n\w[\w ]*\n-{3,}|\Z)", doc, re.S).group(1)
     named = set()
     for line in section.splitlines():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 import tensorlib as tl
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
