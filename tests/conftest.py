@@ -1,6 +1,7 @@
 """Settings that a failing test must not leave to the next one."""
 
 import pytest
+
 import tensorlib as tl
 
 

@@ -5,11 +5,14 @@ rows. Arguments are NumPy arrays, anywhere inside tuples and lists; everything e
 passed to the op and to its reference as it is.
 """
 
+import inspect
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+
 import tensorlib as tl
 
 BOOL = ("bool",)
@@ -63,7 +66,7 @@ class Error:
     message: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Op:
     """A row of the table.
 
@@ -240,6 +243,13 @@ def draw(shape, dtype, rng, low=-3.0, high=3.0, avoid=()):
     for point in avoid:
         values = np.where(abs(values - point) < 0.05, values + 0.1, values)
     return values.astype(dtype)
+
+
+def docstring_of(item):
+    """The docstring without the signature that Cython puts before it."""
+    doc = inspect.cleandoc(item.__doc__ or "")
+    first, _, rest = doc.partition("\n")
+    return inspect.cleandoc(rest) if re.match(r"[\w.]+\(.*\)", first) else doc
 
 
 def generator_for(name):

@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+
 import tensorlib as tl
 from tensorlib.autograd import grad, jvp
 

@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-import tensorlib as tl
-
 from op_rows import applied, arrays_in, as_tuple, contiguous
 from op_samples import OPS
+
+import tensorlib as tl
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -80,7 +80,7 @@ def test_storages_return_after_errors(op):
         for error in op.errors:
             try:
                 op.function(*error.args())
-            except Exception:  # noqa: S110, BLE001
+            except Exception:
                 pass
 
     fail()

@@ -7,12 +7,11 @@ import re
 
 import numpy as np
 import pytest
-import tensorlib as tl
-
 from op_rows import (
     FLOATS,
     LAYOUTS,
     THREADS,
+    Call,
     applied,
     arrays_in,
     as_tuple,
@@ -22,14 +21,16 @@ from op_rows import (
     call,
     constant,
     contiguous,
+    docstring_of,
     expected_of,
     found_of,
     generator_for,
     over_arrays,
     result_dtype,
-    Call,
 )
 from op_samples import BY_NAME, OPS
+
+import tensorlib as tl
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -401,14 +402,10 @@ def test_forward_on_gpu_equals_reference(op, dtype):
 # ---- completeness --------------------------------------------------------------
 # Public names that are settings, types, switches and conversions, not ops.
 NOT_OPS = set(
-    """enable_grad is_grad_enabled no_grad set_grad_enabled device dtype result_type
-    finfo iinfo empty_cache memory_stats reset_peak_memory_stats set_memory_limit
-    get_num_threads num_threads set_num_threads manual_seed default_generator load
-    save""".split()
+    ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled", "device", "dtype", "result_type", "finfo", "iinfo", "empty_cache", "memory_stats", "reset_peak_memory_stats", "set_memory_limit", "get_num_threads", "num_threads", "set_num_threads", "manual_seed", "default_generator", "load", "save"]
 )
 NOT_OP_METHODS = set(
-    """backward data_ptr item numpy register_hook requires_grad_ tolist cpu cuda
-    is_floating_point element_size dim numel size_bytes""".split()
+    ["backward", "data_ptr", "item", "numpy", "register_hook", "requires_grad_", "tolist", "cpu", "cuda", "is_floating_point", "element_size", "dim", "numel", "size_bytes"]
 )
 
 
@@ -462,7 +459,7 @@ def parameters_of(function):
 @pytest.mark.parametrize("name", sorted(public_functions() | public_methods()))
 def test_docstring_has_its_sections(name):
     function = (public_functions() | public_methods())[name]
-    doc = inspect.cleandoc(function.__doc__ or "")
+    doc = docstring_of(function)
     summary = doc.split("\n\n")[0]
     assert summary, f"{name}: no docstring"
     assert len(summary.splitlines()) <= 2, f"{name}: the summary is a line or two"

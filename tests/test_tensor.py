@@ -7,12 +7,12 @@ import operator
 
 import numpy as np
 import pytest
-import tensorlib as tl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
 from op_samples import threefry
+
+import tensorlib as tl
 
 QUICK = settings(
     max_examples=300, deadline=None, derandomize=True,

@@ -8,8 +8,9 @@ import threading
 
 import numpy as np
 import pytest
-import tensorlib as tl
 from tensorlib.core.threads import cgroup_quota, default_threads
+
+import tensorlib as tl
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(tl.__file__)))
