@@ -121,7 +121,7 @@ def _compare(case, scopes):
 def _measure(case, budget, clock):
     """Samples of each library, in rounds."""
     if case.measure is not None:
-        return case.measure(budget.rounds)
+        return case.measure(budget.processes)
     scopes = {
         library: names_for(case, library)
         for library in LIBRARIES

@@ -48,14 +48,17 @@ class Budget:
         Seconds for all rounds of a row, about.
     rounds : int
         Least number of rounds.
+    processes : int
+        Rounds of rows that start processes.
     """
 
     sample: float = 1e-3
     row: float = 0.45
     rounds: int = 7
+    processes: int = 7
 
 
-QUICK = Budget(sample=1e-3, row=0.25, rounds=5)
+QUICK = Budget(row=0.25, rounds=5, processes=3)
 
 
 @dataclass(frozen=True)
