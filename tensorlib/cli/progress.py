@@ -91,10 +91,9 @@ class RichProgress:
         self.bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[measured]}"),
             console=Console(),
-            expand=True,
         )
         self.task = self.bar.add_task(
             "train", total=trainer.epochs, completed=trainer.epoch, measured=""
