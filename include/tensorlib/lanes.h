@@ -119,7 +119,8 @@ template <class T> inline T lane_min(const T *x, int64_t n) {
     return fold<min_step, T>(x, n, x[0], same());
 }
 /* Sum of (x - mean)^2. */
-template <class T> inline double lane_sum_squared_deviation(const T *x, int64_t n, T mean) {
+template <class T>
+inline double lane_sum_squared_deviation(const T *x, int64_t n, T mean) {
     return fold<add_step, double>(x, n, (T)0, squared_deviation<T>{mean});
 }
 /* Sum of x * y. */

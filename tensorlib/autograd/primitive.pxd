@@ -7,6 +7,7 @@ from tensorlib.core.tensor cimport Tensor
 cdef enum:
     MAX_SAVED = 8
 
+
 cdef class Primitive:
     cdef readonly str name
     cdef bytes encoded_name

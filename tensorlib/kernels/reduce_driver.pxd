@@ -23,15 +23,23 @@ ctypedef void (*finish_fn)(
     const Partial *p, int64_t n, const tl_reduce_params *params, void *out, int64_t step
 ) noexcept nogil
 
+# cols and finish in one, into contiguous results.
+ctypedef void (*direct_fn)(
+    const void *x, int64_t step, int64_t rows, int64_t cols,
+    const tl_reduce_params *params, void *out,
+) noexcept nogil
+
 ctypedef struct Op:
     unit_fn unit
     cols_fn cols
     merge_fn merge
     finish_fn finish
+    direct_fn direct        # or NULL
     Partial empty           # the reduction of nothing
     int in_size             # bytes of an element
     int out_size
     bint ordered            # positions count: axes must keep their order
+    bint transposed         # unit is slow on a few elements: take short rows by cols
 
 # Kernel of every reduction; call.loop is an Op.
 cdef tl_status reduce_kernel(const tl_call *call) noexcept nogil

@@ -21,6 +21,7 @@ cdef enum:
     UNIT = 8192             # elements of one unit of a row
     TILE_ROWS = 256         # rows of a tile of many columns
     NARROW = 128            # fewer columns are folded: several rows become one
+    FEW = 24                # elements of a short row
     GRAIN = 32768           # elements a thread should have
 
 # One call: operand 0 of kept is the input, operand 1 the output.
@@ -123,6 +124,30 @@ cdef inline char *output(const Job *job, int64_t index) noexcept nogil:
     return job.y + axes_offset(&job.kept, 1, index) * job.op.out_size
 
 
+cdef void transpose_items(
+    const item *x, int64_t step, int64_t rows, int64_t n, item *work
+) noexcept nogil:
+    """Rows of n elements into work as n rows."""
+    cdef int64_t i, j
+    for i in range(rows):
+        for j in range(n):
+            work[j * rows + i] = x[i * step + j]
+
+
+cdef void short_rows(
+    const Job *job, const char *x, int64_t step, int64_t rows, int64_t n, Partial *p
+) noexcept nogil:
+    """Rows of a few elements side by side: as columns they fill the vectors."""
+    cdef int64_t work[SHORT * FEW]
+    if job.op.in_size == 1:
+        transpose_items(<const uint8_t *>x, step, rows, n, <uint8_t *>work)
+    elif job.op.in_size == 4:
+        transpose_items(<const int32_t *>x, step, rows, n, <int32_t *>work)
+    else:
+        transpose_items(<const int64_t *>x, step, rows, n, <int64_t *>work)
+    job.op.cols(work, rows, n, rows, p)
+
+
 cdef void whole_rows(const Job *job, int64_t first, int64_t last) noexcept nogil:
     """Outputs first..last of contiguous rows that are one unit each: no walking."""
     cdef Partial p[SHORT]
@@ -134,8 +159,11 @@ cdef void whole_rows(const Job *job, int64_t first, int64_t last) noexcept nogil
     while first < last:
         m = last - first if last - first < SHORT else SHORT
         x = job.x + first * step
-        for i in range(m):
-            job.op.unit(x + i * step, n, &p[i])
+        if job.op.transposed and n <= FEW and job.kept.size > 8:
+            short_rows(job, x, step // job.op.in_size, m, n, p)
+        else:
+            for i in range(m):
+                job.op.unit(x + i * step, n, &p[i])
         job.op.finish(
             p, m, job.params, job.y + first * out_step * job.op.out_size, out_step
         )
@@ -206,15 +234,25 @@ cdef void tile(const Job *job, int64_t task) noexcept nogil:
     cdef int64_t cols = columns - j if columns - j < COLUMNS else COLUMNS
     if rows > job.tile_rows:
         rows = job.tile_rows
+    cdef int64_t row_step = job.reduced.strides[0][last]
     if job.partials != NULL:
         p = job.partials + rest * columns + j
+    elif (
+        job.op.direct != NULL and job.kept.strides[1][inner] == 1
+        and (cols >= NARROW or row_step != cols)
+    ):
+        job.op.direct(
+            job.x + job.op.in_size * axes_offset(&job.kept, 0, outer * columns + j),
+            row_step, rows, cols, job.params, output(job, outer * columns + j),
+        )
+        return
     folded_cols(
         job,
         job.x + job.op.in_size * (
             axes_offset(&job.kept, 0, outer * columns + j)
             + axes_offset(&job.reduced, 0, row)
         ),
-        job.reduced.strides[0][last], rows, cols, p,
+        row_step, rows, cols, p,
     )
     if job.partials == NULL:
         job.op.finish(

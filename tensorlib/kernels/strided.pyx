@@ -29,7 +29,9 @@ cdef void axes_operand(
         axes.strides[operand][axis] = buffer.strides[first + axis]
 
 
-cdef inline bint _one_walk(const tl_axes *axes, int n, int outer, int inner) noexcept nogil:
+cdef inline bint _one_walk(
+    const tl_axes *axes, int n, int outer, int inner
+) noexcept nogil:
     """Whether each operand steps from the end of inner straight to the next outer."""
     cdef int operand
     for operand in range(n):
@@ -89,7 +91,9 @@ cdef void axes_sort(tl_axes *axes, int n_operands) noexcept nogil:
             place -= 1
 
 
-cdef int64_t axes_offset(const tl_axes *axes, int operand, int64_t index) noexcept nogil:
+cdef int64_t axes_offset(
+    const tl_axes *axes, int operand, int64_t index
+) noexcept nogil:
     cdef int axis
     cdef int64_t offset = 0, rest
     if axes.ndim == 1:

@@ -239,4 +239,6 @@ def gelu(x, /, *, approximate="none"):
         return _gelu.apply(as_tensor("gelu", x))
     if approximate == "tanh":
         return _gelu_tanh.apply(as_tensor("gelu", x))
-    raise ValueError(f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}")
+    raise ValueError(
+        f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}"
+    )

@@ -1,5 +1,5 @@
 """Functions that make tensors."""
-from libc.stdint cimport int64_t
+
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
     TL_CPU, TL_FLOAT32, TL_INT64, tl_buffer, tl_fill_params,
@@ -9,11 +9,12 @@ from tensorlib.core.dtype cimport as_dtype, is_float_code, scalar_code
 from tensorlib.core.interop cimport to_tensor
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_like, new_tensor
-from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy, fill
+from tensorlib.ops.elementwise cimport as_tensor, cast, fill
+from tensorlib.ops.elementwise cimport copy as copied
 
 from math import ceil
 
-from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.errors import DeviceError
 
 cdef Primitive _arange = Primitive("arange")
 
@@ -79,17 +80,14 @@ def asarray(x, /, *, dtype=None, device=None, copy=None):
     _device_type("asarray", device)
     made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
     code = _code(dtype, made.buf.dtype)
-    if copy is False and (code != made.buf.dtype or isinstance(x, (list, tuple, int, float))):
+    fresh = isinstance(x, (list, tuple, bool, int, float))
+    if copy is False and (fresh or code != made.buf.dtype):
         raise ValueError("asarray: copy=False, but a copy is needed")
     if code != made.buf.dtype:
         return cast(made, code)
-    if copy and not isinstance(x, (list, tuple, int, float)):
-        return _copied(made)
+    if copy and not fresh:
+        return copied(made)
     return made
-
-
-cdef Tensor _copied(Tensor x):
-    return copy(x)
 
 
 def tensor(data, *, dtype=None, device=None, requires_grad=False):
@@ -120,7 +118,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     if made is data or made.buf.storage.flags or not isinstance(
         data, (list, tuple, bool, int, float)
     ):
-        made = copy(made)
+        made = copied(made)
     return _flagged(made, requires_grad)
 
 
@@ -284,7 +282,9 @@ def ones_like(x, /, *, dtype=None, requires_grad=False):
     return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
 
 
-def arange(start, /, stop=None, step=1, *, dtype=None, device=None, requires_grad=False):
+def arange(
+    start, /, stop=None, step=1, *, dtype=None, device=None, requires_grad=False,
+):
     """Return the numbers ``start + i * step`` below `stop`.
 
     Parameters

@@ -2,7 +2,9 @@
 from libc.math cimport M_PI, sqrt as c_sqrt
 from tensorlib.autograd.primitive cimport Node
 from tensorlib.core.tensor cimport Tensor
-from tensorlib.ops.elementwise cimport SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_tensor
+from tensorlib.ops.elementwise cimport (
+    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_tensor,
+)
 
 
 cdef class Transcendental(Unary):
