@@ -18,7 +18,7 @@ cdef enum:
     OPERANDS = 4                # the output and up to three inputs
     DIMS = 16                   # TL_MAX_NDIM
     GRAIN = 32768               # elements a thread should have, memory-bound loops
-    TRANSCENDENTAL_GRAIN = 4096  # the same for loops of tens of operations
+    TRANSCENDENTAL_GRAIN = 16384  # the same for loops of tens of operations
     SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
 
 cdef extern from *:

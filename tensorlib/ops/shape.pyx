@@ -245,7 +245,9 @@ cdef Tensor take_axis(Tensor x, int axis, int64_t position):
 # ---- public functions ----------------------------------------------------------
 cdef object _variadic(tuple args):
     """A shape or order given as one sequence, or as several arguments."""
-    if len(args) == 1 and not hasattr(args[0], "__index__"):
+    if len(args) == 1 and (
+        type(args[0]) is tuple or not hasattr(args[0], "__index__")
+    ):
         return args[0]
     return args
 
@@ -280,20 +282,28 @@ def reshape(x, /, *shape):
     cdef Tensor a = as_tensor("reshape", x)
     cdef tl_buffer layout
     cdef object wanted = _variadic(shape)
-    cdef list extents
-    if not isinstance(wanted, (tuple, list)) and not hasattr(wanted, "__index__"):
-        raise ShapeError(f"reshape: expected ints or a tuple of ints, got {wanted!r}")
-    extents = [wanted] if hasattr(wanted, "__index__") else list(wanted)
-    unknown = [d for d, n in enumerate(extents) if type(n) is int and n == -1]
-    if len(unknown) > 1:
-        raise ShapeError(f"reshape: expected at most one -1, got {wanted}")
-    if unknown:
-        extents[unknown[0]] = 1
-    parse_shape("reshape", extents, &layout)
-    if unknown and layout.size:
-        layout.shape[<int>unknown[0]] = a.buf.size // layout.size
-        set_contiguous(&layout)
-    if layout.size != a.buf.size or (unknown and layout.size == 0 and 0 in extents):
+    cdef int unknown = -1
+    if type(wanted) is not tuple and type(wanted) is not list:
+        if not hasattr(wanted, "__index__"):
+            raise ShapeError(
+                f"reshape: expected ints or a tuple of ints, got {wanted!r}"
+            )
+        wanted = (wanted,)
+    for d, extent in enumerate(wanted):
+        if type(extent) is int and extent == -1:
+            if unknown >= 0:
+                raise ShapeError(f"reshape: expected at most one -1, got {wanted}")
+            unknown = d
+    if unknown < 0:
+        parse_shape("reshape", wanted, &layout)
+    else:
+        parse_shape(
+            "reshape", (*wanted[:unknown], 1, *wanted[unknown + 1:]), &layout
+        )
+        if layout.size:
+            layout.shape[unknown] = a.buf.size // layout.size
+            set_contiguous(&layout)
+    if layout.size != a.buf.size or (unknown >= 0 and layout.size == 0 and 0 in wanted):
         raise ShapeError(
             f"reshape: cannot reshape {a.shape} ({a.buf.size} elements) to {wanted}"
         )
