@@ -32,6 +32,8 @@ cdef class Node:
     cdef list watchers                 # hooks on the output's gradient, or None
     cdef readonly uint64_t sequence    # order of recording
     cdef uint64_t run                  # the backward pass that owns cotangent
+    cdef uint64_t seen                 # the last pass that looked at it
+    cdef uint64_t wanted               # the last pass that it leads to a capture of
     cdef uint32_t out_version
     cdef uint32_t[MAX_SAVED] versions
     cdef uint8_t released

@@ -10,6 +10,7 @@ turn, which makes a gradient differentiable: reverse-mode differentiation extend
 graph rather than walking it backwards in place.
 """
 import functools
+from operator import attrgetter
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -281,7 +282,6 @@ cdef class _Pass:
     cdef uint64_t run
     cdef bint retain
     cdef dict captures      # id(Node or leaf) -> list of result slots; None: leaves
-    cdef set wanted         # ids of nodes that lead to a capture; None: all
     cdef list results
 
     def __cinit__(self):
@@ -304,7 +304,7 @@ cdef class _Pass:
 
     cdef int feed(self, object edge, Tensor g, Py_ssize_t references) except -1:
         if type(edge) is Node:
-            if self.wanted is None or id(edge) in self.wanted:
+            if self.captures is None or (<Node>edge).wanted == self.run:
                 _to_node(&self.heap, <Node>edge, g, self.run)
         elif self.captures is None:
             _to_leaf(<Tensor>edge, g, references + 1)
@@ -372,25 +372,31 @@ cdef Tensor _seed(str op, Tensor output, object cotangent):
     return <Tensor>cotangent
 
 
-cdef set _leading_to(list roots, dict targets):
-    """Ids of the nodes below roots from which a target can be reached."""
-    cdef dict seen = {}
+cdef int _mark_wanted(list roots, dict targets, uint64_t run) except -1:
+    """Mark the nodes below roots from which a target can be reached."""
+    cdef list found = []
     cdef list stack = [root for root in roots if type(root) is Node]
     cdef Node node
     while stack:
         node = <Node>stack.pop()
-        if node.sequence not in seen:
-            seen[node.sequence] = node
-            stack.extend([e for e in node.edges if type(e) is Node])
-    wanted = set()
-    for sequence in sorted(seen):
-        node = <Node>seen[sequence]
-        if id(node) in targets or any(
-            [e is not None and (id(e) in wanted or id(e) in targets)
-             for e in node.edges]
-        ):
-            wanted.add(id(node))
-    return wanted
+        if node.seen == run:
+            continue
+        node.seen = run
+        found.append(node)
+        for edge in node.edges:
+            if type(edge) is Node and (<Node>edge).seen != run:
+                stack.append(edge)
+    found.sort(key=attrgetter("sequence"))    # producers before consumers
+    for node in found:
+        if id(node) in targets:
+            node.wanted = run
+            continue
+        for edge in node.edges:
+            leads = type(edge) is Node and (<Node>edge).wanted == run
+            if leads or (edge is not None and id(edge) in targets):
+                node.wanted = run
+                break
+    return 0
 
 
 cdef list _as_list(str op, str what, object tensors):
@@ -428,7 +434,7 @@ cdef list _differentiate(
                 raise GraphError(f"{op}: input {slot} does not require grad")
             target = (<Tensor>x).node if (<Tensor>x).node is not None else x
             state.captures.setdefault(id(target), []).append(slot)
-        state.wanted = _leading_to(roots, state.captures)
+        _mark_wanted(roots, state.captures, state.run)
     thread_state().grad_disabled = 0 if create_graph else 1
     try:
         for root, seed in zip(roots, seeds):

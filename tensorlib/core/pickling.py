@@ -6,8 +6,6 @@ memory shared between tensors do not. Under protocol 5 the elements go as one
 copy (PEP 574).
 """
 
-from copy import deepcopy
-
 from tensorlib.core.borrow import packed
 from tensorlib.core.errors import GraphError
 from tensorlib.core.interop import over_bytes
@@ -82,7 +80,7 @@ def deepcopy_tensor(self, memo):
     made = _with_marks(packed(self), self.requires_grad, self.is_parameter)
     memo[id(self)] = made
     if self.grad is not None:
-        made.grad = deepcopy(self.grad, memo)
+        made.grad = deepcopy_tensor(self.grad, memo)
     return made
 
 

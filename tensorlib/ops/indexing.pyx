@@ -267,6 +267,11 @@ cdef object _as_items(object key):
                 "index: expected integers, slices, None, Ellipsis, integer tensors or "
                 f"masks, got {type(item).__name__}"
             )
+    for item in items:
+        if type(item) is Tensor and (<Tensor>item).buf.dtype == TL_BOOL and (
+            (<Tensor>item).buf.ndim == 0
+        ):
+            raise IndexError("index: a 0-d mask is not an index; use tl.where")
     return items
 
 
