@@ -4,11 +4,12 @@ Public names only. What is heavy or rarely needed (nn, optim, data, saving, CUDA
 loaded at its first use.
 """
 
-from tensorlib import kernels as _kernels
 from tensorlib import autograd
+from tensorlib import kernels as _kernels
 from tensorlib.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from tensorlib.core import pickling as _pickling
 from tensorlib.core.device import Device, device
+from tensorlib.core.dlpack import from_dlpack
 from tensorlib.core.dtype import (
     DType,
     bool_,
@@ -23,7 +24,6 @@ from tensorlib.core.dtype import (
     uint8,
 )
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
-from tensorlib.core.dlpack import from_dlpack
 from tensorlib.core.interop import from_numpy
 from tensorlib.core.storage import (
     empty_cache,
@@ -71,6 +71,7 @@ from tensorlib.ops.creation import (
 )
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import as_strided, gather, nonzero, take, take_along_axis
+from tensorlib.ops.joining import concat, pad, split, stack, unstack
 from tensorlib.ops.linalg import linear, matmul
 from tensorlib.ops.logic import (
     bitwise_and,
@@ -146,19 +147,14 @@ from tensorlib.ops.reduce import (
     var,
 )
 from tensorlib.ops.shape import (
-    concat,
     expand_dims,
     flatten,
     flip,
     matrix_transpose,
-    pad,
     permute_dims,
     reshape,
-    split,
     squeeze,
-    stack,
     transpose,
-    unstack,
 )
 
 _bind_operators()

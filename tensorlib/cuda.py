@@ -4,7 +4,7 @@ Nothing in this module needs a GPU, a driver or a CUDA build to be imported.
 """
 
 try:
-    from tensorlib.kernels import cuda_bridge as _bridge
+    from tensorlib.kernels import cuda_bridge as _bridge  # type: ignore[attr-defined]
 except ImportError:
     _bridge = None
 

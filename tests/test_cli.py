@@ -19,6 +19,13 @@ pytest.importorskip("safetensors")
 QUICK = {"data": "digits", "model": "mlp", "epochs": 3, "batch_size": 100}
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    # A busy machine makes tiny parallel loops wait for each other.
+    with tl.num_threads(1):
+        yield
+
+
 def demo(folder, **options):
     return run_demo(**{**QUICK, "out": str(folder), **options})
 
@@ -51,13 +58,13 @@ def test_demo_draws_the_curve_with_matplotlib(tmp_path):
 
 
 def test_demo_reaches_97_percent_on_digits(tmp_path):
-    assert run_demo(out=str(tmp_path), epochs=25) == 0
+    assert run_demo(out=str(tmp_path)) == 0
     history = tl.load(tmp_path / "checkpoint.safetensors")["history"]
     assert history[-1]["test_accuracy"] >= 0.97
 
 
 def test_demo_softmax_learns(tmp_path):
-    demo(tmp_path, model="softmax", lr=2e-2)
+    demo(tmp_path, model="softmax", lr=2e-2, epochs=15)
     history = tl.load(tmp_path / "checkpoint.safetensors")["history"]
     assert history[-1]["test_accuracy"] > 0.85
 

@@ -340,6 +340,12 @@ def test_asarray_interface_pointer_keeps_the_object_alive():
     assert gone() is None
 
 
+def test_asarray_interface_strides_that_wrap_raise():
+    described = {"shape": (2**61,), "typestr": "|u1", "strides": (8,), "data": b"abcd"}
+    with pytest.raises(ValueError, match="buffer of 4"):
+        tl.asarray(Interface(**described))
+
+
 def test_asarray_interface_short_data_raises():
     with pytest.raises(ValueError, match="buffer of 3"):
         tl.asarray(Interface(shape=(2,), typestr="<i4", data=b"abc"))

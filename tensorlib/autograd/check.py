@@ -158,7 +158,9 @@ def _tangents(function, inputs, direction):
         ]
         return _tuple(function(*arguments))[k]
 
-    primals = [x.detach() for x, v in zip(inputs, direction, strict=True) if v is not None]
+    primals = [
+        x.detach() for x, v in zip(inputs, direction, strict=True) if v is not None
+    ]
     steps = [v for v in direction if v is not None]
     found = []
     for k in range(count):
@@ -203,9 +205,7 @@ def gradgradcheck(
         active = [p for p, x in zip(primals, inputs, strict=True) if x.requires_grad]
         with enable_grad():
             results = [y for y in _tuple(function(*primals)) if y.requires_grad]
-            return tuple(
-                grad(results, active, list(given), create_graph=True)
-            )
+            return tuple(grad(results, active, list(given), create_graph=True))
 
     return gradcheck(
         gradients,

@@ -7,6 +7,7 @@ from tensorlib.core.tensor cimport Tensor
 cdef enum:
     MAX_SAVED = 8
 
+
 cdef class Primitive:
     cdef readonly str name
     cdef bytes encoded_name
@@ -17,6 +18,7 @@ cdef class Primitive:
     cdef tuple vjp(self, Node node, Tensor g)
     # The output's tangent; tangents[i] is None for an input that has none.
     cdef Tensor jvp(self, Node node, tuple tangents)
+
 
 @cython.final
 @cython.freelist(256)

@@ -19,8 +19,8 @@ from tensorlib.core.abi cimport tl_buffer, tl_call
 from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
 )
-from tensorlib.core.dtype cimport dtype_of
-from tensorlib.core.layout cimport shape_tuple
+
+
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, TRACK_TANGENT, Tensor, detached, operators,

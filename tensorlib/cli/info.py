@@ -4,7 +4,7 @@ import platform
 import sys
 
 import tensorlib as tl
-from tensorlib import build_info, kernels
+from tensorlib import build_info, cuda, kernels
 from tensorlib.core.threads import default_threads, openmp_version
 from tensorlib.kernels.blas import blas_info
 
@@ -34,13 +34,15 @@ def _as_text(value):
 
 
 def _cuda():
-    describe = getattr(kernels, "cuda_info", None)
-    return "not built in" if describe is None else _as_text(describe())
+    if not cuda.is_built():
+        return "not built in"
+    names = [cuda.get_device_name(n) for n in range(cuda.device_count())]
+    devices = ", ".join(names) or f"no device: {cuda.why_unavailable()}"
+    return f"{_as_text(cuda.versions())}; {devices}"
 
 
 def _memory():
-    stats = getattr(tl, "memory_stats", None)
-    lines = [] if stats is None else [_as_text(stats())]
+    lines = [_as_text(tl.memory_stats())]
     try:
         with open("/proc/meminfo") as file:
             fields = dict(line.split(":", 1) for line in file)

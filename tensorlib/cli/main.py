@@ -39,7 +39,7 @@ def _parser():
         "--epochs",
         type=_positive(int),
         default=argparse.SUPPRESS,
-        help="passes over the data (default: 60 for digits, 10 otherwise)",
+        help="passes over the data (default: 80 for digits, 10 otherwise)",
     )
     demo.add_argument("--batch-size", type=_positive(int), default=64)
     demo.add_argument("--lr", type=_positive(float), default=2e-3)
@@ -48,7 +48,7 @@ def _parser():
         "--threads",
         type=_positive(int),
         default=argparse.SUPPRESS,
-        help="threads of kernels (default: see info)",
+        help="threads of kernels (default: 1 for digits, else as info says)",
     )
     demo.add_argument(
         "--workers", type=int, default=0, help="threads that load batches ahead"

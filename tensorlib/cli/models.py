@@ -11,10 +11,10 @@ __all__ = ["DATA_SETS", "make_data", "make_model"]
 DATA_SETS = ("digits", "mnist", "fashion-mnist")
 
 
-def make_data(name, root=None):
-    """Return the training set with augmentation, and the test set.
+def make_data(name, root=None, augment=True):
+    """Return the training set and the test set.
 
-    Digits and MNIST are shifted by up to a pixel or two; clothes are also mirrored.
+    Augmentation shifts digits by a pixel or two at random and mirrors clothes.
 
     Parameters
     ----------
@@ -22,6 +22,8 @@ def make_data(name, root=None):
         One of `DATA_SETS`.
     root : str, optional
         Folder of the MNIST files.
+    augment : bool, default True
+        Whether training images are varied at random.
 
     Raises
     ------
@@ -29,20 +31,20 @@ def make_data(name, root=None):
         If the name is unknown, or MNIST has no `root`.
     """
     if name == "digits":
-        shift = transforms.RandomCrop(padding=1)
-        return data.Digits(transform=shift), data.Digits(train=False)
+        vary = transforms.RandomCrop(padding=1) if augment else None
+        return data.Digits(transform=vary), data.Digits(train=False)
     if name == "mnist":
         if root is None:
             raise ValueError(
                 f"--data mnist needs --root, a folder. {data.MNIST.sources}"
             )
-        shift = transforms.RandomCrop(padding=2)
-        return data.MNIST(root, transform=shift), data.MNIST(root, train=False)
+        vary = transforms.RandomCrop(padding=2) if augment else None
+        return data.MNIST(root, transform=vary), data.MNIST(root, train=False)
     if name == "fashion-mnist":
         root = data.FashionMNIST.debian_folder if root is None else root
-        mirror = transforms.RandomFlipHorizontal()
+        vary = transforms.RandomFlipHorizontal() if augment else None
         return (
-            data.FashionMNIST(root, transform=mirror),
+            data.FashionMNIST(root, transform=vary),
             data.FashionMNIST(root, train=False),
         )
     raise ValueError(f"data: expected one of {DATA_SETS}, got {name!r}")

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 
 __all__ = ["make_progress"]
 
@@ -9,24 +10,31 @@ __all__ = ["make_progress"]
 class _Speed:
     """Samples a second over the last seconds, and seconds to the end."""
 
-    def __init__(self, total):
+    window = 5.0  # seconds
+
+    def __init__(self, done, total):
         self.total = total
-        self.done = None
-        self.rate = 0.0
-        self.time = time.perf_counter()
+        self.past = deque([(time.perf_counter(), done)])
 
     def update(self, done):
         """Note that `done` samples of all are through."""
         now = time.perf_counter()
-        if self.done is not None and now > self.time:
-            rate = (done - self.done) / (now - self.time)
-            # The weight of the past halves about every 10 batches.
-            self.rate = rate if not self.rate else 0.93 * self.rate + 0.07 * rate
-        self.done, self.time = done, now
+        self.past.append((now, done))
+        while len(self.past) > 2 and now - self.past[1][0] > self.window:
+            self.past.popleft()
+
+    @property
+    def time(self):
+        return self.past[-1][0]
+
+    @property
+    def rate(self):
+        (start, before), (end, done) = self.past[0], self.past[-1]
+        return (done - before) / (end - start) if end > start else 0.0
 
     @property
     def seconds_left(self):
-        return (self.total - (self.done or 0)) / self.rate if self.rate else 0.0
+        return (self.total - self.past[-1][1]) / self.rate if self.rate else 0.0
 
 
 def _clock(seconds):
@@ -39,7 +47,7 @@ class PlainProgress:
 
     def __init__(self, trainer, stream=None):
         self.stream = sys.stdout if stream is None else stream
-        self.speed = _Speed(trainer.epochs * trainer.samples)
+        self.speed = _Speed(_samples_done(trainer), trainer.epochs * trainer.samples)
 
     def __enter__(self):
         return self
@@ -79,14 +87,13 @@ class RichProgress:
             TextColumn,
         )
 
-        self.speed = _Speed(trainer.epochs * trainer.samples)
+        self.speed = _Speed(_samples_done(trainer), trainer.epochs * trainer.samples)
         self.bar = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=20),
             TextColumn("{task.fields[measured]}"),
             console=Console(),
-            expand=True,
         )
         self.task = self.bar.add_task(
             "train", total=trainer.epochs, completed=trainer.epoch, measured=""

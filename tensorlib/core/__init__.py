@@ -1,0 +1,1 @@
+"""The C struct, its memory, its layout, and the Tensor over it."""

@@ -1,6 +1,7 @@
 # Where a tensor's memory is.
 cimport cython
 
+
 @cython.final
 cdef class Device:
     cdef readonly str type        # 'cpu' or 'cuda'

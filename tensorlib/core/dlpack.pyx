@@ -272,13 +272,13 @@ cdef Tensor _adopt(
 ):
     cdef Foreign memory
     cdef int64_t[TL_MAX_NDIM] strides
-    cdef int64_t step = dtype_sizes()[dtype]
+    cdef uint64_t step = dtype_sizes()[dtype]   # may wrap: adopt_memory checks the size
     cdef int d
     for d in range(view.ndim - 1, -1, -1):
-        strides[d] = step
+        strides[d] = <int64_t>step
         if view.strides != NULL:
             strides[d] = view.strides[d] * dtype_sizes()[dtype]
-        step *= view.shape[d]
+        step *= <uint64_t>view.shape[d]
     memory.data = NULL
     if view.data != NULL:
         memory.data = <char *>view.data + view.byte_offset

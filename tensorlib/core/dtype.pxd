@@ -1,6 +1,7 @@
 # Data types: small immutable objects, one for each tl_dtype that is implemented.
 cimport cython
 
+
 @cython.final
 cdef class DType:
     cdef readonly str name

@@ -6,12 +6,11 @@ PyTorch does: the tensor of the higher kind (bool < integer < float) decides, so
 integer tensor never widens float32. A Python scalar only raises the kind.
 """
 cimport cython
-from libc.stdint cimport int32_t
+
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_DTYPE_COUNT, TL_FLOAT16,
-    TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_UINT8, TL_UINT16,
-    TL_UINT32, TL_UINT64,
+    TL_BFLOAT16, TL_BOOL, TL_DTYPE_COUNT, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64,
+    TL_INT8, TL_INT32, TL_INT64, TL_UINT8, TL_UINT64,
 )
 
 from tensorlib.core.errors import DTypeError

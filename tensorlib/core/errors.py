@@ -1,6 +1,6 @@
 """Exceptions, and the one table from a kernel's status to an exception."""
 
-__all__ = ["DeviceError", "DTypeError", "GraphError", "ShapeError"]
+__all__ = ["DTypeError", "DeviceError", "GraphError", "ShapeError"]
 
 
 class ShapeError(ValueError):

@@ -28,7 +28,9 @@ def _shortest_float32(x):
     """Return the shortest ``d.ddde±dd`` that float32 reads back as `x`."""
     if x == 0.0:
         return repr(x)
-    for digits in range(9):
+    # Up to six digits survive float32 and back, so the first try settles all shorter
+    # ones, except below the smallest normal number.
+    for digits in range(0 if abs(x) < 2.0**-126 else 5, 9):
         text = f"{x:.{digits}e}"
         if _round_float32(float(text)) == x:
             return text
@@ -91,10 +93,11 @@ def _float_format(values, single):
     finite = [x for x in values if math.isfinite(x)]
     sizes = [abs(x) for x in finite if x != 0.0]
     scientific = bool(sizes) and _needs_exponent(max(sizes), min(sizes), single)
-    parts = [(_scientific if scientific else _positional)(x, single) for x in finite]
-    left = max((len(p[0]) for p in parts), default=0)
-    right = max((len(p[1]) for p in parts), default=0)
-    power = max((len(p[2]) for p in parts), default=0) if scientific else 0
+    split = _scientific if scientific else _positional
+    parts = {repr(x): split(x, single) for x in finite}  # repr tells -0.0 from 0.0
+    left = max((len(p[0]) for p in parts.values()), default=0)
+    right = max((len(p[1]) for p in parts.values()), default=0)
+    power = max((len(p[2]) for p in parts.values()), default=0) if scientific else 0
     tail = right + power + 1 if scientific else right
     if len(finite) != len(values):
         longest = 4 if -math.inf in values else 3
@@ -104,13 +107,13 @@ def _float_format(values, single):
     def show_positional(x):
         if not math.isfinite(x):
             return repr(x).rjust(width)
-        whole, fraction = _positional(x, single)
+        whole, fraction = parts[repr(x)]
         return f"{whole.rjust(left)}.{fraction.ljust(right)}"
 
     def show_scientific(x):
         if not math.isfinite(x):
             return repr(x).rjust(width)
-        whole, fraction, exponent = _scientific(x, single)
+        whole, fraction, exponent = parts[repr(x)]
         if len(fraction) < right:  # fill up with digits of the value, not zeros
             sign = "-" if whole.startswith("-") else ""
             whole, fraction, exponent = _rounded(abs(x), right)

@@ -14,7 +14,7 @@ from cpython.long cimport PyLong_AsDouble, PyLong_CheckExact
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport isfinite
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
@@ -148,7 +148,7 @@ cdef Tensor _from_interface(object x, object described):
     """An object with NumPy's __array_interface__, version 3 (PIL images, …)."""
     cdef Foreign memory
     cdef int64_t[TL_MAX_NDIM] shape, strides
-    cdef int64_t length
+    cdef uint64_t length        # may wrap: adopt_memory checks the size
     cdef int d
     try:
         extents = tuple(described["shape"])
@@ -181,8 +181,8 @@ cdef Tensor _from_interface(object x, object described):
     if steps is None:
         length = itemsize
         for d in range(<int>len(extents) - 1, -1, -1):
-            strides[d] = length
-            length *= shape[d]
+            strides[d] = <int64_t>length
+            length *= <uint64_t>shape[d]
     if order == ("<" if sys.byteorder == "big" else ">") and itemsize > 1:
         kind = "?"
     memory.dtype = _code_of(ord(kind), itemsize)
@@ -204,15 +204,18 @@ cdef Tensor _from_interface(object x, object described):
 cdef Tensor _over_bytes(object source, Foreign *memory, int64_t offset):
     """Elements described by `memory` inside a buffer of bytes, bounds checked."""
     cdef Py_buffer *view
-    cdef int64_t low = offset, high = offset + dtype_sizes()[memory.dtype]
     cdef int d
     cdef bint empty = False
+    cdef object low = offset                 # Python integers: they cannot wrap
+    cdef object high = low + dtype_sizes()[memory.dtype]
+    cdef object extent, stride
     for d in range(memory.ndim):
-        empty = empty or memory.shape[d] <= 0
-        if memory.strides[d] < 0:
-            low += (memory.shape[d] - 1) * memory.strides[d]
+        extent, stride = memory.shape[d], memory.strides[d]
+        empty = empty or extent <= 0
+        if stride < 0:
+            low += (extent - 1) * stride
         else:
-            high += (memory.shape[d] - 1) * memory.strides[d]
+            high += (extent - 1) * stride
     view = <Py_buffer *>malloc(sizeof(Py_buffer))
     if view == NULL:
         raise MemoryError("asarray: no memory for a buffer view")
@@ -221,10 +224,11 @@ cdef Tensor _over_bytes(object source, Foreign *memory, int64_t offset):
     except BaseException:
         free(view)
         raise
-    if not empty and (low < 0 or high > view.len):
+    length = view.len
+    if not empty and (low < 0 or high > length):
         _release_buffer(view)
         raise ValueError(
-            f"the array needs bytes {low} to {high} of a buffer of {view.len}"
+            f"the array needs bytes {low} to {high} of a buffer of {length}"
         )
     memory.data = <char *>view.buf + offset
     memory.readonly = view.readonly

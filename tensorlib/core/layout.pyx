@@ -182,7 +182,7 @@ cdef int parse_shape(str op, object shape, tl_buffer *b) except -1:
         )
     for d, item in enumerate(shape):
         try:
-            extent = index(item)
+            extent = item if type(item) is int else index(item)
         except (TypeError, OverflowError):
             raise ShapeError(
                 f"{op}: expected int extents below 2**63, got {item!r} in {shape!r}"
@@ -206,7 +206,7 @@ cdef int parse_axis(str op, object axis, int ndim) except -1:
     if isinstance(axis, bool):
         raise TypeError(f"{op}: expected an int axis, got {axis!r}")
     try:
-        found = index(axis)
+        found = axis if type(axis) is int else index(axis)
     except TypeError:
         raise TypeError(f"{op}: expected an int axis, got {axis!r}") from None
     except OverflowError:

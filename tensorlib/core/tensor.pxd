@@ -7,6 +7,7 @@ cdef enum:
     TRACK_GRAD = 1        # requires_grad
     TRACK_TANGENT = 2     # carries a forward-mode tangent
 
+
 @cython.final
 @cython.freelist(256)
 cdef class Tensor:

@@ -11,14 +11,14 @@ from cpython.buffer cimport (
     PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE,
 )
 from cpython.object cimport PyObject, PyTypeObject
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
     TL_BOOL, TL_C_CONTIGUOUS, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT32, TL_INT64,
     TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, tl_buffer, tl_storage,
 )
 from tensorlib.core.device cimport device_of
-from tensorlib.core.dtype cimport DType, dtype_of, dtype_sizes, is_float_code
+from tensorlib.core.dtype cimport dtype_of, dtype_sizes, is_float_code
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
@@ -378,6 +378,8 @@ cdef class Tensor:
         return tensor_repr(self)
 
     def __format__(self, spec):
+        if not isinstance(spec, str):
+            raise TypeError(f"format: expected a str, got {type(spec).__name__}")
         if self.buf.ndim == 0:
             return format(self.item(), spec)
         if spec:

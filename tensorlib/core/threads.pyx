@@ -63,6 +63,15 @@ def _read_first_line(path):
         return None
 
 
+def _quota_of(quota, period):
+    """Cores from two fields of microseconds; None for no quota or a malformed one."""
+    try:
+        quota, period = int(quota), int(period)
+    except (TypeError, ValueError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
 def _cgroup_v2_paths(root, group):
     """Yield the group's cpu.max files, from the group up to the root."""
     while True:
@@ -93,16 +102,15 @@ def cgroup_quota(root="/sys/fs/cgroup", membership="/proc/self/cgroup"):
         if controllers == "":
             for path in _cgroup_v2_paths(root, group):
                 fields = (_read_first_line(path) or "max").split()
-                if len(fields) == 2 and fields[0] != "max":
-                    quotas.append(int(fields[0]) / int(fields[1]))
+                if len(fields) == 2:
+                    quotas.append(_quota_of(*fields))
         elif "cpu" in controllers.split(","):
             for folder in (group.strip("/"), ""):
                 base = os.path.join(root, "cpu", folder)
                 quota = _read_first_line(os.path.join(base, "cpu.cfs_quota_us"))
                 period = _read_first_line(os.path.join(base, "cpu.cfs_period_us"))
-                if quota and period and int(quota) > 0:
-                    quotas.append(int(quota) / int(period))
-    return min(quotas) if quotas else None
+                quotas.append(_quota_of(quota, period))
+    return min([quota for quota in quotas if quota is not None], default=None)
 
 
 def default_threads():

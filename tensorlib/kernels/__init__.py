@@ -27,7 +27,7 @@ _FAMILIES = (
 
 
 def _choose(wanted, level):
-    """Return the tag to import on a processor of x86-64 `level` (0: not x86)."""
+    """Return the tags for a processor of x86-64 `level` (0: not x86), best last."""
     if level == 0:
         supported = ["generic"]
     elif level == 1:
@@ -38,19 +38,37 @@ def _choose(wanted, level):
     else:
         supported = [f"v{n}" for n in range(2, level + 1)]
     if not wanted:
-        return supported[-1]
+        return supported
     if wanted not in supported:
         raise ImportError(
             f"tensorlib: TENSORLIB_ISA={wanted!r} is not available here; "
             f"this processor supports {', '.join(supported)}"
         )
-    return wanted
+    return [wanted]
 
 
-_instruction_set = _choose(os.environ.get("TENSORLIB_ISA", ""), x86_level())
+def _load(supported):
+    """Register the kernels of the last tag that was built, and return the tag."""
+    for tag in reversed(supported):
+        try:
+            modules = [
+                import_module(f"tensorlib.kernels._cpu_{family}_{tag}")
+                for family in _FAMILIES
+            ]
+        except ModuleNotFoundError as error:
+            if not error.name.endswith(f"_{tag}"):
+                raise
+            continue
+        for module in modules:
+            module.register()
+        return tag
+    raise ImportError(
+        f"tensorlib: built without kernels for {', '.join(supported)}; build with "
+        "-Dinstruction_sets naming one of them"
+    )
 
-for _family in _FAMILIES:
-    import_module(f"tensorlib.kernels._cpu_{_family}_{_instruction_set}").register()
+
+_instruction_set = _load(_choose(os.environ.get("TENSORLIB_ISA", ""), x86_level()))
 
 
 def instruction_set():

@@ -10,8 +10,7 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
 from tensorlib.core.abi cimport (
-    TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_MAX_NDIM, TL_OK, tl_buffer, tl_call, tl_loop,
-    tl_status,
+    TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_OK, tl_buffer, tl_call, tl_loop, tl_status,
 )
 from tensorlib.core.threads cimport threads_for
 
@@ -19,12 +18,13 @@ cdef enum:
     OPERANDS = 4                # the output and up to three inputs
     DIMS = 16                   # TL_MAX_NDIM
     GRAIN = 32768               # elements a thread should have, memory-bound loops
-    TRANSCENDENTAL_GRAIN = 4096  # the same for loops of tens of operations
+    TRANSCENDENTAL_GRAIN = 16384  # the same for loops of tens of operations
     SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
 
 cdef extern from *:
     """
-    static const long long tl_sizes[15] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16};
+    static const long long tl_sizes[15] = {
+        1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16};
     #if defined(__x86_64__)
     static int tl_x86_level(void) {
         __builtin_cpu_init();
@@ -60,7 +60,9 @@ cdef inline int64_t _magnitude(int64_t stride) noexcept nogil:
     return -stride if stride < 0 else stride
 
 
-cdef inline bint _is_outer(const int64_t *a, const int64_t *b, int operands) noexcept nogil:
+cdef inline bint _is_outer(
+    const int64_t *a, const int64_t *b, int operands
+) noexcept nogil:
     """Whether dimension a belongs outside b: compare strides, output first."""
     cdef int k
     for k in range(operands):

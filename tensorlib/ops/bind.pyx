@@ -5,24 +5,22 @@ and the reverse pass uses a few ops. All three are filled once, when tensorlib i
 imported.
 """
 from tensorlib.autograd.tape cimport TapeOps, tape_ops
-from tensorlib.core.tensor cimport Tensor, bump_version, check_same_device
+from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.arithmetic cimport bind_arithmetic
-from tensorlib.ops.elementwise cimport (
-    as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
-    full_like,
-)
+from tensorlib.ops.elementwise cimport cast, contiguous, copy, full_like
 from tensorlib.ops.indexing cimport bind_indexing
 from tensorlib.ops.linalg cimport bind_linalg
 from tensorlib.ops.logic cimport bind_logic
-from tensorlib.ops.reduce cimport broadcast, sum_to_shape
+from tensorlib.ops.reduce cimport sum_to_shape
 from tensorlib.ops.shape cimport bind_shape
-from tensorlib.autograd.primitive cimport tracking
+
 
 from tensorlib.autograd import tape
 from tensorlib.core.tensor import bind_methods
+from tensorlib.ops import shape as shape_ops
 from tensorlib.ops import (
-    activation, arithmetic, elementwise, indexing, linalg, logic, mathematics, nnet,
-    reduce, shape,
+    activation, arithmetic, elementwise, indexing, joining, linalg, logic, mathematics,
+    nnet, reduce,
 )
 
 
@@ -98,6 +96,18 @@ def _to(x, /, target=None, *, dtype=None, device=None):
     ----------
     target : DType, Device, str or Tensor, optional
         A dtype, a device, or a tensor whose dtype and device are taken.
+    dtype : DType, optional
+    device : Device or str, optional
+
+    Returns
+    -------
+    Tensor
+        The tensor itself when nothing changes.
+
+    Raises
+    ------
+    DeviceError
+        If the device is not available.
 
     Examples
     --------
@@ -109,6 +119,8 @@ def _to(x, /, target=None, *, dtype=None, device=None):
     from tensorlib.core.dtype import dtype as as_dtype
     from tensorlib.core.errors import DeviceError, DTypeError
 
+    if not isinstance(x, Tensor):
+        raise TypeError(f"to: expected a Tensor, got {type(x).__name__}")
     if isinstance(target, Tensor):
         dtype, device = target.dtype, target.device
     elif target is not None:
@@ -158,8 +170,8 @@ _METHODS = (
     (mathematics, "sqrt rsqrt reciprocal exp expm1 log log1p sin cos tan tanh erf"),
     (activation, "relu sigmoid silu softplus gelu"),
     (elementwise, "astype"),
-    (shape, "reshape permute_dims transpose expand_dims squeeze flip flatten split "
-            "unstack"),
+    (shape_ops, "reshape permute_dims transpose expand_dims squeeze flip flatten"),
+    (joining, "split unstack"),
     (reduce, "sum mean prod max min argmax argmin any all var std logsumexp cumsum "
              "broadcast_to"),
     (linalg, "matmul"),

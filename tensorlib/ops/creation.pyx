@@ -2,18 +2,20 @@
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
-    TL_CPU, TL_FLOAT32, TL_INT64, tl_buffer, tl_fill_params,
+    TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer, tl_fill_params,
 )
 from tensorlib.core.device cimport Device, as_device
 from tensorlib.core.dtype cimport as_dtype, is_float_code, scalar_code
 from tensorlib.core.interop cimport to_tensor
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_like, new_tensor
-from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy, fill
+from tensorlib.ops.elementwise cimport as_tensor, cast, fill
+from tensorlib.ops.elementwise cimport copy as copied
 
 from math import ceil
 
-from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.errors import DeviceError
+from tensorlib.ops.indexing import as_strided
 
 cdef Primitive _arange = Primitive("arange")
 
@@ -79,17 +81,14 @@ def asarray(x, /, *, dtype=None, device=None, copy=None):
     _device_type("asarray", device)
     made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
     code = _code(dtype, made.buf.dtype)
-    if copy is False and (code != made.buf.dtype or isinstance(x, (list, tuple, int, float))):
+    fresh = isinstance(x, (list, tuple, bool, int, float))
+    if copy is False and (fresh or code != made.buf.dtype):
         raise ValueError("asarray: copy=False, but a copy is needed")
     if code != made.buf.dtype:
         return cast(made, code)
-    if copy and not isinstance(x, (list, tuple, int, float)):
-        return _copied(made)
+    if copy and not fresh:
+        return copied(made)
     return made
-
-
-cdef Tensor _copied(Tensor x):
-    return copy(x)
 
 
 def tensor(data, *, dtype=None, device=None, requires_grad=False):
@@ -120,7 +119,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     if made is data or made.buf.storage.flags or not isinstance(
         data, (list, tuple, bool, int, float)
     ):
-        made = copy(made)
+        made = copied(made)
     return _flagged(made, requires_grad)
 
 
@@ -284,7 +283,9 @@ def ones_like(x, /, *, dtype=None, requires_grad=False):
     return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
 
 
-def arange(start, /, stop=None, step=1, *, dtype=None, device=None, requires_grad=False):
+def arange(
+    start, /, stop=None, step=1, *, dtype=None, device=None, requires_grad=False,
+):
     """Return the numbers ``start + i * step`` below `stop`.
 
     Parameters
@@ -314,9 +315,6 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None, requires_gra
     >>> tl.arange(5, 0, -2)
     tensor([5, 3, 1])
     """
-    cdef tl_fill_params params
-    cdef const tl_buffer *target
-    cdef Tensor made
     cdef int code
     if stop is None:
         start, stop = 0, start
@@ -331,14 +329,24 @@ def arange(start, /, stop=None, step=1, *, dtype=None, device=None, requires_gra
     else:
         count = max(ceil((stop - start) / step), 0)
     code = _code(dtype, TL_INT64 if whole else TL_FLOAT32)
-    made = _uninitialized("arange", count, code, device)
+    return _flagged(
+        _steps("arange", count, code, device, start, step), requires_grad
+    )
+
+
+cdef Tensor _steps(
+    str op, object count, int code, object device, object start, object step
+):
+    """The numbers start + i * step."""
+    cdef tl_fill_params params
+    cdef Tensor made = _uninitialized(op, count, code, device)
+    cdef const tl_buffer *target = &made.buf
     params.real, params.step_real = start, step
     params.integer = params.step_integer = 0
     if not is_float_code(code):
         params.integer, params.step_integer = int(start), int(step)
-    target = &made.buf
     run(_arange, code, &target, 1, NULL, 0, &params, made.buf.size)
-    return _flagged(made, requires_grad)
+    return made
 
 
 def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
@@ -368,11 +376,11 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
     if not isinstance(num, int) or num < 0:
         raise ValueError(f"linspace: expected num >= 0, got {num!r}")
     parts = num - 1 if endpoint else num
-    steps = arange(num, dtype="float64", device=device)
-    values = steps * ((stop - start) / parts if parts > 0 else 0.0) + start
+    step = (stop - start) / parts if parts > 0 else 0.0
+    values = cast(_steps("linspace", num, TL_FLOAT64, device, start, step), code)
     if endpoint and num > 1:
-        values[num - 1] = float(stop)
-    return cast(<Tensor>values, code)
+        values[num - 1] = stop
+    return values
 
 
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
@@ -399,7 +407,13 @@ def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
     tensor([[1., 0.],
             [0., 1.]])
     """
-    columns = n_rows if n_cols is None else n_cols
-    rows = arange(n_rows, device=device).reshape(-1 if n_rows else 0, 1)
-    hits = rows + k == arange(columns, device=device)
-    return cast(<Tensor>hits, _code(dtype, TL_FLOAT32))
+    cdef Tensor made = zeros(
+        (n_rows, n_rows if n_cols is None else n_cols), device=device,
+        dtype="float32" if dtype is None else dtype,
+    )
+    cdef int64_t rows = made.buf.shape[0], columns = made.buf.shape[1]
+    cdef int64_t row = max(-k, 0), column = max(k, 0)
+    cdef int64_t length = min(rows - row, columns - column)
+    if length > 0:
+        fill(as_strided(made, (length,), (columns + 1,), row * columns + column), 1)
+    return made

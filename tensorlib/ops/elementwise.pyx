@@ -4,7 +4,7 @@ A subclass states its rules; this module promotes dtypes, broadcasts, allocates,
 the kernel and records. Two tensors of one shape and dtype take a short path: compare,
 allocate, call.
 """
-from libc.stdint cimport int64_t, uint32_t
+
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record1, record2, run, run1, run2, tracking,
 )
@@ -17,8 +17,8 @@ from tensorlib.core.dtype cimport (
 )
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, detached,
-    new_like, new_scalar, new_tensor,
+    TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like,
+    new_scalar, new_tensor,
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError

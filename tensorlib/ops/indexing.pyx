@@ -20,22 +20,21 @@ from tensorlib.core.abi cimport (
 )
 from tensorlib.core.dtype cimport dtype_of, dtype_sizes, is_float_code, is_integer_code
 from tensorlib.core.layout cimport (
-    broadcast_shape, broadcast_view, copy_layout, parse_axis, parse_shape, same_shape,
-    update_layout,
+    broadcast_shape, broadcast_view, parse_axis, parse_shape, update_layout,
 )
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Operators, Tensor, bump_version, check_same_device, new_tensor,
-    new_view, operators,
+    TRACK_GRAD, Tensor, bump_version, check_same_device, new_tensor, new_view,
+    operators,
 )
 from tensorlib.ops.elementwise cimport (
-    adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
+    adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint,
     full_like,
 )
 from tensorlib.ops.logic cimport select
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport (
     INTEGER, NEW_AXIS, SLICE, BasicIndex, index_layout, move_back, move_last, permute,
-    reshape_like, select_basic,
+    reshape_like, select_basic, zeros_shaped,
 )
 
 from tensorlib.core.errors import DTypeError, ShapeError
@@ -83,7 +82,7 @@ cdef class Assign(Primitive):
         cdef Tensor out
         x, value = tangents
         if x is None:
-            out = _zeros_shaped(<Tensor>value, node.shape_tuple())
+            out = zeros_shaped(<Tensor>value, node.shape_tuple())
         else:
             out = copy(<Tensor>x)
         _assign(out, key, full_like(_read(out, key), 0) if value is None else value)
@@ -131,17 +130,6 @@ cdef tuple _indices(Node node):
     """The saved index tensors, each checked; get(0) raises once they are freed."""
     cdef int i
     return (node.get(0), *[node.get(i) for i in range(1, len(node.saved))])
-
-
-cdef Tensor _zeros_shaped(Tensor like, tuple shape):
-    cdef tl_buffer layout
-    cdef Tensor out
-    parse_shape("zeros", shape, &layout)
-    out = new_tensor(
-        &layout, like.buf.dtype, like.buf.device_type, like.buf.device_index
-    )
-    fill(out, 0)
-    return out
 
 
 # ---- reading and adding by index tensors ---------------------------------------
@@ -204,7 +192,7 @@ cdef Tensor _gather_rows(Tensor x, tuple indices):
 
 cdef Tensor _scatter(Tensor values, tuple shape, tuple indices):
     """Values added into zeros of `shape` at the rows that indices name."""
-    cdef Tensor out = _zeros_shaped(values, shape)
+    cdef Tensor out = zeros_shaped(values, shape)
     _row_kernel(_index_add, out, values, indices, True, True)
     if values.track and tracking(values.track):
         record1(_index_add, out, values, indices, False, None)
@@ -237,7 +225,7 @@ cdef Tensor _gather_last(Tensor x, Tensor positions):
 cdef Tensor _scatter_last(Tensor values, tuple shape, Tensor positions):
     cdef const tl_buffer *inputs[2]
     cdef const tl_buffer *target
-    cdef Tensor out = _zeros_shaped(values, shape)
+    cdef Tensor out = zeros_shaped(values, shape)
     inputs[0], inputs[1] = &values.buf, &positions.buf
     target = &out.buf
     run(_scatter_add, values.buf.dtype, &target, 1, inputs, 2, NULL, values.buf.size)
@@ -685,9 +673,8 @@ def take_along_axis(x, indices, /, *, axis=-1):
     outer = list(a.shape)
     outer[where] = positions.buf.shape[where]
     positions = broadcast(positions, tuple(outer))
-    return move_back(
-        _gather_last(move_last(a, where), contiguous(move_last(positions, where))), where
-    )
+    positions = contiguous(move_last(positions, where))
+    return move_back(_gather_last(move_last(a, where), positions), where)
 
 
 gather = take_along_axis
@@ -752,8 +739,14 @@ def as_strided(x, shape, strides, offset=0, /):
     cdef int d
     cdef int64_t start
     parse_shape("as_strided", shape, &layout)
-    steps = [index(n) for n in strides]
-    first = last = index(offset)
+    try:
+        steps = [index(n) for n in strides]
+        first = last = index(offset)
+    except TypeError:
+        raise TypeError(
+            "as_strided: expected int strides and offset, got "
+            f"{strides!r} and {offset!r}"
+        ) from None
     if len(steps) != layout.ndim:
         raise ShapeError(
             f"as_strided: expected {layout.ndim} strides for shape {shape}, "

@@ -3,13 +3,11 @@ from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record2, run, tracking,
 )
-from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer, tl_matmul_params
+from tensorlib.core.abi cimport tl_buffer, tl_matmul_params
 from tensorlib.core.dtype cimport promote_codes
-from tensorlib.core.layout cimport (
-    broadcast_shape, broadcast_view, set_contiguous,
-)
+from tensorlib.core.layout cimport broadcast_shape, broadcast_view
 from tensorlib.core.tensor cimport (
-    Operators, Tensor, check_same_device, new_tensor, new_view, operators,
+    Tensor, check_same_device, new_tensor, new_view, operators,
 )
 from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into
 from tensorlib.ops.reduce cimport broadcast, sum_to_shape

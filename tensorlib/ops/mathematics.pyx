@@ -2,7 +2,9 @@
 from libc.math cimport M_PI, sqrt as c_sqrt
 from tensorlib.autograd.primitive cimport Node
 from tensorlib.core.tensor cimport Tensor
-from tensorlib.ops.elementwise cimport SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_tensor
+from tensorlib.ops.elementwise cimport (
+    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_tensor,
+)
 
 
 cdef class Transcendental(Unary):
@@ -184,7 +186,7 @@ def exp(x, /):
 
     Notes
     -----
-@exp
+    Within 1.0 ulp in float32 and 1.2 ulp in float64.
 
     Examples
     --------
@@ -210,7 +212,7 @@ def expm1(x, /):
 
     Notes
     -----
-@expm1
+    Within 1.5 ulp in float32 and 1.9 ulp in float64.
 
     Examples
     --------
@@ -236,7 +238,7 @@ def log(x, /):
 
     Notes
     -----
-@log
+    Within 0.9 ulp in float32 and 0.8 ulp in float64.
 
     Examples
     --------
@@ -262,7 +264,7 @@ def log1p(x, /):
 
     Notes
     -----
-@log1p
+    Within 0.8 ulp in float32 and 0.8 ulp in float64.
 
     Examples
     --------
@@ -288,7 +290,7 @@ def sin(x, /):
 
     Notes
     -----
-@sin
+    Within 1.5 ulp in float32 and 1.5 ulp in float64.
 
     Examples
     --------
@@ -314,7 +316,7 @@ def cos(x, /):
 
     Notes
     -----
-@cos
+    Within 1.5 ulp in float32 and 1.5 ulp in float64.
 
     Examples
     --------
@@ -340,7 +342,7 @@ def tan(x, /):
 
     Notes
     -----
-@tan
+    Within 3.3 ulp in float32 and 1 ulp in float64.
 
     Examples
     --------
@@ -366,7 +368,7 @@ def tanh(x, /):
 
     Notes
     -----
-@tanh
+    Within 1.3 ulp in float32 and 1.4 ulp in float64.
 
     Examples
     --------
@@ -394,7 +396,7 @@ def erf(x, /):
 
     Notes
     -----
-@erf
+    Within 1.1 ulp in float32 and 1 ulp in float64.
 
     Examples
     --------

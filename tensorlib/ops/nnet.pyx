@@ -4,20 +4,20 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record1, record2, run, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_INT64, TL_MAX_NDIM, tl_buffer, tl_cross_entropy_params, tl_norm_params,
+    TL_INT64, tl_buffer, tl_cross_entropy_params, tl_norm_params,
 )
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport (
     dtype_of, is_float_code, is_integer_code, promote_codes,
 )
-from tensorlib.core.layout cimport parse_axis, parse_shape, set_contiguous
+from tensorlib.core.layout cimport parse_axis, parse_shape
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, full_like,
 )
 from tensorlib.ops.indexing cimport take_rows
 from tensorlib.ops.logic cimport select
-from tensorlib.ops.reduce cimport broadcast, moved_last, sum_to_shape
+from tensorlib.ops.reduce cimport broadcast, moved_last
 from tensorlib.ops.shape cimport reshape_like
 
 from tensorlib.core.errors import DTypeError, ShapeError
@@ -217,7 +217,9 @@ cdef class CrossEntropy(Primitive):
 cdef class CrossEntropyGrad(Primitive):
     """g * (softmax(logits) - target distribution), zero for ignored rows."""
 
-    cdef Tensor apply(self, Tensor logits, Tensor lse, Tensor target, Tensor g, Loss how):
+    cdef Tensor apply(
+        self, Tensor logits, Tensor lse, Tensor target, Tensor g, Loss how
+    ):
         cdef Tensor out = new_like(logits, logits.buf.dtype)
         cdef const tl_buffer *written = &out.buf
         cdef const tl_buffer *read[4]

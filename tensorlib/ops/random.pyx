@@ -53,7 +53,9 @@ cdef class Generator:
     cdef uint64_t position
 
     def __init__(self, seed=None):
-        self.manual_seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+        if seed is None:
+            seed = int.from_bytes(os.urandom(8), "little")
+        self.manual_seed(seed)
 
     def manual_seed(self, seed):
         """Restart the stream from `seed`, an int; return the generator."""
@@ -142,8 +144,8 @@ cdef Tensor _draw(
     parse_shape(p.name, shape, &layout)
     if code not in allowed:
         raise DTypeError(
-            f"{p.name}: expected dtype {', '.join([dtype_of(c).name for c in allowed])},"
-            f" got {dtype_of(code)}"
+            f"{p.name}: expected one of {[dtype_of(c).name for c in allowed]}, "
+            f"got {dtype_of(code)}"
         )
     if generator is None:
         generator = default_generator
@@ -417,4 +419,6 @@ def randperm(n, *, generator=None):
     [0, 1, 2, 3]
     """
     cdef tl_random_params params
-    return _draw(_permutation, index(n), None, TL_INT64, (TL_INT64,), generator, &params)
+    return _draw(
+        _permutation, index(n), None, TL_INT64, (TL_INT64,), generator, &params
+    )

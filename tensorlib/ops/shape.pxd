@@ -1,5 +1,6 @@
 # Views: each shares its input's storage and is recorded with its inverse.
 from libc.stdint cimport int8_t, int64_t
+from tensorlib.autograd.primitive cimport Primitive
 from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer
 from tensorlib.core.tensor cimport Tensor
 
@@ -31,4 +32,8 @@ cdef Tensor select_basic(Tensor x, const BasicIndex *by)
 cdef Tensor slice_axis(
     Tensor x, int axis, int64_t start, int64_t length, int64_t step)
 cdef Tensor take_axis(Tensor x, int axis, int64_t position)
+# How a view is recorded: its transpose, and what the rules keep of the index.
+cdef Primitive view_grad()
+cdef object selection_of(tuple shape, const BasicIndex *by)
+cdef Tensor zeros_shaped(Tensor like, tuple shape)
 cdef int bind_shape() except -1

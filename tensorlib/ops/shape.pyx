@@ -1,30 +1,23 @@
-"""Shape operations: views, and joining and splitting.
+"""Shape operations: views.
 
 Reshape and permute are their own transposes. Every other view (slices, flips, newaxis,
 integers) is one primitive, `view`: a basic index, whose transpose puts the cotangent
 into zeros at that index. Broadcasting is in `reduce`, beside its transpose, the sum.
 """
-from operator import index
+
 
 from libc.stdint cimport int64_t
-from tensorlib.autograd.primitive cimport Node, Primitive, record, record1, tracking
-from tensorlib.core.abi cimport (
-    TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer,
-)
-from tensorlib.core.dtype cimport dtype_of, dtype_sizes, promote_codes
+from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
+from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer
+from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
-    copy_layout, parse_axes, parse_axis, parse_shape, reshape_view,
-    same_shape, set_contiguous, update_layout,
+    copy_layout, parse_axes, parse_axis, parse_shape, reshape_view, set_contiguous,
+    update_layout,
 )
-from tensorlib.core.tensor cimport (
-    Operators, Tensor, bump_version, check_same_device, new_tensor, new_view,
-    operators,
-)
-from tensorlib.ops.elementwise cimport (
-    as_tensor, cast, contiguous, copy, copy_into, fill, full_like,
-)
+from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
+from tensorlib.ops.elementwise cimport as_tensor, contiguous, copy_into, fill
 
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import ShapeError
 
 
 # ---- primitives ----------------------------------------------------------------
@@ -80,42 +73,18 @@ cdef class ViewGrad(Primitive):
         return _spread(<Tensor>tangents[0], <Selection>node.params)
 
 
-cdef class Concat(Primitive):
-    """Tensors joined along an axis; params: (axis, lengths)."""
-
-    cdef tuple vjp(self, Node node, Tensor g):
-        cdef int64_t start = 0
-        axis, lengths = node.params
-        parts = []
-        for i, length in enumerate(lengths):
-            parts.append(
-                slice_axis(g, axis, start, length, 1) if node.needs(i) else None
-            )
-            start += length
-        return tuple(parts)
-
-    cdef Tensor jvp(self, Node node, tuple tangents):
-        axis, lengths = node.params
-        shape = list(node.shape_tuple())
-        given = [t for t in tangents if t is not None][0]
-        parts = []
-        for tangent, length in zip(tangents, lengths):
-            if tangent is None:
-                shape[axis] = length
-                tangent = _zeros(<Tensor>given, tuple(shape))
-            parts.append(tangent)
-        return <Tensor>concat(parts, axis=axis)
-
-
 cdef Reshape _reshape = Reshape("reshape")
 cdef Permute _permute = Permute("permute_dims")
 cdef View _view = View("view")
 cdef ViewGrad _view_grad = ViewGrad("view_grad")
-cdef Concat _concat = Concat("concat")
+
+
+cdef Primitive view_grad():
+    return _view_grad
 
 
 # ---- application ---------------------------------------------------------------
-cdef Tensor _zeros(Tensor like, tuple shape):
+cdef Tensor zeros_shaped(Tensor like, tuple shape):
     cdef tl_buffer layout
     cdef Tensor out
     parse_shape("zeros", shape, &layout)
@@ -222,11 +191,11 @@ cdef Tensor select_basic(Tensor x, const BasicIndex *by):
     index_layout(&layout, &x.buf, by)
     out = new_view(x, &layout)
     if x.track and tracking(x.track):
-        record1(_view, out, x, (), False, _selection(x.shape, by))
+        record1(_view, out, x, (), False, selection_of(x.shape, by))
     return out
 
 
-cdef Selection _selection(tuple shape, const BasicIndex *by):
+cdef object selection_of(tuple shape, const BasicIndex *by):
     cdef Selection kept = Selection.__new__(Selection)
     kept.index = by[0]
     kept.shape = shape
@@ -234,7 +203,7 @@ cdef Selection _selection(tuple shape, const BasicIndex *by):
 
 
 cdef Tensor _spread(Tensor g, Selection selection):
-    cdef Tensor out = _zeros(g, selection.shape)
+    cdef Tensor out = zeros_shaped(g, selection.shape)
     cdef tl_buffer layout
     index_layout(&layout, &out.buf, &selection.index)
     copy_into("view", new_view(out, &layout), g)
@@ -276,7 +245,9 @@ cdef Tensor take_axis(Tensor x, int axis, int64_t position):
 # ---- public functions ----------------------------------------------------------
 cdef object _variadic(tuple args):
     """A shape or order given as one sequence, or as several arguments."""
-    if len(args) == 1 and not hasattr(args[0], "__index__"):
+    if len(args) == 1 and (
+        type(args[0]) is tuple or not hasattr(args[0], "__index__")
+    ):
         return args[0]
     return args
 
@@ -311,18 +282,28 @@ def reshape(x, /, *shape):
     cdef Tensor a = as_tensor("reshape", x)
     cdef tl_buffer layout
     cdef object wanted = _variadic(shape)
-    cdef list extents
-    extents = [wanted] if hasattr(wanted, "__index__") else list(wanted)
-    unknown = [d for d, n in enumerate(extents) if type(n) is int and n == -1]
-    if len(unknown) > 1:
-        raise ShapeError(f"reshape: expected at most one -1, got {wanted}")
-    if unknown:
-        extents[unknown[0]] = 1
-    parse_shape("reshape", extents, &layout)
-    if unknown and layout.size:
-        layout.shape[<int>unknown[0]] = a.buf.size // layout.size
-        set_contiguous(&layout)
-    if layout.size != a.buf.size or (unknown and layout.size == 0 and 0 in extents):
+    cdef int unknown = -1
+    if type(wanted) is not tuple and type(wanted) is not list:
+        if not hasattr(wanted, "__index__"):
+            raise ShapeError(
+                f"reshape: expected ints or a tuple of ints, got {wanted!r}"
+            )
+        wanted = (wanted,)
+    for d, extent in enumerate(wanted):
+        if type(extent) is int and extent == -1:
+            if unknown >= 0:
+                raise ShapeError(f"reshape: expected at most one -1, got {wanted}")
+            unknown = d
+    if unknown < 0:
+        parse_shape("reshape", wanted, &layout)
+    else:
+        parse_shape(
+            "reshape", (*wanted[:unknown], 1, *wanted[unknown + 1:]), &layout
+        )
+        if layout.size:
+            layout.shape[unknown] = a.buf.size // layout.size
+            set_contiguous(&layout)
+    if layout.size != a.buf.size or (unknown >= 0 and layout.size == 0 and 0 in wanted):
         raise ShapeError(
             f"reshape: cannot reshape {a.shape} ({a.buf.size} elements) to {wanted}"
         )
@@ -536,255 +517,6 @@ def flip(x, /, axis=None):
             by.start[d] = a.buf.shape[d] - 1
             by.step[d] = -1
     return select_basic(a, &by)
-
-
-cdef list _tensors(str op, object tensors):
-    if isinstance(tensors, Tensor):
-        raise TypeError(f"{op}: expected a sequence of tensors, got one Tensor")
-    found = [as_tensor(op, x) for x in tensors]
-    if not found:
-        raise ValueError(f"{op}: expected at least one tensor, got an empty sequence")
-    return found
-
-
-def concat(tensors, /, *, axis=0):
-    """Return the tensors joined along an axis.
-
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        Of one shape but for `axis`; promoted to one dtype.
-    axis : int or None, default 0
-        None flattens the tensors first.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    ShapeError
-        If the shapes differ elsewhere than along `axis`.
-    ValueError
-        If the sequence is empty.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.concat([tl.tensor([1, 2]), tl.tensor([3])])
-    tensor([1, 2, 3])
-    """
-    cdef Tensor first, x, out
-    cdef tl_buffer shape
-    cdef int d, dtype, where, track = 0
-    cdef int64_t start = 0
-    items = _tensors("concat", tensors)
-    if axis is None:
-        items = [reshape_like(x, (x.size,)) for x in items]
-        axis = 0
-    first = <Tensor>items[0]
-    where = parse_axis("concat", axis, first.buf.ndim)
-    copy_layout(&shape, &first.buf)
-    dtype = first.buf.dtype
-    shape.shape[where] = 0
-    for x in items:
-        check_same_device("concat", first, x)
-        for d in range(first.buf.ndim):
-            if x.buf.ndim != first.buf.ndim or (
-                d != where and x.buf.shape[d] != first.buf.shape[d]
-            ):
-                raise ShapeError(
-                    f"concat: expected shapes equal but for axis {where}, got "
-                    f"{first.shape} and {x.shape}"
-                )
-        shape.shape[where] += x.buf.shape[where]
-        dtype = promote_codes(dtype, x.buf.dtype)
-        track |= x.track
-    items = [cast(x, dtype) for x in items]
-    out = new_tensor(&shape, dtype, first.buf.device_type, first.buf.device_index)
-    for x in items:
-        _copy_slice(out, x, where, start)
-        start += x.buf.shape[where]
-    if track and tracking(track):
-        record(_concat, out, tuple(items), (), False,
-               (where, [x.shape[where] for x in items]))
-    return out
-
-
-cdef int _copy_slice(Tensor out, Tensor x, int axis, int64_t start) except -1:
-    """out[..., start:start + n, ...] = x, outside the graph."""
-    cdef BasicIndex by
-    cdef tl_buffer layout
-    whole_index(&by, &out.buf)
-    by.start[axis] = start
-    by.length[axis] = x.buf.shape[axis]
-    index_layout(&layout, &out.buf, &by)
-    return copy_into("concat", new_view(out, &layout), x)
-
-
-def stack(tensors, /, *, axis=0):
-    """Return the tensors joined along a new axis.
-
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        Of one shape.
-    axis : int, default 0
-        Position of the new axis in the result.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    ShapeError
-        If the shapes differ.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.stack([tl.tensor([1, 2]), tl.tensor([3, 4])], axis=1)
-    tensor([[1, 3],
-            [2, 4]])
-    """
-    items = _tensors("stack", tensors)
-    for x in items:
-        if x.shape != items[0].shape:
-            raise ShapeError(
-                f"stack: expected one shape, got {items[0].shape} and {x.shape}"
-            )
-    where = parse_axis("stack", axis, items[0].ndim + 1)
-    return concat([expand_dims(x, where) for x in items], axis=where)
-
-
-def split(x, /, sections, *, axis=0):
-    """Return views of consecutive parts of `x` along an axis.
-
-    Parameters
-    ----------
-    x : Tensor
-    sections : int or sequence of int
-        The length of each part (the last may be shorter), or the lengths of all.
-    axis : int, default 0
-
-    Returns
-    -------
-    list of Tensor
-
-    Raises
-    ------
-    ShapeError
-        If the lengths do not add up to the axis's length.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.split(tl.arange(5), 2)
-    [tensor([0, 1]), tensor([2, 3]), tensor([4])]
-    """
-    cdef Tensor a = as_tensor("split", x)
-    cdef int where = parse_axis("split", axis, a.buf.ndim)
-    cdef int64_t start = 0, extent = a.buf.shape[where]
-    cdef int64_t step
-    if hasattr(sections, "__index__"):
-        step = index(sections)
-        if step < 1:
-            raise ShapeError(f"split: expected a length >= 1, got {sections}")
-        lengths = [
-            min(step, extent - i * step) for i in range((extent + step - 1) // step)
-        ] or [0]
-    else:
-        lengths = [index(n) for n in sections]
-        if sum(lengths) != extent or min(lengths, default=0) < 0:
-            raise ShapeError(
-                f"split: lengths {lengths} do not add up to {extent}, the length of "
-                f"axis {where}"
-            )
-    parts = []
-    for n in lengths:
-        parts.append(slice_axis(a, where, start, n, 1))
-        start += n
-    return parts
-
-
-def unstack(x, /, *, axis=0):
-    """Return the slices of `x` along an axis as a tuple of views.
-
-    Parameters
-    ----------
-    x : Tensor
-    axis : int, default 0
-
-    Returns
-    -------
-    tuple of Tensor
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.unstack(tl.tensor([[1, 2], [3, 4]]))
-    (tensor([1, 2]), tensor([3, 4]))
-    """
-    cdef Tensor a = as_tensor("unstack", x)
-    cdef int where = parse_axis("unstack", axis, a.buf.ndim)
-    return tuple([take_axis(a, where, i) for i in range(a.buf.shape[where])])
-
-
-def pad(x, /, pad_width, *, value=0):
-    """Return `x` surrounded by a constant.
-
-    Parameters
-    ----------
-    x : Tensor
-    pad_width : sequence of (int, int)
-        How many elements to add before and after each axis.
-    value : scalar, default 0
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    ShapeError
-        If there is not one pair of non-negative ints an axis.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.pad(tl.tensor([1, 2]), [(1, 2)])
-    tensor([0, 1, 2, 0, 0])
-    """
-    cdef Tensor a = as_tensor("pad", x)
-    cdef Tensor out
-    cdef tl_buffer layout
-    cdef BasicIndex by
-    cdef int d
-    try:
-        widths = [(index(before), index(after)) for before, after in pad_width]
-    except (TypeError, ValueError):
-        raise ShapeError(
-            f"pad: expected a (before, after) pair of ints an axis, got {pad_width!r}"
-        ) from None
-    if len(widths) != a.buf.ndim or any([min(pair) < 0 for pair in widths]):
-        raise ShapeError(
-            f"pad: expected {a.buf.ndim} pairs of non-negative ints for shape "
-            f"{a.shape}, got {pad_width!r}"
-        )
-    parse_shape(
-        "pad", [n + w[0] + w[1] for n, w in zip(a.shape, widths)], &layout
-    )
-    out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
-    fill(out, value)
-    whole_index(&by, &a.buf)
-    for d in range(a.buf.ndim):
-        by.start[d] = widths[d][0]
-    index_layout(&layout, &out.buf, &by)
-    copy_into("pad", new_view(out, &layout), a)
-    if a.track and tracking(a.track):
-        record1(_view_grad, out, a, (), False, _selection(out.shape, &by))
-    return out
 
 
 def flatten(x, /, start_axis=0, end_axis=-1):

@@ -1,0 +1,73 @@
+"""The table of all cases, shared by ``bench.peers``, the asv suite and the tests."""
+
+import re
+
+from bench.families import (
+    dispatch,
+    elementwise,
+    linalg,
+    loading,
+    movement,
+    nnet,
+    process,
+    random,
+    reduction,
+    training,
+)
+from bench.registry import public_ops
+
+__all__ = ["all_cases", "covered_ops", "uncovered_ops"]
+
+_FAMILIES = (
+    dispatch,
+    training,
+    elementwise,
+    reduction,
+    linalg,
+    nnet,
+    movement,
+    random,
+    loading,
+    process,
+)
+
+
+def all_cases(*, quick=False, only=None):
+    """Return the cases, in the order of their families.
+
+    Parameters
+    ----------
+    quick : bool, default False
+        Keep the rows that matter most.
+    only : str, optional
+        Keep the rows whose ``"section: name"`` this regular expression finds.
+    """
+    found = [case for family in _FAMILIES for case in family.cases()]
+    return [
+        case
+        for case in found
+        if (case.quick or not quick) and (not only or re.search(only, case.label))
+    ]
+
+
+def covered_ops():
+    """Return the public names that some case exercises.
+
+    A name counts when a statement of ours says ``tl.name``, or a case lists it.
+    """
+    names = set()
+    for case in all_cases():
+        names.update(re.findall(r"\btl\.(\w+)\(", case.ours))
+        names.update(case.ops)
+    return names
+
+
+def uncovered_ops():
+    """Return the public operations without a case; a test wants none.
+
+    Examples
+    --------
+    >>> uncovered_ops()
+    set()
+    """
+    return public_ops() - covered_ops()

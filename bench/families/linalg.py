@@ -1,0 +1,104 @@
+"""Matrix products: the shapes of NUMBERS.md, batches, transposes, affine maps."""
+
+from bench.case import Case, Spec
+
+# M, N, K.
+SHAPES = (
+    (32, 32, 32), (64, 64, 64), (128, 128, 128), (256, 256, 256), (512, 512, 512),
+    (1024, 1024, 1024), (2048, 2048, 2048), (8, 100, 784), (100, 128, 784),
+    (512, 8, 512),
+)  # fmt: skip
+QUICK = {(32, 32, 32), (128, 128, 128), (512, 512, 512), (8, 100, 784), (512, 8, 512)}
+# Batched: (a's shape, b's shape).
+BATCHED = (
+    ((64, 32, 32), (64, 32, 32)),
+    ((16, 128, 64), (16, 64, 128)),
+    ((8, 8, 128, 32), (8, 8, 32, 128)),
+    ((32, 64, 64), (64, 64)),
+)
+# Rows, in, out.
+LINEAR = ((1, 784, 100), (8, 784, 100), (100, 784, 100), (1024, 512, 512))
+
+
+def _tolerance(k):
+    # Sums of k products of normals differ by a few ulp of sqrt(k).
+    return (1e-4, 2e-6 * k)
+
+
+def product(m, n, k, dtype="float32"):
+    """The row of an M x N x K product."""
+    name = f"{m}^3" if m == n == k else f"{m}x{n}x{k}"
+    return Case(
+        "matmul",
+        name + ("" if dtype == "float32" else f" {dtype}"),
+        *("a @ b",) * 3,
+        operands={"a": Spec((m, k), dtype=dtype), "b": Spec((k, n), dtype=dtype)},
+        tolerance=_tolerance(k),
+        ops=("matmul",),
+        quick=(m, n, k) in QUICK and dtype == "float32",
+    )
+
+
+def _text(shape):
+    return "x".join(str(extent) for extent in shape)
+
+
+def _batched(a, b):
+    return Case(
+        "matmul",
+        f"batched {_text(a)} @ {_text(b)}",
+        *("a @ b",) * 3,
+        operands={"a": Spec(a), "b": Spec(b)},
+        tolerance=_tolerance(a[-1]),
+        ops=("matmul",),
+        quick=a == (64, 32, 32),
+    )
+
+
+def _transposed(name, statement, a, b):
+    return Case(
+        "matmul",
+        f"{name} {_text(a)}, {_text(b)}",
+        *(statement,) * 3,
+        operands={"a": Spec(a), "b": Spec(b)},
+        tolerance=_tolerance(784),
+        ops=("matmul", "matrix_transpose", "transpose"),
+    )
+
+
+def _linear(rows, inner, outer, *, backward):
+    forward = "linear(x, w, b)"
+    ours, torch = f"tl.{forward}", f"F.{forward}"
+    if backward:
+        ours = f"tl.autograd.grad({ours}, (x, w, b), g)"
+        torch = f"torch.autograd.grad({torch}, (x, w, b), g)"
+    return Case(
+        "matmul",
+        f"linear {rows}x{inner}->{outer}" + (", forward + backward" * backward),
+        ours,
+        torch,
+        "" if backward else "x @ w.T + b",
+        operands={
+            "x": Spec((rows, inner), grad=backward),
+            "w": Spec((outer, inner), grad=backward),
+            "b": Spec((outer,), grad=backward),
+            "g": Spec((rows, outer)),
+        },
+        tolerance=_tolerance(max(inner, rows)),
+        ops=("linear",),
+        quick=rows == 8,
+    )
+
+
+def cases():
+    for shape in SHAPES:
+        yield product(*shape)
+    yield product(512, 512, 512, "float64")
+    for a, b in BATCHED:
+        yield _batched(a, b)
+    yield _transposed("a @ b.T", "a @ b.T", (100, 784), (100, 784))
+    yield _transposed("a.T @ b", "a.T @ b", (100, 784), (100, 100))
+    yield _transposed("matvec", "a @ b", (1000, 784), (784,))
+    for shape in LINEAR:
+        yield _linear(*shape, backward=False)
+        yield _linear(*shape, backward=True)

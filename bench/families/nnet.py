@@ -1,0 +1,112 @@
+"""Softmax, normalization, losses, embeddings: forward, and forward + backward."""
+
+from bench.case import Case, Spec
+
+SHAPES = ((4096, 512), (128, 64))
+LOGITS = ((100, 10), (4096, 1000))
+
+
+def _both(name, ours, torch, operands, inputs, *, quick=False, **more):
+    """The row of the forward pass and that of forward + backward."""
+    yield Case(
+        "nnet",
+        name,
+        ours,
+        torch,
+        operands={k: Spec(s.shape, s.kind, s.dtype) for k, s in operands.items()},
+        quick=quick,
+        **more,
+    )
+    graph = {
+        k: Spec(s.shape, s.kind, s.dtype, grad=k in inputs) for k, s in operands.items()
+    }
+    wanted = f"({', '.join(inputs)},)"
+    yield Case(
+        "nnet",
+        f"{name}, forward + backward",
+        f"tl.autograd.grad({ours}, {wanted}, g)",
+        f"torch.autograd.grad({torch}, {wanted}, g)",
+        operands=graph,
+        quick=quick,
+        **more,
+    )
+
+
+def _rows(shape):
+    n, c = shape
+    size = f"{n}x{c}"
+    x = {"x": Spec(shape), "g": Spec(shape)}
+    quick = shape == SHAPES[0]
+    for op in ("softmax", "log_softmax"):
+        yield from _both(
+            f"{op} {size}",
+            f"tl.{op}(x, axis=-1)",
+            f"torch.{op}(x, -1)",
+            x,
+            ("x",),
+            quick=quick,
+        )
+    yield from _both(
+        f"layer_norm {size}",
+        f"tl.layer_norm(x, ({c},), w, b)",
+        f"F.layer_norm(x, ({c},), w, b)",
+        {**x, "w": Spec((c,)), "b": Spec((c,))},
+        ("x", "w", "b"),
+        quick=quick,
+        tolerance=(1e-3, 1e-3),
+    )
+
+
+def _cross_entropy(shape):
+    n, c = shape
+    operands = {
+        "x": Spec(shape, grad=True),
+        "y": Spec((n,), str(c), "int64"),
+    }
+    return Case(
+        "nnet",
+        f"cross_entropy {n}x{c}, forward + backward",
+        "tl.autograd.grad(tl.cross_entropy(x, y), x)",
+        "torch.autograd.grad(F.cross_entropy(x, y), x)",
+        operands=operands,
+        quick=True,
+    )
+
+
+def _embedding(rows, width, count, *, quick=False):
+    return _both(
+        f"embedding {count} of {rows}x{width}",
+        "tl.embedding(i, w)",
+        "F.embedding(i, w)",
+        {
+            "w": Spec((rows, width)),
+            "i": Spec((count,), str(rows), "int64"),
+            "g": Spec((count, width)),
+        },
+        ("w",),
+        quick=quick,
+    )
+
+
+def cases():
+    for shape in SHAPES:
+        yield from _rows(shape)
+    for shape in LOGITS:
+        yield _cross_entropy(shape)
+    yield from _embedding(10000, 64, 4096, quick=True)
+    yield from _embedding(1000, 16, 64)
+    yield Case(
+        "nnet",
+        "dropout 10^6",
+        "tl.dropout(a, 0.5)",
+        "F.dropout(a, 0.5)",
+        operands={"a": Spec((10**6,))},
+        check="",
+    )
+    yield Case(
+        "nnet",
+        "one_hot 4096 of 100",
+        "tl.one_hot(i, 100)",
+        "F.one_hot(i, 100)",
+        operands={"i": Spec((4096,), "100", "int64")},
+    )

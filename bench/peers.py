@@ -1,0 +1,115 @@
+"""``python -m bench.peers``: us, PyTorch and NumPy, interleaved in one process."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
+    parser.add_argument("--only", metavar="REGEX", help='rows by "section: name"')
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=min(2, len(os.sched_getaffinity(0))),
+        help="of every library (default: 2, or the processors there are)",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: the thread's own time, for --threads 1 on a busy machine",
+    )
+    parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md")
+    parser.add_argument("--json", metavar="PATH", help="write the rows as JSON")
+    parser.add_argument("--list", action="store_true", help="print the rows and stop")
+    options = parser.parse_args(arguments)
+    if options.clock == "cpu" and options.threads != 1:
+        parser.error("--clock cpu counts one thread only: add --threads 1")
+    return options
+
+
+def _set_threads(n):
+    """The same number for every library; BLAS libraries read it when they load."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(n)
+    try:
+        # First, so that PyTorch gets the OpenMP it brings; it then serves both.
+        import torch
+
+        torch.set_num_threads(n)
+    except ImportError:
+        print("PyTorch is not installed: no ratios", file=sys.stderr)
+    import tensorlib
+
+    tensorlib.set_num_threads(n)
+
+
+def _run(cases, budget, clock):
+    from bench.report import format_row
+    from bench.runner import run_case
+
+    rows, section = [], None
+    for case in cases:
+        if case.section != section:
+            section = case.section
+            print(f"\n== {section}", flush=True)
+        rows.append(run_case(case, budget, clock))
+        print(format_row(rows[-1]), flush=True)
+    return rows
+
+
+def _as_json(rows):
+    return [
+        {
+            "row": row.label,
+            "unit": row.unit,
+            "median": {name: stat.median for name, stat in row.stats.items()},
+            "spread": {name: stat.spread for name, stat in row.stats.items()},
+            "ratio": row.ratios,
+            "target": row.target,
+            "error": row.error,
+        }
+        for row in rows
+    ]
+
+
+def main(arguments=None):
+    """Time the chosen rows, print the table; 1 when a row failed."""
+    options = _parse(arguments)
+    _set_threads(options.threads)
+    from bench.cases import all_cases
+    from bench.machine import Neighbours, describe_machine, versions
+    from bench.report import format_summary, markdown
+    from bench.timing import QUICK, Budget
+
+    cases = all_cases(quick=options.quick, only=options.only)
+    if options.list:
+        print("\n".join(case.label for case in cases))
+        return 0
+    neighbours, start = Neighbours(), time.perf_counter()
+    rows = _run(cases, QUICK if options.quick else Budget(), options.clock)
+    share = neighbours.share()
+    print(format_summary(rows, share))
+    print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s")
+    if options.json:
+        Path(options.json).write_text(json.dumps(_as_json(rows), indent=1))
+    if options.write:
+        mode = "quick" if options.quick else "full"
+        if options.clock == "cpu":
+            mode += ", CPU time of one thread"
+        if options.only:
+            mode += f", only {options.only}"
+        machine = describe_machine(options.threads)
+        RESULTS.write_text(markdown(rows, machine, versions(), share, mode))
+    return 1 if any(row.error for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

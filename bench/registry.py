@@ -1,0 +1,44 @@
+"""What the library has: public operations and the family of each primitive."""
+
+import tensorlib as tl
+
+__all__ = ["elementwise_ops", "public_ops", "reduction_ops"]
+
+_FAMILIES = {"Unary": "unary", "Binary": "binary", "Ternary": "ternary"}
+
+
+def public_ops():
+    """Return the names of the public operations.
+
+    These are the functions of ``tensorlib`` that the ops package defines; settings
+    such as `set_num_threads` are none.
+    """
+    return {
+        name
+        for name, value in vars(tl).items()
+        if not name.startswith("_")
+        and callable(value)
+        and not isinstance(value, type)
+        and (getattr(value, "__module__", None) or "").startswith("tensorlib.ops")
+    }
+
+
+def _by_class(wanted):
+    """Public primitives with a class of that name among their bases, in order."""
+    public = public_ops()
+    found = {}
+    for primitive in tl.autograd.primitives():
+        for base in type(primitive).__mro__:
+            if base.__name__ in wanted and primitive.name in public:
+                found.setdefault(primitive.name, wanted[base.__name__])
+    return found
+
+
+def elementwise_ops():
+    """Return ``{name: "unary", "binary" or "ternary"}``."""
+    return _by_class(_FAMILIES)
+
+
+def reduction_ops():
+    """Return the names of the reductions over axes."""
+    return list(_by_class({"Reduce": "reduction"}))

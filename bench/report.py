@@ -1,0 +1,152 @@
+"""Rows as text for the terminal and as RESULTS.md."""
+
+from math import exp, log
+
+from bench.misses import why
+
+__all__ = ["format_row", "format_summary", "geometric_mean", "markdown"]
+
+NOISY = 0.25  # a spread above this makes a row uncertain
+HEADER = ("row", "ours", "PyTorch", "NumPy", "ratio", "target", "")
+
+
+def geometric_mean(values):
+    """Return it, NaN for none."""
+    values = [value for value in values if value > 0]
+    return exp(sum(map(log, values)) / len(values)) if values else float("nan")
+
+
+def _quantity(value, unit):
+    if unit == "B":
+        return f"{value / 1e6:.1f} MB"
+    for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if abs(value) >= scale:
+            return f"{value / scale:.3g} {name}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def _stat(row, library):
+    stat = row.stats.get(library)
+    if stat is None:
+        return ""
+    text = _quantity(stat.median, row.unit)
+    if stat.spread >= 0.01:
+        text += f" ±{stat.spread * 50:.0f}%"  # half the interquartile range
+    return text
+
+
+def _target(row):
+    if row.limit is not None:
+        return _quantity(row.limit, row.unit)
+    return f"{row.target:g}"
+
+
+def _mark(row):
+    if row.error:
+        return "ERROR"
+    if row.missed:
+        return "MISS"
+    return "noisy" if row.spread > NOISY else ""
+
+
+def _cells(row):
+    if row.error:
+        return [row.name, f"error: {row.error}", "", "", "", _target(row), "ERROR"]
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+    stats = [_stat(row, library) for library in ("ours", "torch", "numpy")]
+    return [row.name, *stats, ratio, _target(row), _mark(row)]
+
+
+def format_row(row):
+    """Return the row as a line of the terminal's table."""
+    name, ours, torch, numpy, ratio, target, mark = _cells(row)
+    if row.error:
+        return f"{name:44} {ours}"
+    return f"{name:44} {ours:>14} {torch:>14} {numpy:>14} {ratio:>7} {target:>7} {mark}"
+
+
+def _worst_first(rows):
+    return sorted(rows, key=lambda row: -row.severity)
+
+
+def _counts(rows):
+    timed = [row for row in rows if row.ratio is not None]
+    misses = [row for row in rows if row.missed]
+    errors = [row for row in rows if row.error]
+    noisy = [row for row in timed if row.spread > NOISY]
+    mean = geometric_mean([row.ratio for row in timed if row.unit == "s"])
+    slower = sum(row.ratio > 1.0 for row in timed)
+    return timed, misses, errors, noisy, mean, slower
+
+
+def _sentence(rows, share):
+    timed, misses, errors, noisy, mean, slower = _counts(rows)
+    text = (
+        f"{len(timed)} rows against PyTorch, geometric mean {mean:.3f} of its time; "
+        f"{len(misses)} miss their target, {slower} are slower than PyTorch, "
+        f"{len(errors)} failed, {len(noisy)} are noisy."
+    )
+    if share is not None:
+        text += f" Other processes took {share:.0%} of the machine meanwhile."
+    return text
+
+
+def format_summary(rows, share):
+    """Return misses first, then counts and the geometric mean."""
+    _, misses, errors, noisy, _, _ = _counts(rows)
+    lines = ["", "== misses, worst first"]
+    lines += [f"{row.section:12} {format_row(row)}" for row in _worst_first(misses)]
+    lines += ["", "== errors"] if errors else []
+    lines += [f"{row.section:12} {row.name}: {row.error}" for row in errors]
+    lines += ["", _sentence(rows, share)]
+    if len(noisy) > len(rows) // 4 or (share or 0.0) > 0.1:
+        lines.append("THE MACHINE IS TOO NOISY: trust ratios only, and run again.")
+    return "\n".join(lines)
+
+
+def _table(header, lines):
+    rule = ["---"] * len(header)
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return ["| " + " | ".join(cells) + " |" for cells in [header, rule, *escaped]]
+
+
+def _miss_lines(rows):
+    lines = []
+    for row in _worst_first(rows):
+        name, ours, torch, _, ratio, target, _ = _cells(row)
+        cause = row.error or why(row.label) or "not yet known"
+        full = f"{row.section}: {name}"
+        lines.append([full, "" if row.error else ours, torch, ratio, target, cause])
+    return lines
+
+
+def markdown(rows, machine, packages, share, mode):
+    """Return RESULTS.md: misses on top, then a table a section."""
+    facts = [f"- {what}: {text}" for what, text in {**machine, **packages}.items()]
+    _, misses, errors, _, _, _ = _counts(rows)
+    lines = [
+        "# Benchmarks against PyTorch and NumPy",
+        "",
+        "Written by `python -m bench.peers --write`; the causes of misses are kept in "
+        "`misses.py`. Medians of samples taken in turn in one process; ± is half the "
+        "interquartile range; ratio is our time over PyTorch's, the median over "
+        "rounds. The target is the largest good ratio, or the largest good value.",
+        "",
+        *facts,
+        f"- mode: {mode}",
+        "",
+        _sentence(rows, share),
+        "",
+        "## Misses",
+        "",
+    ]
+    header = ["row", "ours", "PyTorch", "ratio", "target", "why"]
+    missed = _miss_lines([*misses, *errors])
+    lines += _table(header, missed) if missed else ["None."]
+    for section in dict.fromkeys(row.section for row in rows):
+        lines += ["", f"## {section}", ""]
+        part = [row for row in rows if row.section == section]
+        lines += _table(list(HEADER), [_cells(row) for row in part])
+        ratios = [row.ratio for row in part if row.ratio is not None]
+        lines += ["", f"Geometric mean {geometric_mean(ratios):.3f}."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,152 @@
+"""Run one case: make operands, compare results, time, give a row."""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.case import LIBRARIES
+from bench.compare import require_close
+from bench.timing import CLOCKS, Stat, compile_loop, interleave, summarize
+
+__all__ = ["Row", "names_for", "run_case"]
+
+
+@dataclass
+class Row:
+    """The outcome of a case.
+
+    Attributes
+    ----------
+    stats : dict of str to Stat
+        By library.
+    ratios : dict of str to float
+        Our time over the peer's.
+    error : str
+        What went wrong; a row with an error has no ratio.
+    """
+
+    section: str
+    name: str
+    target: float
+    limit: float | None
+    unit: str
+    stats: dict[str, Stat] = field(default_factory=dict)
+    ratios: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def label(self):
+        return f"{self.section}: {self.name}"
+
+    @property
+    def ratio(self):
+        """Our value over PyTorch's, None where there is none."""
+        return self.ratios.get("torch")
+
+    @property
+    def severity(self):
+        """How far the row is from its target: above 1 it misses."""
+        if self.limit is not None and "ours" in self.stats:
+            return self.stats["ours"].median / self.limit
+        return self.ratio / self.target if self.ratio is not None else 0.0
+
+    @property
+    def missed(self):
+        return self.severity > 1.0
+
+    @property
+    def spread(self):
+        return max((stat.spread for stat in self.stats.values()), default=0.0)
+
+
+def _modules(library):
+    if library == "ours":
+        import tensorlib
+
+        return {"tl": tensorlib}
+    if library == "torch":
+        import torch
+
+        return {"torch": torch, "F": torch.nn.functional}
+    import numpy
+
+    return {"np": numpy}
+
+
+def _operand(library, spec, array):
+    if library == "ours":
+        import tensorlib
+
+        return tensorlib.tensor(array).requires_grad_(spec.grad)
+    if library == "torch":
+        import torch
+
+        # A copy made by torch lies where its own allocator puts tensors.
+        return torch.from_numpy(array).clone().requires_grad_(spec.grad)
+    return array.copy()
+
+
+def names_for(case, library):
+    """Return the names that the statement of a library may use."""
+    names = _modules(library)
+    for position, (name, spec) in enumerate(case.operands.items()):
+        names[name] = _operand(library, spec, spec.array(position))
+    if case.prepare is not None:
+        case.prepare(library, names)
+    return names
+
+
+def _result(case, library, names):
+    """Run the statement once; return the value to be compared."""
+    statement = case.statement(library)
+    if case.check is None:
+        return eval(statement, dict(names))
+    exec(statement, dict(names))
+    return eval(case.check, dict(names)) if case.check else None
+
+
+def _compare(case, scopes):
+    """Run every contestant once; drop peers that lack the operation."""
+    ours = _result(case, "ours", scopes["ours"])
+    for library in [name for name in scopes if name != "ours"]:
+        try:
+            theirs = _result(case, library, scopes[library])
+        except AttributeError:
+            # The peer has no such function; a generated row cannot know.
+            del scopes[library]
+            continue
+        if case.check != "":
+            require_close(ours, theirs, case.tolerance, library)
+
+
+def _measure(case, budget, clock):
+    """Samples of each library, in rounds."""
+    if case.measure is not None:
+        return case.measure(budget.processes)
+    scopes = {
+        library: names_for(case, library)
+        for library in LIBRARIES
+        if case.statement(library)
+    }
+    _compare(case, scopes)
+    loops = {
+        library: compile_loop(case.statement(library), names, CLOCKS[clock])
+        for library, names in scopes.items()
+    }
+    return interleave(loops, budget)
+
+
+def run_case(case, budget, clock="wall"):
+    """Return the Row of a case; whatever fails becomes its `error`."""
+    row = Row(case.section, case.name, case.target, case.limit, case.unit)
+    try:
+        samples = _measure(case, budget, clock)
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        row.error = f"{type(error).__name__}: {first}"[:160]
+        return row
+    row.stats = {name: summarize(values) for name, values in samples.items()}
+    for library, values in samples.items():
+        if library != "ours":
+            pairs = zip(samples["ours"], values, strict=True)
+            row.ratios[library] = median(a / b if b > 0 else 0.0 for a, b in pairs)
+    return row

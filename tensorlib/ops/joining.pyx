@@ -1,0 +1,302 @@
+"""Joining and splitting: concat, stack, split, unstack, pad."""
+from operator import index
+
+from libc.stdint cimport int64_t
+from tensorlib.autograd.primitive cimport Node, Primitive, record, record1, tracking
+from tensorlib.core.abi cimport tl_buffer
+from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.layout cimport copy_layout, parse_axis, parse_shape
+from tensorlib.core.tensor cimport Tensor, check_same_device, new_tensor, new_view
+from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into, fill
+from tensorlib.ops.shape cimport (
+    BasicIndex, index_layout, reshape_like, selection_of, slice_axis,
+    take_axis, view_grad, whole_index, zeros_shaped,
+)
+
+from tensorlib.core.errors import ShapeError
+from tensorlib.ops.shape import expand_dims
+
+
+cdef class Concat(Primitive):
+    """Tensors joined along an axis; params: (axis, lengths)."""
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        cdef int64_t start = 0
+        axis, lengths = node.params
+        parts = []
+        for i, length in enumerate(lengths):
+            parts.append(
+                slice_axis(g, axis, start, length, 1) if node.needs(i) else None
+            )
+            start += length
+        return tuple(parts)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        axis, lengths = node.params
+        shape = list(node.shape_tuple())
+        given = [t for t in tangents if t is not None][0]
+        parts = []
+        for tangent, length in zip(tangents, lengths):
+            if tangent is None:
+                shape[axis] = length
+                tangent = zeros_shaped(<Tensor>given, tuple(shape))
+            parts.append(tangent)
+        return <Tensor>concat(parts, axis=axis)
+
+
+cdef Concat _concat = Concat("concat")
+
+
+cdef list _tensors(str op, object tensors):
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"{op}: expected a sequence of tensors, got one Tensor")
+    try:
+        found = list(tensors)
+    except TypeError:
+        raise TypeError(
+            f"{op}: expected a sequence of tensors, got {type(tensors).__name__}"
+        ) from None
+    found = [as_tensor(op, x) for x in found]
+    if not found:
+        raise ValueError(f"{op}: expected at least one tensor, got an empty sequence")
+    return found
+
+
+def concat(tensors, /, *, axis=0):
+    """Return the tensors joined along an axis.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Of one shape but for `axis`; promoted to one dtype.
+    axis : int or None, default 0
+        None flattens the tensors first.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ elsewhere than along `axis`.
+    ValueError
+        If the sequence is empty.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.concat([tl.tensor([1, 2]), tl.tensor([3])])
+    tensor([1, 2, 3])
+    """
+    cdef Tensor first, x, out
+    cdef tl_buffer shape
+    cdef int d, dtype, where, track = 0
+    cdef int64_t start = 0
+    items = _tensors("concat", tensors)
+    if axis is None:
+        items = [reshape_like(x, (x.size,)) for x in items]
+        axis = 0
+    first = <Tensor>items[0]
+    where = parse_axis("concat", axis, first.buf.ndim)
+    copy_layout(&shape, &first.buf)
+    dtype = first.buf.dtype
+    shape.shape[where] = 0
+    for x in items:
+        check_same_device("concat", first, x)
+        for d in range(first.buf.ndim):
+            if x.buf.ndim != first.buf.ndim or (
+                d != where and x.buf.shape[d] != first.buf.shape[d]
+            ):
+                raise ShapeError(
+                    f"concat: expected shapes equal but for axis {where}, got "
+                    f"{first.shape} and {x.shape}"
+                )
+        shape.shape[where] += x.buf.shape[where]
+        dtype = promote_codes(dtype, x.buf.dtype)
+        track |= x.track
+    items = [cast(x, dtype) for x in items]
+    out = new_tensor(&shape, dtype, first.buf.device_type, first.buf.device_index)
+    for x in items:
+        _copy_slice(out, x, where, start)
+        start += x.buf.shape[where]
+    if track and tracking(track):
+        record(_concat, out, tuple(items), (), False,
+               (where, [x.shape[where] for x in items]))
+    return out
+
+
+cdef int _copy_slice(Tensor out, Tensor x, int axis, int64_t start) except -1:
+    """out[..., start:start + n, ...] = x, outside the graph."""
+    cdef BasicIndex by
+    cdef tl_buffer layout
+    whole_index(&by, &out.buf)
+    by.start[axis] = start
+    by.length[axis] = x.buf.shape[axis]
+    index_layout(&layout, &out.buf, &by)
+    return copy_into("concat", new_view(out, &layout), x)
+
+
+def stack(tensors, /, *, axis=0):
+    """Return the tensors joined along a new axis.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Of one shape.
+    axis : int, default 0
+        Position of the new axis in the result.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.stack([tl.tensor([1, 2]), tl.tensor([3, 4])], axis=1)
+    tensor([[1, 3],
+            [2, 4]])
+    """
+    items = _tensors("stack", tensors)
+    for x in items:
+        if x.shape != items[0].shape:
+            raise ShapeError(
+                f"stack: expected one shape, got {items[0].shape} and {x.shape}"
+            )
+    where = parse_axis("stack", axis, items[0].ndim + 1)
+    return concat([expand_dims(x, where) for x in items], axis=where)
+
+
+def split(x, /, sections, *, axis=0):
+    """Return views of consecutive parts of `x` along an axis.
+
+    Parameters
+    ----------
+    x : Tensor
+    sections : int or sequence of int
+        The length of each part (the last may be shorter), or the lengths of all.
+    axis : int, default 0
+
+    Returns
+    -------
+    list of Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the lengths do not add up to the axis's length.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.split(tl.arange(5), 2)
+    [tensor([0, 1]), tensor([2, 3]), tensor([4])]
+    """
+    cdef Tensor a = as_tensor("split", x)
+    cdef int where = parse_axis("split", axis, a.buf.ndim)
+    cdef int64_t start = 0, extent = a.buf.shape[where]
+    cdef int64_t step
+    if hasattr(sections, "__index__"):
+        step = index(sections)
+        if step < 1:
+            raise ShapeError(f"split: expected a length >= 1, got {sections}")
+        lengths = [
+            min(step, extent - i * step) for i in range((extent + step - 1) // step)
+        ] or [0]
+    else:
+        lengths = [index(n) for n in sections]
+        if sum(lengths) != extent or min(lengths, default=0) < 0:
+            raise ShapeError(
+                f"split: lengths {lengths} do not add up to {extent}, the length of "
+                f"axis {where}"
+            )
+    parts = []
+    for n in lengths:
+        parts.append(slice_axis(a, where, start, n, 1))
+        start += n
+    return parts
+
+
+def unstack(x, /, *, axis=0):
+    """Return the slices of `x` along an axis as a tuple of views.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int, default 0
+
+    Returns
+    -------
+    tuple of Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.unstack(tl.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
+    cdef Tensor a = as_tensor("unstack", x)
+    cdef int where = parse_axis("unstack", axis, a.buf.ndim)
+    return tuple([take_axis(a, where, i) for i in range(a.buf.shape[where])])
+
+
+def pad(x, /, pad_width, *, value=0):
+    """Return `x` surrounded by a constant.
+
+    Parameters
+    ----------
+    x : Tensor
+    pad_width : sequence of (int, int)
+        How many elements to add before and after each axis.
+    value : scalar, default 0
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If there is not one pair of non-negative ints an axis.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.pad(tl.tensor([1, 2]), [(1, 2)])
+    tensor([0, 1, 2, 0, 0])
+    """
+    cdef Tensor a = as_tensor("pad", x)
+    cdef Tensor out
+    cdef tl_buffer layout
+    cdef BasicIndex by
+    cdef int d
+    try:
+        widths = [(index(before), index(after)) for before, after in pad_width]
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f"pad: expected a (before, after) pair of ints an axis, got {pad_width!r}"
+        ) from None
+    if len(widths) != a.buf.ndim or any([min(pair) < 0 for pair in widths]):
+        raise ShapeError(
+            f"pad: expected {a.buf.ndim} pairs of non-negative ints for shape "
+            f"{a.shape}, got {pad_width!r}"
+        )
+    parse_shape(
+        "pad", [n + w[0] + w[1] for n, w in zip(a.shape, widths)], &layout
+    )
+    out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
+    fill(out, value)
+    whole_index(&by, &a.buf)
+    for d in range(a.buf.ndim):
+        by.start[d] = widths[d][0]
+    index_layout(&layout, &out.buf, &by)
+    copy_into("pad", new_view(out, &layout), a)
+    if a.track and tracking(a.track):
+        record1(view_grad(), out, a, (), False, selection_of(out.shape, &by))
+    return out

@@ -1,0 +1,40 @@
+"""10^5 random calls: each ends in the reference's result or in one of our errors."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import tensorlib as tl
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(tl.__file__)))
+PARTS = 4
+CALLS = 25_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(PARTS))
+def test_random_calls_end_in_a_result_or_a_documented_error(seed, tmp_path):
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join([LIBRARY, TESTS]),
+        "PYTHONFAULTHANDLER": "1", "PYTHONHASHSEED": "0",
+    }  # fmt: skip
+    script = os.path.join(TESTS, "fuzz_calls.py")
+    log = tmp_path / "log"
+    command = [sys.executable, script, str(seed), str(CALLS), str(log)]
+    found = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=environment, cwd=TESTS
+    )
+    if found.returncode in (0, 1) and found.stdout + found.stderr:
+        assert found.returncode == 0, found.stdout + found.stderr[-2000:]
+        return
+    number = log.read_text() if log.exists() else "none"
+    again = subprocess.run(
+        [sys.executable, script, str(seed), str(int(number))], capture_output=True,
+        text=True, timeout=60, env=environment, cwd=TESTS,
+    )  # fmt: skip
+    pytest.fail(
+        f"exit {found.returncode} in {again.stdout or number}\n{found.stderr[-2000:]}"
+    )
