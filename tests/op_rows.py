@@ -78,22 +78,22 @@ class Op:
     name: str
     function: Callable
     reference: Callable | None
-    calls: Callable                    # (dtype, rng) -> list of Call
+    calls: Callable  # (dtype, rng) -> list of Call
     dtypes: tuple = FLOATS
     result: str | None = "same"
     tolerance: dict = field(default_factory=lambda: EXACT)
     reason: str = "exact"
     differentiable: bool = False
-    twice: bool = True                 # differentiable again
-    smooth: Callable | None = None     # calls for derivatives; default: calls
+    twice: bool = True  # differentiable again
+    smooth: Callable | None = None  # calls for derivatives; default: calls
     native: bool = False
-    special: bool = False              # elementwise: try nan, inf, -0, denormals
-    signed_zero: bool = True           # the sign of a zero result is specified
+    special: bool = False  # elementwise: try nan, inf, -0, denormals
+    signed_zero: bool = True  # the sign of a zero result is specified
     inplace: Callable | None = None
-    large: Callable | None = None      # calls that several threads share
+    large: Callable | None = None  # calls that several threads share
     errors: tuple = ()
-    writes: bool = False               # changes its first argument
-    covers: tuple = ()                 # further public names of the same op
+    writes: bool = False  # changes its first argument
+    covers: tuple = ()  # further public names of the same op
 
     def __repr__(self):
         return self.name
@@ -190,7 +190,7 @@ def result_dtype(op, dtype):
 def expected_of(op, arguments):
     """The reference's results as a tuple of arrays."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)    # means of nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing
         convert = (lambda a: a.copy()) if op.native else widened
         return tuple(
             np.asarray(e) for e in as_tuple(applied(op.reference, convert, arguments))
@@ -224,8 +224,10 @@ def assert_matches(op, found, expected, dtype, note=""):
 
 def bits(tensors):
     """The results' bytes, for exact comparison."""
-    return [None if t is None else t.detach().contiguous().numpy().tobytes()
-            for t in tensors]
+    return [
+        None if t is None else t.detach().contiguous().numpy().tobytes()
+        for t in tensors
+    ]
 
 
 # ---- drawing -------------------------------------------------------------------

@@ -22,9 +22,9 @@ from op_rows import (
     ulp,
 )
 from scipy import special
-from tensorlib.ops.fused_optim import adam_step, sgd_step
 
 import tensorlib as tl
+from tensorlib.ops.fused_optim import adam_step, sgd_step
 
 F, N = "float64", "int64"
 UNARY_SHAPES = [(), (0,), (3,), (2, 3), (4, 1, 3), (2, 0, 3), (130,), (33, 70)]
@@ -32,7 +32,7 @@ PAIRS = [
     ((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 4)), ((0, 3), (1,)),
     ((2, 3), ()), ((), (4,)), ((131,), (131,)), ((3, 1, 5), (2, 1)),
 ]  # fmt: skip
-LARGE = 200_003     # several pieces at every kernel's grain, and not a round number
+LARGE = 200_003  # several pieces at every kernel's grain, and not a round number
 
 
 def _index(*values):
@@ -81,7 +81,8 @@ def binary(name, reference, *, low=-3.0, high=3.0, avoid=(), second=None, **fact
 
     errors = (
         Error(
-            lambda: (tl.ones((2, 3)), tl.ones(4)), (tl.ShapeError, tl.DTypeError),
+            lambda: (tl.ones((2, 3)), tl.ones(4)),
+            (tl.ShapeError, tl.DTypeError),
             rf"{name}: (shapes \(2, 3\) and \(4,\)|expected integer)",
         ),
         Error(lambda: (tl.ones(2), "a"), TypeError, name),
@@ -118,6 +119,7 @@ EMPTY_AXES = [((0,), {}), ((2, 0, 3), {"axis": 1}), ((2, 0, 3), {"axis": 0})]
 def reduction(name, reference, *, empty=True, several=True, low=-3.0, high=3.0,
               extra=(), **facts):  # fmt: skip
     facts.setdefault("dtypes", ALL)
+
     def is_smooth(values):
         # The mean of nothing is NaN, and a deviation of 0 is a kink.
         return np.isfinite(values).all() and (name != "std" or np.all(values > 0))
@@ -132,7 +134,9 @@ def reduction(name, reference, *, empty=True, several=True, low=-3.0, high=3.0,
 
     def smooth(dtype, rng):
         found = []
-        for shape, keywords in (AXES + MANY_AXES) + [((3, 4), {"axis": 1, **k}) for k in extra]:
+        for shape, keywords in (AXES + MANY_AXES) + [
+            ((3, 4), {"axis": 1, **k}) for k in extra
+        ]:
             if np.prod(shape) < 100:
                 # Distinct elements, so that extrema are smooth.
                 x = rng.permutation(int(np.prod(shape))) * 0.21 + rng.uniform(0, 0.1)
@@ -145,7 +149,9 @@ def reduction(name, reference, *, empty=True, several=True, low=-3.0, high=3.0,
         return [call(x, axis=k) for k in axes] + [call(x.T, axis=0)]
 
     errors = (
-        Error(lambda: (tl.ones((2, 3)), 2), tl.ShapeError, rf"{name}: expected an axis"),
+        Error(
+            lambda: (tl.ones((2, 3)), 2), tl.ShapeError, rf"{name}: expected an axis"
+        ),
         Error(lambda: (tl.ones((2, 3)), "0"), TypeError, "expected an int axis"),
         Error(lambda: (tl.ones((2, 3)), 0.5), TypeError, "expected an int axis"),
         *facts.pop("errors", ()),
@@ -269,7 +275,16 @@ def threefry(seed, count):
     key.append(np.uint32(0x1BD11BDA) ^ key[0] ^ key[1] ^ key[2] ^ key[3])
     x = np.zeros((4, blocks), np.uint32)
     x[0] = np.arange(blocks, dtype=np.uint32)
-    turns = [(10, 26), (11, 21), (13, 27), (23, 5), (6, 20), (17, 11), (25, 10), (18, 20)]
+    turns = [
+        (10, 26),
+        (11, 21),
+        (13, 27),
+        (23, 5),
+        (6, 20),
+        (17, 11),
+        (25, 10),
+        (18, 20),
+    ]
     with np.errstate(over="ignore"):
         x += np.array(key[:4], np.uint32)[:, None]
         for k in range(20):
@@ -277,7 +292,9 @@ def threefry(seed, count):
             second, fourth = (1, 3) if k % 2 == 0 else (3, 1)
             for i, j, turn in ((0, second, a), (2, fourth, b)):
                 x[i] += x[j]
-                x[j] = ((x[j] << np.uint32(turn)) | (x[j] >> np.uint32(32 - turn))) ^ x[i]
+                x[j] = ((x[j] << np.uint32(turn)) | (x[j] >> np.uint32(32 - turn))) ^ x[
+                    i
+                ]
             if k % 4 == 3:
                 s = k // 4 + 1
                 for i in range(4):
@@ -415,7 +432,12 @@ ACTIVATIONS = [
 
 
 def _where_calls(dtype, rng):
-    shapes = [((3,), (3,), (3,)), ((2, 1), (3,), ()), ((), (2, 2), (2,)), ((0,), (), (1,))]
+    shapes = [
+        ((3,), (3,), (3,)),
+        ((2, 1), (3,), ()),
+        ((), (2, 2), (2,)),
+        ((0,), (), (1,)),
+    ]
     found = [
         call(draw(c, "bool", rng), draw(a, dtype, rng), draw(b, dtype, rng))
         for c, a, b in shapes
@@ -426,8 +448,15 @@ def _where_calls(dtype, rng):
 def _clip_calls(dtype, rng):
     x = draw((2, 5), dtype, rng, -3, 3, avoid=(-1, 2, 1))
     low, high = draw((5,), dtype, rng, -2.5, -1.5), draw((2, 1), dtype, rng, 1.5, 2.5)
-    found = [call(x, 1, 2), call(x, min=1), call(x, max=2), call(x), call(x, low, high),
-             call(draw((), dtype, rng), 0, 2), call(draw((0, 2), dtype, rng), 0, 2)]
+    found = [
+        call(x, 1, 2),
+        call(x, min=1),
+        call(x, max=2),
+        call(x),
+        call(x, low, high),
+        call(draw((), dtype, rng), 0, 2),
+        call(draw((0, 2), dtype, rng), 0, 2),
+    ]
     return found  # fmt: skip
 
 
@@ -691,7 +720,10 @@ def _matmul_large(dtype, rng):
     shapes = [((257, 130), (130, 190)), ((70, 31, 29), (29, 37)), ((3, 900), (900, 701)),
               ((900, 5), (5, 301)), ((1, 700), (700, 801)), ((601, 700), (700,))]  # fmt: skip
     found = [call(draw(a, dtype, rng), draw(b, dtype, rng)) for a, b in shapes]
-    return [*found, call(draw((300, 200), dtype, rng).T, draw((250, 300), dtype, rng).T)]
+    return [
+        *found,
+        call(draw((300, 200), dtype, rng).T, draw((250, 300), dtype, rng).T),
+    ]
 
 
 LINALG = [

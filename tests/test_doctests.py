@@ -14,11 +14,19 @@ import tensorlib as tl
 from tensorlib.ops import fused_optim
 
 MODULES = [
-    "tensorlib", "tensorlib.autograd", "tensorlib.autograd.check", "tensorlib.autograd.tape",
-    "tensorlib.core.threads", "tensorlib.core.storage", "tensorlib.core.dispatch",
-    "tensorlib.core.dtype", "tensorlib.core.device", "tensorlib.core.interop",
-    "tensorlib.kernels", "tensorlib.ops.fused_optim",
-]  # fmt: skip
+    "tensorlib",
+    "tensorlib.autograd",
+    "tensorlib.autograd.check",
+    "tensorlib.autograd.tape",
+    "tensorlib.core.threads",
+    "tensorlib.core.storage",
+    "tensorlib.core.dispatch",
+    "tensorlib.core.dtype",
+    "tensorlib.core.device",
+    "tensorlib.core.interop",
+    "tensorlib.kernels",
+    "tensorlib.ops.fused_optim",
+]
 
 
 def members():
@@ -53,8 +61,9 @@ def examples(name, item):
     return doctest.DocTestParser().get_doctest(doc, names, name, None, 0)
 
 
-@pytest.mark.parametrize("name", [n for n, i in sorted(MEMBERS.items())
-                                  if ">>>" in (i.__doc__ or "")])
+@pytest.mark.parametrize(
+    "name", [n for n, i in sorted(MEMBERS.items()) if ">>>" in (i.__doc__ or "")]
+)
 def test_examples_run(name, capsys):
     test = examples(name, MEMBERS[name])
     runner = doctest.DocTestRunner(
@@ -79,13 +88,22 @@ def test_docstring_begins_with_a_summary(name):
     assert doc, f"{name} has no docstring"
     summary = doc.split("\n\n")[0]
     assert summary.rstrip().endswith((".", ":")), summary
-    assert summary[0].isupper() or summary[0] in "`\"", summary
+    assert summary[0].isupper() or summary[0] in '`"', summary
 
 
 @pytest.mark.parametrize("name", sorted(MEMBERS))
 def test_docstring_sections_are_in_order(name):
-    order = ["Parameters", "Returns", "Yields", "Raises", "Attributes", "See Also", "Notes",
-             "References", "Examples"]  # fmt: skip
+    order = [
+        "Parameters",
+        "Returns",
+        "Yields",
+        "Raises",
+        "Attributes",
+        "See Also",
+        "Notes",
+        "References",
+        "Examples",
+    ]
     doc = docstring_of(MEMBERS[name])
     found = re.findall(r"^(\w[\w ]*)\n-{3,}$", doc, re.M)
     assert set(found) <= set(order), found
@@ -100,9 +118,12 @@ def test_docstring_has_no_template_mark(name):
 
 @pytest.mark.parametrize(
     "name",
-    [n for n, i in sorted(MEMBERS.items())
-     if inspect.isroutine(i) and "Parameters\n" in (i.__doc__ or "")],
-)  # fmt: skip
+    [
+        n
+        for n, i in sorted(MEMBERS.items())
+        if inspect.isroutine(i) and "Parameters\n" in (i.__doc__ or "")
+    ],
+)
 def test_documented_parameters_are_those_of_the_signature(name):
     item = MEMBERS[name]
     try:
@@ -110,7 +131,9 @@ def test_documented_parameters_are_those_of_the_signature(name):
     except (TypeError, ValueError):
         pytest.fail(f"{name} has no signature")
     doc = docstring_of(item)
-    section = re.search(r"Parameters\n-+\n(.*?)(\n\w[\w ]*\n-{3,}|\Z)", doc, re.S).group(1)
+    section = re.search(
+        r"Parameters\n-+\n(.*?)(\n\w[\w ]*\n-{3,}|\Z)", doc, re.S
+    ).group(1)
     named = set()
     for line in section.splitlines():
         if line and not line.startswith(" "):

@@ -18,9 +18,11 @@ CALLS = 25_000
 @pytest.mark.parametrize("seed", range(PARTS))
 def test_random_calls_end_in_a_result_or_a_documented_error(seed, tmp_path):
     environment = {
-        **os.environ, "PYTHONPATH": os.pathsep.join([LIBRARY, TESTS]),
-        "PYTHONFAULTHANDLER": "1", "PYTHONHASHSEED": "0",
-    }  # fmt: skip
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([LIBRARY, TESTS]),
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONHASHSEED": "0",
+    }
     script = os.path.join(TESTS, "fuzz_calls.py")
     log = tmp_path / "log"
     command = [sys.executable, script, str(seed), str(CALLS), str(log)]
@@ -32,9 +34,13 @@ def test_random_calls_end_in_a_result_or_a_documented_error(seed, tmp_path):
         return
     number = log.read_text() if log.exists() else "none"
     again = subprocess.run(
-        [sys.executable, script, str(seed), str(int(number))], capture_output=True,
-        text=True, timeout=60, env=environment, cwd=TESTS,
-    )  # fmt: skip
+        [sys.executable, script, str(seed), str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+        cwd=TESTS,
+    )
     pytest.fail(
         f"exit {found.returncode} in {again.stdout or number}\n{found.stderr[-2000:]}"
     )

@@ -11,23 +11,49 @@ from tensorlib.kernels import instruction_set
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(tl.__file__)))
-HEAVY = ("numpy", "scipy", "torch", "ctypes", "safetensors", "tensorlib.nn", "tensorlib.optim",
-         "tensorlib.data", "tensorlib.serialization", "tensorlib.cli", "inspect", "typing",
-         "dataclasses", "pathlib", "argparse", "logging", "json", "concurrent.futures",
-         "multiprocessing", "asyncio", "unittest", "decimal")  # fmt: skip
+HEAVY = (
+    "numpy",
+    "scipy",
+    "torch",
+    "ctypes",
+    "safetensors",
+    "tensorlib.nn",
+    "tensorlib.optim",
+    "tensorlib.data",
+    "tensorlib.serialization",
+    "tensorlib.cli",
+    "inspect",
+    "typing",
+    "dataclasses",
+    "pathlib",
+    "argparse",
+    "logging",
+    "json",
+    "concurrent.futures",
+    "multiprocessing",
+    "asyncio",
+    "unittest",
+    "decimal",
+)
 
 
 def run(code, *options, **environment):
     return subprocess.run(
-        [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60,
-        env={**os.environ, "PYTHONPATH": LIBRARY, **environment}, cwd=TESTS,
-    )  # fmt: skip
+        [sys.executable, *options, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": LIBRARY, **environment},
+        cwd=TESTS,
+    )
 
 
 def loaded_by(code):
     # -S: what site-packages' own .pth files import is not ours.
-    code = f"import sys\nsys.path[:0] = {[LIBRARY, *sys.path]!r}\n" \
-           f"before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    code = (
+        f"import sys\nsys.path[:0] = {[LIBRARY, *sys.path]!r}\n"
+        f"before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    )
     found = run(code, "-S")
     assert found.returncode == 0, found.stderr
     return set(found.stdout.split())
@@ -60,7 +86,10 @@ def test_import_prints_nothing_and_warns_of_nothing():
 
 @pytest.mark.parametrize("name", ["nn", "optim", "data"])
 def test_packages_load_at_first_use(name):
-    found = run(f"import sys, tensorlib as tl; tl.{name}; print('tensorlib.{name}' in sys.modules)")
+    found = run(
+        f"import sys, tensorlib as tl; tl.{name}\n"
+        f"print('tensorlib.{name}' in sys.modules)"
+    )
     assert found.stdout.strip() == "True", found.stderr
 
 
@@ -74,7 +103,10 @@ def test_dir_lists_lazy_names():
 
 
 def test_star_import_of_submodules_works():
-    found = run("import tensorlib.autograd as a; print([getattr(a, n) for n in a.__all__] != [])")
+    found = run(
+        "import tensorlib.autograd as a\n"
+        "print([getattr(a, n) for n in a.__all__] != [])"
+    )
     assert found.stdout.strip() == "True", found.stderr
 
 
@@ -87,8 +119,9 @@ g = tl.Generator(3)
 x, w = tl.randn(37, 53, generator=g), tl.randn(53, 29, generator=g)
 results = [
     x.exp(), x.tanh(), tl.gelu(x), tl.softmax(x), tl.layer_norm(x, 53), x.sum(axis=0),
-    x @ w, x.argmax(axis=1), tl.arange(100) // 7, x[::3, ::-2] * 2, (x * 9).astype("int32"),
-    x > 0, tl.rand(100, generator=g), tl.randint(0, 9, (50,), generator=g),
+    x @ w, x.argmax(axis=1), tl.arange(100) // 7, x[::3, ::-2] * 2,
+    (x * 9).astype("int32"), x > 0, tl.rand(100, generator=g),
+    tl.randint(0, 9, (50,), generator=g),
 ]
 print(instruction_set())
 for y in results:
@@ -123,7 +156,10 @@ def test_lower_instruction_set_gives_the_same_results(isa, native):
 def test_unknown_instruction_set_raises(isa):
     found = run("import tensorlib", TENSORLIB_ISA=isa)
     assert found.returncode == 1
-    assert f"ImportError: tensorlib: TENSORLIB_ISA='{isa}' is not available" in found.stderr
+    assert (
+        f"ImportError: tensorlib: TENSORLIB_ISA='{isa}' is not available"
+        in found.stderr
+    )
     assert "supports" in found.stderr
 
 

@@ -67,7 +67,7 @@ def test_forward_of_any_layout_equals_reference(op, layout):
     dtype = op.dtypes[-1]
     for k, arguments in enumerate(calls_of(op, dtype)):
         if op.name == "as_strided":
-            continue        # is defined for contiguous tensors only
+            continue  # is defined for contiguous tensors only
         expected = expected_of(op, arguments)
         found = found_of(op, arguments, layout)
         assert_matches(op, found, expected, dtype, f"call {k}")
@@ -83,7 +83,7 @@ def test_forward_of_zero_strides_equals_contiguous(op):
             over_arrays(constant, arguments.args),
             {n: over_arrays(constant, v) for n, v in arguments.kwargs.items()},
         )
-        if op.name in ("getitem", "setitem"):     # the key's arrays stay as they are
+        if op.name in ("getitem", "setitem"):  # the key's arrays stay as they are
             held = call(constant(arguments.args[0]), *arguments.args[1:])
             x = broadcast(arguments.args[0])
             rest = over_arrays(contiguous, arguments.args[1:])
@@ -115,11 +115,36 @@ def specials(dtype):
     least = np.finfo(dtype).smallest_subnormal
     normal = np.finfo(dtype).smallest_normal
     return np.array(
-        [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, -1.0, 0.5, -0.5, 2.5, 1e4, -1e4, 88.0,
-         -104.0, least, -least, 3 * least, normal, -normal / 2, np.finfo(dtype).max,
-         -np.finfo(dtype).max, 1e-4, -1e-4, np.finfo(dtype).eps, 710.0, -745.0],
+        [
+            0.0,
+            -0.0,
+            np.nan,
+            np.inf,
+            -np.inf,
+            1.0,
+            -1.0,
+            0.5,
+            -0.5,
+            2.5,
+            1e4,
+            -1e4,
+            88.0,
+            -104.0,
+            least,
+            -least,
+            3 * least,
+            normal,
+            -normal / 2,
+            np.finfo(dtype).max,
+            -np.finfo(dtype).max,
+            1e-4,
+            -1e-4,
+            np.finfo(dtype).eps,
+            710.0,
+            -745.0,
+        ],
         dtype=dtype,
-    )  # fmt: skip
+    )
 
 
 def special_call(op, dtype):
@@ -150,13 +175,16 @@ def test_forward_of_special_values_equals_reference(op, dtype):
             wanted = expected[0].astype(dtype)
         zero = (wanted == 0) & (found[0].numpy() == 0)
         np.testing.assert_array_equal(
-            np.signbit(found[0].numpy())[zero], np.signbit(wanted)[zero],
+            np.signbit(found[0].numpy())[zero],
+            np.signbit(wanted)[zero],
             err_msg=f"{op}: signs of zeros",
-        )  # fmt: skip
+        )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "var", "logsumexp"])
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "prod", "max", "min", "var", "logsumexp"]
+)
 def test_reduction_of_nan_is_nan(name, dtype):
     for position in (0, 1, 500, 999):
         x = np.linspace(0.5, 1.5, 1000).astype(dtype)
@@ -197,16 +225,19 @@ def test_logsumexp_of_minus_infinity_is_minus_infinity():
 def smooth_calls(op):
     calls = (op.smooth or op.calls)("float64", generator_for(op.name + "smooth"))
     return [
-        c for c in calls
+        c
+        for c in calls
         if sum(a.size for a in arrays_in(c)) < 300
         and any(a.dtype == np.float64 for a in arrays_in(c))
-    ]  # fmt: skip
+    ]
 
 
 def as_function(op, arguments):
     """The op as a function of its floating arguments alone, and these as tensors."""
     inputs = [
-        contiguous(a).requires_grad_() for a in arrays_in(arguments) if a.dtype == np.float64
+        contiguous(a).requires_grad_()
+        for a in arrays_in(arguments)
+        if a.dtype == np.float64
     ]
 
     def function(*given):
@@ -315,7 +346,9 @@ def test_inplace_with_scalar_equals_out_of_place(op):
             a = np.array([1, 2, 3], dtype=dtype)
             x = op.inplace(contiguous(a), 2)
             assert x.dtype.name == dtype
-            np.testing.assert_array_equal(x.numpy(), op.function(contiguous(a), 2).numpy())
+            np.testing.assert_array_equal(
+                x.numpy(), op.function(contiguous(a), 2).numpy()
+            )
 
 
 @rows(lambda op: op.inplace and op.differentiable)
@@ -401,28 +434,65 @@ def test_forward_on_gpu_equals_reference(op, dtype):
 
 # ---- completeness --------------------------------------------------------------
 # Public names that are settings, types, switches and conversions, not ops.
-NOT_OPS = set(
-    ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled", "device", "dtype", "result_type", "finfo", "iinfo", "empty_cache", "memory_stats", "reset_peak_memory_stats", "set_memory_limit", "get_num_threads", "num_threads", "set_num_threads", "manual_seed", "default_generator", "load", "save"]
-)
-NOT_OP_METHODS = set(
-    ["backward", "data_ptr", "item", "numpy", "register_hook", "requires_grad_", "tolist", "cpu", "cuda", "is_floating_point", "element_size", "dim", "numel", "size_bytes"]
-)
+NOT_OPS = {
+    "enable_grad",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+    "device",
+    "dtype",
+    "result_type",
+    "finfo",
+    "iinfo",
+    "empty_cache",
+    "memory_stats",
+    "reset_peak_memory_stats",
+    "set_memory_limit",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+    "manual_seed",
+    "default_generator",
+    "load",
+    "save",
+}
+NOT_OP_METHODS = {
+    "backward",
+    "data_ptr",
+    "item",
+    "numpy",
+    "register_hook",
+    "requires_grad_",
+    "tolist",
+    "cpu",
+    "cuda",
+    "is_floating_point",
+    "element_size",
+    "dim",
+    "numel",
+    "size_bytes",
+}
 
 
 def public_functions():
     """The namespace's functions by name, without settings, classes and modules."""
     return {
-        name: value for name, value in vars(tl).items()
-        if not name.startswith("_") and callable(value) and not inspect.isclass(value)
-        and name not in NOT_OPS and not isinstance(value, tl.Generator)
-    }  # fmt: skip
+        name: value
+        for name, value in vars(tl).items()
+        if not name.startswith("_")
+        and callable(value)
+        and not inspect.isclass(value)
+        and name not in NOT_OPS
+        and not isinstance(value, tl.Generator)
+    }
 
 
 def public_methods():
     return {
-        name: value for name, value in vars(tl.Tensor).items()
+        name: value
+        for name, value in vars(tl.Tensor).items()
         if not name.startswith("_") and callable(value) and name not in NOT_OP_METHODS
-    }  # fmt: skip
+    }
 
 
 def covered_names():
@@ -439,9 +509,17 @@ def test_every_method_has_a_row():
 
 def test_every_row_is_public():
     methods = set(vars(tl.Tensor))
-    known = set(vars(tl)) | methods | {
-        "getitem", "setitem", "sgd_step", "adam_step", "gelu_tanh",
-    }  # fmt: skip
+    known = (
+        set(vars(tl))
+        | methods
+        | {
+            "getitem",
+            "setitem",
+            "sgd_step",
+            "adam_step",
+            "gelu_tanh",
+        }
+    )
     assert not set(BY_NAME) - known
 
 
@@ -476,7 +554,7 @@ def test_docstring_has_its_sections(name):
 def test_every_op_has_a_bench():
     text = "\n".join(p.read_text() for p in (ROOT / "bench").rglob("*.py"))
     if re.search(r"\b(op_samples|primitives)\b", text):
-        return      # taken from the table or the registry
+        return  # taken from the table or the registry
     words = set(re.findall(r"\w+", text))
     assert not {name for name in public_functions() if name not in words}
 
@@ -490,13 +568,20 @@ def test_every_primitive_name_is_unique_per_role():
 def test_operators_follow_their_functions():
     a, b = tl.tensor([7.0, -3.5]), tl.tensor([2.0, 1.5])
     pairs = [
-        (operator.add, tl.add), (operator.sub, tl.subtract), (operator.mul, tl.multiply),
-        (operator.truediv, tl.divide), (operator.floordiv, tl.floor_divide),
-        (operator.mod, tl.remainder), (operator.matmul, tl.matmul),
-        (operator.eq, tl.equal), (operator.ne, tl.not_equal), (operator.lt, tl.less),
-        (operator.le, tl.less_equal), (operator.gt, tl.greater),
+        (operator.add, tl.add),
+        (operator.sub, tl.subtract),
+        (operator.mul, tl.multiply),
+        (operator.truediv, tl.divide),
+        (operator.floordiv, tl.floor_divide),
+        (operator.mod, tl.remainder),
+        (operator.matmul, tl.matmul),
+        (operator.eq, tl.equal),
+        (operator.ne, tl.not_equal),
+        (operator.lt, tl.less),
+        (operator.le, tl.less_equal),
+        (operator.gt, tl.greater),
         (operator.ge, tl.greater_equal),
-    ]  # fmt: skip
+    ]
     for by_operator, by_function in pairs:
         assert by_operator(a, b).tolist() == by_function(a, b).tolist()
 
@@ -504,9 +589,16 @@ def test_operators_follow_their_functions():
 @pytest.mark.parametrize("scalar", [2, 0.5, True])
 @pytest.mark.parametrize(
     "operation",
-    [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv,
-     operator.mod, operator.pow],
-)  # fmt: skip
+    [
+        operator.add,
+        operator.sub,
+        operator.mul,
+        operator.truediv,
+        operator.floordiv,
+        operator.mod,
+        operator.pow,
+    ],
+)
 def test_reflected_operator_equals_numpy(operation, scalar):
     x = np.array([1.5, 2.0, -4.0])
     if operation is operator.pow:

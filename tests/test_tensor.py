@@ -15,9 +15,11 @@ from op_samples import threefry
 import tensorlib as tl
 
 QUICK = settings(
-    max_examples=300, deadline=None, derandomize=True,
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)  # fmt: skip
+)
 DTYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
 
 
@@ -54,7 +56,7 @@ def test_more_than_sixteen_dimensions_raise():
 
 
 def test_tensor_class_cannot_be_called():
-    with pytest.raises(TypeError, match=r"tensorlib\.tensor"):
+    with pytest.raises(TypeError, match=r"tensor\(data"):
         tl.Tensor()
     with pytest.raises(TypeError):
         type("Sub", (tl.Tensor,), {})
@@ -70,16 +72,29 @@ def test_unbound_methods_check_their_object():
 @pytest.mark.parametrize(
     "view",
     [
-        lambda x: x[1:], lambda x: x[::-1], lambda x: x[0], lambda x: x[..., None],
-        lambda x: x.T, lambda x: x.mT, lambda x: x.reshape(6, 4), lambda x: x.flip(),
-        lambda x: x.reshape(2, 2, 6), lambda x: x.permute_dims(1, 0),
-        lambda x: x.squeeze(), lambda x: x.expand_dims(0), lambda x: x.detach(),
-        lambda x: x.broadcast_to((2, 4, 6)), lambda x: x.as_strided((3,), (2,), 1),
-        lambda x: x.split(2)[1], lambda x: x.unstack()[1], lambda x: x.flatten(),
-        lambda x: x.contiguous(), lambda x: x.data,
+        lambda x: x[1:],
+        lambda x: x[::-1],
+        lambda x: x[0],
+        lambda x: x[..., None],
+        lambda x: x.T,
+        lambda x: x.mT,
+        lambda x: x.reshape(6, 4),
+        lambda x: x.flip(),
+        lambda x: x.reshape(2, 2, 6),
+        lambda x: x.permute_dims(1, 0),
+        lambda x: x.squeeze(),
+        lambda x: x.expand_dims(0),
+        lambda x: x.detach(),
+        lambda x: x.broadcast_to((2, 4, 6)),
+        lambda x: x.as_strided((3,), (2,), 1),
+        lambda x: x.split(2)[1],
+        lambda x: x.unstack()[1],
+        lambda x: x.flatten(),
+        lambda x: x.contiguous(),
+        lambda x: x.data,
         copy.copy,
     ],
-)  # fmt: skip
+)
 def test_view_shares_memory(view):
     x = tl.zeros((4, 6))
     y = view(x)
@@ -91,10 +106,18 @@ def test_view_shares_memory(view):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda x: x.copy(), lambda x: x.clone(), lambda x: x.T.reshape(24),
-     lambda x: x.astype("float32"), lambda x: x[tl.tensor([0, 1])], lambda x: x[x > -1],
-     copy.deepcopy, lambda x: x.T.contiguous(), lambda x: tl.tensor(x)],
-)  # fmt: skip
+    [
+        lambda x: x.copy(),
+        lambda x: x.clone(),
+        lambda x: x.T.reshape(24),
+        lambda x: x.astype("float32"),
+        lambda x: x[tl.tensor([0, 1])],
+        lambda x: x[x > -1],
+        copy.deepcopy,
+        lambda x: x.T.contiguous(),
+        lambda x: tl.tensor(x),
+    ],
+)
 def test_copy_has_its_own_memory(make):
     x = tl.zeros((4, 6))
     y = make(x)
@@ -155,9 +178,9 @@ def test_reshape_equals_numpy(pair, data):
     factors = []
     rest = a.size
     while rest > 1 and len(factors) < 4:
-        factors.append(data.draw(st.sampled_from(
-            [k for k in range(1, rest + 1) if rest % k == 0]
-        )))
+        factors.append(
+            data.draw(st.sampled_from([k for k in range(1, rest + 1) if rest % k == 0]))
+        )
         rest //= factors[-1]
     shape = (*factors, rest)
     y = x.reshape(shape)
@@ -213,11 +236,15 @@ def keyed(draw, advanced=False):
                 continue
             if shape[axis] == 0:
                 continue
-            items[k] = draw(hnp.arrays(
-                np.int64, draw(st.sampled_from([common, common[1:], ()]))
-                if common and draw(st.booleans()) else common,
-                elements=st.integers(-shape[axis], shape[axis] - 1),
-            ))
+            items[k] = draw(
+                hnp.arrays(
+                    np.int64,
+                    draw(st.sampled_from([common, common[1:], ()]))
+                    if common and draw(st.booleans())
+                    else common,
+                    elements=st.integers(-shape[axis], shape[axis] - 1),
+                )
+            )
     for _ in range(draw(st.integers(0, 2))):
         items.insert(draw(st.integers(0, len(items))), None)
     return shape, tuple(items)
@@ -378,10 +405,14 @@ def test_as_strided_stays_inside(size, axes, offset):
 @pytest.mark.parametrize(
     ("shape", "strides", "offset"),
     [
-        ((2**62, 2), (2, 1), 0), ((2,), (2**62,), 0), ((2,), (2**63 - 1,), 2**63 - 1),
-        ((3, 3), (2**62, 2**62), 0), ((2,), (-(2**63),), 0), ((2**40,), (2**40,), 0),
+        ((2**62, 2), (2, 1), 0),
+        ((2,), (2**62,), 0),
+        ((2,), (2**63 - 1,), 2**63 - 1),
+        ((3, 3), (2**62, 2**62), 0),
+        ((2,), (-(2**63),), 0),
+        ((2**40,), (2**40,), 0),
     ],
-)  # fmt: skip
+)
 def test_as_strided_does_not_overflow(shape, strides, offset):
     with pytest.raises((tl.ShapeError, MemoryError, OverflowError)):
         tl.zeros(4).as_strided(shape, strides, offset)
@@ -396,8 +427,10 @@ def test_tolist_equals_numpy(shape, dtype):
     assert tl.tensor(x.tolist(), dtype=dtype).shape == a.shape or 0 in shape
 
 
-@pytest.mark.parametrize(("dtype", "kind"), [("bool", bool), ("uint8", int),
-                                             ("int64", int), ("float32", float)])
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [("bool", bool), ("uint8", int), ("int64", int), ("float32", float)],
+)
 def test_item_is_a_python_scalar(dtype, kind):
     assert type(tl.ones(1, dtype=dtype).item()) is kind
 
@@ -414,7 +447,7 @@ def test_truth_of_one_element():
     assert not bool(tl.zeros((1, 1)))
     assert bool(tl.tensor(float("nan")))
     for shape in (2, 0, (0, 3)):
-        with pytest.raises(ValueError, match="ambiguous.*any"):
+        with pytest.raises(ValueError, match=r"ambiguous.*any"):
             bool(tl.zeros(shape))
 
 
@@ -480,7 +513,9 @@ def test_equality_with_other_objects_is_false(other):
     assert (other == x) is False
 
 
-@pytest.mark.parametrize("operation", [operator.lt, operator.le, operator.gt, operator.ge])
+@pytest.mark.parametrize(
+    "operation", [operator.lt, operator.le, operator.gt, operator.ge]
+)
 @pytest.mark.parametrize("other", [None, "a", object()])
 def test_ordering_with_other_objects_raises(operation, other):
     with pytest.raises(TypeError):
@@ -519,7 +554,12 @@ def test_operators_with_other_objects_raise_type_error():
 
 def test_mixed_operators_with_numpy_give_tensors():
     a = np.array([1.0, 2.0])
-    for made in (tl.tensor(a) + a, a + tl.tensor(a), a * tl.tensor(a), a @ tl.tensor(a)):
+    for made in (
+        tl.tensor(a) + a,
+        a + tl.tensor(a),
+        a * tl.tensor(a),
+        a @ tl.tensor(a),
+    ):
         assert type(made) is tl.Tensor
     x = np.float64(2.0) * tl.ones(2)
     assert type(x) is tl.Tensor
@@ -621,7 +661,7 @@ def test_inplace_that_cannot_store_its_result_raises(target, other, error):
 
 def test_inplace_true_division_of_integers_raises():
     x = tl.ones(2, dtype="int64")
-    with pytest.raises(tl.DTypeError, match="float32.*int64"):
+    with pytest.raises(tl.DTypeError, match=r"float32.*int64"):
         x /= 2
 
 
@@ -664,10 +704,8 @@ def test_promotion_follows_the_rule(a, b):
 def test_python_scalar_never_widens(dtype, scalar):
     x = tl.ones(2, dtype=dtype)
     kind = {bool: 0, int: 1, float: 2}[type(scalar)]
-    if kind <= KINDS[dtype]:
-        expected = dtype
-    else:
-        expected = "int64" if kind == 1 else "float32"
+    raised = "int64" if kind == 1 else "float32"
+    expected = dtype if kind <= KINDS[dtype] else raised
     assert (x * scalar).dtype.name == expected
     assert (scalar * x).dtype.name == expected
     assert tl.result_type(x, scalar).name == expected
@@ -675,15 +713,25 @@ def test_python_scalar_never_widens(dtype, scalar):
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
-    [("uint8", 256), ("uint8", -1), ("int32", 2**31), ("int64", 2**63), ("int64", -(2**70))],
+    [
+        ("uint8", 256),
+        ("uint8", -1),
+        ("int32", 2**31),
+        ("int64", 2**63),
+        ("int64", -(2**70)),
+    ],
 )
 def test_python_integer_out_of_range_raises(dtype, value):
     x = tl.ones(2, dtype=dtype)
     for use in (
-        lambda: x + value, lambda: value * x, lambda: x.__setitem__(0, value),
-        lambda: tl.full(2, value, dtype=dtype), lambda: tl.tensor([value], dtype=dtype),
-        lambda: tl.maximum(x, value), lambda: x.fill_(value),
-    ):  # fmt: skip
+        lambda: x + value,
+        lambda: value * x,
+        lambda: x.__setitem__(0, value),
+        lambda: tl.full(2, value, dtype=dtype),
+        lambda: tl.tensor([value], dtype=dtype),
+        lambda: tl.maximum(x, value),
+        lambda: x.fill_(value),
+    ):
         with pytest.raises(OverflowError, match=f"{value}.*{dtype}|{dtype}.*{value}"):
             use()
 
@@ -739,8 +787,11 @@ def test_astype_equals_numpy(origin, target):
 def test_astype_truncates_towards_zero():
     assert tl.tensor([1.9, -1.9]).astype("int32").tolist() == [1, -1]
     assert tl.tensor([0.0, -0.0, 0.1, math.nan]).astype("bool").tolist() == [
-        False, False, True, True,
-    ]  # fmt: skip
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 # ---- random numbers ------------------------------------------------------------
@@ -776,12 +827,15 @@ def test_state_can_be_saved():
     state = g.get_state()
     first = tl.randn(5, generator=g).tolist()
     assert tl.randn(5, generator=tl.Generator(0).set_state(state)).tolist() == first
-    assert tl.randn(5, generator=copy.deepcopy(tl.Generator(0).set_state(state))).tolist(
-    ) == first  # fmt: skip
+    assert (
+        tl.randn(5, generator=copy.deepcopy(tl.Generator(0).set_state(state))).tolist()
+        == first
+    )
 
 
 @pytest.mark.parametrize(
-    "state", [{}, None, {"seed": 1}, {"seed": -1, "position": 0}, {"seed": "a", "position": 0}]
+    "state",
+    [{}, None, {"seed": 1}, {"seed": -1, "position": 0}, {"seed": "a", "position": 0}],
 )
 def test_bad_state_raises(state):
     with pytest.raises(ValueError, match="set_state"):
@@ -901,7 +955,9 @@ def test_memory_limit_raises_with_the_bytes():
     tl.empty_cache()
     limit = tl.memory_stats()["reserved"] + (1 << 20)
     tl.set_memory_limit(limit)
-    with pytest.raises(MemoryError, match=rf"8000000 bytes.*in use.*limit {limit}.*free"):
+    with pytest.raises(
+        MemoryError, match=rf"8000000 bytes.*in use.*limit {limit}.*free"
+    ):
         tl.zeros(2_000_000)
     x = tl.zeros(1000)
     tl.set_memory_limit(None)

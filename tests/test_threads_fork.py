@@ -8,9 +8,9 @@ import threading
 
 import numpy as np
 import pytest
-from tensorlib.core.threads import cgroup_quota, default_threads
 
 import tensorlib as tl
+from tensorlib.core.threads import cgroup_quota, default_threads
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(tl.__file__)))
@@ -20,9 +20,16 @@ def run(code, *, timeout=120, **environment):
     """Run code in a fresh interpreter; return what it printed."""
     found = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([LIBRARY, TESTS]), **environment},
-        capture_output=True, text=True, timeout=timeout, cwd=TESTS,
-    )  # fmt: skip
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([LIBRARY, TESTS]),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=TESTS,
+    )
     assert found.returncode == 0, f"exit {found.returncode}\n{found.stderr[-3000:]}"
     return found.stdout.strip()
 
@@ -70,19 +77,27 @@ def quota_of(tmp_path, membership, **files):
 
 @pytest.mark.parametrize(
     ("text", "quota"),
-    [("150000 100000\n", 1.5), ("max 100000\n", None), ("50000 100000", 0.5), ("", None),
-     ("400000 50000\n", 8.0)],
-)  # fmt: skip
+    [
+        ("150000 100000\n", 1.5),
+        ("max 100000\n", None),
+        ("50000 100000", 0.5),
+        ("", None),
+        ("400000 50000\n", 8.0),
+    ],
+)
 def test_cgroup_v2_quota_of_the_group(tmp_path, text, quota):
     assert quota_of(tmp_path, "0::/a/b\n", a__b__cpu_max=text) == quota
 
 
 def test_cgroup_v2_smallest_ancestor_counts(tmp_path):
     found = quota_of(
-        tmp_path, "0::/a/b/c\n", a__b__c__cpu_max="max 100000",
-        a__b__cpu_max="400000 100000", a__cpu_max="200000 100000",
+        tmp_path,
+        "0::/a/b/c\n",
+        a__b__c__cpu_max="max 100000",
+        a__b__cpu_max="400000 100000",
+        a__cpu_max="200000 100000",
         cpu_max="800000 100000",
-    )  # fmt: skip
+    )
     assert found == 2.0
 
 
@@ -96,21 +111,27 @@ def test_cgroup_v2_root_of_a_container(tmp_path):
 )
 def test_cgroup_v1_quota(tmp_path, quota, period, expected):
     found = quota_of(
-        tmp_path, "5:memory:/x\n4:cpu,cpuacct:/docker/abc\n",
-        cpu__docker__abc__cfs_quota_us=quota, cpu__docker__abc__cfs_period_us=period,
-    )  # fmt: skip
+        tmp_path,
+        "5:memory:/x\n4:cpu,cpuacct:/docker/abc\n",
+        cpu__docker__abc__cfs_quota_us=quota,
+        cpu__docker__abc__cfs_period_us=period,
+    )
     assert found == expected
 
 
 def test_cgroup_v1_quota_mounted_at_the_root(tmp_path):
     found = quota_of(
-        tmp_path, "4:cpu,cpuacct:/docker/abc\n",
-        cpu__cfs_quota_us="200000", cpu__cfs_period_us="100000",
-    )  # fmt: skip
+        tmp_path,
+        "4:cpu,cpuacct:/docker/abc\n",
+        cpu__cfs_quota_us="200000",
+        cpu__cfs_period_us="100000",
+    )
     assert found == 2.0
 
 
-@pytest.mark.parametrize("membership", ["", "garbage\n", "0::\n", "1:name=systemd:/x\n"])
+@pytest.mark.parametrize(
+    "membership", ["", "garbage\n", "0::\n", "1:name=systemd:/x\n"]
+)
 def test_no_quota_without_cgroup_files(tmp_path, membership):
     assert quota_of(tmp_path, membership) is None
 
@@ -179,7 +200,9 @@ EVERY_OP = """
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_op_works_in_a_forked_child():
-    code = EVERY_OP + """
+    code = (
+        EVERY_OP
+        + """
     from hashlib import sha256
     def digests():
         return [(n, sha256(repr(b).encode()).hexdigest()) for n, b in every_op()]
@@ -200,13 +223,15 @@ def test_every_op_works_in_a_forked_child():
     assert digests()[:20] == expected[:20]      # the parent still works
     print(os.waitstatus_to_exitcode(status))
     """
+    )
     assert run(code, timeout=300) == "0"
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_children_compute(start, tmp_path):
     script = tmp_path / "child.py"
-    script.write_text(textwrap.dedent(f"""
+    script.write_text(
+        textwrap.dedent(f"""
         import multiprocessing as mp
         import warnings
         import tensorlib as tl
@@ -217,11 +242,15 @@ def test_multiprocessing_children_compute(start, tmp_path):
             assert tl.ones(1_000_000).sum().item() == 1e6
             with mp.get_context({start!r}).Pool(2) as pool:
                 print(pool.map_async(work, [1_000_000, 500_000]).get(60))
-    """))
+    """)
+    )
     found = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120,
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": LIBRARY},
-    )  # fmt: skip
+    )
     assert found.stdout.strip() == "[1000000.0, 500000.0]", found.stderr
 
 
@@ -340,7 +369,9 @@ def test_each_thread_has_its_own_recording_switch():
 def test_each_thread_has_its_own_forward_mode():
     def work(k):
         for _ in range(100):
-            _, dy = tl.autograd.jvp(lambda x: x * x, tl.full(3, 2.0), tl.full(3, k + 1.0))
+            _, dy = tl.autograd.jvp(
+                lambda x: x * x, tl.full(3, 2.0), tl.full(3, k + 1.0)
+            )
             assert dy.tolist() == [4.0 * (k + 1)] * 3
         return True
 
