@@ -210,7 +210,12 @@ def split(x, /, sections, *, axis=0):
             min(step, extent - i * step) for i in range((extent + step - 1) // step)
         ] or [0]
     else:
-        lengths = [index(n) for n in sections]
+        try:
+            lengths = [index(n) for n in sections]
+        except TypeError:
+            raise TypeError(
+                f"split: expected an int or a sequence of ints, got {sections!r}"
+            ) from None
         if sum(lengths) != extent or min(lengths, default=0) < 0:
             raise ShapeError(
                 f"split: lengths {lengths} do not add up to {extent}, the length of "
