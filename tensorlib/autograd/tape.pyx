@@ -9,7 +9,6 @@ Rules run as ordinary Tensor operations. With ``create_graph`` they are recorded
 turn, which makes a gradient differentiable: reverse-mode differentiation extends the
 graph rather than walking it backwards in place.
 """
-import functools
 from operator import attrgetter
 
 from cpython.object cimport PyObject
@@ -55,6 +54,8 @@ class _GradSwitch:
         return self
 
     def __call__(self, function):
+        import functools   # only decorated functions pay for it
+
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
             with self._fresh():

@@ -6,7 +6,6 @@ and entering a parallel region would wait for it for ever, so a child handler ho
 kernels to one thread there.
 """
 import os
-from contextlib import contextmanager
 
 from libc.stdint cimport int64_t
 
@@ -182,9 +181,13 @@ def set_num_threads(n):
     _threads = n
 
 
-@contextmanager
-def num_threads(n):
+class num_threads:  # noqa: N801
     """Use `n` threads inside a ``with`` block.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
 
     Examples
     --------
@@ -193,12 +196,19 @@ def num_threads(n):
     ...     tl.get_num_threads()
     1
     """
-    before = _threads
-    set_num_threads(n)
-    try:
-        yield
-    finally:
-        set_num_threads(before)
+
+    def __init__(self, n):
+        self._n = n
+        self._before = []
+
+    def __enter__(self):
+        before = _threads
+        set_num_threads(self._n)
+        self._before.append(before)
+        return self
+
+    def __exit__(self, *exc_info):
+        set_num_threads(self._before.pop())
 
 
 def openmp_version():
