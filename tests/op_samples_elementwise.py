@@ -1,0 +1,154 @@
+"""Rows of ops on elements: arithmetic, logic, mathematics, activations, selection."""
+
+import operator
+
+import numpy as np
+from op_families import LARGE, binary, bitwise, comparison, unary
+from op_references import as_float, gelu, gelu_tanh, silu
+from op_rows import ALL, BOOL, EPS, INTEGERS, NUMERIC, Error, Op, call, draw, near, ulp
+from scipy import special
+
+import tensorlib as tl
+
+ARITHMETIC = [
+    binary("add", np.add, dtypes=ALL, differentiable=True, inplace=operator.iadd),
+    binary("subtract", np.subtract, differentiable=True, inplace=operator.isub),
+    binary("multiply", np.multiply, dtypes=ALL, differentiable=True,
+           inplace=operator.imul),
+    binary("divide", np.true_divide, result="float", avoid=(0,), differentiable=True,
+           inplace=operator.itruediv, tolerance=ulp(0.5, 0),
+           reason="correctly rounded; the float32 reference is rounded twice"),
+    binary("floor_divide", np.floor_divide, native=True, avoid=(0,),
+           differentiable=True, twice=False, inplace=operator.ifloordiv,
+           errors=(Error(lambda: (tl.tensor([1]), 0), ZeroDivisionError, "floor_divide"),)),
+    binary("remainder", np.remainder, native=True, avoid=(0,), differentiable=True,
+           inplace=operator.imod, tolerance=near(1e-6, 1e-15),
+           reason="x - y floor(x / y) cancels",
+           errors=(Error(lambda: (tl.tensor([1]), 0), ZeroDivisionError, "remainder"),)),
+    binary("pow", np.power, low=0.2, high=3.0, second=(0, 3, ()), differentiable=True,
+           inplace=operator.ipow, tolerance=ulp(1, 4), reason="pow is exp of log",
+           errors=(Error(lambda: (tl.tensor([2]), -1), ValueError, "negative integer"),)),
+    binary("maximum", np.maximum, dtypes=ALL, differentiable=True, signed_zero=False),
+    binary("minimum", np.minimum, dtypes=ALL, differentiable=True, signed_zero=False),
+    unary("negative", np.negative, dtypes=NUMERIC, result="same",
+          errors=(Error(lambda: (tl.tensor([True]),), tl.DTypeError, "logical_not"),)),
+    unary("abs", np.abs, dtypes=NUMERIC, result="same", avoid=(0,)),
+    unary("sign", np.sign, dtypes=NUMERIC, result="same", avoid=(0,), signed_zero=False,
+          twice=False),
+    unary("square", np.square, dtypes=NUMERIC, result="same"),
+    unary("floor", np.floor, dtypes=NUMERIC, result="same", twice=False,
+          avoid=(-2, -1, 0, 1, 2)),
+    unary("ceil", np.ceil, dtypes=NUMERIC, result="same", twice=False,
+          avoid=(-2, -1, 0, 1, 2)),
+    unary("round", np.round, dtypes=NUMERIC, result="same", twice=False,
+          avoid=(-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)),
+]  # fmt: skip
+
+LOGIC = [
+    comparison("equal", np.equal),
+    comparison("not_equal", np.not_equal),
+    comparison("less", np.less),
+    comparison("less_equal", np.less_equal),
+    comparison("greater", np.greater),
+    comparison("greater_equal", np.greater_equal),
+    comparison("logical_and", np.logical_and),
+    comparison("logical_or", np.logical_or),
+    comparison("logical_xor", np.logical_xor),
+    bitwise("bitwise_and", np.bitwise_and, inplace=operator.iand),
+    bitwise("bitwise_or", np.bitwise_or, inplace=operator.ior),
+    bitwise("bitwise_xor", np.bitwise_xor, inplace=operator.ixor),
+    bitwise("bitwise_left_shift", np.left_shift, dtypes=INTEGERS, second=(0, 7, ()),
+            inplace=operator.ilshift),
+    bitwise("bitwise_right_shift", np.right_shift, dtypes=INTEGERS, second=(0, 7, ()),
+            inplace=operator.irshift),
+    unary("bitwise_invert", np.invert, dtypes=BOOL + INTEGERS, result="same",
+          differentiable=False, special=False,
+          errors=(Error(lambda: (tl.ones(1),), tl.DTypeError, "bitwise_invert"),)),
+    unary("logical_not", np.logical_not, result="bool", differentiable=False),
+    unary("isnan", np.isnan, result="bool", differentiable=False),
+    unary("isinf", np.isinf, result="bool", differentiable=False),
+    unary("isfinite", np.isfinite, result="bool", differentiable=False),
+]  # fmt: skip
+
+MATHEMATICS = [
+    unary("sqrt", as_float(np.sqrt), low=0.01, high=9, tolerance=ulp(0.5, 0),
+          reason="correctly rounded; the float32 reference is rounded twice"),
+    unary("rsqrt", as_float(lambda x: 1 / np.sqrt(x)), low=0.1, high=9,
+          tolerance=ulp(2), reason="a division after a root"),
+    unary("reciprocal", as_float(np.reciprocal), avoid=(0,), tolerance=ulp(0.5, 0),
+          reason="correctly rounded"),
+    unary("exp", as_float(np.exp), tolerance=ulp(2), reason="stated: 1.01 ulp"),
+    unary("expm1", as_float(np.expm1), tolerance=ulp(2), reason="stated: 1.3 and 2 ulp"),
+    unary("log", as_float(np.log), low=0.05, high=9, tolerance=ulp(2),
+          reason="stated: 0.8 and 1 ulp"),
+    unary("log1p", as_float(np.log1p), low=-0.9, high=5, tolerance=ulp(2),
+          reason="stated: 1.2 and 1 ulp"),
+    unary("sin", as_float(np.sin), tolerance=ulp(2), reason="stated: 0.6 ulp"),
+    unary("cos", as_float(np.cos), tolerance=ulp(2), reason="stated: 0.6 ulp"),
+    unary("tan", as_float(np.tan), low=-1.2, high=1.2, tolerance=ulp(2),
+          reason="stated: 2 ulp"),
+    unary("tanh", as_float(np.tanh), tolerance=ulp(2), reason="stated: 1.4 and 2 ulp"),
+    unary("erf", as_float(special.erf), tolerance=ulp(2), reason="stated: 1.1 ulp"),
+]  # fmt: skip
+
+ACTIVATIONS = [
+    unary("relu", lambda x: np.maximum(x, np.zeros((), x.dtype)), result="same",
+          dtypes=NUMERIC, avoid=(0,), signed_zero=False),
+    unary("sigmoid", as_float(special.expit), tolerance=ulp(3), reason="stated: 2.3 ulp"),
+    unary("silu", silu, tolerance={d: (4 * e, np.finfo(d).tiny) for d, e in EPS.items()},
+          reason="a product with sigmoid, whose tail is subnormal"),
+    unary("softplus", as_float(lambda x: np.logaddexp(0, x)), tolerance=ulp(4),
+          reason="log1p of exp"),
+    unary("gelu", gelu, tolerance=near(6e-7, 2e-15),
+          reason="1 + erf cancels for negative x"),
+    unary("gelu_tanh", gelu_tanh, function=lambda x: tl.gelu(x, approximate="tanh"),
+          tolerance=near(5e-7, 2e-15), special=False, covers=("gelu",),
+          reason="1 + tanh cancels for negative x"),
+]  # fmt: skip
+
+
+def _where_calls(dtype, rng):
+    shapes = [
+        ((3,), (3,), (3,)),
+        ((2, 1), (3,), ()),
+        ((), (2, 2), (2,)),
+        ((0,), (), (1,)),
+    ]
+    found = [
+        call(draw(c, "bool", rng), draw(a, dtype, rng), draw(b, dtype, rng))
+        for c, a, b in shapes
+    ]
+    return [*found, call(draw((4,), "bool", rng), draw((4,), dtype, rng), True)]
+
+
+def _clip_calls(dtype, rng):
+    x = draw((2, 5), dtype, rng, -3, 3, avoid=(-1, 2, 1))
+    low, high = draw((5,), dtype, rng, -2.5, -1.5), draw((2, 1), dtype, rng, 1.5, 2.5)
+    found = [
+        call(x, 1, 2),
+        call(x, min=1),
+        call(x, max=2),
+        call(x),
+        call(x, low, high),
+        call(draw((), dtype, rng), 0, 2),
+        call(draw((0, 2), dtype, rng), 0, 2),
+    ]
+    return found  # fmt: skip
+
+
+def _clip(x, min=None, max=None):
+    kept = x.dtype
+    x = x if min is None else np.maximum(x, np.asarray(min, kept))
+    return x if max is None else np.minimum(x, np.asarray(max, kept))
+
+
+SELECTION = [
+    Op("where", tl.where, np.where, _where_calls, dtypes=ALL, differentiable=True,
+       large=lambda d, r: [call(draw((LARGE,), "bool", r), draw((LARGE,), d, r),
+                                draw((1,), d, r))],
+       errors=(Error(lambda: (tl.ones(2), 1, 2), tl.DTypeError, "expected a bool"),
+               Error(lambda: (tl.ones(2) > 0, tl.ones(3), 0), tl.ShapeError, "where"))),
+    Op("clip", tl.clip, _clip, _clip_calls, dtypes=NUMERIC, differentiable=True,
+       large=lambda d, r: [call(draw((LARGE,), d, r), -1, 1)],
+       errors=(Error(lambda: (tl.ones(2), tl.ones(3), 4), tl.ShapeError, "clip"),)),
+]  # fmt: skip
