@@ -120,12 +120,21 @@ def test_advanced_set_equals_numpy(case):
 @given(st.data())
 def test_mask_get_and_set_equal_numpy(data):
     shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5))
-    start = data.draw(st.integers(0, len(shape)))
-    stop = data.draw(st.integers(start, len(shape)))
+    start = data.draw(st.integers(0, len(shape) - 1))
+    stop = data.draw(st.integers(start + 1, len(shape)))
     mask = data.draw(hnp.arrays(bool, shape[start:stop]))
     key = (slice(None),) * start + (mask,)
     both_get(shape, key)
     both_set(shape, key)
+
+
+def test_mask_of_no_dimensions_raises():
+    x = tl.arange(3)
+    with pytest.raises(IndexError, match="0-d mask"):
+        x[tl.tensor(False)]
+    with pytest.raises(IndexError, match="0-d mask"):
+        x[tl.tensor(True)] = 9
+    assert x.tolist() == [0, 1, 2]
 
 
 def test_assignment_with_unique_positions_equals_numpy():

@@ -22,7 +22,7 @@ def promoted(a, b):
     return max(a, b, key=order.index)
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.product(ALL, ALL))
+@pytest.mark.parametrize(("a", "b"), list(itertools.product(ALL, ALL)))
 def test_promotion_follows_the_rule(a, b):
     expected = promoted(a, b)
     x, y = tl.ones(2, dtype=a), tl.ones(2, dtype=b)
