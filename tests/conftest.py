@@ -1,8 +1,13 @@
 """Settings that a failing test must not leave to the next one."""
 
+import os
+
 import pytest
 
 import tensorlib as tl
+
+# Interpreters that tests start see the installed package, not the sources beside them.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture(autouse=True)
