@@ -6,64 +6,46 @@ __all__ = ["why"]
 
 # Regular expression over "section: name" -> the cause and what was tried.
 CAUSES = {
-    "^process: import": (
-        "wall time on a busy machine (load 9 on two cores), where bare Python took "
-        "60 ms of CPU time and we about 30 ms more; to be run again when quiet"
-    ),
     r"^dispatch: a\.reshape": (
-        "the shape goes through a tuple, two lists and a search for -1 before it "
-        "reaches C; parse ints straight from the argument tuple"
+        "not profiled since the shape is read without lists; what is left is a tuple of "
+        "Python ints and a new Tensor"
     ),
     r"^dispatch: a\[0\], recorded": (
-        "130 ns more than unrecorded: node, edges tuple, a parameter object"
+        "100 ns more than unrecorded: node, edges tuple, the index kept for the rules"
     ),
-    "^dispatch: exp.*recorded": (
-        "suspected: the saved output is a second Tensor; a + b, which saves none, "
-        "costs 60 ns more when recorded, exp 94 ns"
-    ),
+    "^dispatch: exp.*recorded": "the saved output is a second Tensor",
     "^dispatch: matmul": (
-        "19% is OpenBLAS's small kernel, 10% new_tensor, the rest spread thin"
+        "19% is OpenBLAS's small kernel, 10% the new Tensor, the rest spread thin"
     ),
-    "^creation: eye": (
-        "a comparison, then a cast of bool that is not vectorized; PyTorch fills zeros "
-        "and writes the diagonal"
+    "^creation: from_numpy": "suspected: the buffer's format string is parsed each time",
+    "^nnet: one_hot": "two passes: a comparison with all classes, then a cast",
+    "^matmul: (1024|2048)": (
+        "in a process of its own 11 and 91 ms, as OpenBLAS's own threads (NumPy): here "
+        "the pools of the peers, still spinning, take part of the cores"
     ),
-    "^nnet: one_hot": (
-        "a comparison with all classes, then a cast of bool that is not vectorized"
+    "^reduction: (sum|mean|prod|max|min) axis -1": (
+        "rows of 1,000: the lanes and the tail of each row are joined one by one (50 to "
+        "75% of the time is in lane_sum); a tree would shorten the chain"
     ),
-    "^creation: linspace": (
-        "four passes in float64 (arange, multiply, add, cast), 40 bytes an element"
+    "^reduction: (sum|mean|prod|max|min) axis 0": (
+        "suspected: column tiles go through partials in memory"
     ),
-    "^movement: flip": (
-        "suspected, not profiled: the copy loop is scalar for a stride of -1"
+    "^nnet: (log_)?softmax 128x64": (
+        "rows of 64: libm's log and the joining of lanes once a row; rows should go in "
+        "groups"
     ),
-    "^(reduction: (sum|mean|prod|max|min) axis -1)": (
-        "sum: 50 to 75% of the time in lane_sum, whose 16 lanes and up to 15 tail "
-        "elements are joined by dependent additions; read from the code for the rest"
+    "^elementwise: add row": "suspected: one loop call a row",
+    "^indexing: (nonzero|a.mask)": (
+        "serial, one branch an element when measured; the branch is gone since"
     ),
-    "^reduction: (sum|mean|min) axis 0": (
-        "not yet profiled; within the spread of this run"
+    "^indexing: gather": (
+        "two passes checked the range before; since then the kernel alone checks it"
     ),
-    "^nnet: log_softmax 128x64": (
-        "54% in sum_exp, 12% in libm's log, called once a row"
-    ),
-    "^elementwise: (sigmoid|gelu|silu)": (
-        "sigmoid: 45 vector instructions for 16 elements, of which clamps take about "
-        "10 and the scaling by 2^n in two steps 9; the others not yet counted"
-    ),
-    "^elementwise: add row": ("suspected, not profiled: one call of the loop a row"),
-    "^indexing: (nonzero|a.mask)": "not yet profiled",
-    "^indexing: gather": "not yet profiled",
-    "^movement: (concat|broadcast_to)": (
-        "suspected, not profiled: one run of the copy loop a row"
-    ),
-    "^movement: transpose": "not yet profiled; within the spread of this run",
-    "^matmul: (256|512).3|^matmul: 100x128": (
-        "OpenBLAS on one thread; 100x128 is not above the spread of this run"
-    ),
-    "^creation: from_numpy": (
-        "suspected, not profiled: the buffer protocol's format string is parsed"
-    ),
+    "^indexing: take": "suspected: one memcpy a row of 256 bytes",
+    "^movement: (concat|broadcast_to|pad|flip)": "suspected: one loop call a row",
+    "^elementwise: a.T": "read by columns; not cut into blocks yet",
+    "10.6$": "bound by memory, as the peer is; no streaming stores yet",
+    "^reduction: cumsum": "one chain of additions a row, like the peer",
 }
 
 

@@ -667,19 +667,18 @@ def take_along_axis(x, indices, /, *, axis=-1):
         )
     check_same_device("take_along_axis", a, positions)
     positions = cast(positions, TL_INT64)
-    extent = a.buf.shape[where]
-    if positions.buf.size and (
-        positions.min().item() < -extent or positions.max().item() >= extent
-    ):
-        raise IndexError(
-            f"take_along_axis: expected indices in [{-extent}, {extent}) along axis "
-            f"{where}, got {positions.min().item()} to {positions.max().item()}"
-        )
     outer = list(a.shape)
     outer[where] = positions.buf.shape[where]
     positions = broadcast(positions, tuple(outer))
     positions = contiguous(move_last(positions, where))
-    return move_back(_gather_last(move_last(a, where), positions), where)
+    try:
+        return move_back(_gather_last(move_last(a, where), positions), where)
+    except IndexError:
+        extent = a.buf.shape[where]
+        raise IndexError(
+            f"take_along_axis: expected indices in [{-extent}, {extent}) along axis "
+            f"{where}, got {positions.min().item()} to {positions.max().item()}"
+        ) from None
 
 
 gather = take_along_axis
