@@ -7,8 +7,8 @@ __all__ = ["why"]
 # Regular expression over "section: name" -> the cause and what was tried.
 CAUSES = {
     r"^dispatch: a\.reshape": (
-        "not profiled since the shape is read without lists; what is left is a tuple of "
-        "Python ints and a new Tensor"
+        "not profiled since the shape is read without lists; what is left is a tuple "
+        "of Python ints and a new Tensor"
     ),
     r"^dispatch: a\[0\], recorded": (
         "100 ns more than unrecorded: node, edges tuple, the index kept for the rules"
@@ -17,15 +17,17 @@ CAUSES = {
     "^dispatch: matmul": (
         "19% is OpenBLAS's small kernel, 10% the new Tensor, the rest spread thin"
     ),
-    "^creation: from_numpy": "suspected: the buffer's format string is parsed each time",
+    "^creation: from_numpy": (
+        "suspected: the buffer's format string is parsed each time"
+    ),
     "^nnet: one_hot": "two passes: a comparison with all classes, then a cast",
     "^matmul: (1024|2048)": (
         "in a process of its own 11 and 91 ms, as OpenBLAS's own threads (NumPy): here "
         "the pools of the peers, still spinning, take part of the cores"
     ),
     "^reduction: (sum|mean|prod|max|min) axis -1": (
-        "rows of 1,000: the lanes and the tail of each row are joined one by one (50 to "
-        "75% of the time is in lane_sum); a tree would shorten the chain"
+        "rows of 1,000: the lanes and the tail of each row are joined one by one (50 "
+        "to 75% of the time is in lane_sum); a tree would shorten the chain"
     ),
     "^reduction: (sum|mean|prod|max|min) axis 0": (
         "suspected: column tiles go through partials in memory"
