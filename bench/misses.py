@@ -38,10 +38,11 @@ CAUSES = {
     ),
     "^elementwise: add row": "suspected: one loop call a row",
     "^indexing: (nonzero|a.mask)": (
-        "serial, one branch an element when measured; the branch is gone since"
+        "serial: a count, then one pass that writes; blocks could be counted and "
+        "written in parallel"
     ),
     "^indexing: gather": (
-        "two passes checked the range before; since then the kernel alone checks it"
+        "two passes more than needed checked the range when this was measured"
     ),
     "^indexing: take": "suspected: one memcpy a row of 256 bytes",
     "^movement: (concat|broadcast_to|pad|flip)": "suspected: one loop call a row",

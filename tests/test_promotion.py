@@ -128,3 +128,14 @@ def test_astype_truncates_towards_zero():
         True,
         True,
     ]
+
+
+@pytest.mark.parametrize("to", ALL)
+@pytest.mark.parametrize("dtype", ALL)
+@pytest.mark.parametrize("name", ["sum", "prod", "cumsum"])
+def test_accumulation_in_a_given_dtype_has_that_dtype(name, dtype, to):
+    a = np.array([1, 0, 1, 1, 1, 1, 1], dtype=dtype)
+    found = getattr(tl, name)(tl.asarray(a), axis=0, dtype=to)
+    assert found.dtype.name == to
+    expected = getattr(np, name)(a.astype(to), axis=0).astype(to)
+    np.testing.assert_array_equal(found.numpy(), expected)

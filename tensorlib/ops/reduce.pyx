@@ -52,11 +52,13 @@ cdef class Reduce(Primitive):
     cdef int saves               # 1: input, 2: output
     cdef bint to_bool
     cdef bint to_index
+    cdef bint widens             # integers and bool give int64
 
     def __cinit__(self, str name, *, kernel=None, int saves=0, result=None):
         self.saves = saves
         self.to_bool = result == "bool"
         self.to_index = result == "index"
+        self.widens = result == "wide"
 
     cdef Tensor apply(self, Tensor x, object axis, bint keepdims, Reduction how):
         cdef bint[TL_MAX_NDIM] mask
@@ -75,7 +77,7 @@ cdef class Reduce(Primitive):
         params.correction = how.correction
         if self.to_bool:
             dtype = TL_BOOL
-        elif self.to_index:
+        elif self.to_index or (self.widens and not is_float_code(dtype)):
             dtype = TL_INT64
         out = new_tensor(&kept, dtype, x.buf.device_type, x.buf.device_index)
         target = &out.buf
@@ -250,7 +252,9 @@ cdef class Cumsum(Primitive):
     """A running sum; params: the axis. Its transpose runs from the other end."""
 
     cdef Tensor apply(self, Tensor x, int axis):
-        cdef Tensor out = new_like(x, x.buf.dtype)
+        cdef Tensor out = new_like(
+            x, x.buf.dtype if is_float_code(x.buf.dtype) else TL_INT64
+        )
         cdef Tensor source = moved_last(x, axis)
         cdef Tensor target = moved_last(out, axis)
         run1(self, target, &source.buf, NULL)
@@ -278,9 +282,9 @@ cdef Tensor moved_last(Tensor x, int axis):
 
 
 cdef Broadcast _broadcast = Broadcast("broadcast_to")
-cdef Sum _sum = Sum("sum")
+cdef Sum _sum = Sum("sum", result="wide")
 cdef Sum _mean = Sum("mean", kernel="sum")
-cdef Prod _prod = Prod("prod", saves=3)
+cdef Prod _prod = Prod("prod", saves=3, result="wide")
 cdef Extremum _max = Extremum("max", saves=3)
 cdef Extremum _min = Extremum("min", saves=3)
 cdef Reduce _argmax = Reduce("argmax", result="index")
@@ -299,12 +303,10 @@ cdef Reduction _plan(double scale=1.0, double correction=0.0):
     return how
 
 
-cdef Tensor _summable(str op, object x, object dtype):
-    """The input in the dtype that sums have: int64 for bool and integers."""
+cdef Tensor _in(str op, object x, object dtype):
+    """The tensor in the dtype asked for, if one was."""
     cdef Tensor a = as_tensor(op, x)
-    if dtype is not None:
-        return cast(a, as_dtype(dtype).code)
-    return a if is_float_code(a.buf.dtype) else cast(a, TL_INT64)
+    return a if dtype is None else cast(a, as_dtype(dtype).code)
 
 
 # ---- broadcasting --------------------------------------------------------------
@@ -399,7 +401,9 @@ def sum(x, /, axis=None, keepdims=False, *, dtype=None):
     >>> tl.sum(tl.tensor([[1, 2], [3, 4]]), axis=0)
     tensor([4, 6])
     """
-    return _sum.apply(_summable("sum", x, dtype), axis, keepdims, _plan())
+    return _in(
+        "sum", _sum.apply(_in("sum", x, dtype), axis, keepdims, _plan()), dtype
+    )
 
 
 def mean(x, /, axis=None, keepdims=False):
@@ -455,7 +459,9 @@ def prod(x, /, axis=None, keepdims=False, *, dtype=None):
     >>> tl.prod(tl.tensor([2, 3, 4]))
     tensor(24)
     """
-    return _prod.apply(_summable("prod", x, dtype), axis, keepdims, _plan())
+    return _in(
+        "prod", _prod.apply(_in("prod", x, dtype), axis, keepdims, _plan()), dtype
+    )
 
 
 def max(x, /, axis=None, keepdims=False):
@@ -761,9 +767,11 @@ def cumsum(x, /, axis=None, *, dtype=None):
     >>> tl.cumsum(tl.tensor([1, 2, 3]))
     tensor([1, 3, 6])
     """
-    cdef Tensor a = _summable("cumsum", x, dtype)
+    cdef Tensor a = _in("cumsum", x, dtype)
     if axis is None:
         if a.buf.ndim != 1:
             raise ShapeError(f"cumsum: expected an axis for shape {a.shape}")
         axis = 0
-    return _cumsum.apply(a, parse_axis("cumsum", axis, a.buf.ndim))
+    return _in(
+        "cumsum", _cumsum.apply(a, parse_axis("cumsum", axis, a.buf.ndim)), dtype
+    )
