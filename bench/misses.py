@@ -13,7 +13,7 @@ CAUSES = {
     r"^dispatch: a\[0\], recorded": (
         "100 ns more than unrecorded: node, edges tuple, the index kept for the rules"
     ),
-    "^dispatch: exp.*recorded": "the saved output is a second Tensor",
+    "^dispatch: exp.*recorded": "suspected: the saved output is a second Tensor",
     "^dispatch: matmul": (
         "19% is OpenBLAS's small kernel, 10% the new Tensor, the rest spread thin"
     ),
@@ -23,11 +23,11 @@ CAUSES = {
     "^nnet: one_hot": "two passes: a comparison with all classes, then a cast",
     "^matmul: (1024|2048)": (
         "in a process of its own 11 and 91 ms, as OpenBLAS's own threads (NumPy): here "
-        "the pools of the peers, still spinning, take part of the cores"
+        "suspected: the pools of the peers, still spinning, take part of the cores"
     ),
     "^reduction: (sum|mean|prod|max|min) axis -1": (
-        "rows of 1,000: the lanes and the tail of each row are joined one by one (50 "
-        "to 75% of the time is in lane_sum); a tree would shorten the chain"
+        "suspected: lanes and tail of each row of 1,000 are joined one by one; only an "
+        "earlier sum was profiled (50 to 75% in lane_sum)"
     ),
     "^reduction: (sum|mean|prod|max|min) axis 0": (
         "suspected: column tiles go through partials in memory"
@@ -46,9 +46,9 @@ CAUSES = {
     ),
     "^indexing: take": "suspected: one memcpy a row of 256 bytes",
     "^movement: (concat|broadcast_to|pad|flip)": "suspected: one loop call a row",
-    "^elementwise: a.T": "read by columns; not cut into blocks yet",
-    "10.6$": "bound by memory, as the peer is; no streaming stores yet",
-    "^reduction: cumsum": "one chain of additions a row, like the peer",
+    "^elementwise: a.T": "suspected: read by columns, not cut into blocks",
+    "10.6$": "suspected: bound by memory; no streaming stores yet",
+    "^reduction: cumsum": "suspected: one chain of additions a row",
 }
 
 
