@@ -70,6 +70,7 @@ from tensorlib.ops.creation import (
     zeros_like,
 )
 from tensorlib.ops.elementwise import astype
+from tensorlib.ops.embedding import dropout, embedding, one_hot
 from tensorlib.ops.indexing import as_strided, gather, nonzero, take, take_along_axis
 from tensorlib.ops.joining import concat, pad, split, stack, unstack
 from tensorlib.ops.linalg import linear, matmul
@@ -95,6 +96,7 @@ from tensorlib.ops.logic import (
     not_equal,
     where,
 )
+from tensorlib.ops.loss import cross_entropy
 from tensorlib.ops.mathematics import (
     cos,
     erf,
@@ -109,15 +111,7 @@ from tensorlib.ops.mathematics import (
     tan,
     tanh,
 )
-from tensorlib.ops.nnet import (
-    cross_entropy,
-    dropout,
-    embedding,
-    layer_norm,
-    log_softmax,
-    one_hot,
-    softmax,
-)
+from tensorlib.ops.norm import layer_norm
 from tensorlib.ops.random import (
     Generator,
     bernoulli,
@@ -156,6 +150,7 @@ from tensorlib.ops.shape import (
     squeeze,
     transpose,
 )
+from tensorlib.ops.softmax import log_softmax, softmax
 
 _bind_operators()
 

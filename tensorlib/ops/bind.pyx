@@ -20,7 +20,7 @@ from tensorlib.core.tensor import bind_methods
 from tensorlib.ops import shape as shape_ops
 from tensorlib.ops import (
     activation, arithmetic, elementwise, indexing, joining, linalg, logic, mathematics,
-    nnet, reduce,
+    reduce, softmax,
 )
 
 
@@ -176,7 +176,7 @@ _METHODS = (
              "broadcast_to"),
     (linalg, "matmul"),
     (indexing, "take take_along_axis gather nonzero as_strided"),
-    (nnet, "softmax log_softmax"),
+    (softmax, "softmax log_softmax"),
     (tape, "backward"),
 )
 

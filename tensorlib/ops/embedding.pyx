@@ -1,0 +1,143 @@
+"""Embedding, one-hot and dropout."""
+from tensorlib.core.abi cimport TL_INT64
+from tensorlib.core.dtype cimport dtype_of, is_float_code, is_integer_code
+from tensorlib.core.tensor cimport Tensor
+from tensorlib.ops.elementwise cimport as_tensor, cast, full_like
+from tensorlib.ops.indexing cimport take_rows
+
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.ops.creation import arange
+from tensorlib.ops.random import bernoulli
+from tensorlib.ops.reduce import max as reduce_max
+from tensorlib.ops.reduce import min as reduce_min
+from tensorlib.ops.shape import expand_dims
+
+
+def embedding(indices, weight, /):
+    """Return the rows of `weight` that `indices` name.
+
+    Parameters
+    ----------
+    indices : Tensor of integers, of any shape
+    weight : Tensor of shape (rows, features)
+
+    Returns
+    -------
+    Tensor of shape (*indices.shape, features)
+
+    Raises
+    ------
+    IndexError
+        If an index is out of range.
+
+    Notes
+    -----
+    The gradient adds into the rows in a fixed order: the same bits every time.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.embedding(tl.tensor([1, 1]), tl.tensor([[0.0], [5.0]]))
+    tensor([[5.],
+            [5.]])
+    """
+    cdef Tensor w = as_tensor("embedding", weight)
+    if w.buf.ndim != 2:
+        raise ShapeError(
+            f"embedding: expected weight of shape (rows, features), got {w.shape}"
+        )
+    return take_rows("embedding", w, as_tensor("embedding", indices))
+
+
+def one_hot(x, /, num_classes=-1):
+    """Return a tensor with a 1 at each class and 0 elsewhere.
+
+    Parameters
+    ----------
+    x : Tensor of integers, of any shape
+    num_classes : int, default -1
+        -1 takes the largest class plus one.
+
+    Returns
+    -------
+    Tensor of int64 of shape (*x.shape, num_classes)
+
+    Raises
+    ------
+    IndexError
+        If a class is negative or not below `num_classes`.
+    DTypeError
+        If `x` is not of integers.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.one_hot(tl.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    cdef Tensor a = as_tensor("one_hot", x)
+    if not is_integer_code(a.buf.dtype):
+        raise DTypeError(f"one_hot: expected integers, got {dtype_of(a.buf.dtype)}")
+    if num_classes == -1:
+        if a.buf.size == 0:
+            raise ValueError("one_hot: num_classes is needed for an empty tensor")
+        num_classes = int(reduce_max(a).item()) + 1
+    if a.buf.size and (
+        reduce_min(a).item() < 0 or reduce_max(a).item() >= num_classes
+    ):
+        raise IndexError(
+            f"one_hot: expected classes in [0, {num_classes}), got values from "
+            f"{reduce_min(a).item()} to {reduce_max(a).item()}"
+        )
+    hits = expand_dims(cast(a, TL_INT64), a.buf.ndim) == arange(num_classes)
+    return cast(<Tensor>hits, TL_INT64)
+
+
+def dropout(x, /, p=0.5, training=True, *, generator=None):
+    """Zero each element with probability `p` and scale the others by ``1 / (1 - p)``.
+
+    Parameters
+    ----------
+    x : Tensor
+        Floating.
+    p : float in [0, 1], default 0.5
+    training : bool, default True
+        When False, return `x` itself.
+    generator : Generator, optional
+        Where the random numbers come from.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If `p` is not a probability.
+    DTypeError
+        If `x` is not floating.
+
+    References
+    ----------
+    N. Srivastava et al., "Dropout", JMLR 15 (2014) 1929-1958.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.dropout(tl.ones(3), p=0.0)
+    tensor([1., 1., 1.])
+    """
+    cdef Tensor a = as_tensor("dropout", x)
+    if not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: expected a probability p in [0, 1], got {p!r}")
+    if not is_float_code(a.buf.dtype):
+        raise DTypeError(f"dropout: expected floating x, got {dtype_of(a.buf.dtype)}")
+    if not training or p == 0.0:
+        return a
+    if p == 1.0:
+        return a * full_like(a.detach(), 0)
+    mask = bernoulli(
+        1.0 - p, a.shape, dtype=dtype_of(a.buf.dtype), generator=generator
+    )
+    return a * (mask * (1.0 / (1.0 - p)))

@@ -1,0 +1,208 @@
+"""Normalization by statistics of the input."""
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, add_tangents, record, run, tracking,
+)
+from tensorlib.core.abi cimport tl_buffer, tl_norm_params
+from tensorlib.core.dispatch cimport thread_state
+from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
+from tensorlib.ops.elementwise cimport (
+    as_float, as_tensor, cast, contiguous, full_like,
+)
+from tensorlib.ops.reduce cimport broadcast
+from tensorlib.ops.shape cimport reshape_like
+
+from tensorlib.core.errors import ShapeError
+from tensorlib.ops.reduce import mean, sum
+from tensorlib.ops.shape import expand_dims
+
+
+# ---- layer normalization -------------------------------------------------------
+cdef class LayerNorm(Primitive):
+    """Rows of (N, D); saved: x, mean, rstd and, when given, weight."""
+
+    cdef Tensor apply(self, Tensor x, Tensor weight, Tensor bias, double eps):
+        cdef tl_norm_params params
+        cdef tl_buffer rows
+        cdef Tensor out = new_like(x, x.buf.dtype)
+        cdef Tensor average, rstd
+        cdef const tl_buffer *written[3]
+        cdef const tl_buffer *read[3]
+        cdef int nin = 1, track = x.track
+        params.eps = eps
+        rows.ndim = 1
+        rows.shape[0] = x.buf.shape[0]
+        average = new_tensor(
+            &rows, x.buf.dtype, x.buf.device_type, x.buf.device_index
+        )
+        rstd = new_like(average, x.buf.dtype)
+        written[0], written[1], written[2] = &out.buf, &average.buf, &rstd.buf
+        read[0] = &x.buf
+        if weight is not None:
+            read[1] = &weight.buf
+            nin = 2
+            track |= weight.track
+        if bias is not None:
+            read[2] = &bias.buf
+            nin = 3
+            track |= bias.track
+        run(self, x.buf.dtype, written, 3, read, nin, &params, x.buf.size)
+        if track and tracking(track):
+            if weight is None:
+                record(self, out, (x,), (x, average, rstd), False, None)
+            elif bias is None:
+                record(self, out, (x, weight), (x, average, rstd, weight), False, None)
+            else:
+                record(
+                    self, out, (x, weight, bias), (x, average, rstd, weight), False,
+                    None,
+                )
+        return out
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        if thread_state().grad_disabled:
+            return self.kernel_vjp(node, g)
+        # Recording: the same formulas in Tensor operations, differentiable again.
+        normalized, rstd = self.normalized(node)
+        weighted = g
+        if len(node.edges) > 1:
+            weighted = g * node.get(3)
+        inner = mean(weighted * normalized, axis=1, keepdims=True)
+        centred = weighted - mean(weighted, axis=1, keepdims=True)
+        grads = [(centred - normalized * inner) * rstd]
+        if len(node.edges) > 1:
+            grads.append(sum(g * normalized, axis=0))
+        if len(node.edges) > 2:
+            grads.append(sum(g, axis=0))
+        return tuple(grads)
+
+    cdef tuple kernel_vjp(self, Node node, Tensor g):
+        cdef Tensor x = node.get(0)
+        cdef Tensor average = node.get(1)
+        cdef Tensor rstd = node.get(2)
+        cdef Tensor weight = node.get(3) if len(node.edges) > 1 else None
+        cdef Tensor grad_x = new_like(x, x.buf.dtype)
+        cdef Tensor grad_weight, grad_bias
+        cdef tl_buffer row
+        cdef const tl_buffer *written[3]
+        cdef const tl_buffer *read[5]
+        row.ndim = 1
+        row.shape[0] = x.buf.shape[1]
+        grad_weight = new_tensor(
+            &row, x.buf.dtype, x.buf.device_type, x.buf.device_index
+        )
+        grad_bias = new_like(grad_weight, x.buf.dtype)
+        g = contiguous(g)
+        written[0], written[1], written[2] = (
+            &grad_x.buf, &grad_weight.buf, &grad_bias.buf
+        )
+        read[0], read[1], read[2], read[3] = &g.buf, &x.buf, &average.buf, &rstd.buf
+        if weight is not None:
+            read[4] = &weight.buf
+        run(_layer_norm_grad, x.buf.dtype, written, 3, read,
+            4 if weight is None else 5, NULL, x.buf.size)
+        return (grad_x, grad_weight, grad_bias)[:len(node.edges)]
+
+    cdef tuple normalized(self, Node node):
+        """(x - mean) * rstd with the statistics as functions of x, and rstd."""
+        cdef Tensor x = node.get(0)
+        if thread_state().grad_disabled:
+            rstd = expand_dims(node.get(2), 1)
+            return (x - expand_dims(node.get(1), 1)) * rstd, rstd
+        # The saved statistics carry no graph; their values serve, the graph does not.
+        centred = x - mean(x, axis=1, keepdims=True)
+        saved = expand_dims(node.get(2), 1)
+        spread = mean(centred * centred, axis=1, keepdims=True)
+        eps = 1.0 / (saved * saved) - spread.detach()
+        rstd = (spread + eps) ** -0.5
+        return centred * rstd, rstd
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        cdef Tensor out = None
+        normalized, rstd = self.normalized(node)
+        if tangents[0] is not None:
+            t = tangents[0]
+            inner = mean(t * normalized, axis=1, keepdims=True)
+            centred = t - mean(t, axis=1, keepdims=True)
+            out = (centred - normalized * inner) * rstd
+            if len(node.edges) > 1:
+                out = out * node.get(3)
+        if len(tangents) > 1 and tangents[1] is not None:
+            out = add_tangents(out, normalized * tangents[1])
+        if len(tangents) > 2 and tangents[2] is not None:
+            out = add_tangents(out, <Tensor>tangents[2])
+        return broadcast(out, node.shape_tuple())
+
+
+cdef LayerNorm _layer_norm = LayerNorm("layer_norm")
+cdef Primitive _layer_norm_grad = Primitive("layer_norm_grad")
+
+
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """Normalize over the last axes to mean 0 and variance 1, then scale and shift.
+
+    ``(x - mean) / sqrt(var + eps) * weight + bias`` with the biased variance.
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., *normalized_shape)
+    normalized_shape : int or tuple of int
+    weight, bias : Tensor of shape normalized_shape, optional
+    eps : float, default 1e-5
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+
+    References
+    ----------
+    J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", arXiv:1607.06450, eq. 4.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.layer_norm(tl.tensor([[1.0, 3.0]]), 2, eps=0.0)
+    tensor([[-1.,  1.]])
+    """
+    cdef Tensor a = as_float(as_tensor("layer_norm", x))
+    cdef tl_buffer inner
+    cdef Tensor w = None, b = None, out
+    cdef int d, dtype = a.buf.dtype
+    parse_shape("layer_norm", normalized_shape, &inner)
+    wanted = tuple([inner.shape[d] for d in range(inner.ndim)])
+    if inner.ndim == 0 or inner.ndim > a.buf.ndim or (
+        a.shape[a.buf.ndim - inner.ndim:] != wanted
+    ):
+        raise ShapeError(
+            f"layer_norm: expected x of shape (..., {', '.join(map(str, wanted))}), "
+            f"got {a.shape}"
+        )
+    affine = []
+    for name, given in (("weight", weight), ("bias", bias)):
+        if given is not None:
+            given = as_tensor("layer_norm", given)
+            if given.shape != wanted:
+                raise ShapeError(
+                    f"layer_norm: expected {name} of shape {wanted}, got {given.shape}"
+                )
+            check_same_device("layer_norm", a, <Tensor>given)
+            dtype = promote_codes(dtype, (<Tensor>given).buf.dtype)
+        affine.append(given)
+    if affine[0] is not None:
+        w = reshape_like(contiguous(cast(<Tensor>affine[0], dtype)), (inner.size,))
+    if affine[1] is not None:
+        b = reshape_like(contiguous(cast(<Tensor>affine[1], dtype)), (inner.size,))
+        if w is None:
+            w = full_like(b.detach(), 1)
+    shape = a.shape
+    rows = a.buf.size // inner.size if inner.size else 0
+    a = reshape_like(contiguous(cast(a, dtype)), (rows, inner.size))
+    out = _layer_norm.apply(a, w, b, eps)
+    return reshape_like(out, shape)
