@@ -24,6 +24,8 @@ MODULES = [
     "tensorlib.core.dtype",
     "tensorlib.core.device",
     "tensorlib.core.interop",
+    "tensorlib.data",
+    "tensorlib.data.transforms",
     "tensorlib.kernels",
     "tensorlib.ops.fused_optim",
 ]

@@ -3,29 +3,48 @@
 from tensorlib.data import transforms
 from tensorlib.data.collate import default_collate
 from tensorlib.data.dataloader import DataLoader
-from tensorlib.data.dataset import Dataset, Subset, TensorDataset, random_split
+from tensorlib.data.dataset import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 from tensorlib.data.digits import Digits
 from tensorlib.data.mnist import MNIST, FashionMNIST
 from tensorlib.data.sampler import (
     BatchSampler,
+    DistributedSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
 )
 from tensorlib.data.seeding import batch_generator
 
 __all__ = [
     "MNIST",
     "BatchSampler",
+    "ChainDataset",
+    "ConcatDataset",
     "DataLoader",
     "Dataset",
     "Digits",
+    "DistributedSampler",
     "FashionMNIST",
+    "IterableDataset",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
+    "StackDataset",
     "Subset",
+    "SubsetRandomSampler",
     "TensorDataset",
+    "WeightedRandomSampler",
     "batch_generator",
     "default_collate",
     "random_split",

@@ -1,15 +1,23 @@
 """DataLoader: batches in order, loaded ahead by threads where asked for.
 
-Kernels release the GIL, so threads suffice: no process is forked, no memory copied.
-A pass is fixed by the generator's state at its start, hence "state at the start and
-number of batches given out" is all a checkpoint needs to continue bit for bit.
+A pass is fixed by the state of the generator (and of the sampler) at its start, hence
+"state at the start and number of batches given out" is all a checkpoint needs to
+continue bit for bit.
 """
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+import itertools
 
 import tensorlib as tl
 from tensorlib.data.collate import default_collate
+from tensorlib.data.dataset import IterableDataset
+from tensorlib.data.loading import (
+    END,
+    Stream,
+    WorkerPool,
+    load_ahead,
+    load_serially,
+    note,
+)
 from tensorlib.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tensorlib.data.seeding import batch_seed, use_generator
 
@@ -21,9 +29,9 @@ class DataLoader:
 
     Parameters
     ----------
-    dataset : Dataset or sequence
+    dataset : Dataset, sequence or IterableDataset
         With ``take(indices)``, batches are gathered whole; otherwise samples are
-        fetched one by one and collated.
+        fetched one by one and collated. A stream is read in order.
     batch_size : int or None, default 1
         Samples a batch; None gives single samples, not collated.
     shuffle : bool, default False
@@ -43,11 +51,25 @@ class DataLoader:
         Source of order and of random transforms; the default generator otherwise.
     prefetch_factor : int, default 2
         Batches loaded ahead, a worker.
+    worker_init_fn : callable, optional
+        Called with its number, 0 to `num_workers` - 1, in each worker thread before
+        the thread loads anything.
+    persistent_workers : bool, default False
+        Keep the threads from one pass to the next.
+    timeout : float, default 0
+        Seconds to wait for a batch that a worker loads; 0 waits without limit.
 
     Raises
     ------
     ValueError
         If options exclude each other or a count is out of range.
+    TypeError
+        If the data set has neither samples by index nor is an `IterableDataset`.
+
+    Notes
+    -----
+    What is raised while a batch is loaded comes out of the loop at that batch, with
+    its own traceback and notes that say which batch and which sample it was.
 
     Examples
     --------
@@ -60,41 +82,57 @@ class DataLoader:
     def __init__(
         self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None,
         num_workers=0, collate_fn=None, *, drop_last=False, generator=None,
-        prefetch_factor=2,
+        prefetch_factor=2, worker_init_fn=None, persistent_workers=False, timeout=0,
     ):  # fmt: skip
-        _check_options(
-            batch_size, shuffle, sampler, batch_sampler, drop_last, num_workers,
-            prefetch_factor,
-        )  # fmt: skip
+        shuffle = bool(shuffle)
+        _check_order(batch_size, shuffle, sampler, batch_sampler, drop_last)
+        _check_workers(num_workers, prefetch_factor, persistent_workers, timeout)
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = prefetch_factor
         self.generator = generator
         self.collate_fn = collate_fn
+        self.worker_init_fn = worker_init_fn
+        self.persistent_workers = bool(persistent_workers)
+        self.timeout = timeout
         self.batch_size = None if batch_sampler is not None else batch_size
-        self.drop_last = drop_last
-        if batch_sampler is not None:
-            self.sampler = None
-            self.batch_sampler = batch_sampler
-        else:
-            if sampler is None:
-                sampler = (
-                    RandomSampler(dataset, generator=generator)
-                    if shuffle
-                    else SequentialSampler(dataset)
-                )
-            self.sampler = sampler
-            self.batch_sampler = (
-                None
-                if batch_size is None
-                else BatchSampler(sampler, batch_size, drop_last)
+        self.drop_last = bool(drop_last)
+        if isinstance(dataset, IterableDataset):
+            _check_stream(shuffle, sampler, batch_sampler)
+        elif not hasattr(dataset, "__getitem__"):
+            raise TypeError(
+                "DataLoader: expected a data set with __getitem__ and __len__, or an "
+                f"IterableDataset, got {type(dataset).__name__}"
             )
+        self._set_samplers(shuffle, sampler, batch_sampler)
+        self._pool = None
         self._start_state = None
         self._position = 0
         self._resume_at = 0
 
+    def _set_samplers(self, shuffle, sampler, batch_sampler):
+        self.sampler, self.batch_sampler = sampler, batch_sampler
+        if batch_sampler is not None:
+            return
+        if isinstance(self.dataset, IterableDataset):
+            if self.batch_size is not None:  # for its check of the size
+                BatchSampler((), self.batch_size, self.drop_last)
+            return
+        if sampler is None:
+            kind = RandomSampler if shuffle else SequentialSampler
+            self.sampler = kind(self.dataset)
+        if self.batch_size is not None:
+            self.batch_sampler = BatchSampler(
+                self.sampler, self.batch_size, self.drop_last
+            )
+
     def __len__(self):
-        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)
+        if self.sampler is not None:
+            return len(self.sampler)
+        count, size = len(self.dataset), self.batch_size or 1
+        return count // size if self.drop_last else -(-count // size)
 
     # ---- resuming ----------------------------------------------------------------
 
@@ -108,7 +146,8 @@ class DataLoader:
         -------
         dict
             ``"generator"``, the generator's state when that pass began (now, after
-            its end), and ``"position"``, the batches it has given out.
+            its end), ``"position"``, the batches it has given out, and ``"sampler"``,
+            the state of a sampler that has one of its own.
 
         Examples
         --------
@@ -126,8 +165,18 @@ class DataLoader:
         True
         """
         if self._start_state is None:
-            return {"generator": self._generator().get_state(), "position": 0}
-        return {"generator": self._start_state, "position": self._position}
+            return {**self._current_state(), "position": 0}
+        return {**self._start_state, "position": self._position}
+
+    def _current_state(self):
+        state = {"generator": self._generator().get_state()}
+        sampler = self._stateful_sampler()
+        saved = {} if sampler is None else sampler.state_dict()
+        return {**state, "sampler": saved} if saved else state
+
+    def _stateful_sampler(self):
+        sampler = self.sampler if self.batch_sampler is None else self.batch_sampler
+        return sampler if hasattr(sampler, "state_dict") else None
 
     def load_state_dict(self, state_dict):
         """Let the next pass go on where `state_dict` was taken.
@@ -139,96 +188,170 @@ class DataLoader:
         ----------
         state_dict : dict
             As `state_dict` returns it.
+
+        Raises
+        ------
+        ValueError
+            If it is no such state, or of a loader with another kind of sampler.
         """
-        self._generator().set_state(state_dict["generator"])
-        self._start_state = None
-        self._resume_at = self._position = int(state_dict["position"])
-        if self._resume_at:
-            self._start_state = state_dict["generator"]
+        try:
+            position = int(state_dict["position"])
+            state = {key: state_dict[key] for key in state_dict if key != "position"}
+            generator = state["generator"]
+        except (KeyError, TypeError, ValueError):
+            position = -1
+        if position < 0:
+            raise ValueError(
+                "DataLoader: expected a state with 'generator' and 'position' >= 0, "
+                f"got {state_dict!r}"
+            )
+        sampler = self._stateful_sampler()
+        if sampler is not None:
+            sampler.load_state_dict(state.get("sampler") or sampler.state_dict())
+        self._generator().set_state(generator)
+        self._resume_at = self._position = position
+        self._start_state = state if position else None
 
     # ---- iterating ---------------------------------------------------------------
 
     def __iter__(self):
         generator = self._generator()
-        self._start_state = generator.get_state()
+        start_state = self._start_state = self._current_state()
         skip, self._resume_at = self._resume_at, 0
         self._position = skip
         seed = tl.randint(0, 2**62, (1,), generator=generator).item()
-        return self._deliver(self._tasks(seed), skip, self._start_state)
-
-    def _tasks(self, pass_seed):
-        """Draw the order; iterate over ``(number, seed, indices)`` of its batches."""
-        if self.batch_sampler is None:
-            batches = iter(self.sampler)
-        elif isinstance(self.batch_sampler, BatchSampler):
-            batches = self.batch_sampler.index_batches()
+        stream = None
+        if isinstance(self.dataset, IterableDataset):
+            # Batch -1 does not exist: its seed is for what iter(dataset) draws.
+            with use_generator(tl.Generator(batch_seed(seed, -1))):
+                stream = Stream(self.dataset, self.batch_size, self.drop_last)
+            tasks = self._stream_tasks(stream, seed, skip)
         else:
-            batches = iter(self.batch_sampler)
-        return (
-            (number, batch_seed(pass_seed, number), indices)
-            for number, indices in enumerate(batches)
-        )
+            tasks = _indexed_tasks(self._draw_order(generator), seed, skip)
+        return self._deliver(tasks, stream, skip, start_state)
 
-    def _deliver(self, tasks, skip, start_state):
-        # The order is drawn in full even where its first batches are skipped.
-        tasks = (task for task in tasks if task[0] >= skip)
-        load = self._load_serially if self.num_workers == 0 else self._load_ahead
-        batches = load(tasks)
+    def _draw_order(self, generator):
+        """Iterate over the indices of each batch, drawn from `generator`."""
+        batches = self.sampler if self.batch_sampler is None else self.batch_sampler
+        with use_generator(generator):
+            if isinstance(batches, BatchSampler):
+                batches = batches.index_batches()
+            batches = iter(batches)
+        # A sampler may draw as it goes.
+        return _drawn_from(generator, batches)
+
+    def _stream_tasks(self, stream, seed, skip):
+        for number in itertools.count():
+            task = (number, batch_seed(seed, number), stream)
+            if number >= skip:
+                yield task
+            elif self._load(task, skip=True) is END:
+                return
+
+    def _deliver(self, tasks, stream, skip, start_state):
+        pool = self._workers()
+        if pool is None:
+            batches = load_serially(self._load, tasks)
+        else:
+            ahead = self.num_workers * self.prefetch_factor
+            batches = load_ahead(self._load, tasks, pool, ahead, self.timeout)
+        finished = False
         try:
             for number, batch in enumerate(batches, skip + 1):
                 if self._start_state is start_state:
                     self._position = number
                 yield batch
+            finished = True
         finally:
             batches.close()
+            if stream is not None:
+                stream.close()
+            if pool is not None and pool is not self._pool:
+                pool.close(wait=finished)
         if self._start_state is start_state:
             self._start_state, self._position = None, 0
 
-    def _load_serially(self, tasks):
-        for task in tasks:
-            yield self._load(task)
+    def _workers(self):
+        """Return the pool of a pass, or None without workers."""
+        if self.num_workers == 0:
+            return None
+        if self._pool is not None and self._pool.is_usable():
+            return self._pool
+        pool = WorkerPool(self.num_workers, self.worker_init_fn)
+        if self.persistent_workers:
+            self._pool = pool
+        return pool
 
-    def _load_ahead(self, tasks):
-        executor = ThreadPoolExecutor(self.num_workers, "tensorlib-data")
-        pending = deque()
-        try:
-            for task in tasks:
-                pending.append(executor.submit(self._load, task))
-                if len(pending) >= self.num_workers * self.prefetch_factor:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            # What is being loaded finishes on its own; nobody waits for it.
-            executor.shutdown(wait=False, cancel_futures=True)
+    # ---- loading one batch, in any thread ----------------------------------------
 
-    def _load(self, task):
-        number, seed, indices = task
+    def _load(self, task, skip=False):
+        number, seed, source = task
         try:
             with use_generator(tl.Generator(seed)):
-                return self._fetch(indices)
+                if not isinstance(source, Stream):
+                    return self._fetch(source)
+                samples = source.read(number)
+                return samples if skip or samples is END else self._join(samples)
         except Exception as error:
-            error.add_note(f"while DataLoader loaded batch {number}")
+            note(error, f"while DataLoader loaded batch {number}")
             raise
 
     def _fetch(self, indices):
         if self.batch_sampler is None:
-            sample = self.dataset[int(indices)]
-            return sample if self.collate_fn is None else self.collate_fn(sample)
+            return self._join([self._sample(int(indices))])
         if self.collate_fn is None and hasattr(self.dataset, "take"):
-            if not isinstance(indices, tl.Tensor):
-                indices = tl.tensor(list(indices), dtype=tl.int64)
-            return self.dataset.take(indices)
+            return self._take(indices)
         if isinstance(indices, tl.Tensor):
             indices = indices.tolist()
-        samples = [self.dataset[index] for index in indices]
+        return self._join([self._sample(index) for index in indices])
+
+    def _sample(self, index):
+        try:
+            return self.dataset[index]
+        except Exception as error:
+            note(error, f"sample index {index}")
+            raise
+
+    def _take(self, indices):
+        if not isinstance(indices, tl.Tensor):
+            indices = tl.tensor(list(indices), dtype=tl.int64)
+        try:
+            return self.dataset.take(indices)
+        except Exception as error:
+            note(error, f"sample indices {_shortened(indices.tolist())}")
+            raise
+
+    def _join(self, samples):
+        if self.batch_size is None and self.batch_sampler is None:
+            sample = samples[0]
+            return sample if self.collate_fn is None else self.collate_fn(sample)
         return (self.collate_fn or default_collate)(samples)
 
 
-def _check_options(
-    batch_size, shuffle, sampler, batch_sampler, drop_last, num_workers,
-    prefetch_factor,
-):  # fmt: skip
+def _indexed_tasks(batches, seed, skip):
+    # The order is drawn in full even where its first batches are skipped.
+    for number, indices in enumerate(batches):
+        if number >= skip:
+            yield number, batch_seed(seed, number), indices
+
+
+def _drawn_from(generator, batches):
+    while True:
+        with use_generator(generator):
+            try:
+                indices = next(batches)
+            except StopIteration:
+                return
+        yield indices
+
+
+def _shortened(indices, limit=16):
+    if len(indices) <= limit:
+        return str(indices)
+    return f"[{', '.join(map(str, indices[:limit]))}, ...] ({len(indices)} in all)"
+
+
+def _check_order(batch_size, shuffle, sampler, batch_sampler, drop_last):
     if sampler is not None and shuffle:
         raise ValueError("DataLoader: sampler and shuffle exclude each other")
     if batch_sampler is not None and (
@@ -240,9 +363,24 @@ def _check_options(
         )
     if batch_size is None and drop_last:
         raise ValueError("DataLoader: batch_size=None excludes drop_last")
-    if not isinstance(num_workers, int) or num_workers < 0:
-        raise ValueError(f"DataLoader: expected num_workers >= 0, got {num_workers!r}")
-    if not isinstance(prefetch_factor, int) or prefetch_factor < 1:
+
+
+def _check_stream(shuffle, sampler, batch_sampler):
+    if shuffle or sampler is not None or batch_sampler is not None:
         raise ValueError(
-            f"DataLoader: expected prefetch_factor >= 1, got {prefetch_factor!r}"
+            "DataLoader: an IterableDataset has an order of its own, which excludes "
+            "shuffle, sampler and batch_sampler"
         )
+
+
+def _check_workers(num_workers, prefetch_factor, persistent_workers, timeout):
+    for name, count, least in (
+        ("num_workers", num_workers, 0),
+        ("prefetch_factor", prefetch_factor, 1),
+    ):
+        if isinstance(count, bool) or not isinstance(count, int) or count < least:
+            raise ValueError(f"DataLoader: expected {name} >= {least}, got {count!r}")
+    if persistent_workers and not num_workers:
+        raise ValueError("DataLoader: persistent_workers needs num_workers > 0")
+    if not timeout >= 0:
+        raise ValueError(f"DataLoader: expected timeout >= 0, got {timeout!r}")

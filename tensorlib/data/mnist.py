@@ -26,6 +26,13 @@ class MNIST(Dataset):
         Whether checksums are compared; without it any idx files of fitting shapes
         are taken.
 
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing; the message says where to get it.
+    ValueError
+        If a file is truncated, corrupt or of another kind.
+
     Attributes
     ----------
     images : Tensor
@@ -34,13 +41,6 @@ class MNIST(Dataset):
         int64, shape ``(N,)``, values 0..9.
     classes : tuple of str
         Names of the classes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is missing; the message says where to get it.
-    ValueError
-        If a file is truncated, corrupt or of another kind.
 
     References
     ----------

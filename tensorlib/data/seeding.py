@@ -18,6 +18,8 @@ _current = threading.local()
 def batch_generator():
     """Return the generator of the batch being loaded, else the default generator.
 
+    While a loader draws the order of a pass, that is the loader's own generator.
+
     Examples
     --------
     >>> import tensorlib as tl

@@ -1,0 +1,190 @@
+"""How batches get loaded: in the calling thread, or ahead of it by a pool of threads.
+
+A task is ``(number, seed, indices)``; loading it makes a generator of its seed current,
+so a batch is the same whichever thread loads it. Kernels release the GIL, hence
+threads suffice: no process is forked and no memory copied.
+"""
+
+import itertools
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["END", "Stream", "WorkerPool", "load_ahead", "load_serially", "note"]
+
+END = object()  # what a task gives when the stream ended before it
+
+
+def note(error, text):
+    """Add a note to an exception, once."""
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
+def load_serially(load, tasks):
+    """Iterate over the batches of `tasks`, each loaded when it is asked for."""
+    for task in tasks:
+        batch = load(task)
+        if batch is END:
+            return
+        yield batch
+
+
+def load_ahead(load, tasks, pool, ahead, timeout):
+    """Iterate over the batches of `tasks` in order, with up to `ahead` under way."""
+    process = os.getpid()
+    pending = deque()
+    failure = None
+    tasks = iter(tasks)
+    try:
+        while True:
+            try:
+                while tasks is not None and len(pending) < ahead:
+                    pending.append(pool.submit(load, next(tasks)))
+            except StopIteration:
+                tasks = None
+            except Exception as error:
+                # The sampler failed: its error comes after the batches drawn before.
+                tasks, failure = None, error
+            if not pending:
+                break
+            batch = _result(pending.popleft(), timeout)
+            if batch is END:
+                return
+            yield batch
+            if os.getpid() != process:
+                pending.clear()
+                raise RuntimeError(
+                    "DataLoader: this process was forked in the middle of a pass, and "
+                    "the threads that load ahead stayed behind; start a new pass with "
+                    "iter(loader)"
+                )
+        if failure is not None:
+            raise failure
+    finally:
+        # What is being loaded finishes on its own; nobody waits for it.
+        for future in pending:
+            future.cancel()
+
+
+def _result(future, timeout):
+    try:
+        return future.result(timeout or None)
+    except TimeoutError:
+        if future.done():
+            raise
+        raise RuntimeError(
+            f"DataLoader: no batch came within timeout={timeout} s; a worker thread "
+            "is slow or waits for something"
+        ) from None
+
+
+class WorkerPool:
+    """Threads that load; each calls `init` with its number before its first task.
+
+    Parameters
+    ----------
+    count : int
+        How many threads.
+    init : callable or None
+        Called as ``init(worker)`` in each thread; what it raises fails the task.
+    """
+
+    def __init__(self, count, init):
+        self.count = count
+        self._init = init
+        self._free_numbers = list(range(count))
+        self._thread = threading.local()
+        self._executor = ThreadPoolExecutor(count, "tensorlib-data")
+        self._process = os.getpid()
+
+    def is_usable(self):
+        """Whether its threads are in this process: a forked child has none."""
+        return os.getpid() == self._process
+
+    def submit(self, load, task):
+        """Queue a task; return its future."""
+        return self._executor.submit(self._run, load, task)
+
+    def _run(self, load, task):
+        if self._init is not None and not hasattr(self._thread, "number"):
+            number = self._free_numbers.pop(0)
+            try:
+                self._init(number)
+            except Exception as error:
+                self._free_numbers.append(number)
+                note(error, f"while DataLoader called worker_init_fn({number})")
+                raise
+            self._thread.number = number
+        return load(task)
+
+    def close(self, wait):
+        """End the threads, when they have finished what they are at."""
+        if self.is_usable():
+            self._executor.shutdown(wait=wait, cancel_futures=True)
+
+    def __reduce__(self):
+        return (WorkerPool, (self.count, self._init))
+
+
+class Stream:
+    """One pass over an iterable data set, read in the order of the batches' numbers.
+
+    Threads take turns: whichever loads batch n waits until batch n - 1 has been read,
+    so only the collating runs in parallel, and the samples come in their order.
+
+    Parameters
+    ----------
+    dataset : iterable
+        The data set.
+    batch_size : int or None
+        Samples a batch; None for single samples.
+    drop_last : bool
+        Whether an incomplete last batch is left out.
+    """
+
+    def __init__(self, dataset, batch_size, drop_last):
+        self._batch_size = batch_size or 1
+        self._drop_last = drop_last
+        self._turn = 0
+        self._changed = threading.Condition()
+        self._ended = False
+        self._samples = iter(dataset)
+
+    def read(self, number):
+        """Return the samples of batch `number`, a list, or END.
+
+        Batches may be read by any thread, but each number must be asked for once.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._turn == number)
+            if self._ended:
+                return END
+        try:
+            batch = self._next_batch()
+        except BaseException:
+            self.close()
+            raise
+        if len(batch) < self._batch_size:
+            self.close()
+            return END if self._drop_last or not batch else batch
+        with self._changed:
+            self._turn += 1
+            self._changed.notify_all()
+        return batch
+
+    def _next_batch(self):
+        batch = []
+        try:
+            batch.extend(itertools.islice(self._samples, self._batch_size))
+        except Exception as error:
+            note(error, f"after {len(batch)} samples of the batch were read")
+            raise
+        return batch
+
+    def close(self):
+        """End the stream; whoever waits for a turn gets END."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
