@@ -132,3 +132,10 @@ def test_cuda_sources_include_only_headers_of_include():
 def test_files_carry_their_family_name(name):
     found = [p for p in PACKAGE.rglob(f"{name}.*") if p.name.endswith(SUFFIXES)]
     assert found == []
+
+
+def test_modules_with_parallel_loops_use_the_pool():
+    for path in (PACKAGE / "kernels").glob("*.pyx*"):
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"\bin prange\(", text):
+            assert "\nuse_pool(thread_pool())\n" in text, path.name

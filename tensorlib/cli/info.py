@@ -5,7 +5,7 @@ import sys
 
 import tensorlib as tl
 from tensorlib import build_info, cuda, kernels
-from tensorlib.core.threads import default_threads, openmp_version
+from tensorlib.core.threads import default_threads, openmp_version, pool_is_ours
 from tensorlib.kernels.blas import blas_info
 
 __all__ = ["collect_info", "print_info"]
@@ -24,7 +24,8 @@ def _openmp():
     version = openmp_version()
     if not version:
         return "not built in: one thread"
-    return f"{_OPENMP_NAMES.get(version, '')} ({version})".strip()
+    runtime = "tensorlib's own pool" if pool_is_ours() else "the compiler's runtime"
+    return f"{_OPENMP_NAMES.get(version, '')} ({version}), {runtime}".strip()
 
 
 def _as_text(value):

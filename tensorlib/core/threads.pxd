@@ -5,3 +5,11 @@ from libc.stdint cimport int64_t
 cdef int thread_count() noexcept nogil
 # Threads worth using for work units when each thread should have at least grain.
 cdef int threads_for(int64_t work, int64_t grain) noexcept nogil
+
+cdef extern from "tensorlib/pool.h" nogil:
+    ctypedef struct tl_pool:
+        pass
+    const tl_pool *tl_thread_pool()
+
+# The pool that this module's parallel loops run on; NULL: the compiler's OpenMP.
+cdef const tl_pool *thread_pool() noexcept

@@ -1,9 +1,10 @@
-"""One pool of threads: OpenMP's, and the rules for how many of it to use.
+"""How many threads kernels use, and the pool that they use.
 
 The default is the smallest of the affinity mask, the cgroup CPU quota and
-``OMP_NUM_THREADS``, read once at import. In a forked child OpenMP's pool is gone,
-and entering a parallel region would wait for it for ever, so a child handler holds
-kernels to one thread there.
+``OMP_NUM_THREADS``, read once at import. Built with gcc on Linux, parallel loops run on
+the pool of ``pool.c``, which a forked child starts anew. Otherwise they run on the
+compiler's OpenMP runtime; its threads are gone in a forked child, where entering a
+parallel region would wait for them for ever, so kernels there keep to one thread.
 """
 import os
 
@@ -19,30 +20,43 @@ cdef extern from "<pthread.h>" nogil:
 cdef extern from *:
     """
     #ifdef _OPENMP
-    #include <omp.h>
     #define TL_OPENMP _OPENMP
-    #define tl_in_parallel() omp_in_parallel()
     #else
     #define TL_OPENMP 0
-    #define tl_in_parallel() 1
+    #endif
+    #if defined(TL_OWN_POOL)
+    #define TL_POOL_IS_OURS 1
+    #define tl_serial(forked) 0
+    #else
+    #define TL_POOL_IS_OURS 0
+    #define tl_thread_pool() NULL
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define tl_serial(forked) ((forked) || omp_in_parallel())
+    #else
+    #define tl_serial(forked) 1
+    #endif
     #endif
     """
     const int TL_OPENMP
-    int tl_in_parallel() noexcept nogil
+    const int TL_POOL_IS_OURS
+    bint tl_serial(bint in_forked_child) noexcept nogil
 
 cdef int _threads = 1
-cdef int _in_forked_child = 0
+cdef bint _in_forked_child = False
 
 
 cdef void _after_fork_in_child() noexcept nogil:
     global _in_forked_child
-    _in_forked_child = 1
+    _in_forked_child = True
+
+
+cdef const tl_pool *thread_pool() noexcept:
+    return tl_thread_pool()
 
 
 cdef int thread_count() noexcept nogil:
-    if _in_forked_child or tl_in_parallel():
-        return 1
-    return _threads
+    return 1 if tl_serial(_in_forked_child) else _threads
 
 
 cdef int threads_for(int64_t work, int64_t grain) noexcept nogil:
@@ -150,7 +164,7 @@ def get_num_threads():
     >>> tl.get_num_threads() >= 1
     True
     """
-    return 1 if _in_forked_child else _threads
+    return thread_count()
 
 
 def set_num_threads(n):
@@ -214,6 +228,11 @@ class num_threads:  # noqa: N801
 def openmp_version():
     """Return the OpenMP version as its release date ``yyyymm``, 0 when absent."""
     return TL_OPENMP
+
+
+def pool_is_ours():
+    """Return whether parallel loops run on tensorlib's own pool of threads."""
+    return bool(TL_POOL_IS_OURS)
 
 
 pthread_atfork(NULL, NULL, _after_fork_in_child)

@@ -12,7 +12,8 @@ from libc.stdint cimport int64_t
 from tensorlib.core.abi cimport (
     TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_OK, tl_buffer, tl_call, tl_loop, tl_status,
 )
-from tensorlib.core.threads cimport threads_for
+from tensorlib.core.threads cimport thread_pool, threads_for
+from tensorlib.kernels.gomp cimport use_pool
 
 cdef enum:
     OPERANDS = 4                # the output and up to three inputs
@@ -283,3 +284,5 @@ cdef tl_status run_transcendental(const tl_call *call) noexcept nogil:
 def x86_level():
     """Return the processor's x86-64 level, 1 to 4; 0 on other architectures."""
     return tl_x86_level()
+
+use_pool(thread_pool())

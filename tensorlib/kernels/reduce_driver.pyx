@@ -12,7 +12,8 @@ from tensorlib.core.abi cimport (
     tl_status, tl_storage,
 )
 from tensorlib.core.storage cimport scratch_new, storage_release
-from tensorlib.core.threads cimport threads_for
+from tensorlib.core.threads cimport thread_pool, threads_for
+from tensorlib.kernels.gomp cimport use_pool
 from tensorlib.kernels.strided cimport (
     axes_collapse, axes_init, axes_offset, axes_operand, axes_sort, tl_axes,
 )
@@ -395,3 +396,5 @@ cdef tl_status reduce_kernel(const tl_call *call) noexcept nogil:
         op.finish(&p, 1, params, call.out[0].data, 1)
         return TL_OK
     return reduce_any(call, op)
+
+use_pool(thread_pool())

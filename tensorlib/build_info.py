@@ -1,0 +1,13 @@
+"""How this copy was built; written by meson."""
+
+version = "0.1.0"
+compiler = "gcc 12.2.0"
+cython = "3.3.1"
+buildtype = "release"
+kernel_flags = "-O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fno-tree-pre"
+instruction_sets = "v4"
+openmp = "yes"
+blas = "scipy-openblas32"
+cuda = "disabled"
+sanitize = "none"
+host = "x86_64 linux"
