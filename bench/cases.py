@@ -12,6 +12,7 @@ from bench.families import (
     process,
     random,
     reduction,
+    sequence,
     training,
 )
 from bench.registry import public_ops
@@ -25,6 +26,7 @@ _FAMILIES = (
     reduction,
     linalg,
     nnet,
+    sequence,
     movement,
     random,
     loading,

@@ -124,6 +124,7 @@ from tensorlib.ops.random import (
     randperm,
     uniform,
 )
+from tensorlib.ops.recurrent import gru, lstm, rnn
 from tensorlib.ops.reduce import (
     all,
     any,

@@ -14,10 +14,11 @@ from op_samples_elementwise import (
 )
 from op_samples_nnet import LINALG, NNET, OPTIMIZERS
 from op_samples_reduce import REDUCTIONS
+from op_samples_sequence import RECURRENT
 from op_samples_shape import INDEXING, SHAPES
 
 OPS = (
     ARITHMETIC + LOGIC + MATHEMATICS + ACTIVATIONS + SELECTION + REDUCTIONS + SHAPES
-    + INDEXING + LINALG + NNET + OPTIMIZERS + RANDOM + CREATION + INPLACE
+    + INDEXING + LINALG + NNET + RECURRENT + OPTIMIZERS + RANDOM + CREATION + INPLACE
 )  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}

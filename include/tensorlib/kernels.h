@@ -65,6 +65,31 @@ typedef struct tl_cross_entropy_params {
     double scale; /* cross_entropy_grad: factor on the gradient of each row */
 } tl_cross_entropy_params;
 
+/* A recurrent layer in one direction; T steps, N sequences, H units, P outputs a unit.
+ * recurrent: out = h (T, N, P), gates (T, N, K), c_n (N, H) of an LSTM;
+ *   in = w_hh, h0, c0, b_hh, w_hr, lengths, each NULL where there is none. gates come
+ *   in with the input's part and leave as activations; K is H of an RNN (gates are h),
+ *   5H of an LSTM (i f g o c) and 4H of a GRU (r z n, and the state's part of n).
+ * recurrent_grad: out = gates' gradient (T, N, G), those of h0 and c0, the GRU's with
+ *   respect to the state's part (T, N, G), a projection's outputs (T, N, P) and inputs
+ *   (T, N, H); in = gradients of h and c_n, h, gates, then as above but b_hh. */
+typedef enum tl_recurrent_cell { TL_RNN_TANH = 0, TL_RNN_RELU, TL_LSTM, TL_GRU } tl_recurrent_cell;
+typedef struct tl_recurrent_params {
+    int32_t cell;    /* tl_recurrent_cell */
+    int32_t reverse; /* from the last step to the first */
+} tl_recurrent_params;
+
+/* attention: out = y (..., L, V), the log of each row's total (..., L); in = q (..., L, E),
+ * k (..., S, E), v (..., S, V), mask (..., L, S) or NULL: a bool (1 = take part) or an
+ * addend. attention_grad: out = gradients of q, k, v, of the mask or NULL; in = gradient
+ * of y, q, k, v, mask, y, the logs. Leading axes are broadcast by zero strides. */
+typedef struct tl_attention_params {
+    double scale;         /* factor on q k^T */
+    double dropout;       /* probability of a weight's being zeroed */
+    uint64_t seed, offset; /* of the Threefry stream that chooses them */
+    int32_t causal;       /* row i sees columns 0..i */
+} tl_attention_params;
+
 /* fill: value by kind. arange: start + i * step. */
 typedef struct tl_fill_params {
     double real;     /* floating dtypes */

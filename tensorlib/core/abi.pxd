@@ -108,6 +108,23 @@ cdef extern from "tensorlib/kernels.h" nogil:
         double label_smoothing
         double scale
 
+    enum:
+        TL_RNN_TANH
+        TL_RNN_RELU
+        TL_LSTM
+        TL_GRU
+
+    ctypedef struct tl_recurrent_params:
+        int32_t cell
+        int32_t reverse
+
+    ctypedef struct tl_attention_params:
+        double scale
+        double dropout
+        uint64_t seed
+        uint64_t offset
+        int32_t causal
+
     ctypedef struct tl_fill_params:
         double real
         int64_t integer

@@ -23,6 +23,7 @@ _FAMILIES = (
     "softmax",
     "matmul",
     "indexing",
+    "recurrent",
 )
 
 

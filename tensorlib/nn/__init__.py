@@ -31,19 +31,33 @@ from tensorlib.nn.loss import (
 from tensorlib.nn.module import Module
 from tensorlib.nn.normalization import BatchNorm1d, LayerNorm
 from tensorlib.nn.parameter import Parameter
+from tensorlib.nn.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    RNNBase,
+    RNNCell,
+)
 from tensorlib.nn.residual import Residual
 from tensorlib.nn.sparse import Embedding
 
 __all__ = [
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "Identity",
     "L1Loss",
+    "LSTMCell",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
@@ -55,6 +69,8 @@ __all__ = [
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "RNNBase",
+    "RNNCell",
     "ReLU",
     "Residual",
     "Sequential",

@@ -1,0 +1,58 @@
+"""Recurrent layers: forward, and forward + backward."""
+
+from bench.case import Case, Spec
+
+# Steps, batch, features, units.
+SHAPES = ((35, 20, 200, 200), (100, 1, 64, 64), (16, 128, 32, 256))
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+def _weights(gates, features, units, *, grad):
+    shapes = {
+        "w_ih": (gates * units, features),
+        "w_hh": (gates * units, units),
+        "b_ih": (gates * units,),
+        "b_hh": (gates * units,),
+    }
+    return {name: Spec(shape, "unit", grad=grad) for name, shape in shapes.items()}
+
+
+def _layer(name, shape):
+    steps, batch, features, units = shape
+    states = ("h", "c") if name == "lstm" else ("h",)
+    given = ", ".join(states)
+    ours = f"tl.{name}(x, {given}, w_ih, w_hh, b_ih, b_hh)[0]"
+    stacked = ", ".join(f"{s}[None]" for s in states)
+    torch_state = f"({stacked},)" if name == "lstm" else stacked
+    kind = "rnn_tanh" if name == "rnn" else name
+    torch = (
+        f"torch.{kind}(x, {torch_state}, (w_ih, w_hh, b_ih, b_hh), True, 1, 0.0, "
+        "False, False, False)[0]"
+    )
+    for grad in (False, True):
+        operands = {"x": Spec((steps, batch, features), grad=grad)}
+        operands |= {s: Spec((batch, units), "zero") for s in states}
+        operands |= _weights(GATES[name], features, units, grad=grad)
+        title = f"{name} {steps}x{batch}x{features}, {units} units"
+        mine, theirs = ours, torch
+        if grad:
+            wanted = "(x, w_ih, w_hh, b_ih, b_hh)"
+            operands["g"] = Spec((steps, batch, units))
+            title += ", forward + backward"
+            mine = f"tl.autograd.grad({ours}, {wanted}, g)"
+            theirs = f"torch.autograd.grad({torch}, {wanted}, g)"
+        yield Case(
+            "sequence",
+            title,
+            mine,
+            theirs,
+            operands=operands,
+            tolerance=(1e-3, 1e-3),
+            quick=shape == SHAPES[0],
+        )
+
+
+def cases():
+    for name in GATES:
+        for shape in SHAPES:
+            yield from _layer(name, shape)
