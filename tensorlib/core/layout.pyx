@@ -3,13 +3,19 @@
 Everything here is arithmetic on `tl_buffer`; the functions that may fail on user
 input raise ShapeError with the op's name and the values.
 """
+from cpython.exc cimport PyErr_Clear
+from cpython.long cimport PyLong_AsLongLong, PyLong_CheckExact
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport INT64_MAX, int64_t
-from libc.string cimport memcpy
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 
 from operator import index
 
 from tensorlib.core.errors import ShapeError
+
+cdef enum:
+    SMALL_EXTENT = 16384    # four of these multiply to less than any memory
+
 
 
 cdef void set_contiguous(tl_buffer *b) noexcept nogil:
@@ -113,9 +119,13 @@ cdef int reshape_view(
     cdef int64_t old_product, new_product
     cdef int old_ndim = 0
     cdef int d, i = 0, j = 0, first_old, first_new
-    copy_layout(out, b)
-    memcpy(out.shape, shape, ndim * sizeof(int64_t))
+    out.data = b.data
+    out.dtype = b.dtype
+    out.device_type = b.device_type
+    out.device_index = b.device_index
     out.ndim = ndim
+    for d in range(ndim):
+        out.shape[d] = shape[d]
     if b.flags & TL_C_CONTIGUOUS:
         set_contiguous(out)
         return 0
@@ -162,11 +172,32 @@ cdef tuple strides_tuple(const tl_buffer *b):
     return tuple([b.strides[d] for d in range(b.ndim)])
 
 
+cdef bint plain_shape(tuple shape, tl_buffer *b) noexcept:
+    """Whether it is a few small positive ints, as nearly always; then b gets it."""
+    cdef Py_ssize_t d, n = len(shape)
+    cdef long long extent
+    if n > 4:
+        return False
+    for d in range(n):
+        if not PyLong_CheckExact(<object>PyTuple_GET_ITEM(shape, d)):
+            return False
+        extent = PyLong_AsLongLong(<object>PyTuple_GET_ITEM(shape, d))
+        if extent <= 0 or extent > SMALL_EXTENT:
+            PyErr_Clear()
+            return False
+        b.shape[d] = extent
+    b.ndim = <int>n
+    set_contiguous(b)
+    return True
+
+
 cdef int parse_shape(str op, object shape, tl_buffer *b) except -1:
     cdef int64_t extent
     cdef int64_t product = 1
     cdef int d
     cdef bint empty = False
+    if type(shape) is tuple and plain_shape(<tuple>shape, b):
+        return 0
     if isinstance(shape, int):
         shape = (shape,)
     elif not isinstance(shape, (tuple, list)):

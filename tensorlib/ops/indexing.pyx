@@ -11,6 +11,7 @@ NumPy documentation, "Indexing on ndarrays".
 """
 from operator import index
 
+from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, record, record1, run, tracking,
@@ -20,14 +21,15 @@ from tensorlib.core.abi cimport (
 )
 from tensorlib.core.dtype cimport dtype_of, dtype_sizes, is_float_code, is_integer_code
 from tensorlib.core.layout cimport (
-    broadcast_shape, broadcast_view, parse_axis, parse_shape, update_layout,
+    broadcast_shape, broadcast_view, copy_layout, parse_axis, parse_shape, same_shape,
+    update_layout,
 )
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, check_same_device, new_tensor, new_view,
     operators,
 )
 from tensorlib.ops.elementwise cimport (
-    adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint,
+    adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
     full_like,
 )
 from tensorlib.ops.logic cimport select
@@ -289,27 +291,36 @@ cdef int _add_slice(
 ) except -1:
     if by.n >= 2 * TL_MAX_NDIM:
         raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
-    by.kind[by.n] = SLICE
-    by.start[by.n] = start
-    by.step[by.n] = step
-    by.length[by.n] = length
+    by.items[by.n].kind = SLICE
+    by.items[by.n].start = start
+    by.items[by.n].step = step
+    by.items[by.n].length = length
     by.n += 1
     return 0
+
+
+cdef int _slice_bounds(
+    object item, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step
+) except -1:
+    try:
+        return PySlice_Unpack(item, start, stop, step)
+    except TypeError:
+        raise IndexError(
+            f"index: slice bounds must be integers or None, got {item}"
+        ) from None
+    except ValueError:
+        raise ValueError("index: slice step cannot be zero") from None
 
 
 cdef int _add_item(BasicIndex *by, object item, int axis, int64_t extent) except -1:
     """An integer or a slice on an axis of the given extent."""
     cdef int64_t position
+    cdef Py_ssize_t start, stop, step, length
     if type(item) is slice:
-        try:
-            start, stop, step = (<slice>item).indices(extent)
-        except TypeError:
-            raise IndexError(
-                f"index: slice bounds must be integers or None, got {item}"
-            ) from None
-        except ValueError:
-            raise ValueError("index: slice step cannot be zero") from None
-        return _add_slice(by, start, step, len(range(start, stop, step)))
+        _slice_bounds(item, &start, &stop, &step)
+        length = PySlice_AdjustIndices(extent, &start, &stop, step)
+        # The step of a single element is never taken; times a stride it may overflow.
+        return _add_slice(by, start, step if length > 1 else 1, length)
     if not -extent <= item < extent:
         raise IndexError(
             f"index {item} is out of range for axis {axis} of size {extent}"
@@ -317,8 +328,8 @@ cdef int _add_item(BasicIndex *by, object item, int axis, int64_t extent) except
     position = item
     if by.n >= 2 * TL_MAX_NDIM:
         raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
-    by.kind[by.n] = INTEGER
-    by.start[by.n] = position + extent if position < 0 else position
+    by.items[by.n].kind = INTEGER
+    by.items[by.n].start = position + extent if position < 0 else position
     by.n += 1
     return 0
 
@@ -381,7 +392,7 @@ cdef Key _resolve(const tl_buffer *x, object key):
         if item is None:
             if out.basic.n >= 2 * TL_MAX_NDIM:
                 raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
-            out.basic.kind[out.basic.n] = NEW_AXIS
+            out.basic.items[out.basic.n].kind = NEW_AXIS
             out.basic.n += 1
             kept_axis += 1
             separated = separated or bool(found)
@@ -563,18 +574,71 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
 
 
 # ---- operator slots ------------------------------------------------------------
+cdef bint _is_plain(const tl_buffer *x, object key, BasicIndex *by) except -1:
+    """Whether key is integers and slices alone, as nearly always; by gets it."""
+    cdef Py_ssize_t i, n
+    by.n = 0
+    if type(key) is int or type(key) is slice:
+        if x.ndim == 0:
+            return False
+        _add_item(by, key, 0, x.shape[0])
+        return True
+    if type(key) is not tuple:
+        return False
+    n = len(<tuple>key)
+    if n > x.ndim:
+        return False
+    for i in range(n):
+        item = (<tuple>key)[i]
+        if type(item) is not int and type(item) is not slice:
+            return False
+        _add_item(by, item, <int>i, x.shape[i])
+    return True
+
+
+cdef int _check_same(const tl_buffer *before, const tl_buffer *x) except -1:
+    """A slice's bounds may be objects whose __index__ changes the tensor."""
+    if not same_shape(before, x):
+        raise IndexError("index: the tensor's shape changed while its key was read")
+    return 0
+
+
 cdef object _getitem_op(object x, object key):
     cdef Tensor a = <Tensor>x
+    cdef tl_buffer before
     cdef BasicIndex by
+    cdef Key resolved
     if type(key) is int and a.buf.ndim:
         by.n = 0
         _add_item(&by, key, 0, a.buf.shape[0])
         return select_basic(a, &by)
-    return _read(a, _resolve(&a.buf, key))
+    copy_layout(&before, &a.buf)
+    if _is_plain(&before, key, &by):
+        _check_same(&before, &a.buf)
+        return select_basic(a, &by)
+    resolved = _resolve(&before, key)
+    _check_same(&before, &a.buf)
+    return _read(a, resolved)
 
 
 cdef int _setitem_op(object x, object key, object value) except -1:
-    return _assign(<Tensor>x, _resolve(&(<Tensor>x).buf, key), value)
+    cdef Tensor a = <Tensor>x
+    cdef tl_buffer before, layout
+    cdef BasicIndex by
+    cdef Key resolved
+    copy_layout(&before, &a.buf)
+    if type(value) is float and not tracking(a.track) and (
+        is_float_code(a.buf.dtype) and _is_plain(&before, key, &by)
+    ):
+        _check_same(&before, &a.buf)
+        check_inplace("assign", a, False)
+        index_layout(&layout, &a.buf, &by)
+        fill(new_view(a, &layout), value)
+        bump_version(a, _assign_primitive.c_name)
+        return 0
+    resolved = _resolve(&before, key)
+    _check_same(&before, &a.buf)
+    return _assign(a, resolved, value)
 
 
 # ---- public functions ----------------------------------------------------------

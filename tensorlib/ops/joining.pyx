@@ -131,8 +131,8 @@ cdef int _copy_slice(Tensor out, Tensor x, int axis, int64_t start) except -1:
     cdef BasicIndex by
     cdef tl_buffer layout
     whole_index(&by, &out.buf)
-    by.start[axis] = start
-    by.length[axis] = x.buf.shape[axis]
+    by.items[axis].start = start
+    by.items[axis].length = x.buf.shape[axis]
     index_layout(&layout, &out.buf, &by)
     return copy_into("concat", new_view(out, &layout), x)
 
@@ -299,9 +299,9 @@ def pad(x, /, pad_width, *, value=0):
     fill(out, value)
     whole_index(&by, &a.buf)
     for d in range(a.buf.ndim):
-        by.start[d] = widths[d][0]
+        by.items[d].start = widths[d][0]
     index_layout(&layout, &out.buf, &by)
     copy_into("pad", new_view(out, &layout), a)
     if a.track and tracking(a.track):
-        record1(view_grad(), out, a, (), False, selection_of(out.shape, &by))
+        record1(view_grad(), out, a, (), False, selection_of(&out.buf, &by))
     return out

@@ -1,5 +1,5 @@
 # Views: each shares its input's storage and is recorded with its inverse.
-from libc.stdint cimport int8_t, int64_t
+from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive
 from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer
 from tensorlib.core.tensor cimport Tensor
@@ -10,12 +10,15 @@ cdef enum:
     NEW_AXIS = 2
 
 # A basic index, item by item; axes of the input past the last item are whole.
+ctypedef struct IndexItem:
+    int64_t kind      # SLICE, INTEGER or NEW_AXIS
+    int64_t start
+    int64_t step
+    int64_t length
+
 ctypedef struct BasicIndex:
-    int n
-    int8_t[2 * TL_MAX_NDIM] kind
-    int64_t[2 * TL_MAX_NDIM] start
-    int64_t[2 * TL_MAX_NDIM] step
-    int64_t[2 * TL_MAX_NDIM] length
+    int64_t n
+    IndexItem[2 * TL_MAX_NDIM] items
 
 cdef Tensor reshape_to(Tensor x, const tl_buffer *shape)
 cdef Tensor reshape_like(Tensor x, tuple shape)
@@ -34,6 +37,6 @@ cdef Tensor slice_axis(
 cdef Tensor take_axis(Tensor x, int axis, int64_t position)
 # How a view is recorded: its transpose, and what the rules keep of the index.
 cdef Primitive view_grad()
-cdef object selection_of(tuple shape, const BasicIndex *by)
+cdef bytes selection_of(const tl_buffer *base, const BasicIndex *by)
 cdef Tensor zeros_shaped(Tensor like, tuple shape)
 cdef int bind_shape() except -1

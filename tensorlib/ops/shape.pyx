@@ -6,13 +6,17 @@ into zeros at that index. Broadcasting is in `reduce`, beside its transpose, the
 """
 
 
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
+)
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
-    copy_layout, parse_axes, parse_axis, parse_shape, reshape_view, set_contiguous,
-    update_layout,
+    copy_layout, parse_axes, parse_axis, parse_shape, plain_shape, reshape_view,
+    set_contiguous, update_layout,
 )
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport as_tensor, contiguous, copy_into, fill
@@ -22,10 +26,12 @@ from tensorlib.core.errors import ShapeError
 
 # ---- primitives ----------------------------------------------------------------
 cdef class Reshape(Primitive):
-    """Same elements in C order; params: the input's shape."""
+    """Same elements in C order; params: the input's extents, packed."""
 
     cdef tuple vjp(self, Node node, Tensor g):
-        return (reshape_like(g, node.params),)
+        cdef tl_buffer shape
+        _unpack_extents(node.params, &shape)
+        return (reshape_to(g, &shape),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         return reshape_like(<Tensor>tangents[0], node.shape_tuple())
@@ -47,30 +53,24 @@ cdef class Permute(Primitive):
         return permute(<Tensor>tangents[0], order)
 
 
-cdef class Selection:
-    """A basic index and the shape that it indexes, kept for the rules."""
-    cdef BasicIndex index
-    cdef tuple shape
-
-
 cdef class View(Primitive):
-    """A basic index; params: a Selection. Its transpose is ViewGrad."""
+    """A basic index; params: a selection. Its transpose is ViewGrad."""
 
     cdef tuple vjp(self, Node node, Tensor g):
-        return (_spread(g, <Selection>node.params),)
+        return (_spread(g, node.params),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
-        return select_basic(<Tensor>tangents[0], &(<Selection>node.params).index)
+        return _select(<Tensor>tangents[0], node.params)
 
 
 cdef class ViewGrad(Primitive):
-    """The input put into zeros of the base's shape; params: a Selection."""
+    """The input put into zeros of the base's shape; params: a selection."""
 
     cdef tuple vjp(self, Node node, Tensor g):
-        return (select_basic(g, &(<Selection>node.params).index),)
+        return (_select(g, node.params),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
-        return _spread(<Tensor>tangents[0], <Selection>node.params)
+        return _spread(<Tensor>tangents[0], node.params)
 
 
 cdef Reshape _reshape = Reshape("reshape")
@@ -103,7 +103,7 @@ cdef Tensor reshape_to(Tensor x, const tl_buffer *shape):
         reshape_view(&layout, &x.buf, shape.ndim, shape.shape)
     out = new_view(x, &layout)
     if x.track and tracking(x.track):
-        record1(_reshape, out, x, (), False, x.shape)
+        record1(_reshape, out, x, (), False, _pack_extents(&x.buf))
     return out
 
 
@@ -162,15 +162,15 @@ cdef void index_layout(
     out.device_type = b.device_type
     out.device_index = b.device_index
     for i in range(by.n):
-        if by.kind[i] == NEW_AXIS:
+        if by.items[i].kind == NEW_AXIS:
             out.shape[ndim] = 1
             out.strides[ndim] = 0
             ndim += 1
             continue
-        offset += by.start[i] * b.strides[axis]
-        if by.kind[i] == SLICE:
-            out.shape[ndim] = by.length[i]
-            out.strides[ndim] = by.step[i] * b.strides[axis]
+        offset += by.items[i].start * b.strides[axis]
+        if by.items[i].kind == SLICE:
+            out.shape[ndim] = by.items[i].length
+            out.strides[ndim] = by.items[i].step * b.strides[axis]
             ndim += 1
         axis += 1
     while axis < b.ndim:
@@ -191,21 +191,62 @@ cdef Tensor select_basic(Tensor x, const BasicIndex *by):
     index_layout(&layout, &x.buf, by)
     out = new_view(x, &layout)
     if x.track and tracking(x.track):
-        record1(_view, out, x, (), False, selection_of(x.shape, by))
+        record1(_view, out, x, (), False, selection_of(&x.buf, by))
     return out
 
 
-cdef object selection_of(tuple shape, const BasicIndex *by):
-    cdef Selection kept = Selection.__new__(Selection)
-    kept.index = by[0]
-    kept.shape = shape
-    return kept
+# What rules keep is packed into bytes: cheaper to make than tuples of ints, and a view
+# is often the smallest op on the tape.
+cdef bytes _pack_extents(const tl_buffer *b):
+    return PyBytes_FromStringAndSize(<const char *>b.shape, b.ndim * sizeof(int64_t))
 
 
-cdef Tensor _spread(Tensor g, Selection selection):
-    cdef Tensor out = zeros_shaped(g, selection.shape)
-    cdef tl_buffer layout
-    index_layout(&layout, &out.buf, &selection.index)
+cdef int _unpack_extents(bytes packed, tl_buffer *shape) except -1:
+    shape.ndim = <int>(PyBytes_GET_SIZE(packed) // <Py_ssize_t>sizeof(int64_t))
+    memcpy(shape.shape, PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+    return 0
+
+
+cdef bytes selection_of(const tl_buffer *base, const BasicIndex *by):
+    """The index's n items as one run, its count first, then the base's extents."""
+    cdef Py_ssize_t head = sizeof(int64_t) + <Py_ssize_t>(by.n * sizeof(IndexItem))
+    cdef Py_ssize_t tail = base.ndim * sizeof(int64_t)
+    cdef bytes packed = PyBytes_FromStringAndSize(NULL, head + tail)
+    memcpy(PyBytes_AS_STRING(packed), by, head)
+    memcpy(PyBytes_AS_STRING(packed) + head, base.shape, tail)
+    return packed
+
+
+cdef int _unpack_selection(
+    bytes packed, BasicIndex *by, tl_buffer *shape
+) except -1:
+    cdef const char *data = PyBytes_AS_STRING(packed)
+    cdef Py_ssize_t head
+    memcpy(&by.n, data, sizeof(int64_t))
+    head = sizeof(int64_t) + <Py_ssize_t>(by.n * sizeof(IndexItem))
+    memcpy(by, data, head)
+    shape.ndim = <int>(
+        (PyBytes_GET_SIZE(packed) - head) // <Py_ssize_t>sizeof(int64_t)
+    )
+    memcpy(shape.shape, data + head, PyBytes_GET_SIZE(packed) - head)
+    return 0
+
+
+cdef Tensor _select(Tensor x, bytes selection):
+    cdef BasicIndex by
+    cdef tl_buffer shape
+    _unpack_selection(selection, &by, &shape)
+    return select_basic(x, &by)
+
+
+cdef Tensor _spread(Tensor g, bytes selection):
+    cdef BasicIndex by
+    cdef tl_buffer shape, layout
+    cdef Tensor out
+    _unpack_selection(selection, &by, &shape)
+    out = new_tensor(&shape, g.buf.dtype, g.buf.device_type, g.buf.device_index)
+    fill(out, 0)
+    index_layout(&layout, &out.buf, &by)
     copy_into("view", new_view(out, &layout), g)
     if g.track and tracking(g.track):
         record1(_view_grad, out, g, (), False, selection)
@@ -217,10 +258,10 @@ cdef void whole_index(BasicIndex *by, const tl_buffer *b) noexcept nogil:
     cdef int d
     by.n = b.ndim
     for d in range(b.ndim):
-        by.kind[d] = SLICE
-        by.start[d] = 0
-        by.step[d] = 1
-        by.length[d] = b.shape[d]
+        by.items[d].kind = SLICE
+        by.items[d].start = 0
+        by.items[d].step = 1
+        by.items[d].length = b.shape[d]
 
 
 cdef Tensor slice_axis(
@@ -228,17 +269,17 @@ cdef Tensor slice_axis(
 ):
     cdef BasicIndex by
     whole_index(&by, &x.buf)
-    by.start[axis] = start
-    by.length[axis] = length
-    by.step[axis] = step
+    by.items[axis].start = start
+    by.items[axis].length = length
+    by.items[axis].step = step
     return select_basic(x, &by)
 
 
 cdef Tensor take_axis(Tensor x, int axis, int64_t position):
     cdef BasicIndex by
     whole_index(&by, &x.buf)
-    by.kind[axis] = INTEGER
-    by.start[axis] = position
+    by.items[axis].kind = INTEGER
+    by.items[axis].start = position
     return select_basic(x, &by)
 
 
@@ -281,8 +322,13 @@ def reshape(x, /, *shape):
     """
     cdef Tensor a = as_tensor("reshape", x)
     cdef tl_buffer layout
-    cdef object wanted = _variadic(shape)
+    cdef object wanted = shape
     cdef int unknown = -1
+    if len(shape) == 1 and type(shape[0]) is tuple:
+        wanted = shape[0]
+    if plain_shape(<tuple>wanted, &layout) and layout.size == a.buf.size:
+        return reshape_to(a, &layout)
+    wanted = _variadic(shape)
     if type(wanted) is not tuple and type(wanted) is not list:
         if not hasattr(wanted, "__index__"):
             raise ShapeError(
@@ -514,8 +560,8 @@ def flip(x, /, axis=None):
     whole_index(&by, &a.buf)
     for d in range(a.buf.ndim):
         if mask[d] and a.buf.shape[d]:
-            by.start[d] = a.buf.shape[d] - 1
-            by.step[d] = -1
+            by.items[d].start = a.buf.shape[d] - 1
+            by.items[d].step = -1
     return select_basic(a, &by)
 
 
