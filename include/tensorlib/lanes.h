@@ -44,27 +44,67 @@ template <class T> inline bool is_nan(T x) { return x != x; }
 /* NaN wins and stays. beats: x takes the place of an earlier a. */
 struct max_step {
     template <class V> static V join(V a, V x) { return (x > a) | (x != x) ? x : a; }
+    template <class V> static V better(V a, V x) { return x > a ? x : a; }
     template <class T> static int beats(T a, T x) {
         return (x > a) | (is_nan(x) & !is_nan(a));
     }
 };
 struct min_step {
     template <class V> static V join(V a, V x) { return (x < a) | (x != x) ? x : a; }
+    template <class V> static V better(V a, V x) { return x < a ? x : a; }
     template <class T> static int beats(T a, T x) {
         return (x < a) | (is_nan(x) & !is_nan(a));
     }
 };
 
-/* Fold n elements, each mapped first; total is the type the lanes end in. */
-template <class Step, class Total, class T, class Map>
-inline Total fold(const T *x, int64_t n, T identity, Map map) {
+/* Join the N lanes of a vector by halves. */
+template <class Step, int N, class T, class V> inline T across(V v) {
+    if constexpr (N == 2) {
+        return Step::join((T)v[0], (T)v[1]);
+    } else {
+        typedef T half __attribute__((vector_size(sizeof(T) * N / 2)));
+        half low, high;
+        memcpy(&low, &v, sizeof low);
+        memcpy(&high, (const char *)&v + sizeof low, sizeof high);
+        return across<Step, N / 2, T>(Step::join(low, high));
+    }
+}
+
+/* The same with the lanes made doubles first. */
+template <class Step, class T> inline double across_in_double(typename lanes<T>::vector v) {
+    if constexpr (std::is_same<T, double>::value) {
+        return across<Step, lanes<T>::count, T>(v);
+    } else {
+        constexpr int N = lanes<T>::count / 2;
+        typedef T half __attribute__((vector_size(sizeof(T) * N)));
+        typedef double wide __attribute__((vector_size(sizeof(double) * N)));
+        half low, high;
+        memcpy(&low, &v, sizeof low);
+        memcpy(&high, (const char *)&v + sizeof low, sizeof high);
+        return across<Step, N, double>(Step::join(__builtin_convertvector(low, wide),
+                                                  __builtin_convertvector(high, wide)));
+    }
+}
+
+/* The last `rest` elements before `end` in the upper lanes, `fill` in the lower ones;
+ * a whole vector must lie before `end`. */
+template <class T>
+inline typename lanes<T>::vector load_rest(const T *end, int64_t rest, T fill) {
     typedef lanes<T> L;
-    Total total = (Total)identity;
+    typename L::vector v = L::load(end - L::count);
+    for (int l = 0; l < L::count; l++) v[l] = l < L::count - rest ? fill : v[l];
+    return v;
+}
+
+/* Fold n elements, each mapped first, in double. map(unmapped) must be identity. */
+template <class Step, class T, class Map>
+inline double fold(const T *x, int64_t n, T identity, T unmapped, Map map) {
+    typedef lanes<T> L;
     int64_t i = 0;
     if (n < L::count) {
         T few = identity;
         for (; i < n; i++) few = Step::join(few, (T)map(x[i]));
-        return (Total)few;
+        return (double)few;
     }
     typename L::vector a = identity - typename L::vector{}, b = a, c = a, d = a;
     for (; i + 4 * L::count <= n; i += 4 * L::count) {
@@ -74,10 +114,59 @@ inline Total fold(const T *x, int64_t n, T identity, Map map) {
         d = Step::join(d, map(L::load(x + i + 3 * L::count)));
     }
     for (; i + L::count <= n; i += L::count) a = Step::join(a, map(L::load(x + i)));
-    a = Step::join(Step::join(a, b), Step::join(c, d));
-    for (int64_t l = 0; l < L::count; l++) total = Step::join(total, (Total)a[l]);
-    for (; i < n; i++) total = Step::join(total, (Total)map(x[i]));
-    return total;
+    if (i < n) b = Step::join(b, map(load_rest(x + n, n - i, unmapped)));
+    return across_in_double<Step, T>(Step::join(Step::join(a, b), Step::join(c, d)));
+}
+
+/* Rules for vectors of elements: the whole one, and a cheap one that loses NaNs but adds
+ * up x * 0 beside, which is 0 if there was no NaN (nor infinity). */
+template <class Step, class V> struct whole_rule {
+    V operator()(V a, V x) { return Step::join(a, x); }
+};
+template <class Step, class V> struct quick_rule {
+    V odd{};
+    V operator()(V a, V x) {
+        odd += x * V{};
+        return Step::better(a, x);
+    }
+};
+
+/* n >= a vector's elements, joined lane by lane; the last load may overlap the one
+ * before, since a second look at an element changes nothing. */
+template <class Rule, class T>
+inline typename lanes<T>::vector extremes(const T *x, int64_t n, Rule (&rule)[4]) {
+    typedef lanes<T> L;
+    typename L::vector a = x[0] - typename L::vector{}, b = a, c = a, d = a;
+    int64_t i = 0;
+    for (; i + 4 * L::count <= n; i += 4 * L::count) {
+        a = rule[0](a, L::load(x + i));
+        b = rule[1](b, L::load(x + i + L::count));
+        c = rule[2](c, L::load(x + i + 2 * L::count));
+        d = rule[3](d, L::load(x + i + 3 * L::count));
+    }
+    for (; i < n; i += L::count)
+        a = rule[0](a, L::load(x + (i + L::count <= n ? i : n - L::count)));
+    return rule[0](rule[1](a, b), rule[2](c, d));
+}
+
+/* The largest or smallest of n >= 1 elements. */
+template <class Step, class T> inline T extreme(const T *x, int64_t n) {
+    typedef lanes<T> L;
+    typedef typename L::vector V;
+    whole_rule<Step, V> whole[4];
+    if (n < L::count) {
+        T best = x[0];
+        for (int64_t i = 1; i < n; i++) best = Step::join(best, x[i]);
+        return best;
+    }
+    if constexpr (std::is_floating_point<T>::value) {
+        quick_rule<Step, V> quick[4];
+        V best = extremes(x, n, quick);
+        V odd = (quick[0].odd + quick[1].odd) + (quick[2].odd + quick[3].odd);
+        if (across<add_step, L::count, T>(odd) == 0)
+            return across<Step, L::count, T>(best);
+    }
+    return across<Step, L::count, T>(extremes(x, n, whole));
 }
 
 struct same {
@@ -95,7 +184,7 @@ template <class T> struct squared_deviation {
  * associate, so the compiler widens that loop by itself). */
 template <class T> inline auto lane_sum(const T *x, int64_t n) {
     if constexpr (std::is_floating_point<T>::value) {
-        return fold<add_step, double>(x, n, (T)0, same());
+        return fold<add_step>(x, n, (T)0, (T)0, same());
     } else {
         uint64_t total = 0;
         for (int64_t i = 0; i < n; i++) total += (uint64_t)(int64_t)x[i];
@@ -104,7 +193,7 @@ template <class T> inline auto lane_sum(const T *x, int64_t n) {
 }
 template <class T> inline auto lane_prod(const T *x, int64_t n) {
     if constexpr (std::is_floating_point<T>::value) {
-        return fold<multiply_step, double>(x, n, (T)1, same());
+        return fold<multiply_step>(x, n, (T)1, (T)1, same());
     } else {
         uint64_t total = 1;
         for (int64_t i = 0; i < n; i++) total *= (uint64_t)(int64_t)x[i];
@@ -113,15 +202,15 @@ template <class T> inline auto lane_prod(const T *x, int64_t n) {
 }
 /* n >= 1 */
 template <class T> inline T lane_max(const T *x, int64_t n) {
-    return fold<max_step, T>(x, n, x[0], same());
+    return extreme<max_step>(x, n);
 }
 template <class T> inline T lane_min(const T *x, int64_t n) {
-    return fold<min_step, T>(x, n, x[0], same());
+    return extreme<min_step>(x, n);
 }
 /* Sum of (x - mean)^2. */
 template <class T>
 inline double lane_sum_squared_deviation(const T *x, int64_t n, T mean) {
-    return fold<add_step, double>(x, n, (T)0, squared_deviation<T>{mean});
+    return fold<add_step>(x, n, (T)0, mean, squared_deviation<T>{mean});
 }
 /* Sum of x * y. */
 template <class T> inline double lane_dot(const T *x, const T *y, int64_t n) {
@@ -135,10 +224,7 @@ template <class T> inline double lane_dot(const T *x, const T *y, int64_t n) {
         d += L::load(x + i + 3 * L::count) * L::load(y + i + 3 * L::count);
     }
     for (; i + L::count <= n; i += L::count) a += L::load(x + i) * L::load(y + i);
-    a = (a + b) + (c + d);
-    double total = 0;
-    if (i)
-        for (int64_t l = 0; l < L::count; l++) total += (double)a[l];
+    double total = i ? across_in_double<add_step, T>((a + b) + (c + d)) : 0;
     for (; i < n; i++) total += (double)(x[i] * y[i]);
     return total;
 }

@@ -91,6 +91,8 @@ cdef void _gather(Plan *plan, const tl_call *call) noexcept nogil:
             for k in range(plan.operands):
                 operand = out if k == 0 else call.in_[k - 1]
                 plan.strides[ndim][k] = operand.strides[d] * tl_sizes[operand.dtype]
+            for k in range(plan.operands, OPERANDS):
+                plan.strides[ndim][k] = 0
             ndim += 1
     for k in range(plan.operands):
         operand = out if k == 0 else call.in_[k - 1]
@@ -163,20 +165,20 @@ cdef int _run_piece(
         if start >= stop:
             break
         # The odometer: back to the start of this run, then carry outwards.
-        for k in range(plan.operands):
-            data[k] -= index[inner] * plan.strides[inner][k]
-        index[inner] = 0
+        if index[inner]:
+            for k in range(plan.operands):
+                data[k] -= index[inner] * plan.strides[inner][k]
+            index[inner] = 0
         d = inner - 1
-        while d >= 0:
-            index[d] += 1
+        for k in range(OPERANDS):
+            data[k] += plan.strides[d][k]
+        index[d] += 1
+        while index[d] == plan.shape[d]:
             for k in range(plan.operands):
-                data[k] += plan.strides[d][k]
-            if index[d] < plan.shape[d]:
-                break
-            for k in range(plan.operands):
-                data[k] -= plan.shape[d] * plan.strides[d][k]
+                data[k] += plan.strides[d - 1][k] - plan.shape[d] * plan.strides[d][k]
             index[d] = 0
             d -= 1
+            index[d] += 1
     return status
 
 

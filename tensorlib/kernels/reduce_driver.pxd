@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 from tensorlib.core.abi cimport tl_call, tl_reduce_params, tl_status
 
 cdef enum:
-    COLUMNS = 512           # columns of a tile: accumulators stay in the L1 cache
+    COLUMNS = 1024          # columns of a tile: accumulators stay in the L1 cache
     GATHER = 1024           # strided elements copied together at a time
     SHORT = 64              # contiguous runs below this are gathered
 
@@ -18,7 +18,8 @@ ctypedef void (*unit_fn)(const void *x, int64_t n, Partial *p) noexcept nogil
 ctypedef void (*cols_fn)(
     const void *x, int64_t step, int64_t rows, int64_t cols, Partial *p
 ) noexcept nogil
-ctypedef void (*merge_fn)(Partial *a, const Partial *b) noexcept nogil
+# a[i] = a[i] joined with b[i], n times
+ctypedef void (*merge_fn)(Partial *a, const Partial *b, int64_t n) noexcept nogil
 ctypedef void (*finish_fn)(
     const Partial *p, int64_t n, const tl_reduce_params *params, void *out, int64_t step
 ) noexcept nogil

@@ -104,21 +104,19 @@ cdef void unit(
         if position == begin:
             total[0] = p
         else:
-            job.op.merge(total, &p)
+            job.op.merge(total, &p, 1)
         position += m
 
 
-cdef void join(const Job *job, Partial *parts, int64_t step, void *out) noexcept nogil:
-    """Join an output's parts pairwise, in order, and write it."""
-    cdef int64_t n = job.parts, i
-    while n > 1:
-        for i in range(n // 2):
-            parts[i * step] = parts[2 * i * step]
-            job.op.merge(&parts[i * step], &parts[(2 * i + 1) * step])
-        if n % 2:
-            parts[n // 2 * step] = parts[(n - 1) * step]
-        n = (n + 1) // 2
-    job.op.finish(parts, 1, job.params, out, 1)
+cdef void join(const Job *job, Partial *parts, int64_t width) noexcept nogil:
+    """Join parts of `width` partials each pairwise, in order, into the first."""
+    cdef int64_t gap = 1, i
+    while gap < job.parts:
+        i = 0
+        while i + gap < job.parts:
+            job.op.merge(parts + i * width, parts + (i + gap) * width, width)
+            i += 2 * gap
+        gap *= 2
 
 
 cdef inline char *output(const Job *job, int64_t index) noexcept nogil:
@@ -211,13 +209,13 @@ cdef void folded_cols(
             wide[i * cols + j].index = wide[i * cols + j].index * times + i
             if i == 0:
                 p[j] = wide[j]
-            else:
-                job.op.merge(&p[j], &wide[i * cols + j])
+        if i:
+            job.op.merge(p, &wide[i * cols], cols)
     if done < rows:
         job.op.cols(x + done * step * job.op.in_size, step, rows - done, cols, wide)
         for j in range(cols):
             wide[j].index += done
-            job.op.merge(&p[j], &wide[j])
+        job.op.merge(p, wide, cols)
 
 
 cdef void tile(const Job *job, int64_t task) noexcept nogil:
@@ -265,20 +263,26 @@ cdef void tile(const Job *job, int64_t task) noexcept nogil:
             p[i].index += row
 
 
-cdef void join_columns(const Job *job, int64_t first, int64_t last) noexcept nogil:
-    cdef int64_t columns = job.kept.shape[job.kept.ndim - 1], index, outer
-    for index in range(first, last):
-        outer = index // columns
-        join(
-            job, job.partials + outer * job.parts * columns + index - outer * columns,
-            columns, output(job, index),
+cdef void join_columns(const Job *job) noexcept nogil:
+    cdef int inner = job.kept.ndim - 1
+    cdef int64_t columns = job.kept.shape[inner], outer
+    cdef Partial *parts
+    for outer in range(job.kept.size // columns):
+        parts = job.partials + outer * job.parts * columns
+        join(job, parts, columns)
+        job.op.finish(
+            parts, columns, job.params, output(job, outer * columns),
+            job.kept.strides[1][inner],
         )
 
 
-cdef void join_rows(const Job *job, int64_t first, int64_t last) noexcept nogil:
+cdef void join_rows(const Job *job) noexcept nogil:
     cdef int64_t index
-    for index in range(first, last):
-        join(job, job.partials + index * job.parts, 1, output(job, index))
+    cdef Partial *parts
+    for index in range(job.kept.size):
+        parts = job.partials + index * job.parts
+        join(job, parts, 1)
+        job.op.finish(parts, 1, job.params, output(job, index), 1)
 
 
 cdef tl_status reduce_rows(Job *job) noexcept nogil:
@@ -301,7 +305,7 @@ cdef tl_status reduce_rows(Job *job) noexcept nogil:
         for t in prange(threads, num_threads=threads, schedule='static', nogil=True):
             rows_range(job, tasks * t // threads, tasks * (t + 1) // threads)
     if storage != NULL:
-        join_rows(job, 0, job.kept.size)
+        join_rows(job)
         storage_release(storage)
     return TL_OK
 
@@ -332,7 +336,7 @@ cdef tl_status reduce_columns(Job *job) noexcept nogil:
         for t in prange(tasks, num_threads=threads, schedule='static', nogil=True):
             tile(job, t)
     if storage != NULL:
-        join_columns(job, 0, job.kept.size)
+        join_columns(job)
         storage_release(storage)
     return TL_OK
 
