@@ -122,6 +122,11 @@ def test_asarray_numpy_other_dtypes_raise(make, match):
         tl.asarray(make())
 
 
+def test_asarray_exporter_without_strides_is_refused_by_format():
+    with pytest.raises(tl.DTypeError, match="3x"):
+        tl.asarray(np.void(b"abc"))
+
+
 def test_asarray_longdouble_raises():
     if np.dtype(np.longdouble).itemsize == 8:
         pytest.skip("long double is double here")

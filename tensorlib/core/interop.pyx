@@ -60,6 +60,19 @@ cdef int _code_of(int kind, Py_ssize_t itemsize) noexcept:
     return -1
 
 
+cdef int _plain_format(const char *format, Py_ssize_t itemsize) noexcept:
+    """The tl_dtype of a single native letter, -1 for anything else."""
+    if format == NULL or format[0] == 0 or format[1] != 0:
+        return -1
+    if format[0] in b"fd":
+        return _code_of(c"f", itemsize)
+    if format[0] in b"bhilq":
+        return _code_of(c"i", itemsize)
+    if format[0] in b"BHILQ":
+        return _code_of(c"u", itemsize)
+    return _code_of(c"b", itemsize) if format[0] == c"?" else -1
+
+
 cdef int _buffer_dtype(str format, Py_ssize_t itemsize) except -1:
     """The tl_dtype of a buffer's struct format."""
     cdef int dtype = -1
@@ -100,6 +113,7 @@ cdef Tensor _from_buffer(object x):
     cdef Foreign memory
     cdef int64_t[TL_MAX_NDIM] shape, strides
     cdef Py_buffer *view = <Py_buffer *>malloc(sizeof(Py_buffer))
+    cdef int64_t step
     cdef int d
     if view == NULL:
         raise MemoryError("asarray: no memory for a buffer view")
@@ -114,8 +128,11 @@ cdef Tensor _from_buffer(object x):
         free(view)
         raise
     try:
-        format = "B" if view.format == NULL else (<bytes>view.format).decode()
-        memory.dtype = _buffer_dtype(format, view.itemsize)
+        step = view.itemsize
+        memory.dtype = _plain_format(view.format, view.itemsize)
+        if memory.dtype < 0:
+            format = "B" if view.format == NULL else (<bytes>view.format).decode()
+            memory.dtype = _buffer_dtype(format, view.itemsize)
         if view.ndim > TL_MAX_NDIM:
             raise ShapeError(
                 f"expected at most {TL_MAX_NDIM} dimensions, got {view.ndim}"
@@ -123,9 +140,11 @@ cdef Tensor _from_buffer(object x):
     except BaseException:
         _release_buffer(view)
         raise
-    for d in range(view.ndim):
-        shape[d] = view.shape[d]
-        strides[d] = view.strides[d]
+    # Some exporters leave out the shape or the strides that were asked for.
+    for d in range(view.ndim - 1, -1, -1):
+        shape[d] = view.len // view.itemsize if view.shape == NULL else view.shape[d]
+        strides[d] = step if view.strides == NULL else view.strides[d]
+        step *= shape[d]
     memory.data = view.buf
     memory.ndim = view.ndim
     memory.shape = shape
@@ -517,14 +536,20 @@ cdef Tensor _from_sequence(object x, int dtype):
 
 
 # ---- any object ----------------------------------------------------------------
-cdef object _from_object(object x):
-    """A Tensor from an array, a list from another sequence; raises otherwise."""
-    if type(x) is Tensor:
-        return x
+cdef int _check_kind(object x) except -1:
+    """Arrays of dates, objects and texts are refused by the name of their dtype."""
     if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m", "O", "U", "S"):
         raise DTypeError(
             f"expected bool, integers or floats, got an array of {x.dtype}"
         )
+    return 0
+
+
+cdef object _from_object(object x):
+    """A Tensor from an array, a list from another sequence; raises otherwise."""
+    if type(x) is Tensor:
+        return x
+    _check_kind(x)
     if PyObject_CheckBuffer(x):
         return _from_buffer(x)
     described = getattr(x, "__array_interface__", None)
@@ -661,6 +686,7 @@ def from_numpy(array):
             f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}"
         )
     try:
-        return <Tensor>_from_object(array)
+        return _from_buffer(array)
     except DTypeError as error:
+        _check_kind(array)
         raise DTypeError(f"from_numpy: {error}") from None

@@ -6,7 +6,7 @@ from tensorlib.ops.elementwise cimport as_tensor, cast, full_like
 from tensorlib.ops.indexing cimport take_rows
 
 from tensorlib.core.errors import DTypeError, ShapeError
-from tensorlib.ops.creation import arange
+from tensorlib.ops.creation import arange, zeros
 from tensorlib.ops.random import bernoulli
 from tensorlib.ops.reduce import max as reduce_max
 from tensorlib.ops.reduce import min as reduce_min
@@ -90,8 +90,10 @@ def one_hot(x, /, num_classes=-1):
             f"one_hot: expected classes in [0, {num_classes}), got values from "
             f"{reduce_min(a).item()} to {reduce_max(a).item()}"
         )
-    hits = expand_dims(cast(a, TL_INT64), a.buf.ndim) == arange(num_classes)
-    return cast(<Tensor>hits, TL_INT64)
+    out = zeros((*a.shape, num_classes), dtype=dtype_of(TL_INT64))
+    rows = arange(a.buf.size) * num_classes
+    out.reshape(out.size)[rows + cast(a, TL_INT64).reshape(a.buf.size)] = 1
+    return out
 
 
 def dropout(x, /, p=0.5, training=True, *, generator=None):
