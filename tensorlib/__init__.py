@@ -33,7 +33,20 @@ from tensorlib.core.storage import (
 )
 from tensorlib.core.tensor import Tensor
 from tensorlib.core.threads import get_num_threads, num_threads, set_num_threads
-from tensorlib.ops.activation import gelu, relu, sigmoid, silu, softplus
+from tensorlib.ops.activation import (
+    gelu,
+    glu,
+    hardsigmoid,
+    hardswish,
+    log_sigmoid,
+    mish,
+    relu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    tanhshrink,
+)
 from tensorlib.ops.arithmetic import (
     abs,
     add,
@@ -96,7 +109,7 @@ from tensorlib.ops.logic import (
     not_equal,
     where,
 )
-from tensorlib.ops.loss import cross_entropy
+from tensorlib.ops.loss import cross_entropy, ctc_loss
 from tensorlib.ops.mathematics import (
     cos,
     erf,
@@ -123,6 +136,18 @@ from tensorlib.ops.random import (
     randn,
     randperm,
     uniform,
+)
+from tensorlib.ops.rectifier import (
+    celu,
+    elu,
+    hardshrink,
+    hardtanh,
+    leaky_relu,
+    prelu,
+    relu6,
+    selu,
+    softshrink,
+    threshold,
 )
 from tensorlib.ops.recurrent import gru, lstm, rnn
 from tensorlib.ops.reduce import (
@@ -151,7 +176,7 @@ from tensorlib.ops.shape import (
     squeeze,
     transpose,
 )
-from tensorlib.ops.softmax import log_softmax, softmax
+from tensorlib.ops.softmax import log_softmax, softmax, softmin
 
 _bind_operators()
 

@@ -397,7 +397,7 @@ def targets():
             found[f"Tensor.__{name}__"] = operator_of(f"__{name}__")
     for name in ("backward", "grad", "jvp"):
         found[f"autograd.{name}"] = getattr(tl.autograd, name)
-    found["sgd_step"], found["adam_step"] = fused_optim.sgd_step, fused_optim.adam_step
+    found["optimizer_step"] = fused_optim.optimizer_step
     return list(found.items())
 
 
@@ -429,8 +429,7 @@ WRAPPED = {
     "mul_",
     "div_",
     "from_numpy",
-    "sgd_step",
-    "adam_step",
+    "optimizer_step",
 }
 
 

@@ -1,5 +1,7 @@
 """References of a few lines: definitions of ops, and the paper's random numbers."""
 
+import itertools
+
 import numpy as np
 from scipy import special
 
@@ -148,3 +150,30 @@ def normal32(seed, shape):
 
 def below(words, span):
     return np.array([int(w) * span >> 64 for w in words], dtype=np.int64)
+
+
+def _joined(path, blank):
+    """The labels that a path of classes stands for."""
+    kept = [c for k, c in enumerate(path) if k == 0 or c != path[k - 1]]
+    return [c for c in kept if c != blank]
+
+
+def ctc_loss(x, targets, steps, counts, blank=0, reduction="mean", zero_infinity=False):
+    """CTC by its definition: a sum over all paths."""
+    steps, counts = np.atleast_1d(steps), np.atleast_1d(counts)
+    if x.ndim == 2:
+        x = x[:, None]
+        reduction = "sum" if reduction == "none" else reduction
+    losses = []
+    for n, (length, count) in enumerate(zip(steps, counts, strict=True)):
+        start = counts[:n].sum()
+        labels = targets[start : start + count] if targets.ndim == 1 else targets[n]
+        total = 0.0
+        for path in itertools.product(range(x.shape[2]), repeat=int(length)):
+            if _joined(path, blank) == list(labels[:count]):
+                total += np.exp(x[np.arange(length), n, path].sum())
+        losses.append(-np.log(total) if total or not zero_infinity else 0.0)
+    losses = np.array(losses)
+    if reduction == "mean":
+        return np.mean(losses / np.maximum(counts, 1))
+    return losses.sum() if reduction == "sum" else losses

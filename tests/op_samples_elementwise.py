@@ -91,6 +91,81 @@ MATHEMATICS = [
     unary("erf", as_float(special.erf), tolerance=ulp(2), reason="stated: 1.1 ulp"),
 ]  # fmt: skip
 
+
+def softsign(x):
+    return np.where(np.isinf(x), np.sign(x), x / (1 + abs(x)))
+
+
+def hardswish(x):
+    return np.where(x <= -3, 0, x * (np.minimum(x + 3, 6) / 6))
+
+
+def mish(x):
+    x = np.asarray(x, dtype=np.float64)
+    e = np.exp(-abs(x))
+    n = np.where(x < 0, e * (e + 2), 1 + 2 * e)
+    d = n + np.where(x < 0, 2, 2 * e * e)
+    return np.where(x == -np.inf, -0.0, x * (n / d))
+
+
+def _gated(x, axis):
+    x, gate = np.split(x, 2, axis=axis)
+    return x, special.expit(gate.astype(np.float64))
+
+
+def _prelu(x, weight):
+    return np.where(x > 0, x, x * weight.reshape(-1, *[1] * max(x.ndim - 2, 0)))
+
+
+def _prelu_calls(dtype, rng):
+    found = [((3,), 1), ((4, 3), 1), ((4, 3), 3), ((2, 3, 4), 3), ((0, 3), 3)]
+    return [
+        call(draw(shape, dtype, rng, avoid=(0,)), draw((count,), dtype, rng))
+        for shape, count in found
+    ]
+
+
+def numbered(name, reference, *more, **facts):
+    """A row of an activation that takes numbers: its defaults, and `more`."""
+    only = facts.pop("only", False)
+    avoid = facts.setdefault("avoid", (0,))
+    op = unary(name, as_float(reference), tolerance=ulp(4), signed_zero=False,
+               reason="expm1 and products", **facts)  # fmt: skip
+    plain = op.calls
+
+    def calls(dtype, rng):
+        found = [] if only else plain(dtype, rng)
+        shapes = [(2, 5), (0, 3)]
+        return found + [
+            call(draw(s, dtype, rng, -3, 3, avoid), *n) for n in more for s in shapes
+        ]
+
+    op.calls = calls
+    if only:
+        op.large = None
+    return op
+
+
+def elu(x, alpha=1.0):
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def celu(x, alpha=1.0):
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def selu(x):
+    return 1.0507009873554805 * elu(x, 1.6732632423543772)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    return np.where(x > 0, x, negative_slope * x)
+
+
+def softshrink(x, lambd=0.5):
+    return np.where(abs(x) <= lambd, 0, x - lambd * np.sign(x))
+
+
 ACTIVATIONS = [
     unary("relu", lambda x: np.maximum(x, np.zeros((), x.dtype)), result="same",
           dtypes=NUMERIC, avoid=(0,), signed_zero=False),
@@ -104,6 +179,44 @@ ACTIVATIONS = [
     unary("gelu_tanh", gelu_tanh, function=lambda x: tl.gelu(x, approximate="tanh"),
           tolerance=near(5e-7, 2e-15), special=False, covers=("gelu",),
           reason="1 + tanh cancels for negative x"),
+    unary("log_sigmoid", as_float(lambda x: -np.logaddexp(0, -x)), tolerance=ulp(3),
+          signed_zero=False, reason="log1p of exp"),
+    unary("mish", mish, tolerance={d: (6 * e, np.finfo(d).tiny) for d, e in EPS.items()},
+          reason="a product of a quotient of sums, whose tail is subnormal"),
+    unary("tanhshrink", as_float(lambda x: x - np.tanh(x)), signed_zero=False,
+          tolerance=near(4e-7, 8e-16), reason="the difference cancels: 2 ulp of tanh(x)"),
+    unary("softsign", as_float(softsign), tolerance=ulp(1.5), reason="a sum, a quotient",
+          avoid=(0,)),
+    unary("hardsigmoid", as_float(lambda x: np.clip(x + 3, 0, 6) / 6), avoid=(-3, 3),
+          tolerance=ulp(2), reason="a sum, a quotient", high=4, low=-4),
+    unary("hardswish", as_float(hardswish), avoid=(-3, 3), tolerance=ulp(3), high=4,
+          low=-4, reason="a sum, a quotient, a product", signed_zero=False),
+    numbered("leaky_relu", leaky_relu, (0.2,), (-1.5,)),
+    numbered("elu", elu, (0.7,)),
+    numbered("selu", selu),
+    numbered("celu", celu, (0.5,), (3.0,),
+             errors=(Error(lambda: (tl.ones(1), 0), ValueError, "alpha != 0"),)),
+    numbered("hardtanh", lambda x, min_val=-1, max_val=1: np.clip(x, min_val, max_val),
+             (-1, 2), (0.5, 0.5), avoid=(-1, 0.5, 1, 2),
+             errors=(Error(lambda: (tl.ones(1), 2, 1), ValueError, "min_val <= max_val"),)),
+    numbered("relu6", lambda x: np.clip(x, 0, 6), avoid=(0, 6), high=8),
+    numbered("threshold", lambda x, threshold, value: np.where(x <= threshold, value, x),
+             (0.5, 7), (0, -1), avoid=(0, 0.5), special=False, only=True),
+    numbered("hardshrink", lambda x, lambd=0.5: np.where(abs(x) <= lambd, 0, x), (1.25,),
+             avoid=(-0.5, 0.5, -1.25, 1.25)),
+    numbered("softshrink", softshrink, (1.25,), avoid=(-0.5, 0.5, -1.25, 1.25),
+             errors=(Error(lambda: (tl.ones(1), -1), ValueError, "lambd >= 0"),)),
+    Op("prelu", tl.prelu, _prelu, _prelu_calls, dtypes=NUMERIC, result="float",
+       differentiable=True, tolerance=ulp(0.5, 0), reason="one product",
+       large=lambda d, r: [call(draw((450, 451), d, r, avoid=(0,)), draw((451,), d, r))],
+       errors=(Error(lambda: (tl.ones((2, 3)), tl.ones(2)), tl.ShapeError, "prelu"),)),
+    Op("glu", tl.glu, lambda x, axis=-1: np.multiply(*_gated(x, axis)),
+       lambda d, r: [call(draw(s, d, r), **k) for s, k in
+                     [((4,), {}), ((2, 6), {}), ((2, 6), {"axis": 0}), ((0, 2), {})]],
+       dtypes=NUMERIC, result="float", differentiable=True, tolerance=ulp(4),
+       reason="a product with sigmoid",
+       large=lambda d, r: [call(draw((450, 452), d, r))],
+       errors=(Error(lambda: (tl.ones(3),), tl.ShapeError, "even length"),)),
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from op_families import LARGE, N, unary
 from op_references import (
     cross_entropy,
+    ctc_loss,
     layer_norm,
     log_softmax,
     softmax,
@@ -12,7 +13,7 @@ from op_references import (
 from op_rows import ALL, FLOATS, INTEGERS, NUMERIC, Error, Op, call, draw, near, ulp
 
 import tensorlib as tl
-from tensorlib.ops.fused_optim import adam_step, sgd_step
+from tensorlib.ops.fused_optim import optimizer_step
 
 # ---- matrix products -----------------------------------------------------------
 _PRODUCTS = [
@@ -84,6 +85,20 @@ def _entropy_calls(dtype, rng):
     return [*found, call(z[:0], t[:0], reduction="sum")]
 
 
+def _ctc_calls(dtype, rng):
+    x = log_softmax(draw((5, 3, 4), "float64", rng), -1).astype(dtype)
+    y = np.array([[1, 2, 2], [3, 3, 0], [2, 9, 9]])
+    steps, counts = [5, 4, 3], [3, 2, 1]
+    flat = np.array([1, 2, 2, 3, 3, 2])
+    ways = [{}, {"reduction": "sum"}, {"reduction": "none"}]
+    found = [call(x, y, steps, counts, **k) for k in ways]
+    found.append(call(x, flat, steps, counts))
+    found.append(call(x[:, 0].copy(), np.array([1, 2]), 5, 2))
+    other = np.array([[1, 2, 2], [0, 2, 0], [2, 9, 9]])
+    found.append(call(x, other, steps, [0, 2, 0], blank=3))
+    return [*found, call(x, y, [5, 2, 3], counts, reduction="none", zero_infinity=True)]
+
+
 def _norm_calls(dtype, rng):
     w, b = draw((5,), dtype, rng), draw((5,), dtype, rng)
     x = draw((4, 5), dtype, rng)
@@ -109,6 +124,7 @@ def _drop(x, p=0.3):
 NNET = [
     _along_axis("softmax", softmax),
     _along_axis("log_softmax", log_softmax),
+    _along_axis("softmin", lambda x, axis=-1: softmax(-np.asarray(x, float), axis)),
     Op("cross_entropy", tl.cross_entropy, cross_entropy, _entropy_calls,
        differentiable=True, tolerance=near(2e-6, 1e-14), reason="exp, sums, log",
        large=lambda d, r: [call(draw((2048, 101), d, r), r.integers(0, 101, 2048), **k)
@@ -117,6 +133,26 @@ NNET = [
                Error(lambda: (tl.ones((2, 3)), tl.tensor([0, -1])), IndexError, "target"),
                Error(lambda: (tl.ones((2, 3)), tl.tensor([0])), tl.ShapeError, "target"),
                Error(lambda: (tl.ones((2, 3)), tl.ones(2)), tl.DTypeError, "integer"))),
+    Op("ctc_loss", tl.ctc_loss, ctc_loss, _ctc_calls, differentiable=True,
+       tolerance=near(5e-6, 2e-14), reason="sums over paths in logarithms",
+       large=lambda d, r: [call(-draw((40, 20, 30), d, r, 1, 4), r.integers(1, 30, (20, 9)),
+                                [40, 31] * 10, [9, 4] * 10)],
+       errors=(Error(lambda: (tl.ones((4, 1, 3)), tl.tensor([[3]]), [4], [1]), IndexError,
+                     "label 3 of sequence 0"),
+               Error(lambda: (tl.ones((4, 1, 3)), tl.tensor([[1]]), [5], [1]), ValueError,
+                     "input_lengths"),
+               Error(lambda: (tl.ones((4, 1, 3)), tl.tensor([[1]]), [4], [2]), ValueError,
+                     "target_lengths"),
+               Error(lambda: (tl.ones((4, 1, 3)), tl.tensor([[1]]), [4, 4], [1]),
+                     tl.ShapeError, "input_lengths"),
+               Error(lambda: (tl.ones((4, 2, 3)), tl.tensor([1, 2]), [4, 4], [1, 2]),
+                     (tl.ShapeError, ValueError), "targets"),
+               Error(lambda: (tl.ones(3), tl.tensor([1]), 1, 1), tl.ShapeError,
+                     "log_probs"),
+               Error(lambda: (tl.ones((4, 1, 3)), tl.ones((1, 1)), [4], [1]),
+                     tl.DTypeError, "integers"),
+               Error(lambda: (tl.ones((4, 1, 3)), tl.tensor([[1]]), [4], [1], 3),
+                     IndexError, "blank"))),
     Op("layer_norm", tl.layer_norm, layer_norm, _norm_calls, differentiable=True,
        tolerance=near(5e-6, 2e-14), reason="mean, variance and a root of 5 to 15 terms",
        large=lambda d, r: [call(draw((1000, 211), d, r), 211, draw((211,), d, r),
@@ -148,60 +184,80 @@ NNET = [
 
 
 # ---- optimizers ----------------------------------------------------------------
-def _sgd(p, g, v, **how):
-    sgd_step([p], [g], [v], **how)
-    return p, v
+def _stepped(p, g, *states, rule, settings):
+    optimizer_step(rule, [p], [g], [[s] for s in states], settings)
+    return p, *states
 
 
-def _sgd_reference(p, g, v, lr, momentum=0.0, dampening=0.0, weight_decay=0.0,
-                   nesterov=False, maximize=False, first_step=False, momentum_scale=1.0):  # fmt: skip
-    d = (-g if maximize else g) + weight_decay * p
-    v = d if first_step else momentum * v + (1 - dampening) * d
-    smooth = v * momentum_scale
-    return p - lr * (d + momentum * smooth if nesterov else smooth), v
+def _reference(p, g, *states, rule, settings):
+    sign, l2, shrink, *rest = settings
+    p = p * shrink
+    return _RULES[rule](p, sign * g + l2 * p, *states, *rest)
 
 
-def _adam(p, g, m, v, **how):
-    adam_step([p], [g], [m], [v], **how)
-    return p, m, v
+def _sgd(p, d, lr):
+    return (p - lr * d,)
 
 
-def _adam_reference(p, g, m, v, lr, beta1, beta2, eps, weight_decay=0.0,
-                    bias_correction1=1.0, bias_correction2=1.0, decoupled=False):  # fmt: skip
-    if decoupled:
-        p = p * (1 - lr * weight_decay)
-    else:
-        g = g + weight_decay * p
-    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
-    step = m / bias_correction1 / (np.sqrt(v / bias_correction2) + eps)
-    return p - lr * step, m, v
+def _sgd_momentum(p, d, v, lr, momentum, keep, scale, nesterov):
+    v = momentum * v + keep * d
+    return p - lr * (d + momentum * v * scale if nesterov else v * scale), v
 
 
-_ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.01,
-         "bias_correction1": 0.271, "bias_correction2": 0.0297}  # fmt: skip
-_SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+def _adam(p, d, m, v, step, new1, beta2, new2, correction, eps):
+    m, v = m + new1 * (d - m), beta2 * v + new2 * d * d
+    return p - step * m / (np.sqrt(v) * correction + eps), m, v
 
 
-def _steps(count, ways, size=None):
+def _amsgrad(p, d, m, v, most, step, new1, beta2, new2, correction, eps):
+    _, m, v = _adam(p, d, m, v, step, new1, beta2, new2, correction, eps)
+    most = np.maximum(most, v)
+    return p - step * m / (np.sqrt(most) * correction + eps), m, v, most
+
+
+def _lion(p, d, m, lr, beta1, new1, beta2, new2):
+    return p - lr * np.sign(beta1 * m + new1 * d), beta2 * m + new2 * d
+
+
+def _rprop(p, d, last, step, shrinking, growing, least, most):
+    turn = np.sign(d * last)
+    step = np.clip(step * np.choose(turn.astype(int) + 1, [shrinking, 1, growing]),
+                   least, most)  # fmt: skip
+    d = np.where(turn < 0, 0, d)
+    return p - step * np.sign(d), d, step
+
+
+# Every rule is compared with PyTorch in test_optim_rules; here are those of each kind.
+_RULES = {
+    "sgd": _sgd, "sgd_momentum": _sgd_momentum, "adam": _adam, "adam_amsgrad": _amsgrad,
+    "lion": _lion, "rprop": _rprop,
+}  # fmt: skip
+_COMMON = (1.0, 0.01, 1.0), (-1.0, 0.0, 0.99)
+_WAYS = {
+    "sgd": (0, [(0.1,)]),
+    "sgd_momentum": (1, [(0.1, 0.9, 1.0, 1.0, 0.0), (0.1, 0.9, 0.5, 2.0, 1.0)]),
+    "adam": (2, [(0.1, 0.1, 0.99, 0.01, 5.0, 1e-8)]),
+    "adam_amsgrad": (3, [(0.1, 0.1, 0.99, 0.01, 5.0, 1e-8)]),
+    "lion": (1, [(0.1, 0.9, 0.1, 0.99, 0.01)]),
+    "rprop": (2, [(0.5, 1.2, 1e-6, 50.0)]),
+}
+
+
+def _steps(shapes):
     def calls(dtype, rng):
-        shapes = [(7,), (3, 4), (0,), ()] if size is None else [(size,)]
         return [
-            call(*[draw(s, dtype, rng, 0.1, 2.0) for _ in range(count)], **k)
-            for s in shapes for k in ways
+            call(*[draw(shape, dtype, rng, 0.1, 2.0) for _ in range(count + 2)],
+                 rule=rule, settings=(*common, *settings))
+            for shape in shapes
+            for rule, (count, ways) in _WAYS.items()
+            for common in _COMMON for settings in ways
         ]  # fmt: skip
 
     return calls
 
 
-_SGD_WAYS = [_SGD, {**_SGD, "nesterov": True}, {**_SGD, "first_step": True},
-             {**_SGD, "maximize": True, "dampening": 0.1}, {**_SGD, "momentum_scale": 2.0}]  # fmt: skip
-_ADAM_WAYS = [_ADAM, {**_ADAM, "decoupled": True}]
-
 OPTIMIZERS = [
-    Op("sgd_step", _sgd, _sgd_reference, _steps(3, _SGD_WAYS), tolerance=near(2e-6, 1e-14),
-       reason="a few products", large=_steps(3, _SGD_WAYS, LARGE), writes=True,
-       errors=(Error(lambda: (tl.ones(2), tl.ones(3), tl.ones(2)), TypeError, "lr"),)),
-    Op("adam_step", _adam, _adam_reference, _steps(4, _ADAM_WAYS),
-       tolerance=near(5e-6, 1e-13), reason="a root, a division, corrections rounded once",
-       large=_steps(4, _ADAM_WAYS, LARGE), writes=True),
+    Op("optimizer_step", _stepped, _reference, _steps([(7,), (3, 4), (0,), ()]),
+       tolerance=near(5e-6, 1e-13), reason="a root, a division, a few products",
+       large=_steps([(LARGE,)]), writes=True),
 ]  # fmt: skip

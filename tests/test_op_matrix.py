@@ -515,8 +515,7 @@ def test_every_row_is_public():
         | {
             "getitem",
             "setitem",
-            "sgd_step",
-            "adam_step",
+            "optimizer_step",
             "gelu_tanh",
         }
     )

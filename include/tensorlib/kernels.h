@@ -90,6 +90,11 @@ typedef struct tl_attention_params {
     int32_t causal;       /* row i sees columns 0..i */
 } tl_attention_params;
 
+/* Activations with numbers: what a, b and c are stands beside each formula. */
+typedef struct tl_activation_params {
+    double a, b, c;
+} tl_activation_params;
+
 /* fill: value by kind. arange: start + i * step. */
 typedef struct tl_fill_params {
     double real;     /* floating dtypes */
@@ -108,21 +113,21 @@ typedef struct tl_random_params {
     int64_t integer_high; /* exclusive */
 } tl_random_params;
 
-/* Optimizers: one call for all parameters. For each parameter i:
- * out[i * n_state ...] = parameter, then its state; in[i] = gradient. */
-typedef struct tl_sgd_params {
-    double lr, momentum, dampening, weight_decay;
-    int32_t nesterov, maximize;
-    int32_t first_step;       /* momentum buffers are empty: copy the gradient */
-    double momentum_scale;    /* unbiased form: 1 / (1 - momentum^t), else 1 */
-} tl_sgd_params;
+/* CTC over a batch: in[0] = log-probabilities (T, N, C). For sequence n the labels are
+ * targets[offsets[n] ...], target_lengths[n] of them, and input_lengths[n] steps count. */
+typedef struct tl_ctc_params {
+    const int64_t *targets;
+    const int64_t *offsets;
+    const int64_t *input_lengths;
+    const int64_t *target_lengths;
+    int64_t blank;
+    int32_t zero_infinity; /* ctc_loss_grad: infinite losses have gradient 0, else NaN */
+} tl_ctc_params;
 
-typedef struct tl_adam_params {
-    double lr, beta1, beta2, eps, weight_decay;
-    double bias_correction1, bias_correction2; /* 1 - beta^t */
-    int32_t decoupled; /* AdamW: decay the parameter, not the gradient */
-    int32_t maximize;
-} tl_adam_params;
+/* Optimizers: one call for all parameters. For each parameter i:
+ * out[i * (1 + n_state) ...] = parameter, then its state; in[i] = gradient;
+ * params = TL_OPTIM_SETTINGS doubles, see scalar_optim.h. */
+#define TL_OPTIM_SETTINGS 16
 
 #ifdef __cplusplus
 }

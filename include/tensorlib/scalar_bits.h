@@ -97,9 +97,11 @@ TL_HD inline double scale(double x, uint64_t n) {
 template <class T> struct limits;
 template <> struct limits<float> {
     static constexpr float inf = __builtin_huge_valf();
+    static constexpr float most = 3.40282347e+38f;
 };
 template <> struct limits<double> {
     static constexpr double inf = __builtin_huge_val();
+    static constexpr double most = 1.7976931348623157e+308;
 };
 
 } // namespace tl

@@ -139,23 +139,18 @@ cdef extern from "tensorlib/kernels.h" nogil:
         int64_t integer_low
         int64_t integer_high
 
-    ctypedef struct tl_sgd_params:
-        double lr
-        double momentum
-        double dampening
-        double weight_decay
-        int32_t nesterov
-        int32_t maximize
-        int32_t first_step
-        double momentum_scale
+    ctypedef struct tl_activation_params:
+        double a
+        double b
+        double c
 
-    ctypedef struct tl_adam_params:
-        double lr
-        double beta1
-        double beta2
-        double eps
-        double weight_decay
-        double bias_correction1
-        double bias_correction2
-        int32_t decoupled
-        int32_t maximize
+    ctypedef struct tl_ctc_params:
+        const int64_t *targets
+        const int64_t *offsets
+        const int64_t *input_lengths
+        const int64_t *target_lengths
+        int64_t blank
+        int32_t zero_infinity
+
+    enum:
+        TL_OPTIM_SETTINGS

@@ -24,6 +24,8 @@ _FAMILIES = (
     "matmul",
     "indexing",
     "recurrent",
+    "activation",
+    "ctc",
 )
 
 

@@ -1,6 +1,6 @@
 """Render a Cython template (.pyx.in) at build time.
 
-The template sees ``ops``: the X-lists of include/tensorlib/scalar_ops.h as
+The template sees ``ops``: the X-lists of include/tensorlib/scalar_*.h as
 ``{list name: [op names]}``, so that an op is named in one place only.
 """
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from Cython import Tempita
 
-HEADER = Path(__file__).parents[2] / "include" / "tensorlib" / "scalar_ops.h"
+HEADERS = Path(__file__).parents[2] / "include" / "tensorlib"
 
 
 def x_lists(text):
-    """Return every ``#define TL_NAME_OPS(X) X(a) X(b)`` of a header as a dict."""
+    """Return every ``#define TL_NAME_OPS(X) X(a) X(b)`` of headers as a dict."""
     joined = text.replace("\\\n", " ")
     return {
         name: re.findall(r"\bX\((\w+)\)", body)
@@ -25,7 +25,9 @@ def x_lists(text):
 def main(source, target):
     """Write the rendering of `source` to `target`."""
     template = Tempita.Template.from_filename(source, encoding="utf-8")
-    rendered = template.substitute(ops=x_lists(HEADER.read_text(encoding="utf-8")))
+    headers = sorted(HEADERS.glob("scalar_*.h"))
+    text = "".join(header.read_text(encoding="utf-8") for header in headers)
+    rendered = template.substitute(ops=x_lists(text))
     Path(target).write_text(rendered, encoding="utf-8")
 
 

@@ -5,11 +5,15 @@ give the second derivatives.
 """
 from libc.math cimport M_PI, sqrt as c_sqrt
 from tensorlib.autograd.primitive cimport Node
+from tensorlib.core.layout cimport parse_axis
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.elementwise cimport (
-    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_tensor, full_like,
+    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_float, as_tensor, full_like,
 )
+from tensorlib.ops.logic cimport select
 
+from tensorlib.core.errors import ShapeError
+from tensorlib.ops.joining import split
 from tensorlib.ops.mathematics import exp, tanh
 
 
@@ -45,6 +49,8 @@ cdef class ActivationGrad(Binary):
 
 
 cdef class ReluGrad(ActivationGrad):
+    """Also of other activations made of straight pieces."""
+
     cdef Tensor second(self, Tensor x):
         return full_like(x, 0)
 
@@ -85,6 +91,47 @@ cdef class SiluGrad(ActivationGrad):
         return s * (1 - s) * (x * (1 - s * 2) + 2)
 
 
+cdef class HardswishGrad(ActivationGrad):
+    cdef Tensor second(self, Tensor x):
+        return select((x > -3) & (x < 3), full_like(x, 1.0 / 3), 0.0)
+
+
+cdef class SoftsignGrad(ActivationGrad):
+    """(1 + |x|)^-2."""
+
+    cdef Tensor second(self, Tensor x):
+        return x.sign() * -2 / (x.abs() + 1) ** 3
+
+
+cdef class MishGrad(ActivationGrad):
+    """With t = tanh(softplus(x)), t' = (1 - t^2) s and s' = s (1 - s)."""
+
+    cdef Tensor second(self, Tensor x):
+        s = _sigmoid.apply(x)
+        t = tanh(_softplus.apply(x))
+        slope = (1 - t * t) * s
+        return slope * (2 + x * (1 - s - t * s * 2))
+
+
+cdef class LogSigmoid(Unary):
+    def __cinit__(self, str name):
+        self.saves = SAVE_A
+        self.float_only = True
+
+    cdef Tensor derivative(self, Node node, Tensor g):
+        return g * _sigmoid.apply(-node.get(0))
+
+
+cdef class Tanhshrink(Unary):
+    def __cinit__(self, str name):
+        self.saves = SAVE_A
+        self.float_only = True
+
+    cdef Tensor derivative(self, Node node, Tensor g):
+        t = tanh(node.get(0))
+        return g * (t * t)
+
+
 cdef class Softplus(Unary):
     def __cinit__(self, str name):
         self.saves = SAVE_A
@@ -102,6 +149,18 @@ cdef Activation _gelu_tanh = Activation(
     "gelu_tanh", SAVE_A, GeluTanhGrad("gelu_tanh_grad")
 )
 cdef Softplus _softplus = Softplus("softplus")
+cdef Activation _softsign = Activation(
+    "softsign", SAVE_A, SoftsignGrad("softsign_grad")
+)
+cdef Activation _hardsigmoid = Activation(
+    "hardsigmoid", SAVE_A, ReluGrad("hardsigmoid_grad")
+)
+cdef Activation _hardswish = Activation(
+    "hardswish", SAVE_A, HardswishGrad("hardswish_grad")
+)
+cdef Activation _mish = Activation("mish", SAVE_A, MishGrad("mish_grad"))
+cdef LogSigmoid _log_sigmoid = LogSigmoid("log_sigmoid")
+cdef Tanhshrink _tanhshrink = Tanhshrink("tanhshrink")
 
 
 def relu(x, /):
@@ -243,3 +302,210 @@ def gelu(x, /, *, approximate="none"):
     raise ValueError(
         f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}"
     )
+
+
+def mish(x, /):
+    """Return ``x * tanh(log(1 + exp(x)))`` elementwise.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Notes
+    -----
+    Within 6 ulp; -0 at minus infinity.
+
+    References
+    ----------
+    D. Misra, "Mish: A Self Regularized Non-Monotonic Activation Function",
+    arXiv:1908.08681.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.mish(tl.tensor([0.0, 1e4]))
+    tensor([    0., 10000.])
+    """
+    return _mish.apply(as_tensor("mish", x))
+
+
+def hardswish(x, /):
+    """Return ``x * clip(x + 3, 0, 6) / 6`` elementwise.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Notes
+    -----
+    The gradient at -3 is 0 and at 3 is 1. Within 2 ulp of the parts.
+
+    References
+    ----------
+    A. Howard et al., "Searching for MobileNetV3", arXiv:1905.02244, section 5.2.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.hardswish(tl.tensor([-4.0, 0.0, 4.0]))
+    tensor([-0.,  0.,  4.])
+    """
+    return _hardswish.apply(as_tensor("hardswish", x))
+
+
+def hardsigmoid(x, /):
+    """Return ``clip(x + 3, 0, 6) / 6`` elementwise.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Notes
+    -----
+    The gradient at -3 and 3 is 0.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.hardsigmoid(tl.tensor([-4.0, 0.0, 4.0]))
+    tensor([0. , 0.5, 1. ])
+    """
+    return _hardsigmoid.apply(as_tensor("hardsigmoid", x))
+
+
+def log_sigmoid(x, /):
+    """Return ``log(1 / (1 + exp(-x)))`` elementwise, without overflow.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Notes
+    -----
+    Within 3 ulp.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.log_sigmoid(tl.tensor([-1000.0]))
+    tensor([-1000.])
+    """
+    return _log_sigmoid.apply(as_tensor("log_sigmoid", x))
+
+
+def softsign(x, /):
+    """Return ``x / (1 + |x|)`` elementwise.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Notes
+    -----
+    Within 1.5 ulp; 1 and -1 at the infinities.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.softsign(tl.tensor([-1.0, tl.inf]))
+    tensor([-0.5,  1. ])
+    """
+    return _softsign.apply(as_tensor("softsign", x))
+
+
+def tanhshrink(x, /):
+    """Return ``x - tanh(x)`` elementwise.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype and the shape of `x`.
+
+    Notes
+    -----
+    The absolute error is within 2 ulp of ``tanh(x)``.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.tanhshrink(tl.tensor([0.0, 1e4]))
+    tensor([   0., 9999.])
+    """
+    return _tanhshrink.apply(as_tensor("tanhshrink", x))
+
+
+def glu(x, /, axis=-1):
+    """Return the first half of `x` along an axis times the sigmoid of the second.
+
+    Parameters
+    ----------
+    x : Tensor
+        Integers and bool are computed in float32.
+    axis : int, default -1
+        Of even length.
+
+    Returns
+    -------
+    Tensor
+        Half as long along `axis`.
+
+    Raises
+    ------
+    ShapeError
+        If the axis has an odd length or does not exist.
+
+    References
+    ----------
+    Y. Dauphin et al., "Language Modeling with Gated Convolutional Networks",
+    arXiv:1612.08083, equation 1.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.glu(tl.tensor([4.0, 0.0]))
+    tensor([2.])
+    """
+    cdef Tensor a = as_float(as_tensor("glu", x))
+    cdef int d = parse_axis("glu", axis, a.buf.ndim)
+    if a.buf.shape[d] % 2:
+        raise ShapeError(
+            f"glu: expected an even length along axis {axis}, got shape {a.shape}"
+        )
+    half = a.buf.shape[d] // 2
+    value, gate = split(a, (half, half), axis=d)
+    return value * _sigmoid.apply(gate)

@@ -1,20 +1,21 @@
 """One kernel call that updates all parameters of an optimizer's group."""
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 from tensorlib.autograd.primitive cimport Primitive, run
-from tensorlib.core.abi cimport (
-    TL_C_CONTIGUOUS, tl_adam_params, tl_buffer, tl_sgd_params,
-)
+from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_OPTIM_SETTINGS, tl_buffer
 from tensorlib.core.dtype cimport is_float_code
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport (
     Tensor, bump_version, check_same_device, check_writable,
 )
 
+from tensorlib.core.dispatch import registered_kernels
 from tensorlib.core.errors import DTypeError, ShapeError
 
-cdef Primitive _sgd = Primitive("sgd")
-cdef Primitive _adam = Primitive("adam")
+cdef dict _rules = {
+    name: Primitive(name) for name in registered_kernels() if "/" in name
+}
 
 
 cdef int _check(str op, Tensor param, Tensor other, str what, bint written) except -1:
@@ -35,6 +36,23 @@ cdef int _check(str op, Tensor param, Tensor other, str what, bint written) exce
     return 0
 
 
+cdef list _checked(Primitive p, list columns, list grads):
+    """Raise unless the tensors fit; return the gradients, contiguous."""
+    cdef Py_ssize_t i, k
+    cdef Tensor x, g
+    kept = []
+    for i in range(len(grads)):
+        x = <Tensor>columns[0][i]
+        if not is_float_code(x.buf.dtype):
+            raise DTypeError(f"{p.name}: expected floating parameters, got {x.dtype}")
+        for k in range(len(columns)):
+            _check(p.name, x, <Tensor>columns[k][i], "parameter or state", True)
+        g = <Tensor>grads[i]
+        _check(p.name, x, g, "gradient", False)
+        kept.append(g if g.buf.flags & TL_C_CONTIGUOUS else g.contiguous())
+    return kept
+
+
 cdef int _update(Primitive p, list columns, list grads, const void *params) except -1:
     """Run p on [columns[0][i], columns[1][i], ...] and grads[i] for every i.
 
@@ -43,19 +61,10 @@ cdef int _update(Primitive p, list columns, list grads, const void *params) exce
     cdef Py_ssize_t n = len(grads), width = len(columns), i, k, used
     cdef int64_t work
     cdef Tensor x
-    cdef list pending, later, kept = []
+    cdef list pending, later, kept = _checked(p, columns, grads)
     cdef int dtype
     cdef const tl_buffer **written
     cdef const tl_buffer **read
-    for i in range(n):
-        x = <Tensor>columns[0][i]
-        if not is_float_code(x.buf.dtype):
-            raise DTypeError(f"{p.name}: expected floating parameters, got {x.dtype}")
-        for k in range(width):
-            _check(p.name, x, <Tensor>columns[k][i], "parameter or state", True)
-        _check(p.name, x, <Tensor>grads[i], "gradient", False)
-        g = <Tensor>grads[i]
-        kept.append(g if (<Tensor>g).buf.flags & TL_C_CONTIGUOUS else g.contiguous())
     written = <const tl_buffer **>malloc((n * width + 1) * sizeof(tl_buffer *))
     read = <const tl_buffer **>malloc((n + 1) * sizeof(tl_buffer *))
     try:
@@ -86,102 +95,64 @@ cdef int _update(Primitive p, list columns, list grads, const void *params) exce
     return 0
 
 
-def sgd_step(
-    params, grads, momentum_buffers, *, lr, momentum=0.0, dampening=0.0,
-    weight_decay=0.0, nesterov=False, maximize=False, first_step=False,
-    momentum_scale=1.0,
-):
-    """Update parameters in place by stochastic gradient descent.
+def optimizer_step(str rule, params, grads, states, settings):
+    """Update parameters and their state in place by one step of a rule.
 
     Parameters
     ----------
+    rule : str
+        A name of the X-lists in ``scalar_optim.h``.
     params, grads : list of Tensor
         Floating and contiguous, pairwise of one shape.
-    momentum_buffers : list of Tensor or None
-        None when there is no momentum.
-    lr, momentum, dampening, weight_decay : float
-    nesterov, maximize : bool
-    first_step : bool
-        The momentum buffers hold nothing yet.
-    momentum_scale : float
-        Factor on the momentum in the update: ``1 / (1 - momentum**t)`` for the
-        unbiased form.
+    states : list of list of Tensor
+        For each of the rule's state tensors the list of them, one a parameter.
+    settings : sequence of float
+        Sign (-1 to maximize), L2 factor, factor on the parameter before the step
+        (decoupled decay), then those of the rule in the order of its struct.
 
     Raises
     ------
     ShapeError, DTypeError
         If tensors do not fit each other.
+    ValueError
+        If there is no such rule for this number of states, or lists differ in length.
 
     Examples
     --------
     >>> import tensorlib as tl
-    >>> from tensorlib.ops.fused_optim import sgd_step
+    >>> from tensorlib.ops.fused_optim import optimizer_step
     >>> p = tl.tensor([1.0])
-    >>> sgd_step([p], [tl.tensor([2.0])], None, lr=0.5)
+    >>> optimizer_step("sgd", [p], [tl.tensor([2.0])], [], (1.0, 0.0, 1.0, 0.5))
     >>> p
     tensor([0.])
     """
-    cdef tl_sgd_params how
-    how.lr, how.momentum, how.dampening = lr, momentum, dampening
-    how.weight_decay, how.momentum_scale = weight_decay, momentum_scale
-    how.nesterov, how.maximize, how.first_step = nesterov, maximize, first_step
+    cdef double[TL_OPTIM_SETTINGS] numbers
+    cdef int i = 0
+    primitive = _rules.get(f"{rule}/{len(states)}")
+    if primitive is None:
+        raise ValueError(
+            f"optimizer_step: there is no rule {rule!r} with {len(states)} states; "
+            f"rules and numbers of states are {sorted(_rules)}"
+        )
+    if len(settings) > TL_OPTIM_SETTINGS:
+        raise ValueError(
+            f"{rule}: expected at most {TL_OPTIM_SETTINGS} settings, "
+            f"got {len(settings)}"
+        )
+    memset(numbers, 0, sizeof(numbers))
+    for value in settings:
+        numbers[i] = value
+        i += 1
     columns = [list(params)]
-    if momentum_buffers is not None:
-        columns.append(list(momentum_buffers))
-    _check_lengths("sgd", columns, grads)
+    for column in states:
+        columns.append(list(column))
+    grads = list(grads)
+    _check_lists(rule, columns, grads)
     if grads:
-        _update(_sgd, columns, list(grads), &how)
+        _update(<Primitive>primitive, columns, grads, numbers)
 
 
-def adam_step(
-    params, grads, exp_avgs, exp_avg_sqs, *, lr, beta1, beta2, eps, weight_decay=0.0,
-    bias_correction1=1.0, bias_correction2=1.0, decoupled=False, maximize=False,
-):
-    """Update parameters and their moments in place by Adam or AdamW.
-
-    Parameters
-    ----------
-    params, grads, exp_avgs, exp_avg_sqs : list of Tensor
-        Floating and contiguous, of one shape for each parameter.
-    lr, beta1, beta2, eps, weight_decay : float
-    bias_correction1, bias_correction2 : float
-        ``1 - beta**t``.
-    decoupled : bool
-        Decay the parameter (AdamW), not the gradient.
-    maximize : bool
-
-    Raises
-    ------
-    ShapeError, DTypeError
-        If tensors do not fit each other.
-
-    References
-    ----------
-    D. P. Kingma, J. Ba, "Adam", ICLR 2015, algorithm 1; I. Loshchilov, F. Hutter,
-    "Decoupled Weight Decay Regularization", ICLR 2019, algorithm 2.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> from tensorlib.ops.fused_optim import adam_step
-    >>> p, m, v = tl.tensor([1.0]), tl.zeros(1), tl.zeros(1)
-    >>> adam_step([p], [tl.tensor([2.0])], [m], [v], lr=0.5, beta1=0.9, beta2=0.999,
-    ...           eps=0.0, bias_correction1=0.1, bias_correction2=0.001)
-    >>> round(p.item(), 4)
-    0.5
-    """
-    cdef tl_adam_params how
-    how.lr, how.beta1, how.beta2, how.eps = lr, beta1, beta2, eps
-    how.weight_decay = weight_decay
-    how.bias_correction1, how.bias_correction2 = bias_correction1, bias_correction2
-    how.decoupled, how.maximize = decoupled, maximize
-    columns = [list(params), list(exp_avgs), list(exp_avg_sqs)]
-    _check_lengths("adam", columns, grads)
-    if grads:
-        _update(_adam, columns, list(grads), &how)
-
-
-cdef int _check_lengths(str op, list columns, object grads) except -1:
+cdef int _check_lists(str op, list columns, list grads) except -1:
     for column in columns:
         if len(column) != len(grads):
             raise ValueError(

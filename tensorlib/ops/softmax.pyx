@@ -158,3 +158,26 @@ def log_softmax(x, /, axis=-1):
     """
     cdef Tensor a = as_float(as_tensor("log_softmax", x))
     return _log_softmax.apply(a, parse_axis("log_softmax", axis, a.buf.ndim))
+
+
+def softmin(x, /, axis=-1):
+    """Return ``softmax(-x)`` along an axis: the smallest element gets the most.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int, default -1
+
+    Returns
+    -------
+    Tensor
+        Of floating dtype; sums to 1 along `axis`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.softmin(tl.tensor([1000.0, 0.0]))
+    tensor([0., 1.])
+    """
+    cdef Tensor a = as_float(as_tensor("softmin", x))
+    return _softmax.apply(-a, parse_axis("softmin", axis, a.buf.ndim))
