@@ -1,8 +1,27 @@
 """Optimizers and learning-rate schedules: PyTorch's names, defaults and layouts."""
 
 from tensorlib.optim import lr_scheduler
-from tensorlib.optim.adam import Adam, AdamW
-from tensorlib.optim.optimizer import Optimizer
+from tensorlib.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from tensorlib.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop, Rprop
+from tensorlib.optim.optimizer import FusedOptimizer, Optimizer
+from tensorlib.optim.second_order import LBFGS, Newton
 from tensorlib.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "FusedOptimizer",
+    "Lion",
+    "NAdam",
+    "Newton",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+]

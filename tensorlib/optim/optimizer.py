@@ -2,15 +2,16 @@
 
 Each group's parameters, gradients and state go to one kernel call a step. The flat
 lists of that call are kept from step to step and rebuilt only when another set of
-parameters has gradients.
+parameters has gradients, or the group's options ask for another set of state tensors.
 """
 
 from collections.abc import Mapping
 
 import tensorlib as tl
 from tensorlib.core.tensor import Tensor
+from tensorlib.ops.fused_optim import optimizer_step
 
-__all__ = ["Optimizer"]
+__all__ = ["FusedOptimizer", "Optimizer"]
 
 
 class Optimizer:
@@ -107,12 +108,13 @@ class Optimizer:
 
     def _check_options(self, group):
         """Raise ValueError for options out of range; subclasses extend it."""
-        for option in ("lr", "eps", "weight_decay"):
+        name = type(self).__name__
+        for option in ("lr", "eps", "weight_decay", "momentum", "alpha", "lr_decay"):
             if option in group and not group[option] >= 0:
-                raise ValueError(
-                    f"{type(self).__name__}: expected {option} >= 0, "
-                    f"got {group[option]}"
-                )
+                raise ValueError(f"{name}: expected {option} >= 0, got {group[option]}")
+        for number, beta in enumerate(group.get("betas", ()), 1):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{name}: expected 0 <= beta{number} < 1, got {beta}")
 
     # ---- stepping ----------------------------------------------------------------
 
@@ -161,44 +163,7 @@ class Optimizer:
         return loss
 
     def _step_group(self, index, group):
-        params = group["params"]
-        grads = [param.grad for param in params]
-        if any(grad is None for grad in grads):
-            params = [p for p in params if p.grad is not None]
-            grads = [grad for grad in grads if grad is not None]
-            if not params:
-                return
-        plan = self._plans[index]
-        if plan is None or not _same_objects(plan.params, params):
-            plan = self._plans[index] = self._plan(group, params)
-        for batch in plan.batches:
-            if len(batch.positions) != len(params):
-                chosen = [grads[position] for position in batch.positions]
-            else:
-                chosen = grads
-            self._update(group, batch, chosen)
-
-    def _plan(self, group, params):
-        """Split parameters into batches that are at the same step."""
-        batches = {}
-        for position, param in enumerate(params):
-            state = self.state.get(param)
-            if state is None:
-                state = self.state[param] = {}
-            if not state:
-                self._start_state(group, param, state)
-            key = self._batch_key(param, state)
-            batches.setdefault(key, _Batch()).add(position, param, state)
-        return _Plan(list(params), list(batches.values()))
-
-    def _batch_key(self, param, state):
-        return (param.dtype.name, str(param.device), int(state.get("step", 0)))
-
-    def _start_state(self, group, param, state):
-        raise NotImplementedError(f"{type(self).__name__}: _start_state is missing")
-
-    def _update(self, group, batch, grads):
-        raise NotImplementedError(f"{type(self).__name__}: _update is missing")
+        raise NotImplementedError(f"{type(self).__name__}: _step_group is missing")
 
     # ---- state -------------------------------------------------------------------
 
@@ -273,15 +238,17 @@ class Optimizer:
             }
         for group, packed in zip(self.param_groups, saved, strict=True):
             options = {k: v for k, v in packed.items() if k != "params"}
-            if isinstance(options.get("betas"), list):
-                options["betas"] = tuple(options["betas"])
+            for option, value in options.items():
+                if isinstance(value, list) and option != "param_names":
+                    options[option] = tuple(value)
             group.update(options)
         self.state = state
         self._plans = [None] * len(self.param_groups)
 
     def _load_value(self, position, param, key, value):
-        if key == "step":
-            return int(value.item() if hasattr(value, "item") else value)
+        if key in ("step", "mu_product"):
+            number = value.item() if hasattr(value, "item") else value
+            return int(number) if key == "step" else float(number)
         if not isinstance(value, Tensor):
             return value
         if tuple(value.shape) != tuple(param.shape):
@@ -304,38 +271,121 @@ class Optimizer:
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
 
 
+class FusedOptimizer(Optimizer):
+    """Base class: one kernel call a step for all parameters at the same step.
+
+    A subclass names a rule of ``scalar_optim.h``, the state tensors that go with it,
+    and its settings; everything else is here.
+    """
+
+    _counts = True  # whether each parameter's state has the number of its steps
+
+    def _rule(self, group):
+        """Return the rule's name and the names of its state tensors, in order."""
+        raise NotImplementedError(f"{type(self).__name__}: _rule is missing")
+
+    def _settings(self, group, batch):
+        """Return the rule's settings at ``batch.step``, after the common three."""
+        raise NotImplementedError(f"{type(self).__name__}: _settings is missing")
+
+    def _first(self, group, name):
+        """Return the value a state tensor starts with."""
+        return 0.0
+
+    def _step_group(self, index, group):
+        params = group["params"]
+        grads = [param.grad for param in params]
+        if any(grad is None for grad in grads):
+            params = [p for p in params if p.grad is not None]
+            grads = [grad for grad in grads if grad is not None]
+            if not params:
+                return
+        rule = self._rule(group)
+        plan = self._plans[index]
+        if plan is None or plan.rule != rule or not _same_objects(plan.params, params):
+            plan = self._plans[index] = self._plan(group, params, rule)
+        for batch in plan.batches:
+            chosen = grads
+            if len(batch.positions) != len(params):
+                chosen = [grads[position] for position in batch.positions]
+            self._update(group, batch, chosen, rule)
+
+    def _update(self, group, batch, grads, rule):
+        if self._counts:
+            batch.advance()
+        decay, lr = group.get("weight_decay", 0), group["lr"]
+        decoupled = self._decoupled(group)
+        common = (
+            -1.0 if group["maximize"] else 1.0,
+            0.0 if decoupled else decay,
+            1.0 - lr * decay if decoupled else 1.0,
+        )
+        optimizer_step(
+            rule[0], batch.params, grads, batch.columns,
+            common + self._settings(group, batch),
+        )  # fmt: skip
+        batch.fresh = False
+
+    def _decoupled(self, group):
+        return group.get("decoupled_weight_decay", False)
+
+    def _plan(self, group, params, rule):
+        """Split parameters into batches that are at the same step."""
+        batches = {}
+        for position, param in enumerate(params):
+            state = self.state.setdefault(param, {})
+            fresh = self._complete_state(group, param, state, rule[1])
+            key = (fresh, *self._batch_key(param, state))
+            batch = batches.setdefault(key, _Batch(rule[1], fresh))
+            batch.add(position, param, state)
+        return _Plan(list(params), rule, list(batches.values()))
+
+    def _batch_key(self, param, state):
+        return (param.dtype.name, str(param.device), state.get("step", 0))
+
+    def _complete_state(self, group, param, state, names):
+        """Add what is missing to a parameter's state; tell whether a tensor was."""
+        if self._counts and "step" not in state:
+            state["step"] = 0
+        missing = [name for name in names if state.get(name) is None]
+        for name in missing:
+            state[name] = tl.full_like(param, self._first(group, name)).detach()
+        return bool(missing)
+
+
 class _Batch:
     """Parameters one kernel call updates: they are at the same step."""
 
-    def __init__(self):
+    def __init__(self, names, fresh):
+        self.names = names
+        self.fresh = fresh  # the state tensors were made for the coming step
         self.positions = []
         self.params = []
         self.states = []
-        self.buffers = {}
+        self.columns = [[] for _ in names]
         self.step = 0
 
     def add(self, position, param, state):
         self.positions.append(position)
         self.params.append(param)
         self.states.append(state)
-        self.step = int(state.get("step", 0))
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                self.buffers.setdefault(key, []).append(value)
+        self.step = state.get("step", 0)
+        for column, name in zip(self.columns, self.names, strict=True):
+            column.append(state[name])
 
     def advance(self):
         """Count one step, here and in each parameter's state."""
         self.step += 1
         for state in self.states:
             state["step"] = self.step
-        return self.step
 
 
 class _Plan:
     """The batches of a group's parameters that have gradients."""
 
-    def __init__(self, params, batches):
+    def __init__(self, params, rule, batches):
         self.params = params
+        self.rule = rule
         self.batches = batches
 
 

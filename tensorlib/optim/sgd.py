@@ -1,13 +1,11 @@
 """Stochastic gradient descent with momentum."""
 
-import tensorlib as tl
-from tensorlib.ops.fused_optim import sgd_step
-from tensorlib.optim.optimizer import Optimizer
+from tensorlib.optim.optimizer import FusedOptimizer
 
 __all__ = ["SGD"]
 
 
-class SGD(Optimizer):
+class SGD(FusedOptimizer):
     """Stochastic gradient descent.
 
     ``g = grad + weight_decay p``; with momentum ``b = momentum b + (1 - dampening) g``
@@ -75,8 +73,6 @@ class SGD(Optimizer):
     def _check_options(self, group):
         super()._check_options(group)
         momentum = group["momentum"]
-        if not momentum >= 0:
-            raise ValueError(f"SGD: expected momentum >= 0, got {momentum}")
         if group["nesterov"] and (momentum <= 0 or group["dampening"] != 0):
             raise ValueError(
                 "SGD: Nesterov momentum needs momentum > 0 and dampening = 0, got "
@@ -91,36 +87,23 @@ class SGD(Optimizer):
                 f"dampening={group['dampening']}"
             )
 
-    def _batch_key(self, param, state):
-        started = state.get("momentum_buffer") is not None
-        return (*super()._batch_key(param, state), started)
+    @property
+    def _counts(self):
+        return any(group["unbiased"] for group in self.param_groups)
 
-    def _start_state(self, group, param, state):
-        if group["unbiased"]:
-            state["step"] = 0
-            state["momentum_buffer"] = tl.zeros_like(param).detach()
+    def _rule(self, group):
+        if group["momentum"]:
+            return "sgd_momentum", ("momentum_buffer",)
+        return "sgd", ()
 
-    def _update(self, group, batch, grads):
+    def _settings(self, group, batch):
         momentum = group["momentum"]
-        dampening, scale = group["dampening"], 1.0
-        buffers, first = None, False
-        if momentum:
-            buffers = batch.buffers.get("momentum_buffer")
-            if buffers is None:
-                buffers, first = self._start_buffers(batch), True
+        if not momentum:
+            return (group["lr"],)
+        keep, scale = 1.0 - group["dampening"], 1.0
         if group["unbiased"]:
-            dampening = momentum
-            scale = 1.0 / (1.0 - momentum ** batch.advance())
-        sgd_step(
-            batch.params, grads, buffers, lr=group["lr"], momentum=momentum,
-            dampening=dampening, weight_decay=group["weight_decay"],
-            nesterov=group["nesterov"], maximize=group["maximize"], first_step=first,
-            momentum_scale=scale,
-        )  # fmt: skip
-
-    def _start_buffers(self, batch):
-        buffers = [tl.zeros_like(param).detach() for param in batch.params]
-        batch.buffers["momentum_buffer"] = buffers
-        for state, buffer in zip(batch.states, buffers, strict=True):
-            state["momentum_buffer"] = buffer
-        return buffers
+            keep = 1.0 - momentum
+            scale = 1.0 / (1.0 - momentum**batch.step)
+        elif batch.fresh:  # the first gradient enters the buffer whole
+            keep = 1.0
+        return group["lr"], momentum, keep, scale, group["nesterov"]
