@@ -1,6 +1,7 @@
 """Data sets, loaders and transforms."""
 
 from tensorlib.data import transforms
+from tensorlib.data.cifar import CIFAR10, CIFAR100
 from tensorlib.data.collate import default_collate
 from tensorlib.data.dataloader import DataLoader
 from tensorlib.data.dataset import (
@@ -14,7 +15,9 @@ from tensorlib.data.dataset import (
     random_split,
 )
 from tensorlib.data.digits import Digits
+from tensorlib.data.image_folder import ImageFolder
 from tensorlib.data.mnist import MNIST, FashionMNIST
+from tensorlib.data.npy import NpyDataset, NpzDataset, read_npy, read_npz
 from tensorlib.data.sampler import (
     BatchSampler,
     DistributedSampler,
@@ -27,6 +30,8 @@ from tensorlib.data.sampler import (
 from tensorlib.data.seeding import batch_generator
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "MNIST",
     "BatchSampler",
     "ChainDataset",
@@ -36,7 +41,10 @@ __all__ = [
     "Digits",
     "DistributedSampler",
     "FashionMNIST",
+    "ImageFolder",
     "IterableDataset",
+    "NpyDataset",
+    "NpzDataset",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
@@ -48,5 +56,7 @@ __all__ = [
     "batch_generator",
     "default_collate",
     "random_split",
+    "read_npy",
+    "read_npz",
     "transforms",
 ]

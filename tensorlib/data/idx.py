@@ -4,7 +4,6 @@ A file is: two zero bytes, a type code (8 for unsigned bytes), the number of axe
 each axis's length as a big-endian 32-bit integer, then the values.
 """
 
-import gzip
 import hashlib
 import math
 import struct
@@ -16,32 +15,53 @@ import tensorlib as tl
 __all__ = ["read_idx"]
 
 _UNSIGNED_BYTE = 8
+_LONGEST_HEADER = 4 + 4 * 255
+_PIECE = 1 << 24
 
 
 def _read_bytes(path):
-    """Return a file's content, decompressed if it starts like a gzip file."""
+    """Return a file's content, decompressed if it starts like a gzip file.
+
+    No more is decompressed than the header asks for, and a byte to see that more is
+    there: a small file may hold gigabytes.
+    """
     raw = path.read_bytes()
     if raw[:2] != b"\x1f\x8b":
         return raw
+    content, _ = _decompressed(path, raw, _LONGEST_HEADER)
+    if len(content) >= 4:
+        start = 4 + 4 * content[3]
+        axes = content[4:start].ljust(start - 4, b"\0")
+        shape = struct.unpack(f">{content[3]}I", axes)
+        size = start + math.prod(shape) + 1
+        # Data that claim more than a gzip file of this length holds are cut short.
+        content, ended = _decompressed(path, raw, min(size, 1032 * len(raw) + 64))
+        if not ended and len(content) < size:
+            raise ValueError(
+                f"{path}: damaged gzip data after {len(content)} bytes of content; "
+                f"expected a complete gzip file, this one has {len(raw)} bytes"
+            )
+    return content
+
+
+def _decompressed(path, raw, limit):
+    """Return at most `limit` bytes of content, and whether it ends with them."""
+    stream = zlib.decompressobj(wbits=31)
+    content = bytearray()
+    rest = raw
     try:
-        return gzip.decompress(raw)
-    except (EOFError, OSError, zlib.error) as error:
+        while len(content) < limit and not stream.eof:
+            piece = stream.decompress(rest, min(_PIECE, limit - len(content)))
+            rest = stream.unconsumed_tail
+            if not piece and not rest:
+                break
+            content += piece
+    except zlib.error as error:
         raise ValueError(
-            f"{path}: damaged gzip data after {_readable_prefix(raw)} bytes of content "
+            f"{path}: damaged gzip data after {len(content)} bytes of content "
             f"({error}); expected a complete gzip file, this one has {len(raw)} bytes"
         ) from error
-
-
-def _readable_prefix(raw):
-    """Return how many bytes of content a damaged gzip file still gives."""
-    stream = zlib.decompressobj(wbits=31)
-    size = 0
-    try:
-        for start in range(0, len(raw), 4096):
-            size += len(stream.decompress(raw[start : start + 4096]))
-    except zlib.error:
-        pass
-    return size
+    return bytes(content), stream.eof
 
 
 def read_idx(path, ndim=None, md5=None):

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import tensorlib as tl
-from tensorlib.data.dataset import Dataset
+from tensorlib.data.byte_images import ByteImages
 from tensorlib.data.idx import read_idx
-from tensorlib.data.transforms import apply_transform
 
 __all__ = ["MNIST", "FashionMNIST"]
 
 
-class MNIST(Dataset):
+class MNIST(ByteImages):
     """The MNIST digits: 28 by 28 pixels, 60,000 to train and 10,000 to test.
 
     Parameters
@@ -88,23 +87,6 @@ class MNIST(Dataset):
             f"{name} and {name}.gz there and in {', '.join(self.folders)} below it). "
             f"{self.sources}"
         )
-
-    def __len__(self):
-        return self.images.shape[0]
-
-    def __getitem__(self, index):
-        image = tl.expand_dims(self.images[index], axis=0)
-        image = image.astype(tl.float32) * (1 / 255)
-        if self.transform is not None:
-            image = self.transform(image)
-        return image, self.targets[index].item()
-
-    def take(self, indices):
-        """Return images ``(B, 1, 28, 28)`` and labels ``(B,)`` at `indices`."""
-        images = tl.expand_dims(tl.take(self.images, indices, axis=0), axis=1)
-        images = images.astype(tl.float32) * (1 / 255)
-        labels = tl.take(self.targets, indices, axis=0)
-        return apply_transform(self.transform, images), labels
 
 
 class FashionMNIST(MNIST):
