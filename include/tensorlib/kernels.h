@@ -129,6 +129,12 @@ typedef struct tl_ctc_params {
  * params = TL_OPTIM_SETTINGS doubles, see scalar_optim.h. */
 #define TL_OPTIM_SETTINGS 16
 
+/* Transforms of images (N, C, H, W), each sample with its own numbers. */
+typedef struct tl_warp_params {
+    double fill;      /* value outside the source */
+    int32_t bilinear; /* 0: the nearest pixel */
+} tl_warp_params;
+
 #ifdef __cplusplus
 }
 #endif

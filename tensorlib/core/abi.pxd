@@ -154,3 +154,7 @@ cdef extern from "tensorlib/kernels.h" nogil:
 
     enum:
         TL_OPTIM_SETTINGS
+
+    ctypedef struct tl_warp_params:
+        double fill
+        int32_t bilinear

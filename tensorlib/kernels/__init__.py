@@ -10,7 +10,7 @@ from importlib import import_module
 
 from tensorlib.kernels.driver import x86_level
 
-__all__ = ["instruction_set"]
+__all__ = ["instruction_set", "load_family"]
 
 _FAMILIES = (
     "unary",
@@ -72,6 +72,12 @@ def _load(supported):
 
 
 _instruction_set = _load(_choose(os.environ.get("TENSORLIB_ISA", ""), x86_level()))
+
+
+def load_family(family):
+    """Register the kernels of a family that is not loaded at import."""
+    module = import_module(f"tensorlib.kernels._cpu_{family}_{_instruction_set}")
+    module.register()
 
 
 def instruction_set():
