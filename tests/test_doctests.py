@@ -46,6 +46,8 @@ def members():
                 found.setdefault(id(item), (f"{home}.{name}", item))
             if inspect.isclass(item):
                 for inner, method in vars(item).items():
+                    if isinstance(method, classmethod):
+                        method = method.__func__.__get__(item)
                     if not inner.startswith("_") and getattr(method, "__doc__", None):
                         found.setdefault(id(method), (f"{home}.{name}.{inner}", method))
     return dict(found.values())

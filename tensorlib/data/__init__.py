@@ -1,6 +1,7 @@
 """Data sets, loaders and transforms."""
 
 from tensorlib.data import transforms
+from tensorlib.data.bible import bible_text
 from tensorlib.data.cifar import CIFAR10, CIFAR100
 from tensorlib.data.collate import default_collate
 from tensorlib.data.dataloader import DataLoader
@@ -28,6 +29,13 @@ from tensorlib.data.sampler import (
     WeightedRandomSampler,
 )
 from tensorlib.data.seeding import batch_generator
+from tensorlib.data.text import (
+    Corpus,
+    Dictionary,
+    batchify,
+    get_batch,
+    python_stdlib_text,
+)
 
 __all__ = [
     "CIFAR10",
@@ -36,8 +44,10 @@ __all__ = [
     "BatchSampler",
     "ChainDataset",
     "ConcatDataset",
+    "Corpus",
     "DataLoader",
     "Dataset",
+    "Dictionary",
     "Digits",
     "DistributedSampler",
     "FashionMNIST",
@@ -54,7 +64,11 @@ __all__ = [
     "TensorDataset",
     "WeightedRandomSampler",
     "batch_generator",
+    "batchify",
+    "bible_text",
     "default_collate",
+    "get_batch",
+    "python_stdlib_text",
     "random_split",
     "read_npy",
     "read_npz",

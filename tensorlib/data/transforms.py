@@ -12,7 +12,7 @@ import random
 
 import tensorlib as tl
 from tensorlib.data.seeding import batch_generator
-from tensorlib.ops import augment
+from tensorlib.ops.augment import blend, erase, normalize, paste, warp, window
 
 __all__ = [
     "Compose",
@@ -205,7 +205,7 @@ class Normalize(_Batched):
             tl.tensor(self._of_channels(values, channels), dtype=tl.float64)
             for values in (self.mean, self.std)
         )
-        return augment.normalize(batch, mean, std)
+        return normalize(batch, mean, std)
 
     def _of_channels(self, values, channels):
         if len(values) not in (1, channels):
@@ -251,7 +251,7 @@ class RandomFlipHorizontal(_Random):
         flipped = (draws < self.p).astype(tl.int64)
         corner = tl.zeros((batch.shape[0], 2), dtype=tl.int64)
         places = tl.concat([corner, flipped], axis=1)
-        return augment.window(batch, places, batch.shape[2:])
+        return window(batch, places, batch.shape[2:])
 
     def __repr__(self):
         return f"RandomFlipHorizontal(p={self.p})"
@@ -312,7 +312,7 @@ class RandomCrop(_Random):
         x = tl.randint(0, free_x + 1, (count, 1), generator=generator) - left
         plain = tl.zeros((count, 1), dtype=tl.int64)
         places = tl.concat([y, x, plain], axis=1)
-        return augment.window(batch, places, (rows, columns), fill=self.fill)
+        return window(batch, places, (rows, columns), fill=self.fill)
 
     def __repr__(self):
         return f"RandomCrop(size={self.size}, padding={self.padding})"
@@ -375,7 +375,7 @@ class RandomRotation(_Random):
             for draw in draws.tolist()
         ]
         matrices = tl.tensor(matrices, dtype=tl.float64).reshape((count, 2, 3))
-        return augment.warp(batch, matrices, mode=self.interpolation, fill=self.fill)
+        return warp(batch, matrices, mode=self.interpolation, fill=self.fill)
 
     def __repr__(self):
         return f"RandomRotation({self.degrees}, {self.interpolation!r})"
@@ -445,7 +445,7 @@ class Cutout(_Random):
         # An image that is left alone has an empty box.
         end_y = tl.where(chosen, y + rows, y)
         boxes = tl.concat([y, end_y, x, x + columns], axis=1)
-        return augment.erase(batch, boxes, fill=self.fill)
+        return erase(batch, boxes, fill=self.fill)
 
     def __repr__(self):
         return f"Cutout(size={self.size}, p={self.p})"
@@ -544,7 +544,7 @@ class MixUp(_Mix):
 
     def _mix(self, images, partners, weights, generator):
         weights = tl.tensor(weights, dtype=tl.float64)
-        return augment.blend(images, partners, weights), weights
+        return blend(images, partners, weights), weights
 
 
 class CutMix(_Mix):
@@ -597,7 +597,7 @@ class CutMix(_Mix):
         kept = [1 - (b - t) * (r - left) / pixels for t, b, left, r in boxes]
         boxes = tl.tensor(boxes, dtype=tl.int64).reshape((count, 4))
         kept = tl.tensor(kept, dtype=tl.float64)
-        return augment.paste(images, partners, boxes), kept
+        return paste(images, partners, boxes), kept
 
 
 def _box(y, x, share, height, width):
