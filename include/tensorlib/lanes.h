@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <type_traits>
+#include <utility>
 
 namespace tl {
 
@@ -57,32 +58,36 @@ struct min_step {
     }
 };
 
+/* Half of a vector: its lanes from First on. */
+template <int First, class V, size_t... I>
+inline auto lanes_from(V v, std::index_sequence<I...>) {
+    return __builtin_shufflevector(v, v, (First + (int)I)...);
+}
+template <int N, class V> inline auto lower(V v) {
+    return lanes_from<0>(v, std::make_index_sequence<N / 2>());
+}
+template <int N, class V> inline auto upper(V v) {
+    return lanes_from<N / 2>(v, std::make_index_sequence<N / 2>());
+}
+
 /* Join the N lanes of a vector by halves. */
 template <class Step, int N, class T, class V> inline T across(V v) {
-    if constexpr (N == 2) {
+    if constexpr (N == 2)
         return Step::join((T)v[0], (T)v[1]);
-    } else {
-        typedef T half __attribute__((vector_size(sizeof(T) * N / 2)));
-        half low, high;
-        memcpy(&low, &v, sizeof low);
-        memcpy(&high, (const char *)&v + sizeof low, sizeof high);
-        return across<Step, N / 2, T>(Step::join(low, high));
-    }
+    else
+        return across<Step, N / 2, T>(Step::join(lower<N>(v), upper<N>(v)));
 }
 
 /* The same with the lanes made doubles first. */
 template <class Step, class T> inline double across_in_double(typename lanes<T>::vector v) {
+    constexpr int N = lanes<T>::count;
     if constexpr (std::is_same<T, double>::value) {
-        return across<Step, lanes<T>::count, T>(v);
+        return across<Step, N, T>(v);
     } else {
-        constexpr int N = lanes<T>::count / 2;
-        typedef T half __attribute__((vector_size(sizeof(T) * N)));
-        typedef double wide __attribute__((vector_size(sizeof(double) * N)));
-        half low, high;
-        memcpy(&low, &v, sizeof low);
-        memcpy(&high, (const char *)&v + sizeof low, sizeof high);
-        return across<Step, N, double>(Step::join(__builtin_convertvector(low, wide),
-                                                  __builtin_convertvector(high, wide)));
+        typedef double wide __attribute__((vector_size(sizeof(double) * N / 2)));
+        return across<Step, N / 2, double>(
+            Step::join(__builtin_convertvector(lower<N>(v), wide),
+                       __builtin_convertvector(upper<N>(v), wide)));
     }
 }
 
