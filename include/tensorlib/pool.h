@@ -1,8 +1,8 @@
 /* The pool of threads that every parallel kernel shares.
  *
- * A job is `parts` calls of one function. The caller runs part 0 and whatever no
- * worker has claimed; it never waits for a worker that is late, only for parts that
- * one has begun. Each worker claims its own part first, so that successive jobs give
+ * A job is `parts` calls of one function. The caller runs the first parts and whatever
+ * no worker has claimed; it never waits for a worker that is late, only for parts that
+ * one has begun. Each worker claims its own share first, so that successive jobs give
  * the same rows to the same core.
  */
 #ifndef TENSORLIB_POOL_H
@@ -23,6 +23,9 @@ typedef struct tl_pool {
 } tl_pool;
 
 const tl_pool *tl_thread_pool(void);
+
+/* How many threads may run parts at once, the caller among them; parts may be more. */
+void tl_pool_set_threads(unsigned threads);
 
 #ifdef __cplusplus
 }

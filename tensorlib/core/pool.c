@@ -28,6 +28,7 @@ typedef struct {
     body_fn body;
     void *arg;
     unsigned parts;
+    unsigned threads;
 } job;
 
 static struct {
@@ -35,12 +36,14 @@ static struct {
     _Atomic(body_fn) body;
     _Atomic(void *) arg;
     atomic_uint parts;
+    atomic_uint threads;
     _Alignas(64) atomic_uint doorbell; /* futex: rung after each publication */
     atomic_uint sleepers;
     _Alignas(64) atomic_uint remaining; /* futex: parts not finished */
     atomic_uint caller_sleeps;
     _Alignas(64) atomic_flag busy;
     unsigned workers;
+    unsigned limit; /* threads that may run parts at once */
     _Alignas(64) atomic_uint_least64_t claimed[TL_POOL_MAX_PARTS];
 } pool = {.busy = ATOMIC_FLAG_INIT};
 
@@ -79,7 +82,9 @@ static int claim(const job *j, unsigned part) {
                                                    memory_order_relaxed);
 }
 
-static void take_parts(const job *j, unsigned first) {
+/* Thread `number` of `threads` begins with its own share of the parts. */
+static void take_parts(const job *j, unsigned number) {
+    unsigned first = number * j->parts / j->threads;
     for (unsigned k = 0; k < j->parts; k++) {
         unsigned part = (first + k) % j->parts;
         if (!claim(j, part))
@@ -99,6 +104,7 @@ static int newer_job(job *j) {
     found.body = atomic_load_explicit(&pool.body, memory_order_relaxed);
     found.arg = atomic_load_explicit(&pool.arg, memory_order_relaxed);
     found.parts = atomic_load_explicit(&pool.parts, memory_order_relaxed);
+    found.threads = atomic_load_explicit(&pool.threads, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
     if (atomic_load_explicit(&pool.generation, memory_order_relaxed) != before)
         return 0;
@@ -159,10 +165,11 @@ static void publish(job *j) {
     atomic_store_explicit(&pool.body, j->body, memory_order_relaxed);
     atomic_store_explicit(&pool.arg, j->arg, memory_order_relaxed);
     atomic_store_explicit(&pool.parts, j->parts, memory_order_relaxed);
+    atomic_store_explicit(&pool.threads, j->threads, memory_order_relaxed);
     atomic_store(&pool.generation, j->generation);
     atomic_fetch_add(&pool.doorbell, 1);
     if (atomic_load(&pool.sleepers))
-        futex_wake(&pool.doorbell, j->parts - 1);
+        futex_wake(&pool.doorbell, j->threads - 1);
 }
 
 static void wait_for_parts(void) {
@@ -185,12 +192,13 @@ static void run_alone(const job *j) {
 
 static void run(body_fn body, void *arg, unsigned parts) {
     job j = {.body = body, .arg = arg, .parts = parts ? parts : 1};
-    if (j.parts == 1 || j.parts > TL_POOL_MAX_PARTS || current_parts ||
+    j.threads = j.parts < pool.limit ? j.parts : pool.limit;
+    if (j.threads <= 1 || j.parts > TL_POOL_MAX_PARTS || current_parts ||
         atomic_flag_test_and_set_explicit(&pool.busy, memory_order_acquire)) {
         run_alone(&j);
         return;
     }
-    start_workers(j.parts - 1);
+    start_workers(j.threads - 1);
     publish(&j);
     take_parts(&j, 0);
     wait_for_parts();
@@ -207,6 +215,8 @@ static void forget_workers(void) {
     atomic_flag_clear(&pool.busy);
     pool.workers = 0;
 }
+
+void tl_pool_set_threads(unsigned threads) { pool.limit = threads; }
 
 static unsigned part(void) { return current_part; }
 

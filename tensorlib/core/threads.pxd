@@ -10,6 +10,7 @@ cdef extern from "tensorlib/pool.h" nogil:
     ctypedef struct tl_pool:
         pass
     const tl_pool *tl_thread_pool()
+    void tl_pool_set_threads(unsigned threads)
 
 # The pool that this module's parallel loops run on; NULL: the compiler's OpenMP.
 cdef const tl_pool *thread_pool() noexcept

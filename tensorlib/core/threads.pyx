@@ -30,6 +30,7 @@ cdef extern from *:
     #else
     #define TL_POOL_IS_OURS 0
     #define tl_thread_pool() NULL
+    #define tl_pool_set_threads(n) ((void)(n))
     #ifdef _OPENMP
     #include <omp.h>
     #define tl_serial(forked) ((forked) || omp_in_parallel())
@@ -193,6 +194,7 @@ def set_num_threads(n):
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 1024:
         raise ValueError(f"set_num_threads: expected an integer in 1..1024, got {n!r}")
     _threads = n
+    tl_pool_set_threads(n)
 
 
 class num_threads:  # noqa: N801
@@ -236,4 +238,4 @@ def pool_is_ours():
 
 
 pthread_atfork(NULL, NULL, _after_fork_in_child)
-_threads = default_threads()[0]
+set_num_threads(default_threads()[0])
