@@ -5,13 +5,20 @@ from tensorlib.nn.module import Module
 
 __all__ = [
     "GELU",
+    "GLU",
+    "LogSigmoid",
     "LogSoftmax",
+    "Mish",
     "ReLU",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
 ]
 
 
@@ -244,3 +251,176 @@ class LogSoftmax(Module):
     def extra_repr(self):
         """Return the axis."""
         return f"axis={self.axis}"
+
+
+class Mish(Module):
+    """Apply ``x tanh(log(1 + exp(x)))`` elementwise.
+
+    Parameters
+    ----------
+    inplace : bool, default False
+        Accepted so that scripts port; the result is a new tensor either way.
+
+    References
+    ----------
+    Misra, arXiv:1908.08681.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Mish()(tl.zeros(1)).tolist()
+    [0.0]
+    """
+
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input):
+        """Return ``mish(input)``, of the same shape."""
+        return tl.mish(input)
+
+    def extra_repr(self):
+        """Return ``inplace=True`` where it was asked for."""
+        return "inplace=True" if self.inplace else ""
+
+
+class LogSigmoid(Module):
+    """Apply ``log(1 / (1 + exp(-x)))`` elementwise, without overflow.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.LogSigmoid()(tl.tensor([-1000.0])).tolist()
+    [-1000.0]
+    """
+
+    def forward(self, input):
+        """Return ``log_sigmoid(input)``, of the same shape."""
+        return tl.log_sigmoid(input)
+
+
+class Softsign(Module):
+    """Apply ``x / (1 + |x|)`` elementwise.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Softsign()(tl.tensor([-1.0, 3.0])).tolist()
+    [-0.5, 0.75]
+    """
+
+    def forward(self, input):
+        """Return ``softsign(input)``, of the same shape."""
+        return tl.softsign(input)
+
+
+class Tanhshrink(Module):
+    """Apply ``x - tanh(x)`` elementwise.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Tanhshrink()(tl.tensor([0.0, 100.0])).tolist()
+    [0.0, 99.0]
+    """
+
+    def forward(self, input):
+        """Return ``tanhshrink(input)``, of the same shape."""
+        return tl.tanhshrink(input)
+
+
+class Softmin(Module):
+    """Normalize exponentials of minus the input along an axis.
+
+    Parameters
+    ----------
+    axis : int, default -1
+        The axis whose entries sum to 1.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Softmin()(tl.zeros((1, 2))).tolist()
+    [[0.5, 0.5]]
+    """
+
+    def __init__(self, axis=-1):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, input):
+        """Return ``softmax(-input)``, of the same shape."""
+        return tl.softmin(input, axis=self.axis)
+
+    def extra_repr(self):
+        """Return the axis."""
+        return f"axis={self.axis}"
+
+
+class GLU(Module):
+    """Split an axis in halves; return the first times the sigmoid of the second.
+
+    Parameters
+    ----------
+    axis : int, default -1
+        The axis, of even length.
+
+    Raises
+    ------
+    ShapeError
+        In ``forward``, if the axis is of odd length.
+
+    References
+    ----------
+    Dauphin et al., arXiv:1612.08083, equation 1.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.GLU()(tl.tensor([4.0, 0.0])).tolist()
+    [2.0]
+    """
+
+    def __init__(self, axis=-1):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, input):
+        """Return ``glu(input)``, half as long along the axis."""
+        return tl.glu(input, axis=self.axis)
+
+    def extra_repr(self):
+        """Return the axis."""
+        return f"axis={self.axis}"
+
+
+class Softmax2d(Module):
+    """Normalize over the channels at each place: ``(N, C, H, W)`` or ``(C, H, W)``.
+
+    Raises
+    ------
+    ShapeError
+        In ``forward``, if the input has neither three nor four axes.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Softmax2d()(tl.zeros((2, 1, 1))).flatten().tolist()
+    [0.5, 0.5]
+    """
+
+    def forward(self, input):
+        """Return the softmax over the third axis from the end."""
+        if input.ndim not in (3, 4):
+            raise tl.ShapeError(
+                f"Softmax2d: expected (N, C, H, W) or (C, H, W), got {input.shape}"
+            )
+        return tl.softmax(input, axis=-3)

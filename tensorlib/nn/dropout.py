@@ -1,9 +1,17 @@
-"""Dropout as a module."""
+"""Dropout as modules."""
 
 import tensorlib as tl
+from tensorlib.nn import dropout_functions
 from tensorlib.nn.module import Module
 
-__all__ = ["Dropout"]
+__all__ = [
+    "AlphaDropout",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "FeatureAlphaDropout",
+]
 
 
 class Dropout(Module):
@@ -40,7 +48,7 @@ class Dropout(Module):
     def __init__(self, p=0.5, inplace=False, *, generator=None):
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: expected 0 <= p <= 1, got p={p}")
+            raise ValueError(f"{type(self).__name__}: expected 0 <= p <= 1, got p={p}")
         self.p = p
         self.inplace = inplace
         self.generator = generator
@@ -54,3 +62,173 @@ class Dropout(Module):
     def extra_repr(self):
         """Return the probability."""
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout1d(Dropout):
+    """Zero whole channels of ``(N, C, L)`` or ``(C, L)`` in training.
+
+    See `functional.dropout1d`; the identity after ``eval()``.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping, 0 <= p <= 1.
+    inplace : bool, default False
+        Accepted so that scripts port; the result is a new tensor either way.
+    generator : Generator, optional
+        Source of the masks; the default generator otherwise.
+
+    Raises
+    ------
+    ValueError
+        If `p` is outside [0, 1].
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Dropout1d(0.5).eval()(tl.ones((2, 2, 3))).sum().item()
+    12.0
+    """
+
+    def forward(self, input):
+        """Return `input` with parts dropped in training, of the same shape."""
+        return dropout_functions.dropout1d(
+            input, self.p, self.training, generator=self.generator
+        )
+
+
+class Dropout2d(Dropout):
+    """Zero whole channels of ``(N, C, H, W)`` or ``(C, H, W)`` in training.
+
+    See `functional.dropout2d`; the identity after ``eval()``.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping, 0 <= p <= 1.
+    inplace : bool, default False
+        Accepted so that scripts port; the result is a new tensor either way.
+    generator : Generator, optional
+        Source of the masks; the default generator otherwise.
+
+    Raises
+    ------
+    ValueError
+        If `p` is outside [0, 1].
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Dropout2d(0.5).eval()(tl.ones((2, 2, 3, 1))).sum().item()
+    12.0
+    """
+
+    def forward(self, input):
+        """Return `input` with parts dropped in training, of the same shape."""
+        return dropout_functions.dropout2d(
+            input, self.p, self.training, generator=self.generator
+        )
+
+
+class Dropout3d(Dropout):
+    """Zero whole channels of ``(N, C, D, H, W)`` or ``(C, D, H, W)`` in training.
+
+    See `functional.dropout3d`; the identity after ``eval()``.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping, 0 <= p <= 1.
+    inplace : bool, default False
+        Accepted so that scripts port; the result is a new tensor either way.
+    generator : Generator, optional
+        Source of the masks; the default generator otherwise.
+
+    Raises
+    ------
+    ValueError
+        If `p` is outside [0, 1].
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.Dropout3d(0.5).eval()(tl.ones((2, 2, 3, 1, 1))).sum().item()
+    12.0
+    """
+
+    def forward(self, input):
+        """Return `input` with parts dropped in training, of the same shape."""
+        return dropout_functions.dropout3d(
+            input, self.p, self.training, generator=self.generator
+        )
+
+
+class AlphaDropout(Dropout):
+    """Set elements to the limit of SELU in training; keep mean and variance.
+
+    See `functional.alpha_dropout`; the identity after ``eval()``.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping, 0 <= p <= 1.
+    inplace : bool, default False
+        Accepted so that scripts port; the result is a new tensor either way.
+    generator : Generator, optional
+        Source of the masks; the default generator otherwise.
+
+    Raises
+    ------
+    ValueError
+        If `p` is outside [0, 1].
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.AlphaDropout(0.5).eval()(tl.ones((2, 2, 3))).sum().item()
+    12.0
+    """
+
+    def forward(self, input):
+        """Return `input` with parts dropped in training, of the same shape."""
+        return dropout_functions.alpha_dropout(
+            input, self.p, self.training, generator=self.generator
+        )
+
+
+class FeatureAlphaDropout(Dropout):
+    """Set channels to the limit of SELU in training; keep mean and variance.
+
+    See `functional.feature_alpha_dropout`; the identity after ``eval()``.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping, 0 <= p <= 1.
+    inplace : bool, default False
+        Accepted so that scripts port; the result is a new tensor either way.
+    generator : Generator, optional
+        Source of the masks; the default generator otherwise.
+
+    Raises
+    ------
+    ValueError
+        If `p` is outside [0, 1].
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib import nn
+    >>> nn.FeatureAlphaDropout(0.5).eval()(tl.ones((2, 2, 3))).sum().item()
+    12.0
+    """
+
+    def forward(self, input):
+        """Return `input` with parts dropped in training, of the same shape."""
+        return dropout_functions.feature_alpha_dropout(
+            input, self.p, self.training, generator=self.generator
+        )
