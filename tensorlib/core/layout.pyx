@@ -17,7 +17,6 @@ cdef enum:
     SMALL_EXTENT = 16384    # four of these multiply to less than any memory
 
 
-
 cdef void set_contiguous(tl_buffer *b) noexcept nogil:
     cdef int64_t size = 1
     cdef int d

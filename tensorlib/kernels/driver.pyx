@@ -287,4 +287,5 @@ def x86_level():
     """Return the processor's x86-64 level, 1 to 4; 0 on other architectures."""
     return tl_x86_level()
 
+
 use_pool(thread_pool())

@@ -401,4 +401,5 @@ cdef tl_status reduce_kernel(const tl_call *call) noexcept nogil:
         return TL_OK
     return reduce_any(call, op)
 
+
 use_pool(thread_pool())

@@ -10,7 +10,6 @@ from tensorlib.ops.creation import arange, zeros
 from tensorlib.ops.random import bernoulli
 from tensorlib.ops.reduce import max as reduce_max
 from tensorlib.ops.reduce import min as reduce_min
-from tensorlib.ops.shape import expand_dims
 
 
 def embedding(indices, weight, /):
