@@ -191,6 +191,7 @@ newaxis = None
 
 _LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization")
 _LAZY_NAMES = {
+    "MetricsWriter": "metrics_log",
     "get_cython_include": "build_paths",
     "get_include": "build_paths",
     "load": "serialization",

@@ -27,6 +27,7 @@ MODULES = [
     "tensorlib.data",
     "tensorlib.data.transforms",
     "tensorlib.kernels",
+    "tensorlib.metrics_log",
     "tensorlib.ops.fused_optim",
 ]
 

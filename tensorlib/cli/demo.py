@@ -20,13 +20,14 @@ _THREADS = {"digits": 1}
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "model.safetensors"
 CURVE = "curve.png"
+METRICS = "metrics.csv"
 
 
 def run_demo(
     *, data="digits", root=None, model="mlp", epochs=None, batch_size=64, lr=2e-3,
     seed=0, threads=None, workers=0, out=None, resume=False,
 ):  # fmt: skip
-    """Train a classifier and leave checkpoint, weights and curve in a folder.
+    """Train a classifier and leave checkpoint, weights, curve and log in a folder.
 
     Parameters
     ----------
@@ -79,11 +80,12 @@ def run_demo(
     threads = threads or _THREADS.get(data, tl.get_num_threads())
     with (
         tl.num_threads(threads),
+        tl.MetricsWriter(folder, purge_step=trainer.epoch + 1) as log,
         make_progress(trainer) as progress,
         _stop_on_interrupt(trainer),
     ):
         progress.message(_headline(trainer, data, model, resume))
-        if not _train(trainer, checkpoint, progress):
+        if not _train(trainer, checkpoint, progress, log):
             progress.message(
                 f"stopped in epoch {trainer.epoch + 1}; {checkpoint} is saved, "
                 "continue with --resume"
@@ -116,7 +118,7 @@ def _headline(trainer, data, model, resume):
     )
 
 
-def _train(trainer, checkpoint, progress):
+def _train(trainer, checkpoint, progress, log):
     """Train to the end; return False if interrupted. Save either way."""
     started = time.perf_counter()
     while trainer.epoch < trainer.epochs:
@@ -125,6 +127,8 @@ def _train(trainer, checkpoint, progress):
         if not finished:
             return False
         progress.epoch(trainer)
+        for name, value in trainer.history[-1].items():
+            log.add_scalar(name, value, trainer.epoch)
         if trainer.stop_requested and trainer.epoch < trainer.epochs:
             return False
     progress.message(f"trained for {time.perf_counter() - started:.1f} s")
@@ -133,7 +137,7 @@ def _train(trainer, checkpoint, progress):
 
 def _finish(trainer, folder, progress):
     tl.save(trainer.model.state_dict(), folder / WEIGHTS)
-    written = [folder / CHECKPOINT, folder / WEIGHTS]
+    written = [folder / CHECKPOINT, folder / WEIGHTS, folder / METRICS]
     if _draw_curve(trainer.history, folder / CURVE):
         written.append(folder / CURVE)
     else:

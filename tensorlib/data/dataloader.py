@@ -58,6 +58,8 @@ class DataLoader:
         Keep the threads from one pass to the next.
     timeout : float, default 0
         Seconds to wait for a batch that a worker loads; 0 waits without limit.
+    pin_memory : bool, default False
+        Accepted for scripts of PyTorch; batches are in plain memory either way.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class DataLoader:
         self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None,
         num_workers=0, collate_fn=None, *, drop_last=False, generator=None,
         prefetch_factor=2, worker_init_fn=None, persistent_workers=False, timeout=0,
+        pin_memory=False,
     ):  # fmt: skip
         shuffle = bool(shuffle)
         _check_order(batch_size, shuffle, sampler, batch_sampler, drop_last)
@@ -95,6 +98,7 @@ class DataLoader:
         self.worker_init_fn = worker_init_fn
         self.persistent_workers = bool(persistent_workers)
         self.timeout = timeout
+        self.pin_memory = bool(pin_memory)
         self.batch_size = None if batch_sampler is not None else batch_size
         self.drop_last = bool(drop_last)
         if isinstance(dataset, IterableDataset):
