@@ -28,6 +28,7 @@ from op_rows import (
 from op_samples import OPS
 
 import tensorlib as tl
+from tensorlib import build_info
 from tensorlib.ops import fused_optim
 
 DTYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
@@ -608,7 +609,10 @@ def described(seed, number):
 
 def main(seed, count, log):
     warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))
+    if build_info.sanitize == "address":   # it reserves terabytes of addresses
+        tl.set_memory_limit(1 << 33)
+    else:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))
     tl.set_memory_limit(1 << 29)
     rows, outcomes, complaints = Rows(), Counter(), {}
     file = os.open(log, os.O_WRONLY | os.O_CREAT)
