@@ -67,6 +67,14 @@ from tensorlib.ops.arithmetic import (
     subtract,
 )
 from tensorlib.ops.bind import bind_operators as _bind_operators
+from tensorlib.ops.conv import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from tensorlib.ops.creation import (
     arange,
     asarray,
@@ -125,6 +133,20 @@ from tensorlib.ops.mathematics import (
     tanh,
 )
 from tensorlib.ops.norm import layer_norm
+from tensorlib.ops.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from tensorlib.ops.random import (
     Generator,
     bernoulli,

@@ -1,6 +1,7 @@
 """python -m tensorlib."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,9 +138,13 @@ def test_demo_resume_without_checkpoint_fails_with_message(tmp_path, capsys):
     assert "there is no checkpoint" in capsys.readouterr().err
 
 
-def test_demo_cnn_says_what_is_missing(tmp_path, capsys):
-    assert main(["demo", "--model", "cnn", "--out", str(tmp_path)]) == 1
-    assert "convolutions" in capsys.readouterr().err
+def test_demo_trains_a_cnn_on_digits(tmp_path, capsys):
+    arguments = ["demo", "--model", "cnn", "--epochs", "4", "--lr", "0.01"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "cnn of" in output
+    # Four passes over 1,437 images; chance is 10%.
+    assert float(re.search(r"test accuracy ([\d.]+)%", output)[1]) > 70
 
 
 def test_demo_missing_data_says_where_to_get_it(tmp_path, capsys):

@@ -95,6 +95,31 @@ typedef struct tl_activation_params {
     double a, b, c;
 } tl_activation_params;
 
+/* conv: in = x, w[, bias], out = y. conv_input: in = y, w[, bias], out = x.
+ * conv_weight: in = y, x, out = w. All contiguous: x and y (N, C, D, H, W), w
+ * (O, C / groups, kD, kH, kW), or with their channels last. */
+typedef struct tl_conv_params {
+    int64_t groups;
+    int64_t stride[3];
+    int64_t padding[3]; /* before each axis; may be negative */
+    int64_t dilation[3];
+    int32_t channels_last;
+} tl_conv_params;
+
+/* max_pool: in = x, out = y, int64 index in the plane. avg_pool: x to y, and
+ * avg_pool_grad y to x. pool_scatter: in = y, index, out = x; pool_gather: in = x,
+ * index, out = y. Contiguous (N, C, D, H, W), or with channels last. */
+typedef struct tl_pool_params {
+    int64_t kernel[3];
+    int64_t stride[3];
+    int64_t padding[3];
+    int64_t dilation[3];
+    int64_t divisor;       /* avg_pool: 0 counts the window's elements */
+    int32_t channels_last;
+    int32_t adaptive;      /* windows from the extents alone */
+    int32_t include_pad;   /* avg_pool: padding counts */
+} tl_pool_params;
+
 /* fill: value by kind. arange: start + i * step. */
 typedef struct tl_fill_params {
     double real;     /* floating dtypes */

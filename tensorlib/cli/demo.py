@@ -35,7 +35,7 @@ def run_demo(
         The data set.
     root : str, optional
         Folder of the MNIST files.
-    model : {"mlp", "softmax"}, default "mlp"
+    model : {"mlp", "softmax", "cnn"}, default "mlp"
         The model.
     epochs : int, optional
         Passes over the data: 80 for digits, 10 otherwise.

@@ -55,8 +55,8 @@ def make_model(name, image_shape, classes, generator=None):
 
     Parameters
     ----------
-    name : {"mlp", "softmax"}
-        Residual MLP, or softmax regression.
+    name : {"mlp", "softmax", "cnn"}
+        Residual MLP, softmax regression, or a convolutional network.
     image_shape : tuple of int
         ``(C, H, W)``.
     classes : int
@@ -66,8 +66,6 @@ def make_model(name, image_shape, classes, generator=None):
 
     Raises
     ------
-    NotImplementedError
-        If a convolutional network is asked for.
     ValueError
         If the name is unknown.
     """
@@ -79,11 +77,8 @@ def make_model(name, image_shape, classes, generator=None):
     if name == "mlp":
         return _residual_mlp(pixels, classes, generator)
     if name == "cnn":
-        raise NotImplementedError(
-            "--model cnn needs convolutions, which tensorlib does not have yet; "
-            "use --model mlp"
-        )
-    raise ValueError(f'model: expected "mlp" or "softmax", got {name!r}')
+        return _convolutional(image_shape, classes, generator)
+    raise ValueError(f'model: expected "mlp", "softmax" or "cnn", got {name!r}')
 
 
 def _residual_mlp(pixels, classes, generator):
@@ -106,6 +101,29 @@ def _residual_mlp(pixels, classes, generator):
         nn.Flatten(), linear(pixels, width), nn.ReLU(), block(), block(),
         nn.LayerNorm(width), linear(width, classes),
     )  # fmt: skip
+
+
+def _convolutional(image_shape, classes, generator):
+    """Return a LeNet-like network: two convolutions, each pooled, and two layers."""
+    channels, height, width = image_shape
+    first, second, hidden = (16, 32, 64) if height * width < 256 else (32, 64, 128)
+
+    def convolution(inputs, outputs):
+        return nn.Conv2d(inputs, outputs, 3, padding=1, generator=generator)
+
+    return nn.Sequential(
+        convolution(channels, first),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        convolution(first, second),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(second * (height // 4) * (width // 4), hidden, generator=generator),
+        nn.ReLU(),
+        nn.Dropout(0.25, generator=generator),
+        nn.Linear(hidden, classes, generator=generator),
+    )
 
 
 def accuracy(model, dataset, batch_size=1000):

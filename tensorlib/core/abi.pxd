@@ -125,6 +125,23 @@ cdef extern from "tensorlib/kernels.h" nogil:
         uint64_t offset
         int32_t causal
 
+    ctypedef struct tl_conv_params:
+        int64_t groups
+        int64_t stride[3]
+        int64_t padding[3]
+        int64_t dilation[3]
+        int32_t channels_last
+
+    ctypedef struct tl_pool_params:
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t padding[3]
+        int64_t dilation[3]
+        int64_t divisor
+        int32_t channels_last
+        int32_t adaptive
+        int32_t include_pad
+
     ctypedef struct tl_fill_params:
         double real
         int64_t integer

@@ -26,6 +26,9 @@ _FAMILIES = (
     "recurrent",
     "activation",
     "ctc",
+    "conv",
+    "pool",
+    "norm",
 )
 
 

@@ -14,6 +14,9 @@ from tensorlib.ops.shape cimport (
 )
 
 from tensorlib.core.errors import ShapeError
+from tensorlib.ops.arithmetic import abs, clip
+from tensorlib.ops.creation import arange
+from tensorlib.ops.indexing import take
 from tensorlib.ops.shape import expand_dims
 
 
@@ -251,14 +254,17 @@ def unstack(x, /, *, axis=0):
     return tuple([take_axis(a, where, i) for i in range(a.buf.shape[where])])
 
 
-def pad(x, /, pad_width, *, value=0):
-    """Return `x` surrounded by a constant.
+def pad(x, /, pad_width, *, mode="constant", value=0):
+    """Return `x` with elements added around it.
 
     Parameters
     ----------
     x : Tensor
     pad_width : sequence of (int, int)
         How many elements to add before and after each axis.
+    mode : {"constant", "reflect", "replicate", "circular"}
+        The elements added: `value`; those across the border, without its own; the
+        border's own; those of the opposite end.
     value : scalar, default 0
 
     Returns
@@ -268,13 +274,18 @@ def pad(x, /, pad_width, *, value=0):
     Raises
     ------
     ShapeError
-        If there is not one pair of non-negative ints an axis.
+        If there is not one pair of non-negative ints an axis, or an axis is too short
+        to be reflected or repeated that far.
+    ValueError
+        If `mode` is none of the above.
 
     Examples
     --------
     >>> import tensorlib as tl
     >>> tl.pad(tl.tensor([1, 2]), [(1, 2)])
     tensor([0, 1, 2, 0, 0])
+    >>> tl.pad(tl.tensor([1, 2, 3]), [(2, 1)], mode="reflect")
+    tensor([3, 2, 1, 2, 3, 2])
     """
     cdef Tensor a = as_tensor("pad", x)
     cdef Tensor out
@@ -292,6 +303,8 @@ def pad(x, /, pad_width, *, value=0):
             f"pad: expected {a.buf.ndim} pairs of non-negative ints for shape "
             f"{a.shape}, got {pad_width!r}"
         )
+    if mode != "constant":
+        return _pad_from_itself(a, widths, mode)
     parse_shape(
         "pad", [n + w[0] + w[1] for n, w in zip(a.shape, widths)], &layout
     )
@@ -305,3 +318,34 @@ def pad(x, /, pad_width, *, value=0):
     if a.track and tracking(a.track):
         record1(view_grad(), out, a, (), False, selection_of(&out.buf, &by))
     return out
+
+
+cdef Tensor _pad_from_itself(Tensor x, list widths, object mode):
+    """The modes that repeat elements of x: picked axis by axis."""
+    cdef tl_buffer layout
+    if mode not in ("reflect", "replicate", "circular"):
+        raise ValueError(
+            "pad: expected mode 'constant', 'reflect', 'replicate' or 'circular', got "
+            f"{mode!r}"
+        )
+    parse_shape("pad", [n + w[0] + w[1] for n, w in zip(x.shape, widths)], &layout)
+    for axis, (before, after) in enumerate(widths):
+        n = x.buf.shape[axis]
+        if before == after == 0:
+            continue
+        reach = {"reflect": n - 1, "replicate": layout.size, "circular": n}[mode]
+        if n == 0 or max(before, after) > reach:
+            raise ShapeError(
+                f"pad: mode {mode!r} reaches {max(reach, 0)} elements at most on axis "
+                f"{axis} of shape {x.shape}, got {(before, after)}"
+            )
+        places = arange(-before, n + after)
+        if mode == "circular":
+            places = places % n
+        elif mode == "replicate":
+            places = clip(places, 0, n - 1)
+        else:
+            places = abs(places)
+            places = (n - 1) - abs((n - 1) - places)
+        x = <Tensor>take(x, places, axis=axis)
+    return x

@@ -1,0 +1,639 @@
+"""Convolutions and their transposes.
+
+The form ``sum(y * conv(x, w))`` is linear in each of x, w and y. Its derivative with
+respect to one of them, given the other two, is one primitive: `conv` gives y,
+`conv_input` x and `conv_weight` w. The derivative of each is again one of the three,
+so they close under differentiation. A transposed convolution is `conv_input`.
+"""
+from libc.stdint cimport int64_t
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, add_tangents, record, run, tracking,
+)
+from tensorlib.core.abi cimport tl_buffer, tl_conv_params
+from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.tensor cimport Tensor, check_same_device, detached, new_tensor
+from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
+from tensorlib.ops.reduce cimport broadcast
+from tensorlib.ops.shape cimport reshape_like
+from tensorlib.ops.window cimport (
+    as_triple, as_volume, channels_last, from_volume, is_batched, per_axis,
+)
+
+from tensorlib.core.errors import ShapeError
+from tensorlib.ops.reduce import sum
+from tensorlib.ops.shape import flip, permute_dims
+
+cdef enum:
+    X = 0
+    W = 1
+    Y = 2
+
+cdef int64_t _LIMIT = 2147483647    # sizes that a 32-bit BLAS can count
+
+
+cdef class Geometry:
+    """Parameters of one convolution and the shapes of its x, w and y."""
+    cdef tl_conv_params params
+    cdef tuple shapes
+
+    cdef bint by_planes(self):
+        """Whether the kernels take planes one by one: a channel a group."""
+        return (
+            self.params.groups > 1 and not self.params.channels_last
+            and self.shapes[W][1] == 1
+        )
+
+    cdef bint has_steps(self):
+        cdef int d
+        for d in range(3):
+            if self.params.stride[d] != 1:
+                return True
+        return False
+
+
+cdef class Trilinear(Primitive):
+    """Operand `role` of the form from the two others; params: a Geometry."""
+    cdef int role
+    cdef int first
+    cdef int second
+
+    def __init__(self, name, role, first, second):
+        self.role, self.first, self.second = role, first, second
+
+    cdef Tensor apply(self, Tensor a, Tensor b, Tensor bias, Geometry how):
+        cdef Tensor out
+        cdef tl_buffer layout
+        cdef int track = a.track | b.track | (0 if bias is None else bias.track)
+        a, b = contiguous(a), contiguous(b)
+        parse_shape(self.name, how.shapes[self.role], &layout)
+        out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
+        if self.role == X and not how.has_steps() and not how.by_planes():
+            _input_without_steps(out, a, b, bias, how)
+        else:
+            _launch(self, out, a, b, bias, &how.params)
+        if track and tracking(track):
+            saved = (a if b.track else None, b if a.track else None)
+            inputs = (a, b) if bias is None else (a, b, bias)
+            record(self, out, inputs, saved, False, how)
+        return out
+
+    cdef Tensor part(self, Node node, int wanted, int given, Tensor g):
+        """The form's derivative by operand `wanted`; y's role is taken by g."""
+        cdef list operands = [None, None, None]
+        operands[self.role] = g
+        operands[self.second if wanted == self.first else self.first] = (
+            node.get(given)
+        )
+        return _contract(wanted, operands, <Geometry>node.params)
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        cdef Tensor grad_a = None, grad_b = None
+        g = contiguous(g)
+        if node.needs(0):
+            grad_a = self.part(node, self.first, 1, g)
+        if node.needs(1):
+            grad_b = self.part(node, self.second, 0, g)
+        if len(node.edges) == 2:
+            return (grad_a, grad_b)
+        if not node.needs(2):
+            return (grad_a, grad_b, None)
+        last = (<Geometry>node.params).params.channels_last
+        axes = (0, 1, 2, 3) if last else (0, 2, 3, 4)
+        return (grad_a, grad_b, sum(g, axis=axes))
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        cdef Tensor out = None
+        cdef Geometry how = <Geometry>node.params
+        if tangents[0] is not None:
+            out = self.apply(<Tensor>tangents[0], node.get(1), None, how)
+        if tangents[1] is not None:
+            out = add_tangents(
+                out, self.apply(node.get(0), <Tensor>tangents[1], None, how)
+            )
+        if len(tangents) == 3 and tangents[2] is not None:
+            shift = tangents[2]
+            if not how.params.channels_last:
+                shift = reshape_like(<Tensor>shift, (1, shift.shape[0], 1, 1, 1))
+            out = add_tangents(out, broadcast(<Tensor>shift, node.shape_tuple()))
+        return out
+
+
+cdef Trilinear _conv = Trilinear("conv", Y, X, W)
+cdef Trilinear _conv_input = Trilinear("conv_input", X, Y, W)
+cdef Trilinear _conv_weight = Trilinear("conv_weight", W, Y, X)
+
+
+cdef Tensor _contract(int role, list operands, Geometry how):
+    cdef Trilinear p = _conv
+    if role == X:
+        p = _conv_input
+    elif role == W:
+        p = _conv_weight
+    return p.apply(<Tensor>operands[p.first], <Tensor>operands[p.second], None, how)
+
+
+cdef int _launch(
+    Primitive p, Tensor out, Tensor a, Tensor b, Tensor bias,
+    const tl_conv_params *params,
+) except -1:
+    cdef const tl_buffer *written = &out.buf
+    cdef const tl_buffer *read[3]
+    read[0], read[1] = &a.buf, &b.buf
+    if bias is not None:
+        read[2] = &bias.buf
+    return run(p, out.buf.dtype, &written, 1, read, 2 if bias is None else 3, params,
+               out.buf.size + a.buf.size + b.buf.size)
+
+
+cdef int _input_without_steps(
+    Tensor out, Tensor y, Tensor w, Tensor bias, Geometry how
+) except -1:
+    """x from y and w as a convolution of y with the weight turned around.
+
+    Without steps the two are one, and `conv` writes each element once where
+    `conv_input` adds overlapping patches.
+    """
+    cdef tl_conv_params params = how.params
+    cdef int d, at = 1 if params.channels_last else 2
+    cdef tuple shape = how.shapes[W]
+    cdef Tensor turned
+    groups = params.groups
+    split = reshape_like(detached(w), (groups, shape[0] // groups, *shape[1:]))
+    if params.channels_last:
+        swapped = permute_dims(flip(split, axis=(2, 3, 4)), (0, 5, 2, 3, 4, 1))
+        shape = (groups * shape[4], *shape[1:4], shape[0] // groups)
+    else:
+        swapped = permute_dims(flip(split, axis=(3, 4, 5)), (0, 2, 1, 3, 4, 5))
+        shape = (groups * shape[1], shape[0] // groups, *shape[2:])
+    turned = reshape_like(contiguous(<Tensor>swapped), shape)
+    for d in range(3):
+        params.padding[d] = (
+            params.dilation[d] * (turned.buf.shape[at + d] - 1) - params.padding[d]
+        )
+    return _launch(_conv, out, y, turned, bias, &params)
+
+
+# ---- arguments -----------------------------------------------------------------
+cdef tuple _operands(str op, object x, object weight, object bias):
+    """The three as floating tensors of one dtype and device."""
+    cdef Tensor a = as_float(as_tensor(op, x))
+    cdef Tensor w = as_float(as_tensor(op, weight))
+    cdef Tensor b = None if bias is None else as_tensor(op, bias)
+    cdef int dtype = promote_codes(a.buf.dtype, w.buf.dtype)
+    check_same_device(op, a, w)
+    if b is not None:
+        check_same_device(op, a, b)
+        dtype = promote_codes(dtype, b.buf.dtype)
+        b = contiguous(cast(b, dtype))
+    return cast(a, dtype), cast(w, dtype), b
+
+
+cdef int64_t _group_count(str op, object groups) except -1:
+    return per_axis(op, "groups", groups, 1, 1)[0]
+
+
+cdef int _check_channels(
+    str op, Tensor w, Tensor b, int spatial, int64_t channels, int64_t groups,
+    int64_t produced, bint transposed,
+) except -1:
+    """Raise unless weight, bias and groups fit an input of so many channels."""
+    cdef int64_t wanted = channels if transposed else channels // groups
+    cdef int64_t found = w.buf.shape[0 if transposed else 1]
+    kernel = ", ".join(("kD", "kH", "kW")[3 - spatial:])
+    if channels % groups or w.buf.shape[0] % groups or found != wanted:
+        names = "(C, O / groups" if transposed else "(O, C / groups"
+        raise ShapeError(
+            f"{op}: expected weight of shape {names}, {kernel}) with C and O divisible "
+            f"by groups, got weight.shape={w.shape} for {channels} input channels and "
+            f"groups={groups}"
+        )
+    if 0 in w.shape[2:]:
+        raise ShapeError(f"{op}: expected a kernel that is not empty, got {w.shape}")
+    if b is not None and (b.buf.ndim != 1 or b.buf.shape[0] != produced):
+        raise ShapeError(f"{op}: expected a bias of shape ({produced},), got {b.shape}")
+    return 0
+
+
+cdef int _check_rank(str op, Tensor w, int spatial) except -1:
+    if w.buf.ndim != spatial + 2:
+        raise ShapeError(
+            f"{op}: expected a weight of {spatial + 2} dimensions, got {w.shape}"
+        )
+    return 0
+
+
+cdef tuple _paddings(
+    str op, object padding, tuple kernel, tuple stride, tuple dilation
+):
+    """What is added before and after each axis."""
+    if not isinstance(padding, str):
+        found = per_axis(op, "padding", padding, len(kernel), 0)
+        return found, found
+    if padding == "valid":
+        return (0,) * len(kernel), (0,) * len(kernel)
+    if padding != "same":
+        raise ValueError(
+            f"{op}: expected padding to be ints, 'same' or 'valid', got {padding!r}"
+        )
+    if max(stride) > 1:
+        raise ValueError(f"{op}: padding='same' needs stride 1, got {stride}")
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
+    return tuple([t // 2 for t in totals]), tuple([t - t // 2 for t in totals])
+
+
+cdef Geometry _geometry(
+    str op, int64_t groups, tuple stride, tuple padding, tuple dilation, bint last,
+    tuple sizes, tuple kernel, tuple outs, tuple channels,
+):
+    """channels: of x, of x in a group, of y; each checked against a 32-bit BLAS."""
+    cdef Geometry how = Geometry.__new__(Geometry)
+    cdef int d
+    sizes, kernel, outs = (
+        as_triple(sizes, 1), as_triple(kernel, 1), as_triple(outs, 1)
+    )
+    stride, padding, dilation = (
+        as_triple(stride, 1), as_triple(padding, 0), as_triple(dilation, 1)
+    )
+    count, (c, c_group, o) = channels[0], channels[1:]
+    for size in (
+        sizes[0] * sizes[1] * sizes[2], outs[0] * outs[1] * outs[2], c, o,
+        c_group * kernel[0] * kernel[1] * kernel[2],
+        o // groups * kernel[0] * kernel[1] * kernel[2],
+    ):
+        if size > _LIMIT:
+            raise ValueError(
+                f"{op}: expected less than 2**31 elements a channel, channels and "
+                f"weights an output channel, got input extents {sizes}, kernel "
+                f"{kernel}, output extents {outs} and {c} to {o} channels"
+            )
+    how.params.groups = groups
+    how.params.channels_last = last
+    for d in range(3):
+        how.params.stride[d] = stride[d]
+        how.params.padding[d] = padding[d]
+        how.params.dilation[d] = dilation[d]
+    if last:
+        how.shapes = (
+            (count, *sizes, c), (o, *kernel, c_group), (count, *outs, o)
+        )
+    else:
+        how.shapes = (
+            (count, c, *sizes), (o, c_group, *kernel), (count, o, *outs)
+        )
+    return how
+
+
+cdef Tensor _moved(Tensor x, int spatial, bint to_last):
+    """Channels from second to last, or back; x has spatial or spatial + 1 axes more."""
+    cdef int lead = x.buf.ndim - spatial - 1
+    axes = tuple(range(lead, lead + spatial + 1))
+    axes = axes[1:] + axes[:1] if to_last else axes[-1:] + axes[:-1]
+    return <Tensor>permute_dims(x, (*range(lead), *axes))
+
+
+cdef Tensor _weight_volume(Tensor w, int spatial, bint last):
+    """(O, C, k...) as the kernels take it: five axes in the layout's order."""
+    return as_volume(_moved(w, spatial, True) if last else w, spatial, last)
+
+
+cdef Tensor _convolve(
+    str op, int spatial, object x, object weight, object bias, object stride,
+    object padding, object dilation, object groups, object layout,
+):
+    cdef Tensor a, w, b, out
+    cdef bint last = channels_last(op, layout, spatial), moved = False, batched
+    cdef int64_t count = _group_count(op, groups)
+    a, w, b = _operands(op, x, weight, bias)
+    batched = is_batched(op, a, spatial, layout)
+    _check_rank(op, w, spatial)
+    steps = per_axis(op, "stride", stride, spatial, 1)
+    gaps = per_axis(op, "dilation", dilation, spatial, 1)
+    kernel = w.shape[2:]
+    before, after = _paddings(op, padding, kernel, steps, gaps)
+    if last and count > 1 and w.buf.shape[1] == 1:
+        # Channel by channel there is no product: planes are quicker.
+        a, last, moved = _moved(a, spatial, False), False, True
+    shape = a.shape if batched else (1, *a.shape)
+    channels = shape[-1] if last else shape[1]
+    sizes = shape[1:-1] if last else shape[2:]
+    _check_channels(op, w, b, spatial, channels, count, w.buf.shape[0], False)
+    outs = []
+    for size, k, s, d, low, high in zip(sizes, kernel, steps, gaps, before, after):
+        room = size + low + high - d * (k - 1) - 1
+        if room < 0:
+            raise ShapeError(
+                f"{op}: the kernel is larger than the padded input: got input extents "
+                f"{sizes}, kernel {kernel}, padding {before}, dilation {gaps}"
+            )
+        outs.append(room // s + 1)
+    how = _geometry(
+        op, count, steps, before, gaps, last, sizes, kernel, tuple(outs),
+        (shape[0], channels, w.buf.shape[1], w.buf.shape[0]),
+    )
+    out = _conv.apply(
+        as_volume(a, spatial, last), _weight_volume(w, spatial, last), b, how
+    )
+    out = from_volume(out, spatial, last, batched)
+    return _moved(out, spatial, True) if moved else out
+
+
+cdef Tensor _convolve_transposed(
+    str op, int spatial, object x, object weight, object bias, object stride,
+    object padding, object output_padding, object groups, object dilation,
+    object layout,
+):
+    cdef Tensor a, w, b, out
+    cdef bint last = channels_last(op, layout, spatial), moved = False, batched
+    cdef int64_t count = _group_count(op, groups)
+    a, w, b = _operands(op, x, weight, bias)
+    batched = is_batched(op, a, spatial, layout)
+    _check_rank(op, w, spatial)
+    steps = per_axis(op, "stride", stride, spatial, 1)
+    gaps = per_axis(op, "dilation", dilation, spatial, 1)
+    pads = per_axis(op, "padding", padding, spatial, 0)
+    extra = per_axis(op, "output_padding", output_padding, spatial, 0)
+    kernel = w.shape[2:]
+    if last and count > 1 and w.buf.shape[1] == 1:
+        a, last, moved = _moved(a, spatial, False), False, True
+    shape = a.shape if batched else (1, *a.shape)
+    channels = shape[-1] if last else shape[1]
+    sizes = shape[1:-1] if last else shape[2:]
+    produced = w.buf.shape[1] * count
+    _check_channels(op, w, b, spatial, channels, count, produced, True)
+    outs = []
+    for size, k, s, d, p, e in zip(sizes, kernel, steps, gaps, pads, extra):
+        if e >= s and e >= d:
+            raise ValueError(
+                f"{op}: expected output_padding below stride or dilation, got "
+                f"output_padding {extra}, stride {steps}, dilation {gaps}"
+            )
+        outs.append((size - 1) * s - 2 * p + d * (k - 1) + e + 1)
+        if outs[-1] < 0:
+            raise ShapeError(
+                f"{op}: the output would have negative extents: got input extents "
+                f"{sizes}, kernel {kernel}, stride {steps}, padding {pads}, "
+                f"output_padding {extra}"
+            )
+    how = _geometry(
+        op, count, steps, pads, gaps, last, tuple(outs), kernel, sizes,
+        (shape[0], produced, w.buf.shape[1], channels),
+    )
+    out = _conv_input.apply(
+        as_volume(a, spatial, last), _weight_volume(w, spatial, last), b, how
+    )
+    out = from_volume(out, spatial, last, batched)
+    return _moved(out, spatial, True) if moved else out
+
+
+# ---- public functions ----------------------------------------------------------
+def conv1d(
+    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, layout="NCL"
+):
+    """Return the convolution of sequences with a bank of filters: see `conv2d`.
+
+    ``y[n, o, t] = bias[o] + sum_{c, i} weight[o, c, i] x[n, c, t s - p + i d]``.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, L) or (C, L); (N, L, C) with layout "NLC"
+    weight : Tensor of shape (O, C / groups, kL)
+    bias : Tensor of shape (O,), optional
+    stride, padding, dilation, groups
+        As in `conv2d`.
+    layout : {"NCL", "NLC"}
+
+    Returns
+    -------
+    Tensor of shape (N, O, L') in the layout of x
+
+    Raises
+    ------
+    ShapeError, ValueError
+        As in `conv2d`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([[[1.0, 2.0, 4.0, 8.0]]])
+    >>> tl.conv1d(x, tl.tensor([[[-1.0, 1.0]]]))
+    tensor([[[1., 2., 4.]]])
+    """
+    return _convolve(
+        "conv1d", 1, x, weight, bias, stride, padding, dilation, groups, layout
+    )
+
+
+def conv2d(
+    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, layout="NCHW"
+):
+    """Return the convolution of images with a bank of filters.
+
+    ``y[n, o, h, w] = bias[o] + sum_{c, i, j} weight[o, c, i, j]
+    x[n, c, h s - p + i d, w s - p + j d]``: stride s, padding p, dilation d; c runs
+    over the channels of o's group, and x is 0 outside of the image. (A correlation, in
+    the language of signal processing: the filter is not turned around.)
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, H, W) or (C, H, W); (N, H, W, C) with layout "NHWC"
+    weight : Tensor of shape (O, C / groups, kH, kW), in either layout
+    bias : Tensor of shape (O,), optional
+    stride, dilation : int or (int, int), default 1
+    padding : int, (int, int), "valid" or "same", default 0
+        Zeros on both sides of an axis; "valid" is 0, "same" keeps the extents (an odd
+        total has its last zero after the axis) and needs stride 1.
+    groups : int, default 1
+        Channels are cut into so many groups that do not mix; C is a depthwise one.
+    layout : {"NCHW", "NHWC"}
+        Order of the axes of x and of the result.
+
+    Returns
+    -------
+    Tensor of shape (N, O, H', W') in the layout of x
+        ``H' = (H + 2 p - d (kH - 1) - 1) // s + 1``. Its bits do not depend on the
+        number of threads.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit, or the kernel is larger than the padded image.
+    ValueError
+        If an argument is out of range or the layout unknown.
+
+    References
+    ----------
+    V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning",
+    arXiv:1603.07285.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.arange(9).astype(tl.float32).reshape(1, 1, 3, 3)
+    >>> tl.conv2d(x, tl.ones((1, 1, 2, 2)))
+    tensor([[[[ 8., 12.],
+              [20., 24.]]]])
+    """
+    return _convolve(
+        "conv2d", 2, x, weight, bias, stride, padding, dilation, groups, layout
+    )
+
+
+def conv3d(
+    x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, layout="NCDHW"
+):
+    """Return the convolution of volumes with a bank of filters: see `conv2d`.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, D, H, W) or (C, D, H, W); (N, D, H, W, C) with "NDHWC"
+    weight : Tensor of shape (O, C / groups, kD, kH, kW)
+    bias : Tensor of shape (O,), optional
+    stride, padding, dilation, groups
+        As in `conv2d`, with three ints where there are several.
+    layout : {"NCDHW", "NDHWC"}
+
+    Returns
+    -------
+    Tensor of shape (N, O, D', H', W') in the layout of x
+
+    Raises
+    ------
+    ShapeError, ValueError
+        As in `conv2d`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.conv3d(tl.ones((1, 1, 2, 2, 2)), tl.ones((1, 1, 2, 2, 2))).item()
+    8.0
+    """
+    return _convolve(
+        "conv3d", 3, x, weight, bias, stride, padding, dilation, groups, layout
+    )
+
+
+def conv_transpose1d(
+    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1,
+    *, layout="NCL",
+):
+    """Return the transposed convolution of sequences: see `conv_transpose2d`.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, L) or (C, L); (N, L, C) with layout "NLC"
+    weight : Tensor of shape (C, O / groups, kL)
+    bias : Tensor of shape (O,), optional
+    stride, padding, output_padding, groups, dilation
+        As in `conv_transpose2d`.
+    layout : {"NCL", "NLC"}
+
+    Returns
+    -------
+    Tensor of shape (N, O, L') in the layout of x
+
+    Raises
+    ------
+    ShapeError, ValueError
+        As in `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([[[1.0, 2.0]]])
+    >>> tl.conv_transpose1d(x, tl.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
+    tensor([[[  1.,  10., 102.,  20., 200.]]])
+    """
+    return _convolve_transposed(
+        "conv_transpose1d", 1, x, weight, bias, stride, padding, output_padding, groups,
+        dilation, layout,
+    )
+
+
+def conv_transpose2d(
+    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1,
+    *, layout="NCHW",
+):
+    """Return the transposed convolution of images, the derivative of `conv2d` by x.
+
+    Each element of x adds a copy of the filter, times itself, to the output; the
+    copies lie `stride` apart.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, H, W) or (C, H, W); (N, H, W, C) with layout "NHWC"
+    weight : Tensor of shape (C, O / groups, kH, kW), in either layout
+    bias : Tensor of shape (O,), optional
+    stride, dilation : int or (int, int), default 1
+    padding : int or (int, int), default 0
+        How much is cut off from both sides of each axis of the output.
+    output_padding : int or (int, int), default 0
+        How much is added after each axis; below the stride or the dilation.
+    groups : int, default 1
+    layout : {"NCHW", "NHWC"}
+
+    Returns
+    -------
+    Tensor of shape (N, O, H', W') in the layout of x
+        ``H' = (H - 1) s - 2 p + d (kH - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit, or the output would have negative extents.
+    ValueError
+        If an argument is out of range or the layout unknown.
+
+    References
+    ----------
+    V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning",
+    arXiv:1603.07285, chapter 4.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([[[[1.0, 2.0]]]])
+    >>> tl.conv_transpose2d(x, tl.ones((1, 1, 1, 2)))
+    tensor([[[[1., 3., 2.]]]])
+    """
+    return _convolve_transposed(
+        "conv_transpose2d", 2, x, weight, bias, stride, padding, output_padding, groups,
+        dilation, layout,
+    )
+
+
+def conv_transpose3d(
+    x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1,
+    *, layout="NCDHW",
+):
+    """Return the transposed convolution of volumes: see `conv_transpose2d`.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, D, H, W) or (C, D, H, W); (N, D, H, W, C) with "NDHWC"
+    weight : Tensor of shape (C, O / groups, kD, kH, kW)
+    bias : Tensor of shape (O,), optional
+    stride, padding, output_padding, groups, dilation
+        As in `conv_transpose2d`, with three ints where there are several.
+    layout : {"NCDHW", "NDHWC"}
+
+    Returns
+    -------
+    Tensor of shape (N, O, D', H', W') in the layout of x
+
+    Raises
+    ------
+    ShapeError, ValueError
+        As in `conv_transpose2d`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> y = tl.conv_transpose3d(tl.ones((1, 1, 1, 1, 1)), tl.ones((1, 2, 2, 2, 2)))
+    >>> y.shape
+    (1, 2, 2, 2, 2)
+    """
+    return _convolve_transposed(
+        "conv_transpose3d", 3, x, weight, bias, stride, padding, output_padding, groups,
+        dilation, layout,
+    )

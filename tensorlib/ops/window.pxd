@@ -1,0 +1,16 @@
+# Arguments of ops that slide a window: convolutions, pooling, unfold.
+from libc.stdint cimport int64_t
+from tensorlib.core.tensor cimport Tensor
+
+# Whether channels come last in a layout such as "NCHW"; raises for an unknown one.
+cdef bint channels_last(str op, object layout, int spatial) except -1
+# An int, or one for each of `spatial` axes, each in [least, 2**31).
+cdef tuple per_axis(str op, str name, object value, int spatial, int64_t least)
+# x as (N, C, D, H, W) or (N, D, H, W, C) with unit axes put in, contiguous.
+cdef Tensor as_volume(Tensor x, int spatial, bint last)
+# The same for values an axis: `missing` for the axes put in.
+cdef tuple as_triple(tuple values, int missing)
+# The volume of an op's result without the axes that were put in.
+cdef Tensor from_volume(Tensor x, int spatial, bint last, bint batched)
+# Raises unless x has `spatial` axes, channels and perhaps a batch; returns the latter.
+cdef bint is_batched(str op, Tensor x, int spatial, object layout) except -1

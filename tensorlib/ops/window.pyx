@@ -1,0 +1,83 @@
+"""Arguments of ops that slide a window: convolutions, pooling, unfold.
+
+All of them run as volumes of three axes; images and sequences have unit axes put in.
+"""
+from operator import index
+
+from libc.stdint cimport int64_t
+from tensorlib.core.tensor cimport Tensor
+from tensorlib.ops.elementwise cimport contiguous
+from tensorlib.ops.shape cimport reshape_like
+
+from tensorlib.core.errors import ShapeError
+
+cdef tuple _LAYOUTS = (
+    ("NCL", "NCHW", "NCDHW"),
+    ("NLC", "NHWC", "NDHWC"),
+)
+cdef int64_t _LIMIT = 2147483647
+
+
+cdef bint channels_last(str op, object layout, int spatial) except -1:
+    first, last = _LAYOUTS[0][spatial - 1], _LAYOUTS[1][spatial - 1]
+    if layout == first or layout == last:
+        return layout == last
+    raise ValueError(f"{op}: expected layout {first!r} or {last!r}, got {layout!r}")
+
+
+cdef tuple per_axis(str op, str name, object value, int spatial, int64_t least):
+    cdef list found
+    try:
+        if hasattr(value, "__index__"):
+            found = [index(value)] * spatial
+        elif isinstance(value, str):
+            raise TypeError
+        else:
+            found = [index(item) for item in value]
+            if len(found) == 1:
+                found *= spatial
+    except TypeError:
+        raise TypeError(
+            f"{op}: expected {name} to be an int or {spatial} ints, got {value!r}"
+        ) from None
+    if len(found) != spatial:
+        raise ValueError(
+            f"{op}: expected {name} to be an int or {spatial} ints, got {value!r}"
+        )
+    for item in found:
+        if not least <= item <= _LIMIT:
+            raise ValueError(
+                f"{op}: expected {name} in [{least}, 2**31), got {value!r}"
+            )
+    return tuple(found)
+
+
+cdef bint is_batched(str op, Tensor x, int spatial, object layout) except -1:
+    if x.buf.ndim != spatial + 1 and x.buf.ndim != spatial + 2:
+        raise ShapeError(
+            f"{op}: expected an input of shape ({', '.join(layout)}) or "
+            f"({', '.join(layout[1:])}), got {x.shape}"
+        )
+    for extent in x.shape:
+        if extent > _LIMIT:
+            raise ShapeError(f"{op}: expected extents below 2**31, got {x.shape}")
+    return x.buf.ndim == spatial + 2
+
+
+cdef tuple as_triple(tuple values, int missing):
+    return (missing,) * (3 - len(values)) + values
+
+
+cdef Tensor as_volume(Tensor x, int spatial, bint last):
+    shape = x.shape if x.buf.ndim == spatial + 2 else (1, *x.shape)
+    first = 1 if last else 2
+    units = (1,) * (3 - spatial)
+    return reshape_like(contiguous(x), shape[:first] + units + shape[first:])
+
+
+cdef Tensor from_volume(Tensor x, int spatial, bint last, bint batched):
+    cdef int first = 1 if last else 2
+    shape = x.shape
+    return reshape_like(
+        x, shape[0 if batched else 1:first] + shape[first + 3 - spatial:]
+    )
