@@ -609,9 +609,7 @@ def described(seed, number):
 
 def main(seed, count, log):
     warnings.simplefilter("ignore")
-    if build_info.sanitize == "address":   # it reserves terabytes of addresses
-        tl.set_memory_limit(1 << 33)
-    else:
+    if build_info.sanitize != "address":  # it reserves terabytes of addresses
         resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))
     tl.set_memory_limit(1 << 29)
     rows, outcomes, complaints = Rows(), Counter(), {}
