@@ -93,6 +93,10 @@ class MetricsWriter:
         os.replace(fresh, path)
 
     def _step(self, tag, step):
+        if not isinstance(tag, str) or "\n" in tag or "\r" in tag:
+            raise ValueError(
+                f"MetricsWriter: expected a tag of one line of text, got {tag!r}"
+            )
         step = self._counts.get(tag, 0) if step is None else int(step)
         self._counts[tag] = step + 1
         return step

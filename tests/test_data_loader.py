@@ -220,3 +220,12 @@ def test_loader_wrong_state_raises_and_changes_nothing(state):
     with pytest.raises(ValueError, match="DataLoader: expected a state"):
         resumed.load_state_dict(state)
     assert resumed.state_dict() == before
+
+
+def test_loader_over_a_tensor_or_an_array_gives_its_rows():
+    x = tl.arange(12).reshape((6, 2))
+    expected = [[[0, 1], [2, 3], [4, 5], [6, 7]], [[8, 9], [10, 11]]]
+    assert [batch.tolist() for batch in data.DataLoader(x, 4)] == expected
+    numpy = pytest.importorskip("numpy")
+    rows = data.DataLoader(numpy.arange(12).reshape(6, 2), 4)
+    assert [batch.tolist() for batch in rows] == expected

@@ -182,6 +182,13 @@ def test_killed_process_loses_nothing(tmp_path):
     assert len(read_metrics(tmp_path)["loss"]) == 100
 
 
+@pytest.mark.parametrize("tag", ["a\nb", "a\rb", 7, None])
+def test_tag_that_is_no_line_raises(tag, log, tmp_path):
+    with pytest.raises(ValueError, match="a tag of one line"):
+        log.add_scalar(tag, 1.0)
+    assert read_metrics(tmp_path) == {}
+
+
 # ---- TensorBoard -----------------------------------------------------------------
 
 

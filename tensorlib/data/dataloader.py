@@ -108,6 +108,8 @@ class DataLoader:
                 "DataLoader: expected a data set with __getitem__ and __len__, or an "
                 f"IterableDataset, got {type(dataset).__name__}"
             )
+        # Arrays and tensors have a take that means something else.
+        self._takes = hasattr(dataset, "take") and not hasattr(dataset, "__array__")
         self._set_samplers(shuffle, sampler, batch_sampler)
         self._pool = None
         self._start_state = None
@@ -239,9 +241,11 @@ class DataLoader:
         batches = self.sampler if self.batch_sampler is None else self.batch_sampler
         with use_generator(generator):
             if isinstance(batches, BatchSampler):
-                batches = batches.index_batches()
+                batches, sampler = batches.index_batches(), batches.sampler
+                if hasattr(sampler, "index_tensor"):
+                    return batches
             batches = iter(batches)
-        # A sampler may draw as it goes.
+        # Other samplers may draw as they go.
         return _drawn_from(generator, batches)
 
     def _stream_tasks(self, stream, seed, skip):
@@ -268,10 +272,11 @@ class DataLoader:
             finished = True
         finally:
             batches.close()
-            if stream is not None:
-                stream.close()
-            if pool is not None and pool is not self._pool:
-                pool.close(wait=finished)
+            if pool is None or pool.is_usable():
+                if stream is not None:
+                    stream.close()
+                if pool is not None and pool is not self._pool:
+                    pool.close(wait=finished)
         if self._start_state is start_state:
             self._start_state, self._position = None, 0
 
@@ -303,7 +308,7 @@ class DataLoader:
     def _fetch(self, indices):
         if self.batch_sampler is None:
             return self._join([self._sample(int(indices))])
-        if self.collate_fn is None and hasattr(self.dataset, "take"):
+        if self.collate_fn is None and self._takes:
             return self._take(indices)
         if isinstance(indices, tl.Tensor):
             indices = indices.tolist()

@@ -54,7 +54,6 @@ def load_ahead(load, tasks, pool, ahead, timeout):
                 return
             yield batch
             if os.getpid() != process:
-                pending.clear()
                 raise RuntimeError(
                     "DataLoader: this process was forked in the middle of a pass, and "
                     "the threads that load ahead stayed behind; start a new pass with "
@@ -63,9 +62,11 @@ def load_ahead(load, tasks, pool, ahead, timeout):
         if failure is not None:
             raise failure
     finally:
-        # What is being loaded finishes on its own; nobody waits for it.
-        for future in pending:
-            future.cancel()
+        # What is being loaded finishes on its own; nobody waits for it. A forked child
+        # has no such threads, but may have a copy of a lock that one of them held.
+        if os.getpid() == process:
+            for future in pending:
+                future.cancel()
 
 
 def _result(future, timeout):
@@ -121,8 +122,7 @@ class WorkerPool:
 
     def close(self, wait):
         """End the threads, when they have finished what they are at."""
-        if self.is_usable():
-            self._executor.shutdown(wait=wait, cancel_futures=True)
+        self._executor.shutdown(wait=wait, cancel_futures=True)
 
     def __reduce__(self):
         return (WorkerPool, (self.count, self._init))
