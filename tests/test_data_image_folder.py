@@ -60,6 +60,13 @@ def test_folder_with_own_loader_and_choice(tmp_path):
     assert folder.classes == ["cat", "dog"]
 
 
+def test_folder_with_links_that_lead_back_ends(tmp_path):
+    write_images(tmp_path)
+    for name in ("again", "once_more"):
+        (tmp_path / "cat" / name).symlink_to(tmp_path / "cat", target_is_directory=True)
+    assert len(data.ImageFolder(tmp_path)) == 4
+
+
 def test_folder_without_classes_or_images_raises(tmp_path):
     with pytest.raises(FileNotFoundError, match="no sub-folders"):
         data.ImageFolder(tmp_path)

@@ -35,6 +35,8 @@ DAMAGED = {
     "magic": (b"\x89PNG" + GOOD, "wrong magic number at offset 0.*got 89 50 4e 47"),
     "type": (b"\0\0\x0d\2" + GOOD[4:], "expected 00 00 08 02"),
     "axes": (idx_bytes((6,), range(6)), "expected 00 00 08 02.*got 00 00 08 01"),
+    "2^64": (idx_bytes((2**32 - 1, 2**32 - 1), b"abc"), "truncated at offset 15"),
+    "255 axes": (bytes([0, 0, 8, 255]) + bytes(1020), "expected 00 00 08 02"),
     "gzip cut": (gzip.compress(GOOD)[:-9], "damaged gzip data after"),
     "gzip bits": (
         gzip.compress(GOOD)[:-6] + b"\0\0" + gzip.compress(GOOD)[-4:],

@@ -144,8 +144,13 @@ class ImageFolder(Dataset):
         return classes
 
     def _find_files(self, folder, allow_empty):
-        found = []
+        found, seen = [], set()
         for place, folders, names in os.walk(folder, followlinks=True):
+            real = os.path.realpath(place)
+            if real in seen:  # a link that leads back
+                folders.clear()
+                continue
+            seen.add(real)
             folders.sort()
             paths = (os.path.join(place, name) for name in sorted(names))
             found += [path for path in paths if self._is_valid_file(path)]
