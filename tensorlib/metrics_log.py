@@ -8,7 +8,6 @@ without TensorFlow and without a thread.
 
 import csv
 import io
-import math
 import os
 import re
 import socket
@@ -171,21 +170,16 @@ class MetricsWriter:
         ValueError
             If no value is finite.
         """
-        flat = tl.asarray(values).detach().astype(tl.float64).reshape((-1,)).tolist()
-        flat = [value for value in flat if math.isfinite(value)]
-        if not flat:
-            raise ValueError(f"add_histogram: {tag!r} has no finite values")
-        mean = math.fsum(flat) / len(flat)
-        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in flat) / len(flat))
+        values = tl.asarray(values).detach().numpy()
+        summary, histogram = _histogram(tag, values)
         with self._lock:
             self._check_open()
             step = self._step(tag, global_step)
-        summary = {"mean": mean, "std": spread, "min": min(flat), "max": max(flat)}
         for name, value in summary.items():
             self.add_scalar(f"{tag}/{name}", value, step, walltime)
         if self._events is not None:
             with self._lock:
-                self._events.add(step, walltime, tag=tag, histo=_histogram(flat))
+                self._events.add(step, walltime, tag=tag, histo=histogram)
 
     def add_image(self, tag, img_tensor, global_step=None, walltime=None):
         """Log a picture, as ``images/tag_step.png`` too.
@@ -364,20 +358,26 @@ class _EventFile:
         self.stream.flush()
 
 
-def _histogram(values):
-    """Return the fields of TensorBoard's HistogramProto."""
-    low, high = min(values), max(values)
-    width = (high - low) / _BUCKETS
-    counts = [0] * _BUCKETS
-    for value in values:
-        place = int((value - low) / width) if width else 0
-        counts[min(place, _BUCKETS - 1)] += 1
-    limits = [low + width * (n + 1) for n in range(_BUCKETS - 1)] + [high]
-    return {
-        "min": low, "max": high, "num": len(values), "sum": math.fsum(values),
-        "sum_squares": math.fsum(value * value for value in values),
-        "bucket_limit": limits, "bucket": counts,
+def _histogram(tag, values):
+    """Return a summary of values, and the fields of TensorBoard's HistogramProto."""
+    import numpy  # rarely needed
+
+    flat = values.astype(float).reshape(-1)
+    flat = flat[numpy.isfinite(flat)]
+    if not flat.size:
+        raise ValueError(f"add_histogram: {tag!r} has no finite values")
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        # A quarter of the values: their range cannot overflow.
+        counts, edges = numpy.histogram(flat / 4, _BUCKETS)
+        limits = (edges[1:] * 4).tolist()
+        total, squares = float(flat.sum()), float((flat * flat).sum())
+        mean, std = float(flat.mean()), float(flat.std())
+    low, high = float(flat.min()), float(flat.max())
+    histogram = {
+        "min": low, "max": high, "num": flat.size, "sum": total, "sum_squares": squares,
+        "bucket_limit": limits, "bucket": counts.tolist(),
     }  # fmt: skip
+    return {"mean": mean, "std": std, "min": low, "max": high}, histogram
 
 
 def _png(image):

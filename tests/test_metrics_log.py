@@ -118,6 +118,14 @@ def test_histogram_gives_its_summary(log, tmp_path):
         log.add_histogram("weights", tl.tensor([math.inf]))
 
 
+@pytest.mark.parametrize("values", [[7.0], [-1.7e308, 1.7e308], [5e-324, 0.0], [2, 2]])
+def test_histogram_of_odd_values(values, tmp_path):
+    with MetricsWriter(tmp_path) as log:
+        log.add_histogram("x", tl.tensor(values, dtype=tl.float64))
+        log.add_histogram("x", tl.tensor([True, False]))
+    assert read_metrics(tmp_path)["x/max"] == [(0, max(values)), (1, 1.0)]
+
+
 @pytest.mark.parametrize("channels", [None, 1, 3])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_image_is_a_png_that_pillow_reads(channels, dtype, log, tmp_path):

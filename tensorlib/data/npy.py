@@ -219,7 +219,7 @@ def _read_header(stream, size, where):
 
 
 def _dtype_of(descr, where):
-    import numpy  # of the rarely needed: reading NumPy's files may cost its import
+    import numpy  # loaded only where NumPy's files are read
 
     if isinstance(descr, str) and re.fullmatch(r"[|<>=]?[biufc]\d{1,2}", descr):
         try:
