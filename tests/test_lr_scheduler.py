@@ -129,10 +129,11 @@ def test_cycles_move_beta1_of_adam_as_pytorch():
     theirs = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     a = lr_scheduler.OneCycleLR(ours, 0.9, total_steps=20)
     b = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.9, total_steps=20)
-    for _ in range(19):
+    for _ in range(20):  # as many as steps: the usual loop steps after every batch
         theirs.step()
         a.step()
         b.step()
+        assert a.get_last_lr() == pytest.approx(b.get_last_lr(), rel=1e-12)
         assert ours.param_groups[0]["betas"] == pytest.approx(
             theirs.param_groups[0]["betas"], rel=1e-12
         )
@@ -205,6 +206,7 @@ def test_schedule_with_bad_arguments_raises():
     with pytest.raises(TypeError, match="ReduceLROnPlateau"):
         lr_scheduler.ChainedScheduler([lr_scheduler.ReduceLROnPlateau(optimizer)])
     schedule = lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=2)
+    schedule.step()
     schedule.step()
     with pytest.raises(ValueError, match="beyond the last"):
         schedule.step()

@@ -387,7 +387,8 @@ class OneCycleLR(_MomentumCycle):
 
     def _between(self, step, marks):
         """Interpolate between marks: ``marks(mark)`` gives the number of a mark."""
-        if step >= self.total_steps:
+        # A loop that steps after every batch asks once more after the last batch.
+        if step > self.total_steps:
             raise ValueError(
                 f"OneCycleLR: step {step} is beyond the last of {self.total_steps}"
             )
