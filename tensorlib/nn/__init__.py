@@ -108,6 +108,7 @@ from tensorlib.nn.recurrent import (
 )
 from tensorlib.nn.residual import Residual
 from tensorlib.nn.sparse import Embedding
+from tensorlib.nn.summary import summary
 
 __all__ = [
     "CELU",
@@ -205,5 +206,6 @@ __all__ = [
     "Unflatten",
     "functional",
     "init",
+    "summary",
     "utils",
 ]

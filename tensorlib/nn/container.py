@@ -287,6 +287,45 @@ class ParameterList(Module):
         self.register_parameter(str(len(self)), _as_parameter(value))
         return self
 
+    def extend(self, values):
+        """Add parameters at the end; return the list."""
+        for value in list(values):
+            self.append(value)
+        return self
+
+    def __iadd__(self, values):
+        return self.extend(values)
+
+    def __contains__(self, parameter):
+        return any(parameter is own for own in self)
+
+    def _renumber(self, entries):
+        own = self.__dict__
+        for name in list(own["_parameter_names"]):
+            delattr(self, name)
+        for number, entry in enumerate(entries):
+            self.register_parameter(str(number), entry)
+
+    def __delitem__(self, index):
+        entries = list(self)
+        if not isinstance(index, slice):
+            index = _position("ParameterList", index, len(entries))
+        del entries[index]
+        self._renumber(entries)
+
+    def insert(self, index, value):
+        """Put a parameter before position `index`; return the list."""
+        entries = list(self)
+        entries.insert(index, _as_parameter(value))
+        self._renumber(entries)
+        return self
+
+    def pop(self, index=-1):
+        """Take a parameter out and return it."""
+        entry = self[index]
+        del self[index]
+        return entry
+
     def __len__(self):
         return len(self._parameter_names)
 

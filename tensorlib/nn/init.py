@@ -7,11 +7,14 @@ import tensorlib as tl
 __all__ = [
     "calculate_gain",
     "constant_",
+    "dirac_",
     "eye_",
     "kaiming_normal_",
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -174,8 +177,8 @@ def calculate_gain(nonlinearity, param=None):
     Parameters
     ----------
     nonlinearity : str
-        "linear", "conv1d", "conv2d", "conv3d", "sigmoid", "tanh", "relu",
-        "leaky_relu" or "selu".
+        "linear", "conv1d" to "conv3d", "conv_transpose1d" to "conv_transpose3d",
+        "sigmoid", "tanh", "relu", "leaky_relu" or "selu".
     param : float, optional
         Negative slope of "leaky_relu"; 0.01 by default.
 
@@ -198,8 +201,10 @@ def calculate_gain(nonlinearity, param=None):
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
         return math.sqrt(2.0 / (1 + slope**2))
+    kinds = ("conv", "conv_transpose")
+    convolutions = [f"{kind}{n}d" for kind in kinds for n in (1, 2, 3)]
     gains = {
-        **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d", "sigmoid"), 1.0),
+        **dict.fromkeys(("linear", *convolutions, "sigmoid"), 1.0),
         "tanh": 5.0 / 3,
         "relu": math.sqrt(2.0),
         "selu": 3.0 / 4,
@@ -325,3 +330,164 @@ def kaiming_normal_(
     fan = _chosen_fan("kaiming_normal_", tensor, mode)
     std = calculate_gain(nonlinearity, a) / math.sqrt(fan)
     return normal_(tensor, 0.0, std, generator)
+
+
+def dirac_(tensor, groups=1):
+    """Make a convolution copy its channels: 1 at the kernel's centre, else 0.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        A weight ``(out, in, k)``, ``(out, in, kh, kw)`` or ``(out, in, kd, kh, kw)``;
+        changed in place.
+    groups : int, default 1
+        Groups of output channels, each of which copies the input channels.
+
+    Raises
+    ------
+    ShapeError
+        If the tensor has another number of axes.
+    ValueError
+        If `groups` does not divide the output channels.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.nn.init.dirac_(tl.empty((2, 2, 3)))[0].tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) not in (3, 4, 5):
+        raise tl.ShapeError(f"dirac_: expected 3 to 5 axes, got shape {shape}")
+    if groups < 1 or shape[0] % groups:
+        raise ValueError(
+            f"dirac_: expected groups to divide {shape[0]} channels, got {groups}"
+        )
+    each = shape[0] // groups
+    centre = tuple(size // 2 for size in shape[2:])
+    with tl.no_grad():
+        tensor.fill_(0)
+        for group in range(groups):
+            for channel in range(min(each, shape[1])):
+                tensor[(group * each + channel, channel, *centre)] = 1
+    return tensor
+
+
+def orthogonal_(tensor, gain=1, generator=None):
+    """Fill with rows (or columns, if there are more rows) that are orthonormal.
+
+    Further axes are joined to the columns. The matrices are uniform over all orthogonal
+    ones.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        At least two axes; changed in place.
+    gain : float, default 1
+        Factor on the result.
+    generator : Generator, optional
+        Source of random numbers; the default generator otherwise.
+
+    Raises
+    ------
+    ShapeError
+        If the tensor has fewer than two axes.
+
+    References
+    ----------
+    Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear
+    neural networks", arXiv:1312.6120, section 3.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> w = tl.nn.init.orthogonal_(tl.empty((3, 5)))
+    >>> bool((tl.abs(w @ w.T - tl.eye(3)) < 1e-6).all())
+    True
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise tl.ShapeError(f"orthogonal_: expected at least 2 axes, got shape {shape}")
+    if tensor.size == 0:
+        return tensor
+    rows, columns = shape[0], math.prod(shape[1:])
+    size = (max(rows, columns), min(rows, columns))
+    values = tl.normal(0.0, 1.0, size, generator=generator, dtype=tl.float64)
+    with tl.no_grad():
+        basis = _orthonormal(values)
+        if rows < columns:
+            basis = basis.T
+        return _fill(tensor, basis.reshape(shape) * gain)
+
+
+def _orthonormal(columns, block=32):
+    """Orthonormalize columns by Gram-Schmidt in blocks, each done twice.
+
+    The triangular factor then has a positive diagonal, which makes the result of
+    normal columns uniform.
+    """
+    basis = columns[:, :0]
+    for start in range(0, columns.shape[1], block):
+        part = columns[:, start : start + block]
+        for _ in range(2):
+            part = _gram_schmidt(part - basis @ (basis.T @ part))
+        basis = tl.concat([basis, part], axis=1)
+    return basis
+
+
+def _gram_schmidt(columns):
+    found = []
+    for number in range(columns.shape[1]):
+        column = columns[:, number]
+        if found:
+            done = tl.stack(found, axis=1)
+            for _ in range(2):
+                column = column - done @ (done.T @ column)
+        found.append(column / tl.sqrt(tl.sum(tl.square(column))))
+    return tl.stack(found, axis=1)
+
+
+def sparse_(tensor, sparsity, std=0.01, generator=None):
+    """Fill normally, a share `sparsity` of each column with zeros.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        2-D; changed in place.
+    sparsity : float
+        Share of zeros in each column, rounded up to whole elements.
+    std : float, default 0.01
+        Standard deviation of the others.
+    generator : Generator, optional
+        Source of random numbers; the default generator otherwise.
+
+    Raises
+    ------
+    ShapeError
+        If the tensor is not 2-D.
+    ValueError
+        If `sparsity` is not in [0, 1].
+
+    References
+    ----------
+    Martens, "Deep learning via Hessian-free optimization", ICML 2010, section 5.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> w = tl.nn.init.sparse_(tl.empty((4, 3)), 0.5)
+    >>> (w == 0).astype(tl.int64).sum(axis=0).tolist()
+    [2, 2, 2]
+    """
+    if tensor.ndim != 2:
+        raise tl.ShapeError(f"sparse_: expected 2-D, got shape {tuple(tensor.shape)}")
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparse_: expected sparsity in [0, 1], got {sparsity}")
+    rows, columns = tensor.shape
+    zeros = math.ceil(sparsity * rows)
+    normal_(tensor, 0.0, std, generator)
+    with tl.no_grad():
+        for column in range(columns):
+            chosen = tl.randperm(rows, generator=generator)[:zeros]
+            tensor[chosen, column] = 0
+    return tensor

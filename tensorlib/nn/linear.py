@@ -112,6 +112,10 @@ class Linear(Module):
         """Map `input` ``(..., in_features)`` to ``(..., out_features)``."""
         return tl.linear(input, self.weight, self.bias)
 
+    def multiply_adds(self, args, output):
+        """Return one for each output and input feature."""
+        return output.size * self.in_features
+
     def extra_repr(self):
         """Return the sizes."""
         return (

@@ -80,6 +80,26 @@ class Module(ModuleTree):
             _note_module_path(self, error)
             raise
 
+    def multiply_adds(self, args, output):
+        """Return how many multiply-adds with weights one call of ``forward`` takes.
+
+        `summary` adds them up. A layer with weights says its own number; modules below
+        say theirs.
+
+        Parameters
+        ----------
+        args : tuple
+            The positional arguments of the call.
+        output : Tensor or tuple
+            What it returned.
+
+        Returns
+        -------
+        int
+            0 unless a subclass says otherwise.
+        """
+        return 0
+
     # ---- state -------------------------------------------------------------------
 
     def state_dict(self, *, prefix="", keep_vars=False):

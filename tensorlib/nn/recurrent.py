@@ -277,6 +277,11 @@ class RNNBase(Module):
         nonlinearity = self.mode.removeprefix("RNN_").lower()
         return tl.rnn(x, *states, *weights, nonlinearity=nonlinearity, **how)
 
+    def multiply_adds(self, args, output):
+        """Return one for each element of a weight matrix, step and sequence."""
+        steps = getattr(args[0], "data", args[0]).size // max(self.input_size, 1)
+        return steps * sum(p.size for p in self.parameters() if p.ndim == 2)
+
     def extra_repr(self):
         """Return the sizes, and the arguments that are not defaults."""
         text = f"{self.input_size}, {self.hidden_size}"
@@ -448,6 +453,11 @@ class _Cell(Module):
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         _, *found = op(x, *states, *weights, **how)
         return [state.reshape(wanted) for state in found]
+
+    def multiply_adds(self, args, output):
+        """Return one for each element of a weight matrix, step and sequence."""
+        steps = getattr(args[0], "data", args[0]).size // max(self.input_size, 1)
+        return steps * sum(p.size for p in self.parameters() if p.ndim == 2)
 
     def extra_repr(self):
         """Return the sizes."""

@@ -1,7 +1,7 @@
 """Look-up tables."""
 
 import tensorlib as tl
-from tensorlib.nn import init
+from tensorlib.nn import functional, init
 from tensorlib.nn.module import Module
 from tensorlib.nn.parameter import Parameter
 
@@ -21,6 +21,14 @@ class Embedding(Module):
         Length D of a row.
     padding_idx : int, optional
         A row that gets no gradient; negative counts from the end.
+    max_norm : float, optional
+        Rows that are looked up are first scaled, in place, to at most this norm.
+    norm_type : float, default 2.0
+        p of that norm.
+    scale_grad_by_freq : bool, default False
+        Divide the gradient of a row by how often it was looked up in the batch.
+    sparse : bool, default False
+        Must be False: gradients are dense.
     device : device, optional
         Where the table lives.
     dtype : dtype, optional
@@ -36,7 +44,7 @@ class Embedding(Module):
     Raises
     ------
     ValueError
-        If `padding_idx` is no row.
+        If `padding_idx` is no row, `max_norm` not positive, or `sparse` asked for.
     IndexError
         In ``forward``, if an index is outside 0..V-1.
 
@@ -52,10 +60,18 @@ class Embedding(Module):
     """
 
     def __init__(
-        self, num_embeddings, embedding_dim, padding_idx=None,
+        self, num_embeddings, embedding_dim, padding_idx=None, max_norm=None,
+        norm_type=2.0, scale_grad_by_freq=False, sparse=False,
         *, device=None, dtype=None, generator=None,
     ):  # fmt: skip
         super().__init__()
+        if sparse:
+            raise ValueError("Embedding: gradients are dense; pass sparse=False")
+        if max_norm is not None and not max_norm > 0:
+            raise ValueError(f"Embedding: expected max_norm > 0, got {max_norm}")
+        self.max_norm = max_norm
+        self.norm_type = float(norm_type)
+        self.scale_grad_by_freq = scale_grad_by_freq
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         if padding_idx is not None:
@@ -84,7 +100,10 @@ class Embedding(Module):
                 self.weight[self.padding_idx] = 0.0
 
     @classmethod
-    def from_pretrained(cls, embeddings, freeze=True, padding_idx=None):
+    def from_pretrained(
+        cls, embeddings, freeze=True, padding_idx=None, max_norm=None, norm_type=2.0,
+        scale_grad_by_freq=False, sparse=False,
+    ):  # fmt: skip
         """Make a table from a tensor ``(V, D)``, sharing its storage.
 
         Parameters
@@ -93,7 +112,7 @@ class Embedding(Module):
             The table.
         freeze : bool, default True
             Whether it is left untrained.
-        padding_idx : int, optional
+        padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
             As for the class.
 
         Raises
@@ -105,22 +124,53 @@ class Embedding(Module):
             raise tl.ShapeError(
                 f"from_pretrained: expected (V, D), got {tuple(embeddings.shape)}"
             )
-        table = cls(*embeddings.shape, padding_idx, dtype=embeddings.dtype)
+        table = cls(
+            *embeddings.shape, padding_idx, max_norm, norm_type, scale_grad_by_freq,
+            sparse, dtype=embeddings.dtype,
+        )  # fmt: skip
         table.weight = Parameter(embeddings, requires_grad=not freeze)
         return table
 
+    def _limit_norms(self, index):
+        """Scale the rows at `index` that are longer than `max_norm`, in place."""
+        with tl.no_grad():
+            index = index.reshape((-1,))
+            rows = tl.embedding(index, self.weight).detach()
+            norms = functional.pairwise_distance(
+                rows, tl.zeros_like(rows), self.norm_type, 0.0, keepdims=True
+            )
+            long = norms > self.max_norm
+            scale = tl.where(long, self.max_norm / (norms + 1e-7), 1.0)
+            self.weight[index] = rows * scale
+
     def forward(self, input):
         """Return the rows at the integer tensor `input` ``(...)``: ``(..., D)``."""
+        if self.max_norm is not None and input.size:
+            self._limit_norms(input)
         rows = tl.embedding(input, self.weight)
-        if self.padding_idx is not None and rows.requires_grad:
+        if not rows.requires_grad:
+            return rows
+        if self.scale_grad_by_freq:
+            # The value is kept; only a share of the gradient goes on.
+            hits = tl.one_hot(input.reshape((-1,)), self.num_embeddings).sum(axis=0)
+            share = 1.0 / tl.take(hits, input.reshape((-1,)), axis=0)
+            share = share.reshape((*input.shape, 1)).astype(rows.dtype)
+            rows = rows.detach() + (rows - rows.detach()) * share
+        if self.padding_idx is not None:
             # The value is kept; the constant branch stops the gradient.
             padding = tl.expand_dims(input == self.padding_idx, axis=-1)
             rows = tl.where(padding, rows.detach(), rows)
         return rows
 
     def extra_repr(self):
-        """Return the sizes."""
-        padding = (
-            "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        )
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        """Return the sizes, and the options that are in use."""
+        text = f"{self.num_embeddings}, {self.embedding_dim}"
+        if self.padding_idx is not None:
+            text += f", padding_idx={self.padding_idx}"
+        if self.max_norm is not None:
+            text += f", max_norm={self.max_norm}"
+        if self.norm_type != 2:
+            text += f", norm_type={self.norm_type}"
+        if self.scale_grad_by_freq:
+            text += f", scale_grad_by_freq={self.scale_grad_by_freq}"
+        return text

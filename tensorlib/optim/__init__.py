@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules: PyTorch's names, defaults and layouts."""
 
-from tensorlib.optim import lr_scheduler
+from tensorlib.optim import lr_scheduler, swa_utils
 from tensorlib.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from tensorlib.optim.adaptive import Adadelta, Adagrad, Lion, RMSprop, Rprop
 from tensorlib.optim.optimizer import FusedOptimizer, Optimizer
@@ -24,4 +24,5 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]

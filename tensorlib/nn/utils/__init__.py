@@ -1,7 +1,12 @@
 """``nn.utils``, PyTorch's name for functions over parameters and gradients."""
 
-from tensorlib.nn.utils import rnn
-from tensorlib.nn.utils.clip_grad import clip_grad_norm_, clip_grad_value_
+from tensorlib.nn.utils import parametrizations, parametrize, rnn
+from tensorlib.nn.utils.clip_grad import (
+    clip_grad_norm_,
+    clip_grad_value_,
+    clip_grads_with_norm_,
+    get_total_norm,
+)
 from tensorlib.nn.utils.convert_parameters import (
     parameters_to_vector,
     vector_to_parameters,
@@ -10,7 +15,11 @@ from tensorlib.nn.utils.convert_parameters import (
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
     "parameters_to_vector",
+    "parametrizations",
+    "parametrize",
     "rnn",
     "vector_to_parameters",
 ]
