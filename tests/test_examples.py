@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ FOLDER = Path(__file__).parent.parent / "examples"
 
 
 def example(name):
+    if str(FOLDER) not in sys.path:
+        sys.path.append(str(FOLDER))  # for what examples import from each other
     spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -60,3 +63,44 @@ def test_worked_example_has_the_lecture_derivatives():
 
 def test_mlp_residual_learns():
     assert example("mlp_residual").main(epochs=8) < 0.04
+
+
+def test_signal_propagation_keeps_scale_at_two_only(tmp_path):
+    arguments = ["--depth", "30", "--width", "200", "--steps", "5"]
+    found = example("signal_propagation").main([*arguments, "--out", str(tmp_path)])
+    for scale, (forward, backward, losses) in found.items():
+        depth = len(forward) - 1
+        rate = (forward[-1] / forward[0]) ** (2 / depth)
+        # The mean square changes by scale / 2 a layer; 200 units fluctuate.
+        assert rate == pytest.approx(scale / 2, rel=0.15)
+        assert (backward[0] / backward[-1]) ** (2 / depth) == pytest.approx(
+            scale / 2, rel=0.2
+        )
+        assert len(losses) == 5
+    assert (tmp_path / "result.json").exists()
+
+
+def test_optimizer_paths_approach_the_minimum(tmp_path):
+    module = example("optimizer_paths")
+    paths = module.main(["--out", str(tmp_path)])
+    left = {name: module.distance(points[-1]) for name, points in paths.items()}
+    assert left["Newton"] < 1e-12
+    assert left["momentum"] < left["gradient descent"] < 1.0
+    assert left["Nesterov"] < left["gradient descent"]
+    assert left["Adam"] < 0.5
+    pytest.importorskip("matplotlib")
+    assert (tmp_path / "optimizer_paths.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["signal_propagation", "optimizer_paths"])
+def test_example_runs_quickly(name, tmp_path):
+    assert len(example(name).main(["--quick", "--out", str(tmp_path)])) == 5
+    assert (tmp_path / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["signal_propagation", "optimizer_paths"])
+def test_example_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        example(name).main(["--help"])
+    assert stopped.value.code == 0
+    assert "Lecture 6" in capsys.readouterr().out

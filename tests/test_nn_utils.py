@@ -116,6 +116,7 @@ def test_clip_grad_norm_of_a_generator_clips():
 # ---- parametrizations ----------------------------------------------------------
 WEIGHT_NORMS = {
     "linear": (lambda n: n.Linear(5, 3), {}, {}),
+    "conv": (lambda n: n.Conv1d(4, 3, 2), {}, {}),
     "all": (lambda n: n.Linear(5, 3), {"axis": None}, {"dim": None}),
     "columns": (lambda n: n.Linear(5, 3), {"axis": 1}, {"dim": 1}),
 }
@@ -138,12 +139,21 @@ def test_weight_norm_matches_pytorch(name):
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), atol=1e-12)
 
 
+SPECTRAL = {
+    "linear": lambda n: n.Linear(5, 3),
+    "conv": lambda n: n.Conv1d(4, 3, 2),
+    "transposed": lambda n: n.ConvTranspose1d(4, 3, 2),
+}
+
+
 @pytest.mark.parametrize("training", [True, False])
-def test_spectral_norm_matches_pytorch(training):
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_spectral_norm_matches_pytorch(name, training):
     torch = pytest.importorskip("torch")
-    a = parametrizations.spectral_norm(nn.Linear(5, 3).double(), n_power_iterations=2)
+    build = SPECTRAL[name]
+    a = parametrizations.spectral_norm(build(nn).double(), n_power_iterations=2)
     b = torch.nn.utils.parametrizations.spectral_norm(
-        torch.nn.Linear(5, 3).double(), n_power_iterations=2
+        build(torch.nn).double(), n_power_iterations=2
     )
     assert list(a.state_dict()) == list(b.state_dict())
     b.load_state_dict(to_torch(a.state_dict()))
@@ -416,6 +426,22 @@ def test_summary_counts_by_hand(capsys):
     assert found.input_bytes == 7 * 3 * 8
     assert found.parameter_bytes == 4 * found.total_parameters
     assert capsys.readouterr().out.strip() == str(found)
+
+
+def test_summary_counts_convolutions_by_hand():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, groups=1), nn.ConvTranspose2d(8, 4, 2, stride=2),
+        nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(4 * 8 * 8, 10),
+    )  # fmt: skip
+    found = nn.summary(model, tl.ones((2, 3, 5, 5)), verbose=False)
+    assert [row.multiply_adds for row in found.layers[1:]] == [
+        2 * 25 * 8 * (3 * 9),  # each output place and channel meets 27 weights
+        2 * 25 * 8 * (4 * 4),  # each input place and channel meets 16
+        2 * 64 * 4 * 9,
+        0,
+        2 * 256 * 10,
+    ]
+    assert found.layers[2].output_shapes == [(2, 4, 10, 10)]
 
 
 def test_summary_of_shared_and_frozen_layers():

@@ -122,6 +122,11 @@ class _Convolution(Module):
             self.groups, layout=self.layout,
         )  # fmt: skip
 
+    def multiply_adds(self, args, output):
+        """Return one for each weight of a channel and place that it meets."""
+        met = args[0] if self._transposed else output
+        return met.size * math.prod(self.weight.shape[1:])
+
     def extra_repr(self):
         """Return the arguments that differ from their defaults."""
         text = (
