@@ -1,0 +1,23 @@
+# Resolved keys of x[...].
+from libc.stdint cimport int64_t
+from tensorlib.core.abi cimport tl_buffer
+from tensorlib.core.tensor cimport Tensor
+from tensorlib.ops.shape cimport BasicIndex
+
+
+cdef class Key:
+    cdef BasicIndex basic
+    cdef tuple indices        # int64 tensors of one shape; empty for a basic key
+    cdef list axes            # the axis of the basic result that each one indexes
+    cdef bint adjacent        # index axes stand side by side in the key
+
+# The key that indexes a tensor of x's layout; raises for what is no index of it.
+cdef Key resolve_key(const tl_buffer *x, object key)
+# Whether key is integers and slices alone, as nearly always; then by gets it.
+cdef bint plain_key(const tl_buffer *x, object key, BasicIndex *by) except -1
+# Append an integer or a slice on an axis of the given extent.
+cdef int add_item(BasicIndex *by, object item, int axis, int64_t extent) except -1
+# Raises when the tensor's shape is no longer the one that the key was resolved for.
+cdef int check_key(const tl_buffer *before, const tl_buffer *x) except -1
+# One int64 tensor an axis of the mask, which must have x's shape from `axis` on.
+cdef list mask_positions(Tensor mask, const tl_buffer *x, int axis)
