@@ -55,7 +55,7 @@ def norms_by_depth(model, x, y):
     return forward, backward
 
 
-def losses_of_training(model, x, y, steps, lr=0.05):
+def losses_of_training(model, x, y, steps, lr=0.02):
     """Return the losses of the first steps of gradient descent."""
     optimizer = optim.SGD(model.parameters(), lr=lr)
     losses = []
@@ -84,17 +84,20 @@ def draw(figure, found):
     panels = figure.subplots(1, 3)
     for number, (panel, title) in enumerate(zip(panels, titles, strict=True)):
         for scale, curves in found.items():
-            panel.semilogy(curves[number], label=f"variance {scale:g} / n")
+            panel.plot(curves[number], label=f"variance {scale:g} / n")
         panel.set_title(title)
         panel.set_xlabel("step" if title == "loss" else "layer")
+        if title != "loss":
+            panel.set_yscale("log")
     panels[0].set_ylabel("root mean square")
+    panels[2].set_ylim(1.5, 3.0)  # diverging ones leave it at once
     panels[0].legend()
 
 
 def main(argv=None):
     """Run the experiment; return {scale: (activations, gradients, losses)}."""
     options = parser(
-        __doc__, depth=50, width=100, samples=100, steps=50
+        __doc__, depth=50, width=100, samples=100, steps=100
     ).parse_args(argv)  # fmt: skip
     if options.quick:
         options.depth, options.width, options.steps = 12, 40, 5

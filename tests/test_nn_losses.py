@@ -422,18 +422,25 @@ def test_activation_at_extreme_values_is_right_with_finite_gradients(name, dtype
         )
 
 
-def finite_loss(loss, *arrays, infinite=False, dtype="float32"):
-    """The loss and its gradients have no NaN; gradients are finite."""
-    tensors = [ours(a, dtype) for a in arrays]
-    y = loss(*tensors)
-    y.sum().backward()
-    found = y.detach().numpy()
-    assert not np.isnan(found).any()
-    assert infinite or np.isfinite(found).all()
-    for x in tensors:
-        if isinstance(x, tl.Tensor) and x.requires_grad:
-            assert x.grad is None or np.isfinite(x.grad.numpy()).all()
-    return found
+def finite_loss(loss, *arrays, infinite=False):
+    """The loss has no NaN, its gradients are finite, and float64 agrees."""
+    results = {}
+    for dtype in FLOATS:
+        # Both start from numbers of float32.
+        rounded = [a.astype("float32") if a.dtype.kind == "f" else a for a in arrays]
+        tensors = [ours(a, dtype) for a in rounded]
+        y = loss(*tensors)
+        y.sum().backward()
+        found = [y.detach().numpy()] + [
+            x.grad.numpy() for x in tensors if x.requires_grad and x.grad is not None
+        ]
+        assert not np.isnan(found[0]).any()
+        assert infinite or np.isfinite(found[0]).all()
+        assert all(np.isfinite(g).all() for g in found[1:])
+        results[dtype] = found
+    for single, double in zip(*results.values(), strict=True):
+        scale = abs(double[np.isfinite(double)]).max(initial=0.0)
+        np.testing.assert_allclose(single, double, rtol=1e-5, atol=1e-6 * (scale + 1))
 
 
 BIG = np.array([1e4, -1e4, 1e-40, -1e-40, 0.0, 88.0])

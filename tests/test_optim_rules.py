@@ -154,6 +154,25 @@ def test_lion_follows_its_program(decay):
         np.testing.assert_allclose(params[number].detach().numpy(), p, rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adamax"])
+def test_any_group_may_decouple_its_decay(name):
+    rows, lr, decay = gradients("float64", 5), 0.1, 0.2
+    groups = [{"params": [], "weight_decay": decay, "decoupled_weight_decay": True}]
+    params = [nn.Parameter(tl.tensor(v)) for v in start_values("float64")]
+    groups[0]["params"] = params
+    optimizer = getattr(optim, name)(groups, lr=lr)
+    plain, other = make_ours(name, options={"lr": lr})
+    for row in rows:
+        for p in plain:  # shrunk by hand before a step without decay
+            p.data.copy_(p.detach() * (1 - lr * decay))
+        advance(other, plain, [row], tl.tensor)
+    advance(optimizer, params, rows, tl.tensor)
+    for p, q in zip(params, plain, strict=True):
+        np.testing.assert_allclose(
+            p.detach().numpy(), q.detach().numpy(), rtol=1e-12, atol=1e-14
+        )
+
+
 def test_options_changed_between_steps_take_effect():
     rows = gradients("float64", 6)
     params, optimizer = make_ours("SGD", options={"lr": 0.1})

@@ -275,7 +275,9 @@ class FusedOptimizer(Optimizer):
     """Base class: one kernel call a step for all parameters at the same step.
 
     A subclass names a rule of ``scalar_optim.h``, the state tensors that go with it,
-    and its settings; everything else is here.
+    and its settings; everything else is here. A group of any of them may have the
+    option ``"decoupled_weight_decay": True``, for decay as in `AdamW`, before the step:
+    ``p = p - lr λ p``.
     """
 
     _counts = True  # whether each parameter's state has the number of its steps
