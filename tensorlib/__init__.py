@@ -66,6 +66,7 @@ from tensorlib.ops.arithmetic import (
     square,
     subtract,
 )
+from tensorlib.ops.batch_norm import batch_norm, instance_norm
 from tensorlib.ops.bind import bind_operators as _bind_operators
 from tensorlib.ops.conv import (
     conv1d,
@@ -92,6 +93,7 @@ from tensorlib.ops.creation import (
 )
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.embedding import dropout, embedding, one_hot
+from tensorlib.ops.folding import fold, unfold
 from tensorlib.ops.indexing import as_strided, gather, nonzero, take, take_along_axis
 from tensorlib.ops.joining import concat, pad, split, stack, unstack
 from tensorlib.ops.linalg import linear, matmul
@@ -132,7 +134,7 @@ from tensorlib.ops.mathematics import (
     tan,
     tanh,
 )
-from tensorlib.ops.norm import layer_norm
+from tensorlib.ops.norm import group_norm, layer_norm, rms_norm
 from tensorlib.ops.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,

@@ -1,4 +1,4 @@
-"""Convolution and pooling in a few lines of NumPy each: the definition, tap by tap."""
+"""Convolution, pooling and norms of channels in a few lines of NumPy each."""
 
 import itertools
 
@@ -201,3 +201,78 @@ def adaptive_avg_pool(count):
         return undo(_pool(x, windows, lambda flat, chosen, padded: flat.mean(-1)))
 
     return reference
+
+
+def unfold(x, kernel, dilation=1, padding=0, stride=1):
+    kernel, dilation, padding, stride = (
+        _axes(v, 2) for v in (kernel, dilation, padding, stride)
+    )
+    x, undo = channels_first(x, None, 2)
+    x = np.pad(x, [(0, 0), (0, 0), *[(p, p) for p in padding]])
+    outs = [
+        (n - d * (k - 1) - 1) // s + 1
+        for n, d, k, s in zip(x.shape[2:], dilation, kernel, stride, strict=True)
+    ]
+    taps = [
+        x[:, :, i * dilation[0] :, j * dilation[1] :][:, :, :: stride[0], :: stride[1]][
+            :, :, : outs[0], : outs[1]
+        ]
+        for i in range(kernel[0])
+        for j in range(kernel[1])
+    ]
+    n, c = x.shape[:2]
+    columns = np.stack(taps, axis=2)
+    return undo(columns.reshape(n, c * kernel[0] * kernel[1], outs[0] * outs[1]))
+
+
+def fold(x, size, kernel, dilation=1, padding=0, stride=1):
+    """The transpose of `unfold`, by its matrix."""
+    size = _axes(size, 2)
+    channels = x.shape[-2] // int(np.prod(_axes(kernel, 2)))
+    pixels = channels * size[0] * size[1]
+    basis = np.eye(pixels).reshape(pixels, channels, *size)
+    matrix = unfold(basis, kernel, dilation, padding, stride).reshape(pixels, -1)
+    rows = x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
+    return (rows @ matrix.T).reshape(*x.shape[:-2], channels, *size)
+
+
+def _normalized(x, axes, eps):
+    mean = x.mean(axis=axes, keepdims=True)
+    return (x - mean) / np.sqrt(((x - mean) ** 2).mean(axis=axes, keepdims=True) + eps)
+
+
+def _affine(x, weight, bias):
+    along = (-1, *[1] * (x.ndim - 2))
+    x = x if weight is None else x * weight.reshape(along)
+    return x if bias is None else x + bias.reshape(along)
+
+
+def batch_norm(x, mean=None, var=None, weight=None, bias=None, training=False,
+               momentum=0.1, eps=1e-5):  # fmt: skip
+    along = (-1, *[1] * (x.ndim - 2))
+    if training:
+        y = _normalized(x, (0, *range(2, x.ndim)), eps)
+    else:
+        y = (x - mean.reshape(along)) / np.sqrt(var.reshape(along) + eps)
+    return _affine(y, weight, bias)
+
+
+def instance_norm(x, mean=None, var=None, weight=None, bias=None, own=True,
+                  momentum=0.1, eps=1e-5):  # fmt: skip
+    if not own:
+        return batch_norm(x, mean, var, weight, bias, eps=eps)
+    return _affine(_normalized(x, tuple(range(2, x.ndim)), eps), weight, bias)
+
+
+def group_norm(x, groups, weight=None, bias=None, eps=1e-5):
+    split = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    y = _normalized(split, tuple(range(2, split.ndim)), eps).reshape(x.shape)
+    return _affine(y, weight, bias)
+
+
+def rms_norm(x, shape, weight=None, eps=None):
+    shape = (shape,) if isinstance(shape, int) else shape
+    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    eps = np.finfo(x.dtype).eps if eps is None else eps
+    y = x / np.sqrt((x * x).mean(axis=axes, keepdims=True) + eps)
+    return y if weight is None else y * weight

@@ -1,13 +1,19 @@
-"""Rows of convolutions and pooling."""
+"""Rows of convolutions, pooling, patches and norms of channels."""
 
 import numpy as np
 from op_references_window import (
     adaptive_avg_pool,
     adaptive_max_pool,
     avg_pool,
+    batch_norm,
     conv,
     conv_transpose,
+    fold,
+    group_norm,
+    instance_norm,
     max_pool,
+    rms_norm,
+    unfold,
 )
 from op_rows import Error, Op, call, draw, near
 
@@ -275,3 +281,110 @@ POOLING = [
         _pooling(f"adaptive_avg_pool{n}d", _ADAPTIVE[n], adaptive_avg_pool(n), n, (5,)),
     )
 ]
+
+
+# ---- patches -------------------------------------------------------------------
+_UNFOLD = [
+    ((2, 2, 3, 4), (2,)), ((1, 2, 5, 4), ((3, 2), 1, (1, 0), (2, 1))),
+    ((2, 5, 5), (2, 2, 1)), ((0, 2, 3, 3), (2,)),
+]  # fmt: skip
+_FOLD = [
+    ((2, 8, 6), ((3, 4), 2)), ((1, 12, 6), ((5, 4), (3, 2), 1, (1, 0), (2, 2))),
+    ((8, 9), (3, 2, 2, 1)), ((0, 4, 4), (3, 2)),
+]  # fmt: skip
+FOLDING = [
+    Op("unfold", tl.unfold, unfold,
+       lambda d, r: [call(draw(s, d, r), *a) for s, a in _UNFOLD], differentiable=True,
+       large=lambda d, r: [call(draw((8, 4, 31, 29), d, r), 3, 1, 1)],
+       errors=(Error(lambda: (tl.ones((2, 2)), 2), tl.ShapeError, "unfold: expected"),
+               Error(lambda: (tl.ones((2, 2, 2)), 3), tl.ShapeError, "window is larger"),
+               Error(lambda: (tl.ones((2, 2, 2)), 0), ValueError, "kernel_size"),
+               Error(lambda: (tl.ones((2, 2, 2)), 1, 1, 2**30), MemoryError, "unfold"),
+               Error(lambda: (tl.ones((2, 2, 2)), HUGE), ValueError, "kernel_size"))),
+    Op("fold", tl.fold, fold,
+       lambda d, r: [call(draw(s, d, r), *a) for s, a in _FOLD], differentiable=True,
+       tolerance=near(2e-6, 1e-14), reason="sums of up to 9 terms",
+       large=lambda d, r: [call(draw((8, 36, 899), d, r), (31, 29), 3, 1, 1)],
+       errors=(Error(lambda: (tl.ones((3, 2)), 2, 2), tl.ShapeError, "fold: expected"),
+               Error(lambda: (tl.ones((4, 2)), 3, 2), tl.ShapeError, "4 columns"),
+               Error(lambda: (tl.ones((4, 1)), HUGE, 2), ValueError, "output_size"))),
+]  # fmt: skip
+
+
+# ---- norms of channels ---------------------------------------------------------
+def _norm_calls(function):
+    """Calls with no weight, one, and both; shapes (N, C, ...)."""
+
+    def calls(dtype, rng):
+        found = []
+        for shape in [(4, 3), (3, 2, 4), (2, 2, 3, 3), (3, 2, 17)]:
+            x, c = draw(shape, dtype, rng), shape[1]
+            w, b = draw((c,), dtype, rng), draw((c,), dtype, rng)
+            found += [
+                function(x, w, b, w),
+                function(x, None, b, w),
+                function(x, None, None, w),
+            ]
+        return [f for f in found if f is not None]
+
+    return calls
+
+
+def _by_batch(x, w, b, other):
+    return call(x, None, None, w, b, True)
+
+
+def _by_given(x, w, b, other):
+    return call(x, other, other * other + 0.5, w, b, eps=0.01)
+
+
+def _by_sample(x, w, b, other):
+    return call(x, None, None, w, b) if x.ndim > 2 else None
+
+
+def _by_group(x, w, b, other):
+    return call(x, x.shape[1], w, b) if x.ndim > 2 else call(x, 1, w, b)
+
+
+def _norm(name, reference, calls, large, errors):
+    return Op(
+        name, getattr(tl, name), reference, calls, differentiable=True, large=large,
+        tolerance=near(1e-5, 5e-14), reason="mean, variance and a root of up to 51 terms",
+        errors=errors,
+    )  # fmt: skip
+
+
+def _ones(*shape):
+    return tl.ones(shape)
+
+
+NORMS = [
+    _norm("batch_norm", batch_norm,
+          lambda d, r: _norm_calls(_by_batch)(d, r) + _norm_calls(_by_given)(d, r),
+          lambda d, r: [call(draw((16, 24, 400), d, r), None, None, draw((24,), d, r),
+                             training=True),
+                        call(draw((900, 70), d, r), None, None, training=True)],
+          (Error(lambda: (_ones(3),), tl.ShapeError, "batch_norm: expected"),
+           Error(lambda: (_ones(2, 3), _ones(2)), tl.ShapeError, "running_mean"),
+           Error(lambda: (_ones(2, 3),), ValueError, "running_mean and running_var"),
+           Error(lambda: (_ones(1, 3), None, None, None, None, True), ValueError,
+                 "more than one value"))),
+    _norm("instance_norm", instance_norm, _norm_calls(_by_sample),
+          lambda d, r: [call(draw((16, 24, 400), d, r))],
+          (Error(lambda: (_ones(3),), tl.ShapeError, "instance_norm: expected"),
+           Error(lambda: (_ones(2, 3, 1),), ValueError, "more than one value"))),
+    _norm("group_norm", group_norm, _norm_calls(_by_group),
+          lambda d, r: [call(draw((16, 24, 400), d, r), 4)],
+          (Error(lambda: (_ones(2, 3), 2), tl.ShapeError, "divisible by 2"),
+           Error(lambda: (_ones(2, 3), 0), ValueError, "num_groups"),
+           Error(lambda: (_ones(2, 3), 0.5), TypeError, "num_groups"),
+           Error(lambda: (_ones(2, 3), 3, _ones(2)), tl.ShapeError, "weight"))),
+    _norm("rms_norm", rms_norm,
+          lambda d, r: [call(draw((4, 5), d, r), 5, eps=1e-5),
+                        call(draw((4, 5), d, r), (5,), draw((5,), d, r), 0.1),
+                        call(draw((2, 3, 5), d, r), (3, 5), draw((3, 5), d, r), 1e-6),
+                        call(draw((0, 5), d, r), 5, draw((5,), d, r), 0.1)],
+          lambda d, r: [call(draw((900, 211), d, r), 211, draw((211,), d, r))],
+          (Error(lambda: (_ones(2, 3), 2), tl.ShapeError, "rms_norm"),
+           Error(lambda: (_ones(2, 3), 3, _ones(2)), tl.ShapeError, "weight"))),
+]  # fmt: skip

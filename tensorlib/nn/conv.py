@@ -149,7 +149,21 @@ class _Convolution(Module):
         return text if self.layout == self._layout else f"{text}, layout={self.layout}"
 
 
-class Conv2d(_Convolution):
+class _Conv(_Convolution):
+    """Convolutions, as against their transposes."""
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
+        groups=1, bias=True, padding_mode="zeros", device=None, dtype=None,
+        *, layout=None, generator=None,
+    ):  # fmt: skip
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, 0,
+            groups, bias, padding_mode, device, dtype, layout, generator,
+        )  # fmt: skip
+
+
+class Conv2d(_Conv):
     """Convolve images with learned filters; see `tensorlib.conv2d` for the formula.
 
     Weight and bias start uniform in ``±1/sqrt(fan_in)``, fan_in being
@@ -210,18 +224,8 @@ class Conv2d(_Convolution):
     _layout = "NCHW"
     _function = staticmethod(functional.conv2d)
 
-    def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
-        groups=1, bias=True, padding_mode="zeros", device=None, dtype=None,
-        *, layout=None, generator=None,
-    ):  # fmt: skip
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, 0,
-            groups, bias, padding_mode, device, dtype, layout, generator,
-        )  # fmt: skip
 
-
-class Conv1d(Conv2d):
+class Conv1d(_Conv):
     """Convolve sequences with learned filters; parameters as of `Conv2d`.
 
     Input ``(N, C, L)`` or ``(C, L)``; weight ``(out, in / groups, kL)``.
@@ -238,7 +242,7 @@ class Conv1d(Conv2d):
     _function = staticmethod(functional.conv1d)
 
 
-class Conv3d(Conv2d):
+class Conv3d(_Conv):
     """Convolve volumes with learned filters; parameters as of `Conv2d`.
 
     Input ``(N, C, D, H, W)`` or ``(C, D, H, W)``; weight
@@ -256,7 +260,66 @@ class Conv3d(Conv2d):
     _function = staticmethod(functional.conv3d)
 
 
-class ConvTranspose2d(_Convolution):
+class _ConvTranspose(_Convolution):
+    """Transposes of convolutions."""
+
+    _transposed = True
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0,
+        output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros",
+        device=None, dtype=None, *, layout=None, generator=None,
+    ):  # fmt: skip
+        if isinstance(padding, str):
+            raise ValueError(
+                f"{type(self).__name__}: expected padding to be ints, got {padding!r}"
+            )
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation,
+            output_padding, groups, bias, padding_mode, device, dtype, layout,
+            generator,
+        )  # fmt: skip
+
+    def forward(self, input, output_size=None):
+        """Return the transposed convolution of `input`.
+
+        Parameters
+        ----------
+        input : Tensor
+            Of the shape that the class names.
+        output_size : sequence of int, optional
+            Extents of the result, where the stride leaves a choice of several; takes
+            the place of `output_padding`.
+        """
+        extra = self.output_padding
+        if output_size is not None:
+            extra = self._padding_for(input, output_size)
+        return self._function(
+            input, self.weight, self.bias, self.stride, self.padding, extra,
+            self.groups, self.dilation, layout=self.layout,
+        )  # fmt: skip
+
+    def _padding_for(self, input, output_size):
+        axes = len(self.kernel_size)
+        wanted = tuple(output_size)[-axes:]
+        last = self.layout in _CHANNELS_LAST
+        sizes = input.shape[-axes - 1 : -1] if last else input.shape[-axes:]
+        extra = []
+        for n, w, s, p, d, k in zip(
+            sizes, wanted, self.stride, self.padding, self.dilation, self.kernel_size,
+            strict=True,
+        ):  # fmt: skip
+            least = (n - 1) * s - 2 * p + d * (k - 1) + 1
+            if not least <= w < least + max(s, d):
+                raise ValueError(
+                    f"{type(self).__name__}: expected output_size in [{least}, "
+                    f"{least + max(s, d)}) for {n} elements, got {output_size}"
+                )
+            extra.append(w - least)
+        return tuple(extra)
+
+
+class ConvTranspose2d(_ConvTranspose):
     """Apply the transpose of a convolution of images, as generators do to upsample.
 
     See `tensorlib.conv_transpose2d`. Weight and bias start uniform in
@@ -318,64 +381,10 @@ class ConvTranspose2d(_Convolution):
     """
 
     _layout = "NCHW"
-    _transposed = True
     _function = staticmethod(functional.conv_transpose2d)
 
-    def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0,
-        output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros",
-        device=None, dtype=None, *, layout=None, generator=None,
-    ):  # fmt: skip
-        if isinstance(padding, str):
-            raise ValueError(
-                f"{type(self).__name__}: expected padding to be ints, got {padding!r}"
-            )
-        super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation,
-            output_padding, groups, bias, padding_mode, device, dtype, layout,
-            generator,
-        )  # fmt: skip
 
-    def forward(self, input, output_size=None):
-        """Return the transposed convolution of `input`.
-
-        Parameters
-        ----------
-        input : Tensor
-            Of the shape that the class names.
-        output_size : sequence of int, optional
-            Extents of the result, where the stride leaves a choice of several; takes
-            the place of `output_padding`.
-        """
-        extra = self.output_padding
-        if output_size is not None:
-            extra = self._padding_for(input, output_size)
-        return self._function(
-            input, self.weight, self.bias, self.stride, self.padding, extra,
-            self.groups, self.dilation, layout=self.layout,
-        )  # fmt: skip
-
-    def _padding_for(self, input, output_size):
-        axes = len(self.kernel_size)
-        wanted = tuple(output_size)[-axes:]
-        last = self.layout in _CHANNELS_LAST
-        sizes = input.shape[-axes - 1 : -1] if last else input.shape[-axes:]
-        extra = []
-        for n, w, s, p, d, k in zip(
-            sizes, wanted, self.stride, self.padding, self.dilation, self.kernel_size,
-            strict=True,
-        ):  # fmt: skip
-            least = (n - 1) * s - 2 * p + d * (k - 1) + 1
-            if not least <= w < least + max(s, d):
-                raise ValueError(
-                    f"{type(self).__name__}: expected output_size in [{least}, "
-                    f"{least + max(s, d)}) for {n} elements, got {output_size}"
-                )
-            extra.append(w - least)
-        return tuple(extra)
-
-
-class ConvTranspose1d(ConvTranspose2d):
+class ConvTranspose1d(_ConvTranspose):
     """Apply the transpose of a convolution of sequences, as `ConvTranspose2d`.
 
     Input ``(N, C, L)`` or ``(C, L)``; weight ``(in, out / groups, kL)``.
@@ -392,7 +401,7 @@ class ConvTranspose1d(ConvTranspose2d):
     _function = staticmethod(functional.conv_transpose1d)
 
 
-class ConvTranspose3d(ConvTranspose2d):
+class ConvTranspose3d(_ConvTranspose):
     """Apply the transpose of a convolution of volumes, as `ConvTranspose2d`.
 
     Input ``(N, C, D, H, W)`` or ``(C, D, H, W)``; weight

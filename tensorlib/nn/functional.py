@@ -4,7 +4,6 @@ Functions of the array namespace are re-exported; those that exist only here are
 compositions of its operations.
 """
 
-import tensorlib as tl
 from tensorlib import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -15,6 +14,7 @@ from tensorlib import (
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
+    batch_norm,
     celu,
     conv1d,
     conv2d,
@@ -26,12 +26,15 @@ from tensorlib import (
     dropout,
     elu,
     embedding,
+    fold,
     gelu,
     glu,
+    group_norm,
     hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
+    instance_norm,
     layer_norm,
     leaky_relu,
     linear,
@@ -44,6 +47,7 @@ from tensorlib import (
     prelu,
     relu,
     relu6,
+    rms_norm,
     selu,
     sigmoid,
     silu,
@@ -55,6 +59,7 @@ from tensorlib import (
     tanh,
     tanhshrink,
     threshold,
+    unfold,
 )
 from tensorlib import log_sigmoid as logsigmoid
 from tensorlib.nn.cross_entropy import cross_entropy, nll_loss
@@ -73,6 +78,13 @@ from tensorlib.nn.dropout_functions import (
     dropout2d,
     dropout3d,
     feature_alpha_dropout,
+)
+from tensorlib.nn.image_functions import (
+    channel_shuffle,
+    interpolate,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
 )
 from tensorlib.nn.loss_functions import (
     binary_cross_entropy,
@@ -102,6 +114,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -119,15 +132,19 @@ __all__ = [
     "elu",
     "embedding",
     "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "group_norm",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "hinge_embedding_loss",
     "huber_loss",
+    "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -144,11 +161,15 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",
@@ -163,87 +184,5 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "triplet_margin_loss",
+    "unfold",
 ]
-
-
-def batch_norm(
-    input, running_mean, running_var, weight=None, bias=None, training=False,
-    momentum=0.1, eps=1e-5,
-):  # fmt: skip
-    """Normalize each channel, by the batch or by running statistics.
-
-    ``y = (x - mean) / sqrt(var + eps) * weight + bias``; see `BatchNorm1d`.
-
-    Parameters
-    ----------
-    input : Tensor
-        Shape ``(N, C)`` or ``(N, C, ...)``.
-    running_mean, running_var : Tensor or None
-        Shape ``(C,)``; changed in place in training, used otherwise.
-    weight, bias : Tensor, optional
-        Shape ``(C,)``.
-    training : bool, default False
-        Whether the batch's statistics are used.
-    momentum : float, default 0.1
-        Weight of this batch in the running statistics.
-    eps : float, default 1e-5
-        Added to the variance.
-
-    Returns
-    -------
-    Tensor
-        Of the shape of `input`.
-
-    Raises
-    ------
-    ShapeError
-        If the input has fewer than two axes.
-    ValueError
-        If a channel has one value in training, or running statistics are missing
-        in evaluation.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> x = tl.tensor([[1.0], [3.0]])
-    >>> y = tl.nn.functional.batch_norm(x, None, None, training=True)
-    >>> [round(v, 3) for v in y[:, 0].tolist()]
-    [-1.0, 1.0]
-    """
-    if input.ndim < 2:
-        raise tl.ShapeError(
-            f"batch_norm: expected (N, C) or (N, C, ...), got {tuple(input.shape)}"
-        )
-    along = (1, -1) + (1,) * (input.ndim - 2)
-    if training:
-        mean, var = _batch_statistics(input, running_mean, running_var, momentum)
-    elif running_mean is None or running_var is None:
-        raise ValueError(
-            "batch_norm: running_mean and running_var are needed unless training=True"
-        )
-    else:
-        mean, var = running_mean, running_var
-    scale = tl.rsqrt(var + eps)
-    if weight is not None:
-        scale = scale * weight
-    output = (input - mean.reshape(along)) * scale.reshape(along)
-    return output if bias is None else output + bias.reshape(along)
-
-
-def _batch_statistics(input, running_mean, running_var, momentum):
-    """Return mean and biased variance ``(C,)``; move the running ones."""
-    count = input.size // max(input.shape[1], 1)
-    if count <= 1:
-        raise ValueError(
-            "batch_norm: expected more than one value a channel in training, "
-            f"got input.shape={tuple(input.shape)}"
-        )
-    axes = (0, *range(2, input.ndim))
-    mean = tl.mean(input, axis=axes)
-    var = tl.var(input, axis=axes)
-    if running_mean is not None:
-        with tl.no_grad():
-            running_mean.mul_(1.0 - momentum).add_(mean.detach() * momentum)
-            unbiased = var.detach() * (momentum * count / (count - 1))
-            running_var.mul_(1.0 - momentum).add_(unbiased)
-    return mean, var

@@ -19,7 +19,41 @@ __all__ = [
 ]
 
 
-class MaxPool2d(Module):
+class _MaxPool(Module):
+    """The largest element of each window."""
+
+    _layout = ""  # of the subclass, channels first
+
+    def __init__(
+        self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False,
+        ceil_mode=False, *, layout=None,
+    ):  # fmt: skip
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+        self.layout = self._layout if layout is None else layout
+
+    def forward(self, input):
+        """Pool `input`, of the shape that the class names."""
+        return self._function(
+            input, self.kernel_size, self.stride, self.padding, self.dilation,
+            self.ceil_mode, self.return_indices, layout=self.layout,
+        )  # fmt: skip
+
+    def extra_repr(self):
+        """Return the arguments."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class MaxPool2d(_MaxPool):
     """Take the largest element of each window of images; see `tensorlib.max_pool2d`.
 
     Parameters
@@ -57,36 +91,8 @@ class MaxPool2d(Module):
     _layout = "NCHW"
     _function = staticmethod(functional.max_pool2d)
 
-    def __init__(
-        self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False,
-        ceil_mode=False, *, layout=None,
-    ):  # fmt: skip
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
-        self.return_indices = return_indices
-        self.ceil_mode = ceil_mode
-        self.layout = self._layout if layout is None else layout
 
-    def forward(self, input):
-        """Pool `input`, of the shape that the class names."""
-        return self._function(
-            input, self.kernel_size, self.stride, self.padding, self.dilation,
-            self.ceil_mode, self.return_indices, layout=self.layout,
-        )  # fmt: skip
-
-    def extra_repr(self):
-        """Return the arguments."""
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"padding={self.padding}, dilation={self.dilation}, "
-            f"ceil_mode={self.ceil_mode}"
-        )
-
-
-class MaxPool1d(MaxPool2d):
+class MaxPool1d(_MaxPool):
     """Take the largest element of each window of sequences, as `MaxPool2d`.
 
     Input ``(N, C, L)`` or ``(C, L)``.
@@ -103,7 +109,7 @@ class MaxPool1d(MaxPool2d):
     _function = staticmethod(functional.max_pool1d)
 
 
-class MaxPool3d(MaxPool2d):
+class MaxPool3d(_MaxPool):
     """Take the largest element of each window of volumes, as `MaxPool2d`.
 
     Input ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
@@ -120,7 +126,40 @@ class MaxPool3d(MaxPool2d):
     _function = staticmethod(functional.max_pool3d)
 
 
-class AvgPool2d(Module):
+class _AvgPool(Module):
+    """The mean of each window."""
+
+    _layout = ""  # of the subclass, channels first
+
+    def __init__(
+        self, kernel_size, stride=None, padding=0, ceil_mode=False,
+        count_include_pad=True, divisor_override=None, *, layout=None,
+    ):  # fmt: skip
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
+        self.layout = self._layout if layout is None else layout
+
+    def forward(self, input):
+        """Pool `input`, of the shape that the class names."""
+        return self._function(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+            self.count_include_pad, self.divisor_override, layout=self.layout,
+        )  # fmt: skip
+
+    def extra_repr(self):
+        """Return the arguments."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}"
+        )
+
+
+class AvgPool2d(_AvgPool):
     """Take the mean of each window of images; see `tensorlib.avg_pool2d`.
 
     Parameters
@@ -158,35 +197,8 @@ class AvgPool2d(Module):
     _layout = "NCHW"
     _function = staticmethod(functional.avg_pool2d)
 
-    def __init__(
-        self, kernel_size, stride=None, padding=0, ceil_mode=False,
-        count_include_pad=True, divisor_override=None, *, layout=None,
-    ):  # fmt: skip
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
-        self.layout = self._layout if layout is None else layout
 
-    def forward(self, input):
-        """Pool `input`, of the shape that the class names."""
-        return self._function(
-            input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
-            self.count_include_pad, self.divisor_override, layout=self.layout,
-        )  # fmt: skip
-
-    def extra_repr(self):
-        """Return the arguments."""
-        return (
-            f"kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"padding={self.padding}"
-        )
-
-
-class AvgPool1d(AvgPool2d):
+class AvgPool1d(_AvgPool):
     """Take the mean of each window of sequences, as `AvgPool2d`.
 
     Input ``(N, C, L)`` or ``(C, L)``; there is no `divisor_override`.
@@ -217,7 +229,7 @@ class AvgPool1d(AvgPool2d):
         )  # fmt: skip
 
 
-class AvgPool3d(AvgPool2d):
+class AvgPool3d(_AvgPool):
     """Take the mean of each window of volumes, as `AvgPool2d`.
 
     Input ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
@@ -234,7 +246,26 @@ class AvgPool3d(AvgPool2d):
     _function = staticmethod(functional.avg_pool3d)
 
 
-class AdaptiveAvgPool2d(Module):
+class _AdaptiveAvgPool(Module):
+    """The mean of each of so many windows."""
+
+    _layout = ""  # of the subclass, channels first
+
+    def __init__(self, output_size, *, layout=None):
+        super().__init__()
+        self.output_size = output_size
+        self.layout = self._layout if layout is None else layout
+
+    def forward(self, input):
+        """Pool `input`, of the shape that the class names."""
+        return self._function(input, self.output_size, layout=self.layout)
+
+    def extra_repr(self):
+        """Return the number of windows."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """Take means over so many windows of images, whatever their extents.
 
     See `tensorlib.adaptive_avg_pool2d`; with `output_size` 1 it is global pooling.
@@ -262,21 +293,8 @@ class AdaptiveAvgPool2d(Module):
     _layout = "NCHW"
     _function = staticmethod(functional.adaptive_avg_pool2d)
 
-    def __init__(self, output_size, *, layout=None):
-        super().__init__()
-        self.output_size = output_size
-        self.layout = self._layout if layout is None else layout
 
-    def forward(self, input):
-        """Pool `input`, of the shape that the class names."""
-        return self._function(input, self.output_size, layout=self.layout)
-
-    def extra_repr(self):
-        """Return the number of windows."""
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveAvgPool1d(AdaptiveAvgPool2d):
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     """Take means over so many windows of sequences, as `AdaptiveAvgPool2d`.
 
     Examples
@@ -291,7 +309,7 @@ class AdaptiveAvgPool1d(AdaptiveAvgPool2d):
     _function = staticmethod(functional.adaptive_avg_pool1d)
 
 
-class AdaptiveAvgPool3d(AdaptiveAvgPool2d):
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     """Take means over so many windows of volumes, as `AdaptiveAvgPool2d`.
 
     Examples
@@ -306,7 +324,29 @@ class AdaptiveAvgPool3d(AdaptiveAvgPool2d):
     _function = staticmethod(functional.adaptive_avg_pool3d)
 
 
-class AdaptiveMaxPool2d(Module):
+class _AdaptiveMaxPool(Module):
+    """The largest element of each of so many windows."""
+
+    _layout = ""  # of the subclass, channels first
+
+    def __init__(self, output_size, return_indices=False, *, layout=None):
+        super().__init__()
+        self.output_size = output_size
+        self.return_indices = return_indices
+        self.layout = self._layout if layout is None else layout
+
+    def forward(self, input):
+        """Pool `input`, of the shape that the class names."""
+        return self._function(
+            input, self.output_size, self.return_indices, layout=self.layout
+        )
+
+    def extra_repr(self):
+        """Return the number of windows."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     """Take the largest element of so many windows of images.
 
     Windows are those of `AdaptiveAvgPool2d`.
@@ -336,24 +376,8 @@ class AdaptiveMaxPool2d(Module):
     _layout = "NCHW"
     _function = staticmethod(functional.adaptive_max_pool2d)
 
-    def __init__(self, output_size, return_indices=False, *, layout=None):
-        super().__init__()
-        self.output_size = output_size
-        self.return_indices = return_indices
-        self.layout = self._layout if layout is None else layout
 
-    def forward(self, input):
-        """Pool `input`, of the shape that the class names."""
-        return self._function(
-            input, self.output_size, self.return_indices, layout=self.layout
-        )
-
-    def extra_repr(self):
-        """Return the number of windows."""
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveMaxPool1d(AdaptiveMaxPool2d):
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     """Take the largest element of so many windows of sequences.
 
     Examples
@@ -368,7 +392,7 @@ class AdaptiveMaxPool1d(AdaptiveMaxPool2d):
     _function = staticmethod(functional.adaptive_max_pool1d)
 
 
-class AdaptiveMaxPool3d(AdaptiveMaxPool2d):
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """Take the largest element of so many windows of volumes.
 
     Examples

@@ -1,10 +1,12 @@
 """Normalization by statistics of the input."""
+from operator import index
+
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
 from tensorlib.core.dispatch cimport thread_state
-from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.dtype cimport dtype_of, promote_codes
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
 from tensorlib.ops.elementwise cimport (
@@ -13,7 +15,9 @@ from tensorlib.ops.elementwise cimport (
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 
+from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import ShapeError
+from tensorlib.ops.mathematics import rsqrt
 from tensorlib.ops.reduce import mean, sum
 from tensorlib.ops.shape import expand_dims
 
@@ -206,3 +210,134 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     a = reshape_like(contiguous(cast(a, dtype)), (rows, inner.size))
     out = _layer_norm.apply(a, w, b, eps)
     return reshape_like(out, shape)
+
+
+# ---- groups of channels, and without a mean -------------------------------------
+def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+    """Normalize each group of channels of each sample to mean 0 and variance 1.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, C, ...)
+    num_groups : int
+        Groups of neighbouring channels; it divides C.
+    weight, bias : Tensor of shape (C,), optional
+    eps : float, default 1e-5
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    ValueError
+        If `num_groups` is not positive.
+
+    References
+    ----------
+    Y. Wu, K. He, "Group Normalization", arXiv:1803.08494.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.group_norm(tl.tensor([[1.0, 3.0, 0.0, 8.0]]), 2, eps=0.0)
+    tensor([[-1.,  1., -1.,  1.]])
+    """
+    cdef Tensor a = as_float(as_tensor("group_norm", x))
+    try:
+        groups = index(num_groups)
+    except TypeError:
+        raise TypeError(
+            f"group_norm: expected num_groups to be an int, got {num_groups!r}"
+        ) from None
+    if groups < 1:
+        raise ValueError(f"group_norm: expected num_groups >= 1, got {groups}")
+    if a.buf.ndim < 2 or a.buf.shape[1] % groups:
+        raise ShapeError(
+            f"group_norm: expected (N, C, ...) with C divisible by {groups}, got "
+            f"{a.shape}"
+        )
+    shape = a.shape
+    along = (-1, *(1,) * (a.buf.ndim - 2))
+    rows = shape[0] * groups
+    length = a.buf.size // rows if rows else 0
+    out = a
+    if a.buf.size:
+        out = layer_norm(reshape_like(a, (rows, length)), length, None, None, eps)
+        out = reshape_like(<Tensor>out, shape)
+    for name, given, scales in (("weight", weight, True), ("bias", bias, False)):
+        if given is None:
+            continue
+        given = as_tensor("group_norm", given)
+        if given.shape != shape[1:2]:
+            raise ShapeError(
+                f"group_norm: expected {name} of shape {shape[1:2]}, got {given.shape}"
+            )
+        given = given.reshape(along) if shape[1] else given.reshape((0, *along[1:]))
+        out = out * given if scales else out + given
+    return out
+
+
+def rms_norm(x, normalized_shape, weight=None, eps=None):
+    """Divide by the root of the mean square over the last axes, then scale.
+
+    ``x / sqrt(mean(x * x) + eps) * weight``.
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., *normalized_shape)
+    normalized_shape : int or tuple of int
+    weight : Tensor of shape normalized_shape, optional
+    eps : float, optional
+        The dtype's epsilon by default.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+
+    References
+    ----------
+    B. Zhang, R. Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467,
+    equation 4.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.rms_norm(tl.tensor([[3.0, 3.0]]), 2)
+    tensor([[1., 1.]])
+    """
+    cdef Tensor a = as_float(as_tensor("rms_norm", x))
+    cdef tl_buffer inner
+    cdef int d
+    parse_shape("rms_norm", normalized_shape, &inner)
+    wanted = tuple([inner.shape[d] for d in range(inner.ndim)])
+    if inner.ndim == 0 or inner.ndim > a.buf.ndim or (
+        a.shape[a.buf.ndim - inner.ndim:] != wanted
+    ):
+        raise ShapeError(
+            f"rms_norm: expected x of shape (..., {', '.join(map(str, wanted))}), "
+            f"got {a.shape}"
+        )
+    if eps is None:
+        eps = finfo(dtype_of(a.buf.dtype)).eps
+    axes = tuple(range(a.buf.ndim - inner.ndim, a.buf.ndim))
+    out = a
+    if a.buf.size:
+        out = a * rsqrt(mean(a * a, axis=axes, keepdims=True) + eps)
+    if weight is None:
+        return out
+    weight = as_tensor("rms_norm", weight)
+    if weight.shape != wanted:
+        raise ShapeError(
+            f"rms_norm: expected weight of shape {wanted}, got {weight.shape}"
+        )
+    return out * weight
