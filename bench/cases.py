@@ -3,6 +3,7 @@
 import re
 
 from bench.families import (
+    convolution,
     dispatch,
     elementwise,
     linalg,
@@ -26,6 +27,7 @@ _FAMILIES = (
     reduction,
     linalg,
     nnet,
+    convolution,
     sequence,
     movement,
     random,

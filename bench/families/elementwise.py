@@ -56,6 +56,17 @@ TORCH = {
     "less_equal": "torch.le",
     "greater_equal": "torch.ge",
     "bitwise_invert": "torch.bitwise_not",
+    "log_sigmoid": "F.logsigmoid",
+    "softsign": "F.softsign",
+    "hardsigmoid": "F.hardsigmoid",
+    "hardswish": "F.hardswish",
+    "mish": "F.mish",
+    "tanhshrink": "F.tanhshrink",
+    "hardshrink": "F.hardshrink",
+    "softshrink": "F.softshrink",
+    "leaky_relu": "F.leaky_relu",
+    "elu": "F.elu",
+    "hardtanh": "F.hardtanh",
     "gelu": "F.gelu",
     "silu": "F.silu",
     "softplus": "F.softplus",
@@ -64,6 +75,8 @@ NO_NUMPY = {"sigmoid", "gelu", "relu", "silu", "softplus", "erf", "rsqrt"}
 # Operators as users write them; the function is exercised all the same.
 SIGNS = {"add": "+", "multiply": "*", "divide": "/", "less": "<"}
 EXPLICIT = {
+    "prelu": ("tl.prelu(a, b[:1])", "F.prelu(a, b[:1])", ""),
+    "threshold": ("tl.threshold(a, 0.1, 20.0)", "F.threshold(a, 0.1, 20.0)", ""),
     "astype": (
         "tl.astype(a, tl.float64)",
         "a.to(torch.float64)",

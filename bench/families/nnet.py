@@ -88,6 +88,41 @@ def _embedding(rows, width, count, *, quick=False):
     )
 
 
+def _activations():
+    """Those made of other ops, so not among the elementwise primitives."""
+    shape = (1000, 1000)
+    for name in ("celu", "selu", "relu6", "glu", "softmin"):
+        axis = {"glu": ", -1", "softmin": ", -1"}.get(name, "")
+        half = (1000, 500) if name == "glu" else shape
+        yield from _both(
+            f"{name} 1000x1000",
+            f"tl.{name}(x{axis})",
+            f"F.{name}(x{axis})",
+            {"x": Spec(shape), "g": Spec(half)},
+            ("x",),
+        )
+
+
+def _ctc():
+    steps, batch, classes, length = 50, 16, 20, 10
+    lengths = f"({steps},) * {batch}, ({length},) * {batch}"
+    return Case(
+        "nnet",
+        f"ctc_loss {steps}x{batch}x{classes}, forward + backward",
+        f"tl.autograd.grad(tl.ctc_loss(tl.log_softmax(x), y, {lengths}), x)",
+        f"torch.autograd.grad(F.ctc_loss(torch.log_softmax(x, -1), y, {lengths}), x)",
+        operands={
+            "x": Spec((steps, batch, classes), grad=True),
+            "y": Spec((batch, length), str(classes), "int64"),
+        },
+        prepare=_without_blanks,
+    )
+
+
+def _without_blanks(library, names):
+    names["y"] = names["y"] % 19 + 1
+
+
 def cases():
     for shape in SHAPES:
         yield from _rows(shape)
@@ -95,6 +130,8 @@ def cases():
         yield _cross_entropy(shape)
     yield from _embedding(10000, 64, 4096, quick=True)
     yield from _embedding(1000, 16, 64)
+    yield from _activations()
+    yield _ctc()
     yield Case(
         "nnet",
         "dropout 10^6",
