@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -194,6 +195,9 @@ def test_parametrized_weight_trains_assigns_copies_and_is_removed():
     twin = copy.deepcopy(layer)
     assert twin.weight.tolist() == layer.weight.tolist()
     twin.load_state_dict(layer.state_dict())
+    thawed = pickle.loads(pickle.dumps(layer))
+    assert thawed.weight.tolist() == layer.weight.tolist()
+    assert parametrize.is_parametrized(thawed, "weight")
     before = layer.weight.tolist()
     parametrize.remove_parametrizations(layer, "weight")
     assert type(layer) is nn.Linear

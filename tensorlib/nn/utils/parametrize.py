@@ -94,8 +94,18 @@ def _parametrized_class(kind, name):
 
     members = {key: computed(key) for key in names}
     members["__setattr__"] = set_attribute
+    members["__reduce__"] = lambda self: (
+        _remade, (base, tuple(sorted(names))), self.__dict__
+    )  # fmt: skip
     members.update(_plain_class=base, _parametrized_names=frozenset(names))
     return type(f"Parametrized{base.__name__}", (base,), members)
+
+
+def _remade(kind, names):
+    """Make an empty module of a class with computed tensors, for pickle and copy."""
+    for name in names:
+        kind = _parametrized_class(kind, name)
+    return kind.__new__(kind)
 
 
 def register_parametrization(module, tensor_name, parametrization):
