@@ -14,6 +14,7 @@ from tensorlib.ops.window cimport (
 )
 
 from tensorlib.core.errors import ShapeError
+from tensorlib.ops.reduce import mean
 
 
 cdef class Windows:
@@ -244,6 +245,11 @@ cdef Tensor _mean(
     cdef Windows how
     if even is None:
         how = _adaptive_windows(op, volume, spatial, last, output_size)
+        axes = (1, 2, 3) if last else (2, 3, 4)
+        if volume.buf.size and all([how.y_shape[axis] == 1 for axis in axes]):
+            # One window is everything: a reduction.
+            whole = mean(volume, axis=axes, keepdims=True)
+            return from_volume(<Tensor>whole, spatial, last, batched)
     else:
         how = _even_windows(op, volume, spatial, last, even)
         how.params.include_pad = bool(count_include_pad)
