@@ -66,6 +66,7 @@ from tensorlib.ops.arithmetic import (
     square,
     subtract,
 )
+from tensorlib.ops.attention import scaled_dot_product_attention
 from tensorlib.ops.batch_norm import batch_norm, instance_norm
 from tensorlib.ops.bind import bind_operators as _bind_operators
 from tensorlib.ops.conv import (

@@ -14,13 +14,13 @@ from op_samples_elementwise import (
 )
 from op_samples_nnet import LINALG, NNET, OPTIMIZERS
 from op_samples_reduce import REDUCTIONS
-from op_samples_sequence import RECURRENT
+from op_samples_sequence import ATTENTION, RECURRENT
 from op_samples_shape import INDEXING, SHAPES
 from op_samples_window import CONVOLUTIONS, FOLDING, NORMS, POOLING
 
 OPS = (
     ARITHMETIC + LOGIC + MATHEMATICS + ACTIVATIONS + SELECTION + REDUCTIONS + SHAPES
     + INDEXING + LINALG + NNET + RECURRENT + OPTIMIZERS + RANDOM + CREATION + INPLACE
-    + CONVOLUTIONS + POOLING + FOLDING + NORMS
+    + CONVOLUTIONS + POOLING + FOLDING + NORMS + ATTENTION
 )  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}

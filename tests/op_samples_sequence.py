@@ -130,3 +130,92 @@ RECURRENT = [
     _layer("lstm", lstm, 4, 2),
     _layer("gru", gru, 3, 1),
 ]
+
+
+# ---- attention -----------------------------------------------------------------
+def attention(q, k, v, mask=None, is_causal=False, scale=None, enable_gqa=False):
+    """The definition; a row that may see nothing is zeros."""
+    if enable_gqa:
+        k, v = (np.repeat(x, q.shape[-3] // x.shape[-3], axis=-3) for x in (k, v))
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scores = q @ np.swapaxes(k, -1, -2) * scale
+    if mask is not None:
+        scores = (
+            np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
+        )
+    if is_causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    if scores.shape[-1] == 0:
+        return scores @ v
+    top = scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores - np.where(np.isinf(top), 0, top))
+    total = weights.sum(axis=-1, keepdims=True)
+    return weights / np.where(total == 0, 1, total) @ v
+
+
+# query, key, value, mask or None, further arguments.
+_HEADS = [
+    ((3, 2), (4, 2), (4, 3), None, {}),
+    ((2, 3, 2), (2, 4, 2), (2, 4, 2), None, {"is_causal": True}),
+    ((2, 1, 4, 2), (3, 3, 2), (1, 3, 1), None, {"scale": 0.3}),
+    ((2, 2, 3, 2), (2, 2, 3, 2), (2, 2, 3, 2), (3, 3), {}),
+    ((2, 3, 2), (2, 3, 2), (2, 3, 2), (2, 1, 3), {}),
+    ((2, 4, 3, 2), (2, 2, 3, 2), (2, 2, 3, 2), (2, 4, 3, 3), {"enable_gqa": True}),
+    ((4, 3, 2), (2, 3, 2), (2, 3, 2), (1, 1, 3), {"enable_gqa": True}),
+    ((0, 3, 2), (0, 3, 2), (0, 3, 2), None, {}),
+    ((3, 2), (0, 2), (0, 3), None, {}),
+    ((0, 2), (3, 2), (3, 2), None, {}),
+    ((2, 0), (3, 0), (3, 2), None, {"scale": 1.0}),
+    ((2, 2), (3, 2), (3, 0), None, {}),
+    ((70, 5), (131, 5), (131, 3), None, {"is_causal": True}),
+]
+_MASKS = {
+    "float": lambda s, d, r: draw(s, d, r),
+    "bool": lambda s, d, r: r.random(s) < 0.6,
+}
+
+
+def _attention_calls(dtype, rng):
+    found = []
+    for *shapes, mask, how in _HEADS:
+        inputs = [draw(s, dtype, rng) for s in shapes]
+        if mask is None:
+            found.append(call(*inputs, **how))
+            continue
+        found += [
+            call(*inputs, make(mask, dtype, rng), **how) for make in _MASKS.values()
+        ]
+    return found
+
+
+def _attention_large(dtype, rng):
+    shapes = [((3, 200, 40), (3, 300, 40)), ((2, 9, 150, 24), (2, 9, 150, 24))]
+    return [
+        call(draw(q, dtype, rng), draw(k, dtype, rng), draw(k, dtype, rng), is_causal=c)
+        for q, k in shapes for c in (False, True)
+    ]  # fmt: skip
+
+
+_SDPA = tl.scaled_dot_product_attention
+ATTENTION = [
+    Op("scaled_dot_product_attention", _SDPA, attention, _attention_calls, dtypes=FLOATS,
+       differentiable=True, tolerance=near(5e-6, 1e-14),
+       reason="exp, sums of up to 131 terms", large=_attention_large,
+       errors=(
+           Error(lambda: (tl.ones((3, 2)), tl.ones((3, 3)), tl.ones((3, 2))),
+                 tl.ShapeError, r"query \(..., L, E\)"),
+           Error(lambda: (tl.ones((3, 2)), tl.ones((4, 2)), tl.ones((3, 2))),
+                 tl.ShapeError, r"query \(..., L, E\)"),
+           Error(lambda: (tl.ones(2), tl.ones((4, 2)), tl.ones((4, 2))),
+                 tl.ShapeError, r"query \(..., L, E\)"),
+           Error(lambda: (tl.ones((2, 3, 2)), tl.ones((3, 4, 2)), tl.ones((4, 2))),
+                 tl.ShapeError, "leading axes"),
+           Error(lambda: (tl.ones((3, 2)), tl.ones((4, 2)), tl.ones((4, 2)),
+                          tl.ones((2, 3, 4))), tl.ShapeError, "mask that broadcasts"),
+           Error(lambda: (tl.ones((3, 2)), tl.ones((4, 2)), tl.ones((4, 2)),
+                          tl.ones((3, 4), dtype=tl.int64)), tl.DTypeError, "mask of bool"),
+           Error(lambda: (tl.ones((3, 2)), tl.ones((4, 2)), tl.ones((4, 2)),
+                          tl.ones((3, 4)), 0.0, True), ValueError, "got both"),
+           Error(lambda: (tl.ones((3, 2)), tl.ones((4, 2)), tl.ones((4, 2)), None, 1.5),
+                 ValueError, "dropout_p"))),
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Recurrent layers: forward, and forward + backward."""
+"""Recurrent layers and attention: forward, and forward + backward."""
 
 from bench.case import Case, Spec
 
@@ -52,7 +52,36 @@ def _layer(name, shape):
         )
 
 
+# Batch, heads, positions, features of a head.
+HEADS = ((8, 8, 128, 32), (1, 8, 1024, 64), (8, 4, 1, 32))
+
+
+def _attention(shape, causal):
+    text = "x".join(map(str, shape))
+    title = f"attention {text}" + (", causal" if causal else "")
+    call = f"scaled_dot_product_attention(q, k, v, is_causal={causal})"
+    for grad in (False, True):
+        operands = {name: Spec(shape, grad=grad) for name in ("q", "k", "v")}
+        ours, theirs = f"tl.{call}", f"F.{call}"
+        if grad:
+            operands["g"] = Spec(shape)
+            ours = f"tl.autograd.grad({ours}, (q, k, v), g)"
+            theirs = f"torch.autograd.grad({theirs}, (q, k, v), g)"
+        yield Case(
+            "sequence",
+            title + (", forward + backward" if grad else ""),
+            ours,
+            theirs,
+            operands=operands,
+            tolerance=(1e-3, 1e-3),
+            quick=shape == HEADS[0],
+        )
+
+
 def cases():
+    for shape in HEADS:
+        for causal in (False, True):
+            yield from _attention(shape, causal)
     for name in GATES:
         for shape in SHAPES:
             yield from _layer(name, shape)

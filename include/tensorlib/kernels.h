@@ -79,10 +79,10 @@ typedef struct tl_recurrent_params {
     int32_t reverse; /* from the last step to the first */
 } tl_recurrent_params;
 
-/* attention: out = y (..., L, V), the log of each row's total (..., L); in = q (..., L, E),
- * k (..., S, E), v (..., S, V), mask (..., L, S) or NULL: a bool (1 = take part) or an
- * addend. attention_grad: out = gradients of q, k, v, of the mask or NULL; in = gradient
- * of y, q, k, v, mask, y, the logs. Leading axes are broadcast by zero strides. */
+/* attention: out = y (..., L, V), each row's largest score and 1 / total (..., L, 2); in = q
+ * (..., L, E), k (..., S, E), v (..., S, V), mask (..., L, S) or NULL: a bool (1 = take part)
+ * or an addend. attention_grad: out = gradients of q, k, v, and mask or NULL; in = that of
+ * y, then as above, y, its rows' numbers. Leading axes are broadcast by zero strides. */
 typedef struct tl_attention_params {
     double scale;         /* factor on q k^T */
     double dropout;       /* probability of a weight's being zeroed */

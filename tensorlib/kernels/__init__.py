@@ -29,6 +29,7 @@ _FAMILIES = (
     "conv",
     "pool",
     "norm",
+    "attention",
 )
 
 

@@ -18,6 +18,7 @@ from tensorlib.nn.activation import (
     Tanh,
     Tanhshrink,
 )
+from tensorlib.nn.attention import KVCache, MultiheadAttention
 from tensorlib.nn.container import (
     ModuleDict,
     ModuleList,
@@ -120,6 +121,11 @@ from tensorlib.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from tensorlib.nn.position import (
+    LearnedPositionalEmbedding,
+    RotaryEmbedding,
+    SinusoidalPositionalEncoding,
+)
 from tensorlib.nn.rectifier import (
     CELU,
     ELU,
@@ -146,6 +152,13 @@ from tensorlib.nn.recurrent import (
 from tensorlib.nn.residual import Residual
 from tensorlib.nn.sparse import Embedding
 from tensorlib.nn.summary import summary
+from tensorlib.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "CELU",
@@ -210,10 +223,12 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "KLDivLoss",
+    "KVCache",
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositionalEmbedding",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
@@ -226,6 +241,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
@@ -247,9 +263,11 @@ __all__ = [
     "ReplicationPad2d",
     "ReplicationPad3d",
     "Residual",
+    "RotaryEmbedding",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositionalEncoding",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
@@ -262,6 +280,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "Unflatten",
     "Unfold",
