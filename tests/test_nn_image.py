@@ -120,6 +120,8 @@ def test_module_prints_as_in_pytorch(name):
         (lambda: nn.ZeroPad1d(-2), (1, 2, 3)),
         (lambda: nn.Upsample(3), (2, 3)),
         (lambda: nn.Upsample(3), (1, 2, 0)),
+        (lambda: nn.Upsample(2**31), (1, 2, 3)),
+        (lambda: nn.Upsample(scale_factor=1e300), (1, 2, 3)),
     ],
 )
 def test_module_on_a_wrong_shape_raises(build, shape):

@@ -97,9 +97,9 @@ def _sizes(input, size, scale_factor):
             math.floor(n * f) for n, f in zip(input.shape[2:], given, strict=True)
         )
         factors = given
-    if min(outs) < 1 or 0 in input.shape[2:]:
+    if min(outs) < 1 or max(outs) >= 2**31 or 0 in input.shape[2:]:
         raise tl.ShapeError(
-            f"interpolate: expected extents of at least 1, got {input.shape[2:]} to "
+            f"interpolate: expected extents in [1, 2**31), got {input.shape[2:]} to "
             f"{outs}"
         )
     return outs, factors
@@ -107,13 +107,14 @@ def _sizes(input, size, scale_factor):
 
 def _nearest(n, out, factor, exact):
     """Return the place that each output index reads."""
-    shift = 0.5 if exact else 0.0
+    i = tl.arange(out)
     if factor is None:
-        # Integers: i n / out is exact.
-        places = ((2 * i + int(exact)) * n // (2 * out) for i in range(out))
+        # Integers, so floor((i + shift) n / out) is exact.
+        places = (2 * i + int(exact)) * n // (2 * out)
     else:
-        places = (math.floor((i + shift) / factor) for i in range(out))
-    return tl.tensor([min(place, n - 1) for place in places], dtype=tl.int64)
+        places = (i.astype(tl.float64) + (0.5 if exact else 0.0)) / factor
+        places = tl.floor(places).astype(tl.int64)
+    return tl.minimum(places, n - 1)
 
 
 def _neighbours(n, out, factor, align_corners, dtype):
