@@ -32,7 +32,7 @@ HEAD = """# Results of full runs
 Written by `python examples/results.py` from `examples/results/`; not edited by hand.
 Each line is one run of an example with its default options, and one of the same model
 in PyTorch (`examples/pytorch/`): same data, hyper-parameters and number of steps, other
-random numbers. Every run had two threads.
+random numbers. Runs on two cores; small models ran on one thread.
 """
 BUSY = """
 \\* The run shared its two cores with other programs: its seconds say little, and less
