@@ -35,8 +35,7 @@ in PyTorch (`examples/pytorch/`): same data, hyper-parameters and number of step
 random numbers. Runs on two cores; small models ran on one thread.
 """
 BUSY = """
-\\* The run shared its two cores with other programs: its seconds say little, and less
-than its other figures.
+\\* The run shared its two cores with other programs: its seconds are rough.
 """
 
 
