@@ -424,3 +424,12 @@ def test_rotary_bad_arguments_raise():
         nn.RotaryEmbedding(4, max_len=2)(tl.ones((3, 4)), tl.ones((3, 4)))
     with pytest.raises(tl.ShapeError, match="RotaryEmbedding"):
         nn.RotaryEmbedding(4).rotate(tl.ones((3, 6)))
+
+
+def test_sizes_beyond_memory_raise():
+    huge = tl.ones((1, 1)).broadcast_to((1 << 29, 1 << 27))
+    with pytest.raises(MemoryError):
+        sdpa(huge, huge, huge)
+    empty = tl.ones((1 << 40, 1 << 40, 0))
+    with pytest.raises(tl.ShapeError, match="too many weights"):
+        sdpa(empty, empty, tl.ones((1, 1 << 40, 0)), dropout_p=0.5)

@@ -413,3 +413,14 @@ def test_repr_matches_pytorch():
     ]:
         ours, theirs = build(kind, *args, **kwargs)
         assert repr(ours) == repr(theirs)
+
+
+def test_sizes_beyond_memory_raise():
+    x = tl.ones((1 << 40, 1 << 40, 0))
+    with pytest.raises(MemoryError):
+        tl.lstm(x, None, None, tl.ones((8, 0)), tl.ones((8, 2)))
+    with pytest.raises(MemoryError):
+        tl.gru(x, None, tl.ones((6, 0)), tl.ones((6, 2)))
+    wide = tl.ones((1, 1, 1)).broadcast_to((1 << 20, 1 << 30, 1))
+    with pytest.raises(MemoryError):
+        tl.rnn(wide, None, tl.ones((64, 1)), tl.ones((64, 64)))

@@ -11,7 +11,9 @@ from tensorlib.autograd.primitive cimport Node, Primitive, record, run, tracking
 from tensorlib.core.abi cimport TL_BOOL, tl_attention_params, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport dtype_of, is_float_code, promote_codes
-from tensorlib.core.layout cimport broadcast_shape, broadcast_view, shape_tuple
+from tensorlib.core.layout cimport (
+    broadcast_shape, broadcast_view, parse_shape, shape_tuple,
+)
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_tensor, new_view
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
@@ -52,10 +54,7 @@ cdef Tensor _spread(Tensor x, Attended how, int64_t rows, int64_t cols):
 
 cdef Tensor _empty(Tensor like, Attended how, tuple rest):
     cdef tl_buffer layout
-    cdef tuple shape = (*how.lead, *rest)
-    layout.ndim = len(shape)
-    for d in range(layout.ndim):
-        layout.shape[<int>d] = shape[d]
+    parse_shape("scaled_dot_product_attention", (*how.lead, *rest), &layout)
     return new_tensor(
         &layout, like.buf.dtype, like.buf.device_type, like.buf.device_index
     )
@@ -90,7 +89,7 @@ cdef class Attention(Composite):
         written[0], written[1] = &y.buf, &stats.buf
         _point(read, views)
         run(self, q.buf.dtype, written, 2, read, 4, &how.params,
-            y.buf.size * how.keys)
+            y.buf.size + how.keys)
         for each in inputs:
             track |= (<Tensor>each).track
         if track and tracking(track):
@@ -145,7 +144,7 @@ cdef class Attention(Composite):
         _point(&read[1], views)
         read[5], read[6] = &y.buf, &stats.buf
         run(_attention_grad, q.buf.dtype, written, 4, read, 7, &how.params,
-            y.buf.size * how.keys)
+            y.buf.size + how.keys)
         return tuple(grads)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
@@ -263,8 +262,8 @@ cdef int _draw(Attended how, double dropout_p, object generator) except -1:
     how.params.seed = how.params.offset = 0
     if dropout_p == 0:
         return 0
-    count = how.queries * how.keys
-    for extent in how.lead:
+    count = 1
+    for extent in (*how.lead, how.queries, how.keys):
         count *= extent
     if count > 1 << 62:
         raise ShapeError(

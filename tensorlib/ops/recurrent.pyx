@@ -20,7 +20,7 @@ from tensorlib.core.abi cimport (
 )
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_integer_code, promote_codes
-from tensorlib.core.layout cimport broadcast_view
+from tensorlib.core.layout cimport broadcast_view, parse_shape
 from tensorlib.core.tensor cimport (
     Tensor, check_same_device, new_like, new_tensor, new_view,
 )
@@ -76,9 +76,7 @@ cdef class Direction:
 
 cdef Tensor _empty(Tensor like, tuple shape):
     cdef tl_buffer layout
-    layout.ndim = len(shape)
-    for d in range(layout.ndim):
-        layout.shape[<int>d] = shape[d]
+    parse_shape("recurrent", shape, &layout)
     return new_tensor(
         &layout, like.buf.dtype, like.buf.device_type, like.buf.device_index
     )
@@ -170,7 +168,7 @@ cdef class Recurrent(Composite):
         read[2], read[3] = _buffer(given[C0]), _buffer(given[B_HH])
         read[4], read[5] = _buffer(given[W_HR]), _buffer(how.lengths)
         return run(self, h.buf.dtype, written, 2 if c is None else 3, read, 6,
-                   &how.params, gates.buf.size * how.outputs)
+                   &how.params, gates.buf.size)
 
     cdef tuple vjp(self, Node node, Tensor g):
         if not thread_state().grad_disabled:
@@ -221,7 +219,7 @@ cdef class Recurrent(Composite):
         read[5], read[6] = _buffer(given[H0]), _buffer(given[C0])
         read[7], read[8] = _buffer(given[W_HR]), _buffer(how.lengths)
         run(_recurrent_grad, h.buf.dtype, written, 6, read, 9, &how.params,
-            gates.buf.size * how.outputs)
+            gates.buf.size)
         return da, db, dh, dc, projected, inner
 
     cdef int weight_grads(
@@ -328,6 +326,7 @@ cdef int _check_shape(str op, str name, Tensor x, tuple wanted) except -1:
 cdef int _check_sizes(str op, list given, Direction how, int gates) except -1:
     """Fill in the sizes of `how` and compare every shape with them."""
     cdef Tensor x = given[X], w_hh = given[W_HH]
+    cdef tl_buffer largest
     if x.buf.ndim != 3:
         raise ShapeError(
             f"{op}: expected x of shape (steps, batch, features), got {x.shape}"
@@ -345,6 +344,10 @@ cdef int _check_sizes(str op, list given, Direction how, int gates) except -1:
         raise ShapeError(
             f"{op}: expected w_hh of shape ({gates} * units, units), got {w_hh.shape}"
         )
+    # Everything that is made is smaller than this, which must be representable.
+    parse_shape(
+        op, (how.steps, how.batch, 5 * how.units + how.outputs), &largest
+    )
     _check_shape(op, "w_ih", given[W_IH], (how.gates, x.buf.shape[2]))
     _check_shape(op, "b_ih", given[B_IH], (how.gates,))
     _check_shape(op, "b_hh", given[B_HH], (how.gates,))
