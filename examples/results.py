@@ -19,7 +19,7 @@ PARTS = {
     "Images": ("fashion_",),
     "Generative adversarial networks": ("gan_", "dcgan", "cycle_gan"),
     "Language": ("char_", "rnn", "lstm", "gru", "gpt", "language"),
-    "Translation": ("seq2seq", "translation", "transformer", "dates"),
+    "Translation": ("seq2seq", "translation", "transformer", "date"),
     "Small models": ("tagger", "autoencoder", "vae", "vit", "vision_", "dqn"),
     "Lectures 6 to 9": ("optimizer", "optim", "initial", "init", "signal"),
 }

@@ -1,4 +1,4 @@
-"""The language models do what their scripts say."""
+"""The language models and the translation of dates do what their scripts say."""
 
 import importlib
 import importlib.util
@@ -162,3 +162,87 @@ def test_char_language_model_equals_pytorch(example, twin, tmp_path):
     # Forty steps let rounding of float32 grow.
     assert ours["test_bits"] == pytest.approx(theirs["test_bits"], rel=2e-3)
     assert theirs["library"] == "pytorch"
+
+
+# ---- dates -----------------------------------------------------------------------
+
+
+def test_dates_of_the_test_are_not_trained_on(example):
+    trained, held = example("date_formats").split_pairs(2000, 0)
+    assert held
+    assert not {target for _, target in held} & {target for _, target in trained}
+
+
+def test_dates_survive_encoding(example):
+    module = example("date_formats")
+    found = module.pairs(5, 1)
+    source, target = module.tensors(found)
+    assert module.decode(target[1:, 3].tolist()) == found[3][1]
+    assert module.decode(source[:, 3].tolist()).rstrip("\0") == found[3][0]
+
+
+@pytest.mark.parametrize("model", ["lstm", "transformer"])
+def test_date_translation_learns_and_equals_pytorch(example, twin, tmp_path, model):
+    ours = run_quick(example("date_translation"), tmp_path / "a", "--model", model)
+    initial = str(tmp_path / "a" / "initial.safetensors")
+    module = twin("date_translation")
+    theirs = run_quick(module, tmp_path / "b", "--model", model, "--initial", initial)
+    assert ours["final_loss"] < 2.7
+    # Forty steps let rounding of float32 grow.
+    assert ours["final_loss"] == pytest.approx(theirs["final_loss"], rel=5e-3)
+
+
+@pytest.mark.parametrize("model", ["lstm", "transformer"])
+def test_date_translation_attends_to_the_source_alone(example, model):
+    module = example("date_translation")
+    x, y = module.tensors([("5 may 2021", "2021-05-05"), ("1.1.1999", "1999-01-01")])
+    with tl.no_grad():
+        weights = module.MODELS[model](16).maps(x, y[:-1])
+    assert weights.shape == (2, 10, 10)
+    assert tl.abs(weights.sum(axis=2) - 1).max().item() < 1e-5
+    assert weights[1, :, 8:].max().item() == 0
+
+
+# ---- GPT -------------------------------------------------------------------------
+
+
+def small_gpt(example, **sizes):
+    tl.manual_seed(0)
+    module = example("gpt")
+    model = module.GPT(**{"alphabet": 11, "width": 16, "layers": 2, "heads": 2} | sizes)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            tl.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def test_gpt_with_a_cache_gives_the_logits_of_a_whole_pass(example):
+    model, tokens = small_gpt(example, context=12), [3, 1, 4, 1, 5, 9, 2, 6]
+    with tl.no_grad():
+        whole = model(tl.tensor(tokens).reshape((-1, 1)))
+        read = model.reader()
+        steps = [read(tokens[:3]), *(read([token]) for token in tokens[3:])]
+    assert tl.abs(tl.stack(steps) - whole[2:]).max().item() < 1e-5
+
+
+def test_gpt_generates_the_same_with_and_without_cache_beyond_its_context(example):
+    model, stream = small_gpt(example, context=12), example("generation").stream
+    texts = []
+    for cached in (True, False):
+        model.cached = cached
+        how = {"generator": tl.Generator(1), "top_k": 5, "top_p": 0.9}
+        texts.append(list(stream(model.reader(), [7, 2], 40, **how)))
+    assert texts[0] == texts[1]
+
+
+def test_gpt_learns_and_equals_pytorch(example, twin, tmp_path, capsys):
+    module = example("gpt")
+    ours = run_quick(module, tmp_path / "a")
+    initial = str(tmp_path / "a" / "initial.safetensors")
+    theirs = run_quick(twin("gpt"), tmp_path / "b", "--initial", initial)
+    assert ours["test_bits"] < 5.0  # of 6.5 for chance
+    # Forty steps let rounding of float32 grow.
+    assert ours["test_bits"] == pytest.approx(theirs["test_bits"], rel=5e-3)
+    capsys.readouterr()
+    run_quick(module, tmp_path / "a", "--generate", "5", "--prompt", "def ")
+    assert capsys.readouterr().out.startswith("def ")
