@@ -58,6 +58,10 @@ MODULES = {
         lambda n: n.Upsample(scale_factor=1.7, mode="bilinear"),
         IMAGE,
     ),
+    "Upsample recomputed": (
+        lambda n: n.Upsample(None, 1.7, "bilinear", None, True),
+        IMAGE,
+    ),
     "Upsample down": (lambda n: n.Upsample((2, 3), mode="bilinear"), IMAGE),
     "Upsample trilinear": (
         lambda n: n.Upsample(scale_factor=2, mode="trilinear"),

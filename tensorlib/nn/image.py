@@ -28,6 +28,8 @@ class Upsample(Module):
         "nearest", "nearest-exact", "area", "linear", "bilinear" or "trilinear".
     align_corners : bool, optional
         Of the linear modes.
+    recompute_scale_factor : bool, optional
+        Whether positions follow from the extents instead of `scale_factor` itself.
 
     Raises
     ------
@@ -43,8 +45,9 @@ class Upsample(Module):
     """
 
     def __init__(
-        self, size=None, scale_factor=None, mode="nearest", align_corners=None
-    ):
+        self, size=None, scale_factor=None, mode="nearest", align_corners=None,
+        recompute_scale_factor=None,
+    ):  # fmt: skip
         super().__init__()
         self.size = size
         self.scale_factor = scale_factor
@@ -54,12 +57,14 @@ class Upsample(Module):
             self.scale_factor = float(scale_factor)
         self.mode = mode
         self.align_corners = align_corners
+        self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input):
         """Resize `input` ``(N, C, ...)``."""
         return functional.interpolate(
-            input, self.size, self.scale_factor, self.mode, self.align_corners
-        )
+            input, self.size, self.scale_factor, self.mode, self.align_corners,
+            self.recompute_scale_factor,
+        )  # fmt: skip
 
     def extra_repr(self):
         """Return size or factor, and the mode."""

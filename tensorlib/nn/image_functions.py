@@ -132,8 +132,9 @@ def _neighbours(n, out, factor, align_corners, dtype):
 
 
 def interpolate(
-    input, size=None, scale_factor=None, mode="nearest", align_corners=None
-):
+    input, size=None, scale_factor=None, mode="nearest", align_corners=None,
+    recompute_scale_factor=None,
+):  # fmt: skip
     """Resize sequences, images or volumes.
 
     Parameters
@@ -152,6 +153,8 @@ def interpolate(
     align_corners : bool, optional
         Linear modes only: whether first and last elements of input and output lie on
         each other, rather than the borders of their cells (the default).
+    recompute_scale_factor : bool, optional
+        Whether positions follow from the extents instead of `scale_factor` itself.
 
     Returns
     -------
@@ -186,6 +189,8 @@ def interpolate(
     if align_corners is not None and mode not in _LINEAR:
         raise ValueError("interpolate: align_corners is for the linear modes only")
     outs, factors = _sizes(input, size, scale_factor)
+    if recompute_scale_factor:
+        factors = (None,) * axes
     if mode == "area":
         pools = tl.adaptive_avg_pool1d, tl.adaptive_avg_pool2d, tl.adaptive_avg_pool3d
         return pools[axes - 1](input, outs)
