@@ -145,7 +145,7 @@ def main(arguments=None):
     ).parse_args(arguments)  # fmt: skip
     if options.quick:
         options.batch, options.width = 20, 8
-    steps = options.steps or (12 if options.quick else 2400)
+    steps = options.steps or (12 if options.quick else 1200)
     with Run("dcgan", options) as run:
         model = generator(options.noise, options.width)
         train(run, model, options, steps)

@@ -86,7 +86,7 @@ def main(arguments=None):
         options.batch, options.width = 20, 8
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    steps = options.steps or (12 if options.quick else 2400)
+    steps = options.steps or (12 if options.quick else 1200)
     with Run("dcgan_pytorch", options) as run:
         run.record(library="pytorch")
         model = generator(options.noise, options.width)
