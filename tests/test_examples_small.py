@@ -11,7 +11,7 @@ import pytest
 import tensorlib as tl
 
 FOLDER = Path(__file__).parent.parent / "examples"
-NAMES = ["dqn_cartpole", "vae_digits", "tagger"]
+NAMES = ["dqn_cartpole", "vae_digits", "tagger", "vision_transformer"]
 
 
 def example(name):
