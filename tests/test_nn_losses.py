@@ -379,6 +379,41 @@ def test_dropout_of_wrong_shape_or_probability_raises():
         F.dropout1d(tl.ones((2, 2), dtype=tl.int64))
 
 
+def test_functional_alpha_dropout_is_off_by_default():
+    x = tl.randn((3, 4))
+    assert F.alpha_dropout(x) is x
+    assert F.feature_alpha_dropout(x) is x
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_weighted_loss_matches_pytorch(name, reduction):
+    torch = pytest.importorskip("torch", minversion="2.13")
+    values = np.random.default_rng(0).normal(size=(3, 2, 5))
+    values[2] = np.abs(values[2])
+    ours = getattr(F, name)(
+        *map(tl.tensor, values[:2]), reduction=reduction, weight=tl.tensor(values[2])
+    )
+    theirs = getattr(torch.nn.functional, name)(
+        *map(torch.tensor, values[:2]), reduction=reduction,
+        weight=torch.tensor(values[2]),
+    )  # fmt: skip
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)
+
+
+def test_weight_of_another_shape_raises():
+    with pytest.raises(tl.ShapeError, match=r"weight of the input's shape \(2,\)"):
+        F.mse_loss(tl.ones(2), tl.ones(2), weight=tl.ones(3))
+
+
+def test_functional_softplus_takes_beta():
+    x = np.linspace(-3, 3, 7)
+    found = F.softplus(tl.tensor(x), beta=2.0).numpy()
+    np.testing.assert_allclose(found, np.log1p(np.exp(2 * x)) / 2, rtol=1e-12)
+    with pytest.raises(ValueError, match="beta != 0"):
+        F.softplus(tl.ones(1), 0)
+
+
 # ---- extreme values ------------------------------------------------------------
 EXTREME = [1e4, -1e4, 88.0, -104.0, 710.0, -745.0, 0.0, -0.0, math.inf, -math.inf]
 PLAIN = {

@@ -457,3 +457,17 @@ def test_parameter_list_and_dict_register():
     module.named = nn.ParameterDict({"a": tl.ones(4)})
     shapes = {n: p.shape for n, p in module.named_parameters()}
     assert shapes == {"many.0": (2,), "many.1": (3,), "named.a": (4,)}
+
+
+def test_parameter_dict_has_the_methods_of_a_dictionary():
+    held = nn.ParameterDict({"a": tl.ones(2)})
+    held.update({"b": tl.zeros(1)})
+    copied = held.copy()
+    assert held.get("absent") is None
+    assert held.setdefault("b") is copied["b"]
+    assert held.popitem()[0] == "b"
+    assert held.pop("a").tolist() == [1.0, 1.0]
+    assert list(held.parameters()) == []
+    assert copied.keys() == ["a", "b"]
+    with pytest.raises(KeyError, match="empty"):
+        held.popitem()

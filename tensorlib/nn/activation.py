@@ -1,6 +1,7 @@
 """Activations as modules."""
 
 import tensorlib as tl
+from tensorlib.nn import functional
 from tensorlib.nn.module import Module
 
 __all__ = [
@@ -186,9 +187,7 @@ class Softplus(Module):
 
     def forward(self, input):
         """Return ``softplus(input)``, of the same shape."""
-        if self.beta == 1:
-            return tl.softplus(input)
-        return tl.softplus(input * self.beta) / self.beta
+        return functional.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self):
         """Return beta and threshold."""

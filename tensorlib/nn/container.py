@@ -1,6 +1,7 @@
 """Modules that hold other modules or parameters: lists, dictionaries, chains."""
 
 import operator
+from collections.abc import MutableMapping
 
 from tensorlib.core.tensor import Tensor
 from tensorlib.nn.module import Module
@@ -401,6 +402,30 @@ class ParameterDict(Module):
     def items(self):
         """Return the ``(key, parameter)`` pairs."""
         return list(self._parameters.items())
+
+    # The rest of a dictionary, on the methods above. Modules are equal by identity, so
+    # the class cannot be a MutableMapping itself.
+    get = MutableMapping.get
+    pop = MutableMapping.pop
+    clear = MutableMapping.clear
+    update = MutableMapping.update
+
+    def setdefault(self, key, default=None):
+        """Return the parameter at `key`, which becomes `default` if there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def popitem(self):
+        """Remove the last ``(key, parameter)`` pair and return it."""
+        if not self:
+            raise KeyError("popitem: the ParameterDict is empty")
+        key = self.keys()[-1]
+        return key, self.pop(key)
+
+    def copy(self):
+        """Return another ParameterDict of the same parameters."""
+        return type(self)(self)
 
     def extra_repr(self):
         """Return one line an entry."""

@@ -97,7 +97,7 @@ def _drop_alpha(x, p, mask):
     return x * (mask * scale) + ((1.0 - mask) * (scale * SELU_LIMIT) + shift)
 
 
-def alpha_dropout(input, p=0.5, training=True, *, generator=None):
+def alpha_dropout(input, p=0.5, training=False, *, generator=None):
     """Set elements to the limit of `selu` with probability `p`; keep the moments.
 
     Parameters
@@ -106,8 +106,8 @@ def alpha_dropout(input, p=0.5, training=True, *, generator=None):
         Of mean 0 and variance 1, as after `selu`; any shape.
     p : float, default 0.5
         Probability of the limit.
-    training : bool, default True
-        When False, return the input.
+    training : bool, default False
+        When False, return the input. (`dropout` has the other default, as in PyTorch.)
     generator : Generator, optional
         Source of the masks; the default generator otherwise.
 
@@ -124,7 +124,7 @@ def alpha_dropout(input, p=0.5, training=True, *, generator=None):
     --------
     >>> import tensorlib as tl
     >>> from tensorlib.nn import functional as F
-    >>> F.alpha_dropout(tl.ones(2), p=0.0).tolist()
+    >>> F.alpha_dropout(tl.ones(2)).tolist()
     [1.0, 1.0]
     """
     _check("alpha_dropout", input, p)
@@ -133,7 +133,7 @@ def alpha_dropout(input, p=0.5, training=True, *, generator=None):
     return _drop_alpha(input, p, _kept(input.shape, p, input, generator))
 
 
-def feature_alpha_dropout(input, p=0.5, training=True, *, generator=None):
+def feature_alpha_dropout(input, p=0.5, training=False, *, generator=None):
     """Treat whole channels of ``(N, C, ...)`` as `alpha_dropout` does elements."""
     _check("feature_alpha_dropout", input, p)
     if input.ndim < 2:

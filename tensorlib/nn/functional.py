@@ -4,6 +4,7 @@ Functions of the array namespace are re-exported; those that exist only here are
 compositions of its operations.
 """
 
+import tensorlib as tl
 from tensorlib import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -54,7 +55,6 @@ from tensorlib import (
     silu,
     softmax,
     softmin,
-    softplus,
     softshrink,
     softsign,
     tanh,
@@ -188,3 +188,31 @@ __all__ = [
     "triplet_margin_loss",
     "unfold",
 ]
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    """Return ``log(1 + exp(beta x)) / beta`` of each element x.
+
+    Parameters
+    ----------
+    input : Tensor
+        Floating-point, any shape.
+    beta : float, default 1.0
+        Sharpness.
+    threshold : float, default 20.0
+        Accepted so that scripts port; the formula used is accurate for every x.
+
+    Raises
+    ------
+    ValueError
+        If `beta` is 0.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> round(tl.nn.functional.softplus(tl.zeros(1), beta=2.0).item(), 4)
+    0.3466
+    """
+    if beta == 0:
+        raise ValueError("softplus: expected beta != 0, got 0")
+    return tl.softplus(input) if beta == 1 else tl.softplus(input * beta) / beta

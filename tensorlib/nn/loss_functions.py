@@ -30,6 +30,20 @@ def reduce_loss(op, loss, reduction):
     )
 
 
+def _weighted(op, loss, weight, reduction):
+    """Return a loss whose elements count `weight` times; their mean is weighted too."""
+    if weight is None:
+        return reduce_loss(op, loss, reduction)
+    if weight.shape != loss.shape:
+        raise tl.ShapeError(
+            f"{op}: expected a weight of the input's shape {tuple(loss.shape)}, got "
+            f"{tuple(weight.shape)}"
+        )
+    if reduction == "mean":
+        return tl.sum(loss * weight) / tl.sum(weight)
+    return reduce_loss(op, loss * weight, reduction)
+
+
 def check_same_shape(op, input, target):
     if tuple(input.shape) != tuple(target.shape):
         raise tl.ShapeError(
@@ -38,7 +52,7 @@ def check_same_shape(op, input, target):
         )
 
 
-def mse_loss(input, target, *, reduction="mean"):
+def mse_loss(input, target, *, reduction="mean", weight=None):
     """Return the mean squared error ``mean((input - target)²)``.
 
     Parameters
@@ -47,6 +61,8 @@ def mse_loss(input, target, *, reduction="mean"):
         Floating-point tensors of one shape ``(...)``.
     reduction : {"mean", "sum", "none"}, default "mean"
         How the elements are joined.
+    weight : Tensor, optional
+        Of each element, shape ``(...)``; the mean is the weighted one.
 
     Returns
     -------
@@ -67,10 +83,10 @@ def mse_loss(input, target, *, reduction="mean"):
     2.0
     """
     check_same_shape("mse_loss", input, target)
-    return reduce_loss("mse_loss", tl.square(input - target), reduction)
+    return _weighted("mse_loss", tl.square(input - target), weight, reduction)
 
 
-def l1_loss(input, target, *, reduction="mean"):
+def l1_loss(input, target, *, reduction="mean", weight=None):
     """Return the mean absolute error ``mean(|input - target|)``.
 
     Parameters
@@ -79,6 +95,8 @@ def l1_loss(input, target, *, reduction="mean"):
         Floating-point tensors of one shape ``(...)``.
     reduction : {"mean", "sum", "none"}, default "mean"
         How the elements are joined.
+    weight : Tensor, optional
+        Of each element, shape ``(...)``; the mean is the weighted one.
 
     Returns
     -------
@@ -103,7 +121,7 @@ def l1_loss(input, target, *, reduction="mean"):
     1.0
     """
     check_same_shape("l1_loss", input, target)
-    return reduce_loss("l1_loss", tl.abs(input - target), reduction)
+    return _weighted("l1_loss", tl.abs(input - target), weight, reduction)
 
 
 def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
@@ -156,7 +174,7 @@ def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
     return reduce_loss("smooth_l1_loss", distance, reduction)
 
 
-def huber_loss(input, target, *, reduction="mean", delta=1.0):
+def huber_loss(input, target, *, reduction="mean", delta=1.0, weight=None):
     """Return the squared error, linear far from 0.
 
     ``d² / 2`` where ``d = |input - target| < delta``, ``delta (d - delta / 2)``
@@ -170,6 +188,8 @@ def huber_loss(input, target, *, reduction="mean", delta=1.0):
         How the elements are joined.
     delta : float, default 1.0
         Where the two forms meet.
+    weight : Tensor, optional
+        Of each element, shape ``(...)``; the mean divides by their number.
 
     Returns
     -------
@@ -199,7 +219,9 @@ def huber_loss(input, target, *, reduction="mean", delta=1.0):
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
     check_same_shape("huber_loss", input, target)
     loss = smooth_l1_loss(input, target, reduction="none", beta=delta) * delta
-    return reduce_loss("huber_loss", loss, reduction)
+    if weight is None or reduction != "mean":
+        return _weighted("huber_loss", loss, weight, reduction)
+    return tl.mean(_weighted("huber_loss", loss, weight, "none"))
 
 
 def kl_div(input, target, *, reduction="mean", log_target=False):

@@ -12,6 +12,7 @@ __all__ = [
     "pack_sequence",
     "pad_packed_sequence",
     "pad_sequence",
+    "unpack_sequence",
     "unpad_sequence",
 ]
 
@@ -288,6 +289,29 @@ def pad_packed_sequence(
         padded = tl.take(padded, sequence.unsorted_indices, axis=1)
         lengths = lengths[sequence.unsorted_indices]
     return (tl.transpose(padded, 0, 1) if batch_first else padded), lengths
+
+
+def unpack_sequence(packed_sequences):
+    """Undo `pack_sequence`.
+
+    Parameters
+    ----------
+    packed_sequences : PackedSequence
+
+    Returns
+    -------
+    list of Tensor of shape (length, ...)
+        In the order in which they were packed.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib.nn.utils.rnn import pack_sequence, unpack_sequence
+    >>> packed = pack_sequence([tl.tensor([1, 2]), tl.tensor([3])])
+    >>> [sequence.tolist() for sequence in unpack_sequence(packed)]
+    [[1, 2], [3]]
+    """
+    return unpad_sequence(*pad_packed_sequence(packed_sequences))
 
 
 def unpacked(sequence, padding_value=0.0):
