@@ -49,6 +49,20 @@ def test_forked_child_starts_workers_of_its_own():
     assert run(WORK + code) == "0"
 
 
+def test_workers_of_a_child_may_start_before_its_first_job():
+    code = """
+    codes = set()
+    for _ in range(200):        # no job before the fork: all of the pool is as at import
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            os._exit(0 if work() else 3)
+        codes.add(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    print(codes)
+    """
+    assert run(WORK + code) == "{0}"
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_fork_while_another_thread_runs_a_kernel():
     code = """

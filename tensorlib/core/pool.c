@@ -208,7 +208,8 @@ static void run(body_fn body, void *arg, unsigned parts) {
 /* The child of a fork has no workers; whatever the parent was doing is not its job. */
 static void forget_workers(void) {
     uint64_t generation = atomic_load(&pool.generation);
-    atomic_store(&pool.parts, 0);
+    atomic_store(&pool.parts, 0); /* a new worker may look before the first job */
+    atomic_store(&pool.threads, 1);
     atomic_store(&pool.generation, (generation | 1) + 1);
     atomic_store(&pool.sleepers, 0);
     atomic_store(&pool.caller_sleeps, 0);
