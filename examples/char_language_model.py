@@ -103,17 +103,8 @@ def train(model, rows, valid, options, run):
 def arguments(description, given=None, **more):
     """Return the options, for both libraries."""
     made = parser(
-        description,
-        cell="lstm",
-        text="stdlib",
-        chars=2_000_000,
-        steps=1000,
-        batch=32,
-        bptt=64,
-        width=128,
-        layers=1,
-        lr=4e-3,
-        **more,
+        description, cell="lstm", text="stdlib", chars=2_000_000, steps=1000, batch=32,
+        bptt=64, width=128, layers=1, lr=4e-3, **more,
     )  # fmt: skip
     options = add_arguments(made).parse_args(given)
     if options.quick:

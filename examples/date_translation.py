@@ -163,7 +163,7 @@ def draw(figure, model, found):
 def arguments(description, given=None, **more):
     """Return the options, for both libraries."""
     options = parser(
-        description, model="transformer", pairs=20_000, steps=1500, batch=64, width=64,
+        description, model="transformer", pairs=20_000, steps=1000, batch=64, width=64,
         lr=2e-3, **more,
     ).parse_args(given)  # fmt: skip
     if options.quick:

@@ -121,7 +121,14 @@ def stream(read, prompt, count, **how):
     Yields
     ------
     int
+
+    Raises
+    ------
+    ValueError
+        If the prompt is empty.
     """
+    if not prompt:
+        raise ValueError("stream: expected a prompt of one token at least, got none")
     with tl.no_grad():
         logits = read(prompt)
     for _ in range(count):

@@ -147,18 +147,8 @@ def train(model, corpus, options, run):
 def arguments(description, given=None, **more):
     """Return the options, for both libraries."""
     made = parser(
-        description,
-        text="stdlib",
-        chars=2_000_000,
-        steps=1000,
-        batch=16,
-        context=128,
-        width=128,
-        layers=3,
-        heads=4,
-        lr=2e-3,
-        cache=True,
-        **more,
+        description, text="stdlib", chars=2_000_000, steps=800, batch=16, context=128,
+        width=128, layers=3, heads=4, lr=2e-3, cache=True, **more,
     )  # fmt: skip
     options = add_arguments(made).parse_args(given)
     if options.quick:

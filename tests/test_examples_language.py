@@ -109,6 +109,11 @@ def test_stream_reads_the_prompt_then_each_token(example):
     assert (found, heard) == ([1, 1], [[2, 0], [1], [1]])
 
 
+def test_stream_rejects_an_empty_prompt(example):
+    with pytest.raises(ValueError, match="one token"):
+        next(example("generation").stream(None, [], 1))
+
+
 # ---- texts -----------------------------------------------------------------------
 
 
