@@ -118,7 +118,6 @@ _AXIS = "PyTorch chooses the axis by the number of axes, and warns; here it is t
 _DTYPE = "astype says the same"
 _PROCESS_GROUP = "there is no process group to ask"
 _NONE = "PyTorch asks that None be written out"
-_MODULE = "nn.Embedding has the option"
 DIFFERENT = {
     "nn.Softmax.dim": _AXIS,
     "nn.Softmin.dim": _AXIS,
@@ -131,14 +130,7 @@ DIFFERENT = {
     "functional.log_softmax.dtype": _DTYPE,
     "functional.batch_norm.running_mean": _NONE,
     "functional.batch_norm.running_var": _NONE,
-    "functional.embedding.padding_idx": _MODULE,
-    "functional.embedding.max_norm": _MODULE,
-    "functional.embedding.norm_type": _MODULE,
-    "functional.embedding.scale_grad_by_freq": _MODULE,
-    "functional.embedding.sparse": "gradients are dense",
-    "functional.interpolate.recompute_scale_factor": "the factor given is the one used",
     "functional.interpolate.antialias": "not offered",
-    "nn.Upsample.recompute_scale_factor": "the factor given is the one used",
     "rnn.PackedSequence.batch_sizes": "a PackedSequence without them means nothing",
     "data.DataLoader.shuffle": "None means False",
     "data.DataLoader.prefetch_factor": "None means 2",
@@ -235,7 +227,7 @@ def test_every_name_is_there_or_left_out_for_a_reason():
 
 def name_of(theirs, ours):
     """Return our name of an argument; functions of the array namespace take x."""
-    if theirs.name == "input" and ours[0].name in ("x", "indices"):
+    if theirs.name == "input" and ours[0].name == "x":
         return ours[0].name
     return RENAMED.get(theirs.name, theirs.name)
 

@@ -26,7 +26,6 @@ from tensorlib import (
     ctc_loss,
     dropout,
     elu,
-    embedding,
     fold,
     gelu,
     glu,
@@ -188,6 +187,76 @@ __all__ = [
     "triplet_margin_loss",
     "unfold",
 ]
+
+
+def embedding(
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0,
+    scale_grad_by_freq=False, sparse=False,
+):  # fmt: skip
+    """Look up rows of a table: ``y[...] = weight[input[...]]``.
+
+    Parameters
+    ----------
+    input : Tensor
+        Integers in 0..V-1, shape ``(...)``.
+    weight : Tensor
+        The table, shape ``(V, D)``.
+    padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+        As in `tensorlib.nn.Embedding`.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(..., D)``.
+
+    Raises
+    ------
+    ValueError
+        If `padding_idx` is no row, or `sparse` asked for.
+    IndexError
+        If an index is outside 0..V-1.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.nn.functional.embedding(tl.tensor([2, 0]), tl.eye(3)).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    if sparse:
+        raise ValueError("embedding: gradients are dense; pass sparse=False")
+    if max_norm is not None and input.size:
+        _limit_norms(input, weight, max_norm, norm_type)
+    rows = tl.embedding(input, weight)
+    if padding_idx is not None and not -len(weight) <= padding_idx < len(weight):
+        raise ValueError(
+            f"embedding: padding_idx {padding_idx} is out of range for "
+            f"{len(weight)} rows"
+        )
+    if not rows.requires_grad:
+        return rows
+    if scale_grad_by_freq:
+        # The value is kept; only a share of the gradient goes on.
+        hits = tl.one_hot(input.reshape((-1,)), len(weight)).sum(axis=0)
+        share = 1.0 / tl.take(hits, input.reshape((-1,)), axis=0)
+        share = share.reshape((*input.shape, 1)).astype(rows.dtype)
+        rows = rows.detach() + (rows - rows.detach()) * share
+    if padding_idx is not None:
+        # The value is kept; the constant branch stops the gradient.
+        padding = tl.expand_dims(input == padding_idx % len(weight), axis=-1)
+        rows = tl.where(padding, rows.detach(), rows)
+    return rows
+
+
+def _limit_norms(index, weight, max_norm, norm_type):
+    """Scale the rows of `weight` at `index` that are longer, in place."""
+    with tl.no_grad():
+        index = index.reshape((-1,))
+        rows = tl.embedding(index, weight).detach()
+        norms = pairwise_distance(
+            rows, tl.zeros_like(rows), norm_type, 0.0, keepdims=True
+        )
+        scale = tl.where(norms > max_norm, max_norm / (norms + 1e-7), 1.0)
+        weight[index] = rows * scale
 
 
 def softplus(input, beta=1.0, threshold=20.0):

@@ -131,36 +131,12 @@ class Embedding(Module):
         table.weight = Parameter(embeddings, requires_grad=not freeze)
         return table
 
-    def _limit_norms(self, index):
-        """Scale the rows at `index` that are longer than `max_norm`, in place."""
-        with tl.no_grad():
-            index = index.reshape((-1,))
-            rows = tl.embedding(index, self.weight).detach()
-            norms = functional.pairwise_distance(
-                rows, tl.zeros_like(rows), self.norm_type, 0.0, keepdims=True
-            )
-            long = norms > self.max_norm
-            scale = tl.where(long, self.max_norm / (norms + 1e-7), 1.0)
-            self.weight[index] = rows * scale
-
     def forward(self, input):
         """Return the rows at the integer tensor `input` ``(...)``: ``(..., D)``."""
-        if self.max_norm is not None and input.size:
-            self._limit_norms(input)
-        rows = tl.embedding(input, self.weight)
-        if not rows.requires_grad:
-            return rows
-        if self.scale_grad_by_freq:
-            # The value is kept; only a share of the gradient goes on.
-            hits = tl.one_hot(input.reshape((-1,)), self.num_embeddings).sum(axis=0)
-            share = 1.0 / tl.take(hits, input.reshape((-1,)), axis=0)
-            share = share.reshape((*input.shape, 1)).astype(rows.dtype)
-            rows = rows.detach() + (rows - rows.detach()) * share
-        if self.padding_idx is not None:
-            # The value is kept; the constant branch stops the gradient.
-            padding = tl.expand_dims(input == self.padding_idx, axis=-1)
-            rows = tl.where(padding, rows.detach(), rows)
-        return rows
+        return functional.embedding(
+            input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
+            self.scale_grad_by_freq,
+        )  # fmt: skip
 
     def extra_repr(self):
         """Return the sizes, and the options that are in use."""
