@@ -167,7 +167,7 @@ def draw_grid(figure, pixels):
 def main(arguments=None):
     """Train one model; return the results."""
     options = parser(
-        __doc__, model="vae", epochs=300, batch=64, lr=1e-3, width=256
+        __doc__, threads=1, model="vae", epochs=200, batch=64, lr=1e-3, width=256
     ).parse_args(arguments)
     if options.model not in NAMES:
         raise SystemExit(f"--model: expected ae or vae, got {options.model}")

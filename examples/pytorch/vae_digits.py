@@ -86,7 +86,7 @@ def train(model, options, run, images, test):
 def main(arguments=None):
     """Train one model; return the results."""
     options = parser(
-        __doc__, model="vae", epochs=300, batch=64, lr=1e-3, width=256
+        __doc__, threads=1, model="vae", epochs=200, batch=64, lr=1e-3, width=256
     ).parse_args(arguments)
     if options.quick:
         options.epochs = 3
