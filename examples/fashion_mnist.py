@@ -176,17 +176,20 @@ def draw(model, loader, losses):
     model.eval()
     with tl.no_grad():
         guesses = model(images[:24]).argmax(axis=1).tolist()
-    rows = images[:24].reshape((4, 6, side, side)).permute_dims((0, 2, 1, 3))
+    line = side // 4  # of white below each image, for its name
+    rows = tl.pad(images[:24], ((0, 0), (0, 0), (0, line), (0, 0)))
+    rows = rows.reshape((4, 6, side + line, side)).permute_dims((0, 2, 1, 3))
 
     def paint(figure):
         curve, grid = figure.subplots(1, 2, width_ratios=(2, 3))
         curve.plot(losses, linewidth=0.5)
         curve.set(xlabel="step", ylabel="loss", yscale="log")
-        grid.imshow(rows.reshape((4 * side, 6 * side)).numpy(), cmap="gray_r")
+        picture = rows.reshape((4 * (side + line), 6 * side))
+        grid.imshow(picture.numpy(), cmap="gray_r")
         grid.set_axis_off()
         for i, guess in enumerate(guesses):
             color = "blue" if guess == labels[i].item() else "red"
-            place = (i % 6 + 0.5) * side, (i // 6 + 1) * side - 1
+            place = (i % 6 + 0.5) * side, (i // 6 + 1) * (side + line) - 2
             grid.text(*place, names[guess], fontsize=6, color=color, ha="center")
 
     return paint
