@@ -72,7 +72,7 @@ def load(folder=RESULTS):
     found = {}
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        name = result["example"].removesuffix("_pytorch")
+        name = path.stem.removesuffix("_pytorch")
         library = "pytorch" if is_twin(result) else "tensorlib"
         found.setdefault(name, {})[library] = result
     return found
