@@ -58,7 +58,7 @@ def collect(folders, machine=None, into=RESULTS):
             result["machine"] = machine
         suffix = "_pytorch" if is_twin(result) else ""
         text = json.dumps(result, indent=1) + "\n"
-        name = result["example"].removesuffix("_pytorch") + suffix
+        name = folder.resolve().name.removesuffix("_pytorch") + suffix
         (into / f"{name}.json").write_text(text, encoding="utf-8")
 
 
