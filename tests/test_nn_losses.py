@@ -401,6 +401,12 @@ def test_weighted_loss_matches_pytorch(name, reduction):
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_classes_that_are_no_integers_raise(name):
+    with pytest.raises(tl.DTypeError, match=f"{name}: expected classes of an integer"):
+        getattr(F, name)(tl.ones((2, 3)), tl.ones(2))
+
+
 def test_weight_of_another_shape_raises():
     with pytest.raises(tl.ShapeError, match=r"weight of the input's shape \(2,\)"):
         F.mse_loss(tl.ones(2), tl.ones(2), weight=tl.ones(3))

@@ -471,3 +471,17 @@ def test_parameter_dict_has_the_methods_of_a_dictionary():
     assert copied.keys() == ["a", "b"]
     with pytest.raises(KeyError, match="empty"):
         held.popitem()
+
+
+def test_modules_yields_shared_ones_twice_if_asked():
+    shared = nn.ReLU()
+    net = nn.Sequential(shared, shared)
+    assert len(list(net.modules())) == 2
+    assert len(list(net.modules(remove_duplicate=False))) == 3
+
+
+def test_summary_is_a_method_too(capsys):
+    net = nn.Linear(4, 8)
+    found = net.summary(tl.ones((2, 4)), verbose=False)
+    assert str(found) == str(nn.summary(net, tl.ones((2, 4)), verbose=False))
+    assert capsys.readouterr().out == ""

@@ -140,6 +140,30 @@ DIFFERENT = {
 }
 
 
+# The same for methods.
+METHODS_LEFT_OUT = {
+    "other devices and dtypes than there are": {
+        "bfloat16", "cuda", "half", "ipu", "mtia", "to_empty", "type", "xpu",
+    },
+    "PyTorch's compiler and processes": {"compile", "share_memory"},
+    "hooks around backward, saving and the optimizer's step": {
+        "get_extra_state", "register_backward_hook",
+        "register_full_backward_pre_hook", "register_load_state_dict_post_hook",
+        "register_load_state_dict_pre_hook", "register_state_dict_post_hook",
+        "register_state_dict_pre_hook", "register_step_post_hook",
+        "register_step_pre_hook", "set_extra_state",
+    },
+    "steps of an implementation": {
+        "OptimizerPostHook", "OptimizerPreHook", "check_forward_args",
+        "check_hidden_size", "check_input", "check_worker_number_rationality",
+        "cumsum", "get_expected_cell_size", "get_expected_hidden_size", "get_lr",
+        "merge_masks", "permute_hidden", "profile_hook_step", "recursive_undo",
+        "scale_fn",
+    },
+    "rarely used": {"fromkeys", "set_submodule"},
+}  # fmt: skip
+
+
 def public_names(theirs):
     """Return the callables that belong to a module of PyTorch's, not to its imports."""
     names = []
@@ -230,6 +254,26 @@ def name_of(theirs, ours):
     if theirs.name == "input" and ours[0].name == "x":
         return ours[0].name
     return RENAMED.get(theirs.name, theirs.name)
+
+
+def test_every_method_is_there_or_left_out_for_a_reason():
+    left_out = set().union(*METHODS_LEFT_OUT.values())
+    tensors = {"Parameter", "PackedSequence"}
+    missing = set()
+    for space, (ours, module) in SPACES.items():
+        for name in public_names(importlib.import_module(module)):
+            theirs = getattr(importlib.import_module(module), name)
+            own = getattr(ours, name, None)
+            if own is None or name in tensors or not inspect.isclass(theirs):
+                continue
+            missing |= {
+                method
+                for method in dir(theirs)
+                if not method.startswith("_")
+                and callable(getattr(theirs, method))
+                and not hasattr(own, method)
+            }
+    assert missing == left_out
 
 
 def differences(space, name):

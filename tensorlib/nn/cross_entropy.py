@@ -28,6 +28,10 @@ def _classes_last(op, input, target):
             f"{op}: expected target.shape={lead} for input.shape={shape}, "
             f"got {tuple(target.shape)}"
         )
+    if target.dtype.kind not in "iu":
+        raise tl.DTypeError(
+            f"{op}: expected classes of an integer dtype, got {target.dtype.name}"
+        )
     return input, target.reshape((-1,)), lead
 
 
@@ -67,6 +71,8 @@ def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean")
     ------
     ShapeError
         If the target's shape does not fit.
+    DTypeError
+        If classes are not integers.
     IndexError
         If a target is neither a class nor `ignore_index`.
     ValueError
@@ -126,6 +132,8 @@ def cross_entropy(
     ------
     ShapeError
         If the target's shape does not fit.
+    DTypeError
+        If classes are not integers.
     IndexError
         If a target is neither a class nor `ignore_index`.
     ValueError

@@ -8,6 +8,7 @@ import tensorlib as tl
 from tensorlib.core.tensor import Tensor
 from tensorlib.nn.hooks import RemovableHandle, call_with_hooks
 from tensorlib.nn.state_dict import collect_state, load_state
+from tensorlib.nn.summary import summary
 from tensorlib.nn.tree import ModuleTree
 
 __all__ = ["Module"]
@@ -79,6 +80,23 @@ class Module(ModuleTree):
         except Exception as error:
             _note_module_path(self, error)
             raise
+
+    def summary(self, *args, verbose=True, **kwargs):
+        """Run once and list layers, shapes, parameters, multiply-adds and memory.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            What the module is called with.
+        verbose : bool, default True
+            Whether the table is printed.
+
+        Returns
+        -------
+        ModelSummary
+            See `tensorlib.nn.summary`, which is the same as a function.
+        """
+        return summary(self, *args, verbose=verbose, **kwargs)
 
     def multiply_adds(self, args, output):
         """Return how many multiply-adds with weights one call of ``forward`` takes.
@@ -271,6 +289,10 @@ class Module(ModuleTree):
     def float(self):
         """Convert floating-point parameters and buffers to float32."""
         return self.to(tl.float32)
+
+    def cpu(self):
+        """Move parameters and buffers to the CPU; return the module."""
+        return self.to("cpu")
 
     def double(self):
         """Convert floating-point parameters and buffers to float64."""

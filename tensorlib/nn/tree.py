@@ -260,9 +260,15 @@ class ModuleTree:
                 path = f"{prefix}.{name}" if prefix else name
                 yield from module.named_modules(memo, path, remove_duplicate)
 
-    def modules(self):
-        """Yield this module and all below it, depth first, each once."""
-        for _, module in self.named_modules():
+    def modules(self, remove_duplicate=True):
+        """Yield this module and all below it, depth first.
+
+        Parameters
+        ----------
+        remove_duplicate : bool, default True
+            Whether a module reached twice is yielded once.
+        """
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
     def _named_tensors(self, kind, prefix, recurse, remove_duplicate):
