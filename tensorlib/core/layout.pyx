@@ -3,8 +3,7 @@
 Everything here is arithmetic on `tl_buffer`; the functions that may fail on user
 input raise ShapeError with the op's name and the values.
 """
-from cpython.exc cimport PyErr_Clear
-from cpython.long cimport PyLong_AsLongLong, PyLong_CheckExact
+from cpython.long cimport PyLong_CheckExact
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport INT64_MAX, int64_t
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
@@ -12,6 +11,10 @@ from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 from operator import index
 
 from tensorlib.core.errors import ShapeError
+
+cdef extern from "Python.h":
+    # Of an int: it has no other error than the overflow that it tells of.
+    long long PyLong_AsLongLongAndOverflow(object x, int *overflow) noexcept
 
 cdef enum:
     SMALL_EXTENT = 16384    # four of these multiply to less than any memory
@@ -175,14 +178,16 @@ cdef bint plain_shape(tuple shape, tl_buffer *b) noexcept:
     """Whether it is a few small positive ints, as nearly always; then b gets it."""
     cdef Py_ssize_t d, n = len(shape)
     cdef long long extent
+    cdef int overflow
     if n > 4:
         return False
     for d in range(n):
         if not PyLong_CheckExact(<object>PyTuple_GET_ITEM(shape, d)):
             return False
-        extent = PyLong_AsLongLong(<object>PyTuple_GET_ITEM(shape, d))
-        if extent <= 0 or extent > SMALL_EXTENT:
-            PyErr_Clear()
+        extent = PyLong_AsLongLongAndOverflow(
+            <object>PyTuple_GET_ITEM(shape, d), &overflow
+        )
+        if overflow or extent <= 0 or extent > SMALL_EXTENT:
             return False
         b.shape[d] = extent
     b.ndim = <int>n

@@ -23,6 +23,19 @@ cdef class Numbers:
     cdef tl_activation_params params
 
 
+cdef double number(str op, str name, object value) except? -1.0:
+    """A real number; a tensor, even of one element, is none: it would not broadcast."""
+    if type(value) is float or type(value) is int:
+        return value
+    if type(value) is Tensor or not hasattr(value, "__float__") or (
+        getattr(value, "ndim", 0) != 0
+    ):
+        raise TypeError(
+            f"{op}: expected {name} to be a number, got {type(value).__name__}"
+        )
+    return float(value)
+
+
 cdef Numbers numbers(double a, double b=0.0, double c=0.0):
     cdef Numbers how = Numbers.__new__(Numbers)
     how.params.a, how.params.b, how.params.c = a, b, c
@@ -139,7 +152,9 @@ def leaky_relu(x, /, negative_slope=0.01):
     >>> tl.leaky_relu(tl.tensor([-2.0, 2.0]), 0.5)
     tensor([-1.,  2.])
     """
-    return _leaky_relu.shape_by(as_tensor("leaky_relu", x), numbers(negative_slope))
+    return _leaky_relu.shape_by(as_tensor("leaky_relu", x), numbers(
+        number("leaky_relu", "negative_slope", negative_slope)
+    ))
 
 
 def elu(x, /, alpha=1.0):
@@ -171,7 +186,9 @@ def elu(x, /, alpha=1.0):
     >>> tl.elu(tl.tensor([-1e4, 2.0]))
     tensor([-1.,  2.])
     """
-    return _elu.shape_by(as_tensor("elu", x), numbers(alpha, 1.0, 1.0))
+    return _elu.shape_by(
+        as_tensor("elu", x), numbers(number("elu", "alpha", alpha), 1.0, 1.0)
+    )
 
 
 def selu(x, /):
@@ -242,9 +259,10 @@ def celu(x, /, alpha=1.0):
     >>> tl.celu(tl.tensor([-1e4, 2.0]), 0.5)
     tensor([-0.5,  2. ])
     """
-    if alpha == 0:
+    cdef double a = number("celu", "alpha", alpha)
+    if a == 0:
         raise ValueError("celu: expected alpha != 0, got 0")
-    return _elu.shape_by(as_tensor("celu", x), numbers(alpha, 1.0, 1.0 / alpha))
+    return _elu.shape_by(as_tensor("celu", x), numbers(a, 1.0, 1.0 / a))
 
 
 def hardtanh(x, /, min_val=-1.0, max_val=1.0):
@@ -276,11 +294,13 @@ def hardtanh(x, /, min_val=-1.0, max_val=1.0):
     >>> tl.hardtanh(tl.tensor([-4.0, 0.5, 4.0]))
     tensor([-1. ,  0.5,  1. ])
     """
-    if min_val > max_val:
+    cdef double low = number("hardtanh", "min_val", min_val)
+    cdef double high = number("hardtanh", "max_val", max_val)
+    if low > high:
         raise ValueError(
             f"hardtanh: expected min_val <= max_val, got {min_val} and {max_val}"
         )
-    return _hardtanh.shape_by(as_tensor("hardtanh", x), numbers(min_val, max_val))
+    return _hardtanh.shape_by(as_tensor("hardtanh", x), numbers(low, high))
 
 
 def relu6(x, /):
@@ -333,7 +353,9 @@ def threshold(x, threshold, value, /):
     >>> tl.threshold(tl.tensor([0.1, 0.2]), 0.1, 20.0)
     tensor([20. ,  0.2])
     """
-    return _threshold.shape_by(as_tensor("threshold", x), numbers(threshold, value))
+    return _threshold.shape_by(as_tensor("threshold", x), numbers(
+        number("threshold", "threshold", threshold), number("threshold", "value", value)
+    ))
 
 
 def hardshrink(x, /, lambd=0.5):
@@ -356,7 +378,9 @@ def hardshrink(x, /, lambd=0.5):
     >>> tl.hardshrink(tl.tensor([0.25, -2.0]))
     tensor([ 0., -2.])
     """
-    return _hardshrink.shape_by(as_tensor("hardshrink", x), numbers(lambd))
+    return _hardshrink.shape_by(
+        as_tensor("hardshrink", x), numbers(number("hardshrink", "lambd", lambd))
+    )
 
 
 def softshrink(x, /, lambd=0.5):
@@ -384,9 +408,10 @@ def softshrink(x, /, lambd=0.5):
     >>> tl.softshrink(tl.tensor([0.25, -2.0]))
     tensor([ 0. , -1.5])
     """
-    if not lambd >= 0:
+    cdef double margin = number("softshrink", "lambd", lambd)
+    if not margin >= 0:
         raise ValueError(f"softshrink: expected lambd >= 0, got {lambd}")
-    return _softshrink.shape_by(as_tensor("softshrink", x), numbers(lambd))
+    return _softshrink.shape_by(as_tensor("softshrink", x), numbers(margin))
 
 
 def prelu(x, weight, /):

@@ -247,7 +247,7 @@ class NAdam(FusedOptimizer):
     >>> (p * p).sum().backward()
     >>> opt.step()
     >>> round(p.item(), 4)
-    0.9
+    0.8944
     """
 
     def __init__(
