@@ -120,7 +120,7 @@ def test_docstring_sections_are_in_order(name):
     doc = docstring_of(MEMBERS[name])
     found = re.findall(r"^(\w[\w ]*)\n-{3,}$", doc, re.M)
     assert set(found) <= set(order), found
-    # numpydoc puts a class's attributes below its parameters; below Raises does as well.
+    # numpydoc puts a class's attributes below its parameters; below Raises will do.
     places = [order.index(s) for s in found if s != "Attributes"]
     assert places == sorted(places), found
 

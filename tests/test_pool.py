@@ -52,7 +52,7 @@ def test_forked_child_starts_workers_of_its_own():
 def test_workers_of_a_child_may_start_before_its_first_job():
     code = """
     codes = set()
-    for _ in range(200):        # no job before the fork: all of the pool is as at import
+    for _ in range(200):        # no job before the fork
         pid = os.fork()
         if pid == 0:
             signal.alarm(20)

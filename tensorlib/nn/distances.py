@@ -45,7 +45,7 @@ def cosine_similarity(x1, x2, axis=1, eps=1e-8):
     >>> import tensorlib as tl
     >>> from tensorlib.nn import functional as F
     >>> F.cosine_similarity(tl.tensor([3.0, 4.0]), tl.tensor([4.0, 3.0]), axis=0)
-    tensor(0.96)
+    tensor(0.96000004)
     """
     x1, x2 = _same_extents("cosine_similarity", x1, x2)
     unit1, unit2 = (normalize(x, axis=axis, eps=eps) for x in (x1, x2))
