@@ -32,7 +32,8 @@ HEAD = """# Results of full runs
 Written by `python examples/results.py` from `examples/results/`; not edited by hand.
 Each line is one run of an example with its default options, and one of the same model
 in PyTorch (`examples/pytorch/`): same data, hyper-parameters and number of steps, other
-random numbers. Runs on two cores; small models ran on one thread.
+random numbers, but that the models of language and translation begin with the same
+values in both. Runs on two cores; small models ran on one thread.
 """
 BUSY = """
 \\* The run shared its two cores with other programs: its seconds are rough.
