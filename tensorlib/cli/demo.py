@@ -14,9 +14,6 @@ from tensorlib.cli.training import Trainer
 __all__ = ["run_demo"]
 
 _EPOCHS = {"digits": 80}
-# A step on the digits takes 0.1 ms: too little to share, and waiting for a second
-# thread on a busy machine costs a hundred times as much.
-_THREADS = {"digits": 1}
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "model.safetensors"
 CURVE = "curve.png"
@@ -46,7 +43,7 @@ def run_demo(
     seed : int, default 0
         Of everything random.
     threads : int, optional
-        Threads of kernels, 1 for digits by default. The result does not depend on it.
+        Threads of kernels; the result does not depend on it.
     workers : int, default 0
         Threads that load batches ahead.
     out : str, optional
@@ -77,9 +74,8 @@ def run_demo(
             raise FileNotFoundError(f"resume: there is no checkpoint {checkpoint}")
         trainer.load(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    threads = threads or _THREADS.get(data, tl.get_num_threads())
     with (
-        tl.num_threads(threads),
+        tl.num_threads(threads or tl.get_num_threads()),
         tl.MetricsWriter(folder, purge_step=trainer.epoch + 1) as log,
         make_progress(trainer) as progress,
         _stop_on_interrupt(trainer),

@@ -48,7 +48,7 @@ def _parser():
         "--threads",
         type=_positive(int),
         default=argparse.SUPPRESS,
-        help="threads of kernels (default: 1 for digits, else as info says)",
+        help="threads of kernels (default: as `info` says)",
     )
     demo.add_argument(
         "--workers", type=int, default=0, help="threads that load batches ahead"
