@@ -143,7 +143,8 @@ def main(arguments=None):
         run.record(library="tensorlib", epochs=options.epochs)
         run.record(test_accuracy=round(test, 4))
         positions = model.positions.detach()[0, 1:]
-        run.picture("positions", lambda f: draw(f, positions, size // patch))
+        side = size // patch
+        run.picture("positions", lambda f: draw(f, positions, side), figsize=(5, 5))
         run.save(model)
     return run.results
 
