@@ -152,7 +152,7 @@ def draw_codes(figure, codes, labels):
     """Draw the codes of images, a colour a digit."""
     axes = figure.subplots()
     x, y = codes.T.tolist()
-    points = axes.scatter(x, y, c=labels.tolist(), cmap="tab10", s=12)
+    points = axes.scatter(x, y, c=labels.tolist(), cmap="tab10", vmin=-0.5, vmax=9.5)
     figure.colorbar(points, ticks=range(10))
     axes.set_title("codes of the test images")
 
