@@ -39,6 +39,8 @@ def _set_threads(n):
     """The same number for every library; BLAS libraries read it when they load."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(n)
+    # NumPy's BLAS threads spin 2^26 cycles after a product unless told otherwise.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
     try:
         # First, so that PyTorch gets the OpenMP it brings; it then serves both.
         import torch

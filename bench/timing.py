@@ -29,7 +29,9 @@ def loop(_count{names}):
         {statement}
     return _clock() - _start
 """
-SETTLE = 2e-3  # seconds a contestant runs untimed before its sample
+# Seconds a contestant runs untimed before its sample: longer than another library's
+# idle threads spin (libgomp's some 6 ms), or they would take a core from it.
+SETTLE = 12e-3
 SLOW = 30e-3  # a statement this long settles by itself
 MOST_ROUNDS = 41
 # CPU time leaves out what other processes take; it is right for one thread only.

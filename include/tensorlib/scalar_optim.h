@@ -27,9 +27,11 @@ template <class T> struct decayed {
 template <class Rule, class T> TL_HD inline void fill_rule(Rule &rule, const double *from, T) {
     constexpr int count = sizeof(Rule) / sizeof(T);
     static_assert(count <= TL_OPTIM_SETTINGS, "too many settings");
-    T rounded[count];
-    for (int i = 0; i < count; i++) rounded[i] = T(from[i]);
-    memcpy(&rule, rounded, sizeof(Rule));
+    /* One by one: a block copy of an odd size hides the fields from the vectorizer. */
+    for (int i = 0; i < count; i++) {
+        T rounded = T(from[i]);
+        memcpy((char *)&rule + i * sizeof(T), &rounded, sizeof(T));
+    }
 }
 
 /* m moves towards x by the share new1. */
@@ -51,7 +53,7 @@ template <class T> struct sgd_momentum_rule : decayed<T> {
         T d = this->gradient(p, g);
         v = momentum * v + keep * d;
         T smooth = v * scale;
-        p -= lr * (nesterov != T(0) ? d + momentum * smooth : smooth);
+        p -= lr * blend(nesterov != T(0), d + momentum * smooth, smooth);
     }
 };
 
@@ -103,7 +105,7 @@ template <class T> struct radam_rule : decayed<T> {
     TL_HD void update(T &p, T g, T &m, T &v) const {
         T d = this->gradient(p, g), first = moved(m, d, new1);
         T root = std::sqrt(squares(v, d, beta2, new2)) + eps;
-        p -= step_size * first * (rectified > T(0) ? rectified / root : T(1));
+        p -= step_size * first * blend(rectified > T(0), rectified / root, T(1));
     }
 };
 

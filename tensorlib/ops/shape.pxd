@@ -20,7 +20,8 @@ ctypedef struct BasicIndex:
     int64_t n
     IndexItem[2 * TL_MAX_NDIM] items
 
-cdef Tensor reshape_to(Tensor x, const tl_buffer *shape)
+# shape: a contiguous layout; its data and dtype are filled in.
+cdef Tensor reshape_to(Tensor x, tl_buffer *shape)
 cdef Tensor reshape_like(Tensor x, tuple shape)
 # Axis d of the result is axis order[d] of x.
 cdef Tensor permute(Tensor x, const int *order)

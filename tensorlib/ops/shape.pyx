@@ -12,7 +12,7 @@ from cpython.bytes cimport (
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
-from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer
+from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
     copy_layout, parse_axes, parse_axis, parse_shape, plain_shape, reshape_view,
@@ -31,6 +31,7 @@ cdef class Reshape(Primitive):
     cdef tuple vjp(self, Node node, Tensor g):
         cdef tl_buffer shape
         _unpack_extents(node.params, &shape)
+        set_contiguous(&shape)
         return (reshape_to(g, &shape),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
@@ -95,13 +96,20 @@ cdef Tensor zeros_shaped(Tensor like, tuple shape):
     return out
 
 
-cdef Tensor reshape_to(Tensor x, const tl_buffer *shape):
+cdef Tensor reshape_to(Tensor x, tl_buffer *shape):
     cdef tl_buffer layout
     cdef Tensor out
-    if reshape_view(&layout, &x.buf, shape.ndim, shape.shape) < 0:
+    if not x.buf.flags & TL_C_CONTIGUOUS and (
+        reshape_view(&layout, &x.buf, shape.ndim, shape.shape) == 0
+    ):
+        out = new_view(x, &layout)
+    else:
         x = contiguous(x)
-        reshape_view(&layout, &x.buf, shape.ndim, shape.shape)
-    out = new_view(x, &layout)
+        shape.data = x.buf.data
+        shape.dtype = x.buf.dtype
+        shape.device_type = x.buf.device_type
+        shape.device_index = x.buf.device_index
+        out = new_view(x, shape)
     if x.track and tracking(x.track):
         record1(_reshape, out, x, (), False, _pack_extents(&x.buf))
     return out
