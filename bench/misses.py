@@ -17,38 +17,48 @@ CAUSES = {
     "^dispatch: matmul": (
         "19% is OpenBLAS's small kernel, 10% the new Tensor, the rest spread thin"
     ),
-    "^creation: from_numpy": (
-        "suspected: the buffer's format string is parsed each time"
-    ),
-    "^nnet: one_hot": "two passes: a comparison with all classes, then a cast",
-    "^matmul: (1024|2048)": (
-        "in a process of its own 11 and 91 ms, as OpenBLAS's own threads (NumPy): here "
-        "suspected: the pools of the peers, still spinning, take part of the cores"
-    ),
-    "^reduction: (sum|mean|prod|max|min) axis -1": (
-        "suspected: lanes and tail of each row of 1,000 are joined one by one; only an "
-        "earlier sum was profiled (50 to 75% in lane_sum)"
-    ),
-    "^reduction: (sum|mean|prod|max|min) axis 0": (
-        "suspected: column tiles go through partials in memory"
+    "^training: MLP|^reduction: (sum|mean|prod|max|min) axis 0": (
+        "suspected: workers slept between kernels; 0.44 and 0.86 in a short run after "
+        "they were made to spin longer"
     ),
     "^nnet: (log_)?softmax 128x64": (
-        "rows of 64: libm's log and the joining of lanes once a row; rows should go in "
-        "groups"
+        "rows of 64 wait for one chain: maximum, exponentials, their sum, logarithm "
+        "(profiled: half in the exponentials); rows should go in groups"
     ),
-    "^elementwise: add row": "suspected: one loop call a row",
+    "^nnet: glu": "suspected: made of slices and other ops, not a kernel",
+    "^nnet: ctc": "not profiled",
+    "^convolution: conv.*groups": (
+        "suspected: depthwise copies each tap of a row before it multiplies; few "
+        "channels a group are narrow products"
+    ),
+    "^convolution: conv": (
+        "im2col and a product a tile (perf of a ResNet-9: 39% sgemm, 25% im2col); "
+        "no Winograd and no fused packing yet"
+    ),
+    "^convolution: (adaptive_)?(max|avg)_pool": (
+        "suspected: loops by taps of short lines, not specialized"
+    ),
+    "^sequence: lstm": (
+        "OpenBLAS packs the recurrent weights again at each step (perf: 17% of samples)"
+    ),
+    "^sequence: attention": "not profiled",
+    "^process: import": (
+        "eight more families of kernels since it was met; -X importtime, the promise, "
+        "is the next row"
+    ),
+    "^elementwise: add row": "suspected: the rest of one loop call a row",
     "^indexing: (nonzero|a.mask)": (
         "serial: a count, then one pass that writes; blocks could be counted and "
         "written in parallel"
     ),
-    "^indexing: gather": (
-        "two passes more than needed checked the range when this was measured"
-    ),
+    "^indexing: gather": "a check of a row's positions, then one load an element",
     "^indexing: take": "suspected: one memcpy a row of 256 bytes",
     "^movement: (concat|broadcast_to|pad|flip)": "suspected: one loop call a row",
     "^elementwise: a.T": "suspected: read by columns, not cut into blocks",
     "10.6$": "suspected: bound by memory; no streaming stores yet",
-    "^reduction: cumsum": "suspected: one chain of additions a row",
+    "10.7$": "not yet known",
+    "^reduction: cumsum": "suspected: columns of doubles kept in memory",
+    "^matmul: linear": "suspected: the bias is copied into the result first",
 }
 
 
