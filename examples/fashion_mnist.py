@@ -48,7 +48,7 @@ RECIPES = {
     "softmax": Recipe(epochs=8, batch=100, lr=4e-3, decay=0.0, augment=False),
     "mlp": Recipe(epochs=8, batch=100, lr=4e-3, decay=0.05, augment=False),
     "lenet": Recipe(epochs=8, batch=100, lr=4e-3, decay=0.05, augment=True),
-    "resnet9": Recipe(epochs=10, batch=100, lr=3e-3, decay=0.05, augment=True),
+    "resnet9": Recipe(epochs=6, batch=100, lr=8e-3, decay=0.1, augment=True),
 }
 
 
