@@ -18,8 +18,8 @@ CAUSES = {
         "19% is OpenBLAS's small kernel, 10% the new Tensor, the rest spread thin"
     ),
     "^training: MLP|^reduction: (sum|mean|prod|max|min) axis 0": (
-        "suspected: workers slept between kernels; 0.44 and 0.86 in a short run after "
-        "they were made to spin longer"
+        "suspected: workers slept between kernels; one short noisy run with longer "
+        "spinning: 0.44 and 0.86, but 0.70 against fused Adam"
     ),
     "^nnet: (log_)?softmax 128x64": (
         "rows of 64 wait for one chain: maximum, exponentials, their sum, logarithm "

@@ -16,9 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Pauses before a worker sleeps: some 0.5 ms, longer than the serial stretches inside a
- * training step (with a tenth of it an MLP's step took 1.2 times as long). The caller,
- * idle for the sake of a part already begun, sleeps sooner: that worker lost its core. */
+/* Pauses before a worker sleeps: meant to outlast the serial stretches inside a training
+ * step; chosen from one short noisy run, in which rows moved both ways. The caller, idle
+ * for the sake of a part already begun, sleeps sooner: that worker lost its core. */
 enum { WORKER_SPINS = 40000, CALLER_SPINS = 4000 };
 
 typedef void (*body_fn)(void *);
