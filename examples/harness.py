@@ -81,6 +81,7 @@ class Run:
         tl.manual_seed(self.options.seed)
         self.metrics = tl.MetricsWriter(self.folder, purge_step=0)
         self._start = time.perf_counter()
+        self._cpu_start = time.process_time()
         return self
 
     def __exit__(self, kind, error, traceback):
@@ -88,7 +89,9 @@ class Run:
         if kind is KeyboardInterrupt:
             print(f"\nstopped; what was saved is in {self.folder}")
         if kind is None:
-            self.record(seconds=round(self.seconds, 1))
+            cpu = time.process_time() - self._cpu_start
+            self.record(seconds=round(self.seconds, 1), cpu_seconds=round(cpu, 1))
+            self.record(threads=self.options.threads)
             text = json.dumps(self.results, indent=1)
             (self.folder / "result.json").write_text(text + "\n", encoding="utf-8")
             print("  ".join(f"{key} {value}" for key, value in self.results.items()))

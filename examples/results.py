@@ -25,7 +25,10 @@ PARTS = {
 }
 OTHERS = "Others"
 # Facts of the run, which have columns of their own or none.
-RUN_KEYS = ("example", "library", "seed", "seconds", "machine", "threads", "quick")
+RUN_KEYS = (
+    "example", "library", "seed", "seconds", "cpu_seconds", "train_seconds", "machine",
+    "threads", "quick",
+)  # fmt: skip
 
 HEAD = """# Results of full runs
 
@@ -33,7 +36,8 @@ Written by `python examples/results.py` from `examples/results/`; not edited by 
 Each line is one run of an example with its default options, and one of the same model
 in PyTorch (`examples/pytorch/`): same data, hyper-parameters and number of steps, other
 random numbers, but that the models of language and translation begin with the same
-values in both. Runs on two cores; small models ran on one thread.
+values in both. Seconds are of the clock; CPU seconds add up what all threads of the run
+used, those that wait spinning too, and depend little on what else the machine did.
 """
 BUSY = """
 \\* The run shared its two cores with other programs: its seconds are rough.
@@ -95,6 +99,13 @@ def show_seconds(result):
     return f"{result['seconds']:,.0f}{star}"
 
 
+def show_cpu_seconds(result):
+    """Return the processor time of a run and its number of threads."""
+    if "cpu_seconds" not in result:
+        return "-"
+    return f"{result['cpu_seconds']:,.0f} ({result['threads']})"
+
+
 def show_figures(result):
     """Return what an example measured, as text."""
     figures = {key: value for key, value in result.items() if key not in RUN_KEYS}
@@ -115,13 +126,17 @@ def show(key, value):
 
 def table(rows):
     """Return the lines of a part's table; `rows` are pairs of name and results."""
-    yield "| example | seed | seconds | PyTorch | figures | PyTorch |"
-    yield "|---|---|---|---|---|---|"
+    yield (
+        "| example | seed | seconds | PyTorch | CPU seconds (threads) | PyTorch "
+        "| figures | PyTorch |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
     for name, results in rows:
         ours, theirs = results.get("tensorlib", {}), results.get("pytorch", {})
         seed = (ours or theirs).get("seed", "-")
         cells = (
             name, seed, show_seconds(ours), show_seconds(theirs),
+            show_cpu_seconds(ours), show_cpu_seconds(theirs),
             show_figures(ours), show_figures(theirs),
         )  # fmt: skip
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

@@ -43,8 +43,10 @@ typedef struct tl_reduce_params {
     double correction; /* var: divisor is n - correction */
 } tl_reduce_params;
 
+/* matmul: in = a, b[, bias]; out = a @ b, where every row begins with the bias (floating
+ * dtypes; contiguous, as out then is). */
 typedef struct tl_matmul_params {
-    int32_t accumulate; /* out already holds the bias: out += a @ b */
+    int32_t accumulate; /* out += a @ b; without a bias */
 } tl_matmul_params;
 
 typedef struct tl_norm_params {

@@ -6,10 +6,8 @@ from tensorlib.autograd.primitive cimport (
 from tensorlib.core.abi cimport tl_buffer, tl_matmul_params
 from tensorlib.core.dtype cimport promote_codes
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view
-from tensorlib.core.tensor cimport (
-    Tensor, check_same_device, new_tensor, new_view, operators,
-)
-from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into
+from tensorlib.core.tensor cimport Tensor, check_same_device, new_tensor, operators
+from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous
 from tensorlib.ops.reduce cimport broadcast, sum_to_shape
 from tensorlib.ops.shape cimport reshape_like, swap_axes
 
@@ -69,8 +67,8 @@ cdef class Linear(Primitive):
     """x @ weight.T + bias with the bias as the product's starting value."""
 
     cdef Tensor apply(self, Tensor x, Tensor weight, Tensor bias):
-        cdef tl_buffer shape, flat, transposed
-        cdef const tl_buffer *inputs[2]
+        cdef tl_buffer shape, transposed
+        cdef const tl_buffer *inputs[3]
         cdef const tl_buffer *target
         cdef tl_matmul_params params
         cdef Tensor out
@@ -80,9 +78,7 @@ cdef class Linear(Primitive):
         out = new_tensor(&shape, x.buf.dtype, x.buf.device_type, x.buf.device_index)
         params.accumulate = 0
         if bias is not None:
-            params.accumulate = 1
-            broadcast_view(&flat, &bias.buf, &out.buf)
-            copy_into("linear", out, new_view(bias, &flat))
+            inputs[2] = &bias.buf
         transposed = weight.buf
         transposed.shape[0], transposed.shape[1] = (
             weight.buf.shape[1], weight.buf.shape[0]
@@ -93,7 +89,7 @@ cdef class Linear(Primitive):
         transposed.flags = 0
         inputs[0], inputs[1] = &x.buf, &transposed
         target = &out.buf
-        run(self, x.buf.dtype, &target, 1, inputs, 2, &params,
+        run(self, x.buf.dtype, &target, 1, inputs, 2 if bias is None else 3, &params,
             x.buf.size + weight.buf.size + out.buf.size)
         return out
 
@@ -283,7 +279,7 @@ def linear(x, weight, bias=None, /):
     if b is not None:
         check_same_device("linear", a, b)
         dtype = promote_codes(dtype, b.buf.dtype)
-        b = cast(b, dtype)
+        b = contiguous(cast(b, dtype))
     a, w = cast(a, dtype), cast(w, dtype)
     shape = None
     if a.buf.ndim != 2:

@@ -1,0 +1,232 @@
+/* Small and skinny matrix products without packing.
+ *
+ * A BLAS packs both operands into blocks before it multiplies; for matrices that fit
+ * the caches, or with few rows, that costs more than it saves. Three kernels, each with
+ * a block of c in registers (Goto and van de Geijn, "Anatomy of High-Performance Matrix
+ * Multiplication", 2008):
+ *   gemm_rows    b's rows are contiguous: c's columns lie side by side in vectors, an
+ *                element of a is broadcast; nothing is packed;
+ *   gemm_panels  the same on panels of b, copied to the stack, two vectors wide;
+ *   gemm_dots    a's rows and b's columns are contiguous: dot products along k.
+ * Every element of c is summed in an order that depends on the shape alone.
+ */
+#ifndef TENSORLIB_GEMM_H
+#define TENSORLIB_GEMM_H
+
+#include "tensorlib/lanes.h"
+
+namespace tl {
+
+/* c (m, n) = start + a (m, k) @ b (k, n); strides in elements, c's rows contiguous. */
+template <class T> struct product {
+    int64_t m, n, k;
+    const T *a;
+    int64_t a_row, a_col;
+    const T *b;
+    int64_t b_row, b_col;
+    T *c;
+    int64_t c_row;
+    const T *bias;   /* start of every row of c, or NULL: */
+    bool accumulate; /* c itself, or zeros */
+};
+
+/* Most rows of a block: with two vectors a row, what the registers hold. */
+constexpr int GEMM_ROWS = LANE_BYTES == 64 ? 8 : 6;
+constexpr int DOT_ROWS = 4, DOT_COLUMNS = 3;
+/* Depth of a panel: 16 or 32 KB, which stay in the first cache level. */
+constexpr int GEMM_DEPTH = 256;
+
+/* A block of R rows and N vectors of `Bytes` each, at row i and column j of c. */
+template <class T, int Bytes, int N, int R>
+inline void rows_block(const product<T> &p, int64_t i, int64_t j) {
+    typedef T V __attribute__((vector_size(Bytes), aligned(sizeof(T)), may_alias));
+    constexpr int L = Bytes / sizeof(T);
+    V sum[R][N];
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < N; v++) {
+            const T *start = p.bias ? p.bias + j : p.c + (i + r) * p.c_row + j;
+            sum[r][v] = p.bias || p.accumulate ? *(const V *)(start + v * L) : V{};
+        }
+    const T *a = p.a + i * p.a_row, *b = p.b + j;
+    for (int64_t q = 0; q < p.k; q++) {
+        V right[N];
+        for (int v = 0; v < N; v++) right[v] = *(const V *)(b + v * L);
+        for (int r = 0; r < R; r++) {
+            T left = a[r * p.a_row];
+            for (int v = 0; v < N; v++) sum[r][v] += left * right[v];
+        }
+        a += p.a_col;
+        b += p.b_row;
+    }
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < N; v++)
+            *(V *)(p.c + (i + r) * p.c_row + j + v * L) = sum[r][v];
+}
+
+/* R rows from i on: columns by two vectors, by one, then by halves of one. */
+template <class T, int Bytes, int R>
+inline int64_t rows_tail(const product<T> &p, int64_t i, int64_t j) {
+    constexpr int L = Bytes / sizeof(T);
+    if (j + L <= p.n) {
+        rows_block<T, Bytes, 1, R>(p, i, j);
+        j += L;
+    }
+    if constexpr (L > 1) j = rows_tail<T, Bytes / 2, R>(p, i, j);
+    return j;
+}
+template <class T, int R> void rows_strip(const product<T> &p, int64_t i) {
+    constexpr int L = lanes<T>::count;
+    int64_t j = 0;
+    for (; j + 2 * L <= p.n; j += 2 * L) rows_block<T, LANE_BYTES, 2, R>(p, i, j);
+    rows_tail<T, LANE_BYTES, R>(p, i, j);
+}
+
+/* Strip<r>::run(p, i) for a number of rows known when run. */
+template <class T, int R> inline void rows_strip_of(const product<T> &p, int64_t i, int64_t r) {
+    if (r == R)
+        rows_strip<T, R>(p, i);
+    else if constexpr (R > 1)
+        rows_strip_of<T, R - 1>(p, i, r);
+}
+
+/* b_col == 1. Rows are cut into blocks of nearly equal height. */
+template <class T> inline void gemm_rows(const product<T> &p) {
+    int64_t blocks = (p.m + GEMM_ROWS - 1) / GEMM_ROWS;
+    for (int64_t s = 0; s < blocks; s++) {
+        int64_t first = p.m * s / blocks, last = p.m * (s + 1) / blocks;
+        rows_strip_of<T, GEMM_ROWS>(p, first, last - first);
+    }
+}
+
+/* One half of a step of a transposition: the lanes of two rows that stay in the lower
+ * row, or in the upper one. */
+template <int Step, bool Upper, class V, size_t... I>
+inline V woven(V low, V high, std::index_sequence<I...>) {
+    constexpr int L = sizeof...(I);
+    if constexpr (Upper)
+        return __builtin_shufflevector(low, high, ((int)I & Step ? L + (int)I : (int)I + Step)...);
+    else
+        return __builtin_shufflevector(low, high, ((int)I & Step ? L + (int)I - Step : (int)I)...);
+}
+
+/* Row i of the result is column i of v. */
+template <class V, int L, int Step> inline void transpose_steps(V (&v)[L]) {
+    if constexpr (Step < L) {
+        for (int i = 0; i < L; i++)
+            if (!(i & Step)) {
+                V low = v[i], high = v[i + Step];
+                v[i] = woven<Step, false>(low, high, std::make_index_sequence<L>());
+                v[i + Step] = woven<Step, true>(low, high, std::make_index_sequence<L>());
+            }
+        transpose_steps<V, L, 2 * Step>(v);
+    }
+}
+
+/* Rows first..first + depth of `columns` columns of b from j on, a panel's width apart. */
+template <class T>
+inline void pack_panel(
+    const product<T> &p, int64_t first, int64_t depth, int64_t j, int64_t columns, T *panel
+) {
+    typedef lanes<T> L;
+    constexpr int width = 2 * L::count;
+    const T *b = p.b + first * p.b_row + j * p.b_col;
+    int64_t done = 0;
+    if (columns == width && p.b_col == 1) {
+        for (int64_t q = 0; q < depth; q++)
+            memcpy(panel + q * width, b + q * p.b_row, width * sizeof(T));
+        return;
+    }
+    if (columns == width && p.b_row == 1) {
+        for (; done + L::count <= depth; done += L::count)
+            for (int half = 0; half < 2; half++) {
+                typename L::vector v[L::count];
+                for (int s = 0; s < L::count; s++)
+                    v[s] = L::load(b + done + (half * L::count + s) * p.b_col);
+                transpose_steps<typename L::vector, L::count, 1>(v);
+                for (int s = 0; s < L::count; s++)
+                    memcpy(panel + (done + s) * width + half * L::count, &v[s], sizeof v[s]);
+            }
+    }
+    for (int64_t s = 0; s < columns; s++)
+        for (int64_t q = done; q < depth; q++)
+            panel[q * width + s] = b[q * p.b_row + s * p.b_col];
+}
+
+/* Operands of any strides. */
+template <class T> inline void gemm_panels(const product<T> &p) {
+    constexpr int width = 2 * lanes<T>::count;
+    alignas(64) T panel[GEMM_DEPTH * width];
+    for (int64_t first = 0; first < p.k; first += GEMM_DEPTH) {
+        product<T> part = p;
+        part.k = p.k - first < GEMM_DEPTH ? p.k - first : GEMM_DEPTH;
+        part.a += first * p.a_col;
+        part.b = panel;
+        part.b_row = width;
+        if (first) {
+            part.bias = NULL;
+            part.accumulate = true;
+        }
+        for (int64_t j = 0; j < p.n; j += width) {
+            part.n = p.n - j < width ? p.n - j : width;
+            part.c = p.c + j;
+            if (p.bias && !first) part.bias = p.bias + j;
+            pack_panel(p, first, part.k, j, part.n, panel);
+            gemm_rows(part);
+        }
+    }
+}
+
+/* R rows of a against C columns of b. */
+template <class T, int R, int C>
+inline void dots_block(const product<T> &p, int64_t i, int64_t j) {
+    typedef lanes<T> L;
+    typename L::vector sum[R][C];
+    const T *a = p.a + i * p.a_row, *b = p.b + j * p.b_col;
+    for (int r = 0; r < R; r++)
+        for (int s = 0; s < C; s++) sum[r][s] = typename L::vector{};
+    int64_t whole = p.k / L::count * L::count, rest = p.k - whole;
+    auto add = [&](auto load, int64_t q) {
+        typename L::vector left[R];
+        for (int r = 0; r < R; r++) left[r] = load(a + r * p.a_row + q);
+        for (int s = 0; s < C; s++) {
+            typename L::vector right = load(b + s * p.b_col + q);
+            for (int r = 0; r < R; r++) sum[r][s] += left[r] * right;
+        }
+    };
+    for (int64_t q = 0; q < whole; q += L::count)
+        add([](const T *x) { return L::load(x); }, q);
+    if (rest)
+        add([rest](const T *x) { return load_rest(x + rest, rest, (T)0); }, whole);
+    for (int r = 0; r < R; r++)
+        for (int s = 0; s < C; s++) {
+            T *c = p.c + (i + r) * p.c_row + j + s;
+            T start = p.bias ? p.bias[j + s] : p.accumulate ? *c : (T)0;
+            *c = start + across<add_step, L::count, T>(sum[r][s]);
+        }
+}
+template <class T, int R, int C>
+inline void dots_block_of(const product<T> &p, int64_t i, int64_t r, int64_t j, int64_t s) {
+    if (r == R && s == C)
+        dots_block<T, R, C>(p, i, j);
+    else if constexpr (C > 1)
+        dots_block_of<T, R, C - 1>(p, i, r, j, s);
+    else if constexpr (R > 1)
+        dots_block_of<T, R - 1, DOT_COLUMNS>(p, i, r, j, s);
+}
+
+/* a_col == b_row == 1 and k >= a vector's elements. */
+template <class T> inline void gemm_dots(const product<T> &p) {
+    int64_t down = (p.m + DOT_ROWS - 1) / DOT_ROWS;
+    int64_t across = (p.n + DOT_COLUMNS - 1) / DOT_COLUMNS;
+    for (int64_t s = 0; s < across; s++) {
+        int64_t j = p.n * s / across, columns = p.n * (s + 1) / across - j;
+        for (int64_t t = 0; t < down; t++) {
+            int64_t i = p.m * t / down, rows = p.m * (t + 1) / down - i;
+            dots_block_of<T, DOT_ROWS, DOT_COLUMNS>(p, i, rows, j, columns);
+        }
+    }
+}
+
+} /* namespace tl */
+
+#endif /* TENSORLIB_GEMM_H */

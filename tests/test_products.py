@@ -1,0 +1,106 @@
+"""Matrix products of every size and layout that a kernel of its own serves."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorlib as tl
+
+EPS = {"float32": 2.0**-24, "float64": 2.0**-53}
+# Rows, columns and depths around the blocks of the kernels and the choice among them.
+SHAPES = [
+    (1, 1, 1), (1, 64, 64), (1, 300, 200), (3, 1, 5), (5, 7, 9), (6, 16, 8),
+    (7, 17, 33), (8, 100, 784), (12, 31, 64), (16, 3, 255), (17, 129, 300),
+    (64, 64, 64), (33, 520, 257), (64, 40, 256), (100, 784, 8), (65, 256, 256),
+    (80, 81, 82), (130, 127, 126),
+]  # fmt: skip
+
+
+def strided(array, layout):
+    """Return an equal tensor whose memory is laid out otherwise."""
+    if layout == "rows":
+        return tl.tensor(array)
+    if layout == "columns":
+        return tl.tensor(array.T.copy()).T
+    if layout == "reversed":
+        return tl.flip(tl.tensor(array[::-1, ::-1].copy()), axis=(0, 1))
+    wide = np.zeros((2 * array.shape[0], 3 * array.shape[1]), array.dtype)
+    wide[::2, ::3] = array
+    return tl.tensor(wide)[::2, ::3]
+
+
+LAYOUTS = ("rows", "columns", "spread", "reversed")
+
+
+def require_product(found, a, b, start, dtype):
+    """Compare with NumPy in float64: the error bound of a sum of K products."""
+    exact = a.astype(np.float64) @ b.astype(np.float64) + start
+    bound = np.abs(a).astype(np.float64) @ np.abs(b) + np.abs(start)
+    error = np.abs(found.numpy() - exact)
+    assert (error <= (a.shape[1] + 2) * EPS[dtype] * bound + 1e-300).all()
+
+
+def operands(m, n, k, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    return (
+        rng.standard_normal((m, k)).astype(dtype),
+        rng.standard_normal((k, n)).astype(dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_matmul_all_layouts_match_numpy(shape, dtype):
+    a, b = operands(*shape, dtype)
+    for left in LAYOUTS:
+        for right in LAYOUTS:
+            found = strided(a, left) @ strided(b, right)
+            require_product(found, a, b, 0.0, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_linear_with_bias_matches_numpy(shape, dtype):
+    a, b = operands(*shape, dtype)
+    bias = np.linspace(-3, 3, b.shape[1]).astype(dtype)
+    for left in LAYOUTS:
+        for right in LAYOUTS:
+            found = tl.linear(strided(a, left), strided(b, right).T, tl.tensor(bias))
+            require_product(found, a, b, bias.astype(np.float64), dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(1, 40)] * 3),
+    layouts=st.tuples(*[st.sampled_from(LAYOUTS)] * 2),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 99),
+)
+def test_matmul_any_small_size_matches_numpy(sizes, layouts, dtype, seed):
+    a, b = operands(*sizes, dtype, seed)
+    found = strided(a, layouts[0]) @ strided(b, layouts[1])
+    require_product(found, a, b, 0.0, dtype)
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+def test_matmul_small_with_nan_and_infinity_touches_its_row_and_column_only(layout):
+    a, b = operands(13, 21, 70, "float32")
+    a[4, 69], b[69, 20] = np.nan, np.inf
+    found = (strided(a, "rows") @ strided(b, layout)).numpy()
+    strange = ~np.isfinite(found)
+    assert strange[4].all()
+    assert strange[:, 20].all()
+    assert strange.sum() == 21 + 13 - 1
+
+
+def test_linear_over_an_empty_depth_is_the_bias():
+    bias = tl.tensor([1.0, -2.0, 3.0])
+    found = tl.linear(tl.ones((2, 0)), tl.ones((3, 0)), bias)
+    assert found.tolist() == [bias.tolist()] * 2
+
+
+def test_linear_bias_that_is_a_strided_view_is_read_right():
+    bias = tl.arange(6, dtype=tl.float32)[::-2]
+    found = tl.linear(tl.zeros((2, 4)), tl.ones((3, 4)), bias)
+    assert found.tolist() == [[5.0, 3.0, 1.0]] * 2
