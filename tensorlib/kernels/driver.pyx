@@ -5,9 +5,12 @@ run; otherwise dimensions are sorted by the output's strides, merged where all
 operands allow it, and walked by an odometer. Threads take contiguous pieces of the
 output's index range, so results never depend on their number. On one thread OpenMP
 is not entered at all: a forked child depends on that.
+
+An operand that is read by columns (a transpose) would fetch a cache line for every
+element. It is walked in blocks instead, each turned around in a small buffer first.
 """
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tensorlib.core.abi cimport (
     TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_OK, tl_buffer, tl_call, tl_loop, tl_status,
@@ -21,6 +24,14 @@ cdef enum:
     GRAIN = 32768               # elements a thread should have, memory-bound loops
     TRANSCENDENTAL_GRAIN = 16384  # the same for loops of tens of operations
     SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
+    BLOCK_ROWS = 64             # of a block that is turned: some cache lines
+    BLOCK_BYTES = 32768         # of one operand's block
+
+ctypedef fused bits:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
 
 cdef extern from *:
     """
@@ -193,6 +204,130 @@ cdef int _run_pieces(
     return status
 
 
+# ---- operands read by columns -----------------------------------------------------
+ctypedef struct Turned:
+    bint packed[OPERANDS]
+    int64_t itemsize[OPERANDS]
+    int64_t strides[OPERANDS]   # of a run, in elements, packed operands by rows
+    int64_t columns             # of a block
+    int64_t blocks              # along the last dimension but one
+
+
+cdef bint _find_turned(Plan *plan, const tl_call *call, Turned *t) noexcept nogil:
+    """Whether inputs lie along another dimension; that becomes the last but one."""
+    cdef int d, k, inner = plan.ndim - 1, beside = -1
+    cdef int64_t widest = 1
+    if plan.ndim < 2 or plan.shape[inner] < SHORT_RUN:
+        return False
+    for k in range(plan.operands):
+        t.packed[k], t.strides[k] = False, plan.run_strides[k]
+        t.itemsize[k] = tl_sizes[(call.out[0] if k == 0 else call.in_[k - 1]).dtype]
+    for k in range(1, plan.operands):
+        if _magnitude(plan.run_strides[k]) < SHORT_RUN or t.itemsize[k] > 8:
+            continue
+        for d in range(inner):
+            if (
+                plan.strides[d][k] == t.itemsize[k] and plan.shape[d] >= SHORT_RUN
+                and (beside < 0 or beside == d)
+            ):
+                beside = d
+                t.packed[k], t.strides[k] = True, 1
+                widest = max(widest, t.itemsize[k])
+    if beside < 0:
+        return False
+    _swap(plan, beside, inner - 1)
+    t.columns = BLOCK_BYTES // (BLOCK_ROWS * widest)
+    t.blocks = (plan.shape[inner - 1] + BLOCK_ROWS - 1) // BLOCK_ROWS
+    return True
+
+
+cdef void _turn(
+    const bits *source, int64_t step, int64_t rows, int64_t columns, bits *block,
+    int64_t width,
+) noexcept nogil:
+    """block[i, j] = source[j * step + i]"""
+    cdef int64_t i, j
+    for j in range(columns):
+        for i in range(rows):
+            block[i * width + j] = source[j * step + i]
+
+
+cdef void _turn_bytes(
+    const char *source, int64_t step, int64_t itemsize, int64_t rows, int64_t columns,
+    char *block, int64_t width,
+) noexcept nogil:
+    if itemsize == 1:
+        _turn(<const uint8_t *>source, step, rows, columns, <uint8_t *>block, width)
+    elif itemsize == 2:
+        _turn(<const uint16_t *>source, step, rows, columns, <uint16_t *>block, width)
+    elif itemsize == 4:
+        _turn(<const uint32_t *>source, step, rows, columns, <uint32_t *>block, width)
+    else:
+        _turn(<const uint64_t *>source, step, rows, columns, <uint64_t *>block, width)
+
+
+cdef int _run_blocks(
+    const Plan *plan, const tl_call *call, const Turned *t, int64_t first, int64_t last
+) noexcept nogil:
+    """Strips of BLOCK_ROWS rows, counted along the last dimension but one first."""
+    cdef char buffer[OPERANDS - 1][BLOCK_BYTES]
+    cdef char *data[OPERANDS]
+    cdef char *row[OPERANDS]
+    cdef tl_loop loop = <tl_loop>call.loop
+    cdef int d, k, status = TL_OK, inner = plan.ndim - 1
+    cdef int64_t strip, rest, at, rows, columns, i, j
+    for k in range(plan.operands, OPERANDS):
+        row[k] = NULL
+    for strip in range(first, last):
+        at = strip % t.blocks * BLOCK_ROWS
+        rows = min(<int64_t>BLOCK_ROWS, plan.shape[inner - 1] - at)
+        for k in range(plan.operands):
+            data[k] = plan.data[k] + at * plan.strides[inner - 1][k]
+        rest = strip // t.blocks
+        for d in range(inner - 2, -1, -1):
+            for k in range(plan.operands):
+                data[k] += rest % plan.shape[d] * plan.strides[d][k]
+            rest //= plan.shape[d]
+        j = 0
+        while j < plan.shape[inner]:
+            columns = min(t.columns, plan.shape[inner] - j)
+            for k in range(1, plan.operands):
+                if t.packed[k]:
+                    _turn_bytes(
+                        data[k] + j * plan.strides[inner][k], plan.run_strides[k],
+                        t.itemsize[k], rows, columns, buffer[k - 1], t.columns,
+                    )
+            for i in range(rows):
+                for k in range(plan.operands):
+                    if t.packed[k]:
+                        row[k] = buffer[k - 1] + i * t.columns * t.itemsize[k]
+                    else:
+                        row[k] = data[k] + (
+                            i * plan.strides[inner - 1][k] + j * plan.strides[inner][k]
+                        )
+                status |= loop(
+                    row[0], row[1], row[2], row[3], t.strides, columns, call.params
+                )
+            j += columns
+    return status
+
+
+cdef int _run_turned(
+    const Plan *plan, const tl_call *call, const Turned *t, int threads
+) noexcept nogil:
+    cdef int status = TL_OK, k, d
+    cdef int64_t strips = t.blocks
+    for d in range(plan.ndim - 2):
+        strips *= plan.shape[d]
+    if threads == 1:
+        return _run_blocks(plan, call, t, 0, strips)
+    for k in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        status |= _run_blocks(
+            plan, call, t, strips * k // threads, strips * (k + 1) // threads
+        )
+    return status
+
+
 cdef int64_t _flat_stride(const tl_buffer *buffer) noexcept nogil:
     """1 for contiguous, 0 for one broadcast element, -1 for anything else."""
     cdef int d
@@ -206,6 +341,7 @@ cdef int64_t _flat_stride(const tl_buffer *buffer) noexcept nogil:
 
 cdef tl_status _run_strided(const tl_call *call, int threads) noexcept nogil:
     cdef Plan plan
+    cdef Turned turned
     cdef const tl_buffer *operand
     cdef int k
     cdef int64_t n = call.out[0].size
@@ -225,6 +361,8 @@ cdef tl_status _run_strided(const tl_call *call, int threads) noexcept nogil:
             plan.run_strides[k] = (
                 plan.strides[plan.ndim - 1][k] // tl_sizes[operand.dtype]
             )
+    if _find_turned(&plan, call, &turned):
+        return <tl_status>_run_turned(&plan, call, &turned, threads)
     if threads == 1:
         return <tl_status>_run_piece(&plan, call, 0, n)
     return <tl_status>_run_pieces(&plan, call, n, threads)
