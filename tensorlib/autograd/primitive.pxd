@@ -1,7 +1,7 @@
 # Primitive: the rules of an op. Node: one recorded application of it.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer, tl_call, tl_kernel
+from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer, tl_call, tl_kernel, tl_storage
 from tensorlib.core.tensor cimport Tensor
 
 cdef enum:
@@ -26,7 +26,8 @@ cdef class Node:
     cdef readonly Primitive primitive
     cdef readonly object params        # the op's parameters, as the op likes them
     cdef tuple saved                   # tensors the rules read; None once released
-    cdef Tensor out                    # alias of the output when the rules read it
+    cdef tl_storage *out_storage       # the output's memory when the rules read it:
+    cdef void *out_data                # contiguous, and a reference is held
     cdef tuple edges                   # per input: Node, leaf Tensor or None
     cdef object cotangent              # while a backward pass runs: Tensor or None
     cdef list watchers                 # hooks on the output's gradient, or None
@@ -47,7 +48,9 @@ cdef class Node:
     cdef Tensor output(self)
     cdef bint needs(self, int i) noexcept
     cdef bint recorded(self) noexcept
-    cdef _changed(self, Tensor x, uint32_t seen)
+    # The extents of input i, which must have an edge.
+    cdef int input_shape(self, int i, tl_buffer *shape) except -1
+    cdef _changed(self, tl_storage *storage, tuple shape, uint32_t seen)
     cdef void release(self) noexcept
 
 # Whether an op on inputs of these track bits (or-ed) must be recorded.

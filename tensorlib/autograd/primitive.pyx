@@ -5,8 +5,8 @@ derivative rules. Applying it outside a recording costs a kernel call; when an i
 requires grad (or carries a tangent) the application is recorded as a `Node`.
 
 A node holds edges to the nodes of its inputs (or to leaf tensors), never the inputs
-themselves, and only those tensors that its rules read. The output, where a rule
-reads it, is held as an alias outside the graph, because the output holds the node.
+themselves, and only those tensors that its rules read. Of the output, where a rule
+reads it, the node holds the memory alone, because the output holds the node.
 
 References
 ----------
@@ -15,16 +15,14 @@ A. Griewank, A. Walther, "Evaluating Derivatives", 2nd ed., SIAM 2008, chapters 
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from tensorlib.core.abi cimport tl_buffer, tl_call
+from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer, tl_call, tl_storage
 from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
 )
-
-
+from tensorlib.core.layout cimport set_contiguous
 from tensorlib.core.sealed cimport tl_seal
-from tensorlib.core.tensor cimport (
-    TRACK_GRAD, TRACK_TANGENT, Tensor, detached, operators,
-)
+from tensorlib.core.storage cimport storage_release, storage_retain
+from tensorlib.core.tensor cimport TRACK_GRAD, TRACK_TANGENT, Tensor, new_over, operators
 
 from tensorlib.core.errors import GraphError
 
@@ -84,6 +82,10 @@ cdef class Node:
     def __repr__(self):
         return f"<{self.primitive.name} node>"
 
+    def __dealloc__(self):
+        if self.out_storage != NULL:
+            storage_release(self.out_storage)
+
     def watch(self, list hooks):
         """Run `hooks` on the gradient of this node's output."""
         self.watchers = hooks
@@ -100,24 +102,44 @@ cdef class Node:
             )
         x = <Tensor>self.saved[i]
         if x.buf.storage.version != self.versions[i]:
-            self._changed(x, self.versions[i])
+            self._changed(x.buf.storage, x.shape, self.versions[i])
         return x
 
     cdef Tensor output(self):
-        cdef Tensor x = self.out
-        if x is None:
+        cdef tl_buffer layout
+        cdef Tensor x
+        if self.out_storage == NULL:
             raise GraphError(
                 f"backward: the output saved by {self.primitive.name} was freed by "
                 "an earlier backward; pass retain_graph=True to the first one"
             )
-        if x.buf.storage.version != self.out_version:
-            self._changed(x, self.out_version)
-        if thread_state().grad_disabled or not self.recorded():
-            return x
-        x = detached(x)
-        x.node = self
-        x.track |= TRACK_GRAD
+        if self.out_storage.version != self.out_version:
+            self._changed(self.out_storage, self.shape_tuple(), self.out_version)
+        layout.ndim, layout.dtype = self.ndim, self.dtype
+        layout.device_type = self.out_storage.device_type
+        layout.device_index = self.out_storage.device_index
+        layout.data = self.out_data
+        for d in range(self.ndim):
+            layout.shape[d] = self.extents[d]
+        set_contiguous(&layout)
+        x = new_over(self.out_storage, &layout)
+        if not thread_state().grad_disabled and self.recorded():
+            x.node = self
+            x.track |= TRACK_GRAD
         return x
+
+    cdef int input_shape(self, int i, tl_buffer *shape) except -1:
+        cdef object edge = self.edges[i]
+        cdef int d
+        if type(edge) is Tensor:
+            shape.ndim = (<Tensor>edge).buf.ndim
+            for d in range(shape.ndim):
+                shape.shape[d] = (<Tensor>edge).buf.shape[d]
+        else:
+            shape.ndim = (<Node>edge).ndim
+            for d in range(shape.ndim):
+                shape.shape[d] = (<Node>edge).extents[d]
+        return 0
 
     cdef bint recorded(self) noexcept:
         """Whether any input requires grad (a node may serve forward mode alone)."""
@@ -126,13 +148,13 @@ cdef class Node:
                 return True
         return False
 
-    cdef _changed(self, Tensor x, uint32_t seen):
+    cdef _changed(self, tl_storage *storage, tuple shape, uint32_t seen):
         writer = "a write through shared memory"
-        if x.buf.storage.last_writer != NULL:
-            writer = (<bytes>x.buf.storage.last_writer).decode()
+        if storage.last_writer != NULL:
+            writer = (<bytes>storage.last_writer).decode()
         raise GraphError(
-            f"backward: a tensor of shape {x.shape} saved by {self.primitive.name} was "
-            f"changed in place by {writer} (version {x.buf.storage.version}, expected "
+            f"backward: a tensor of shape {shape} saved by {self.primitive.name} was "
+            f"changed in place by {writer} (version {storage.version}, expected "
             f"{seen}); use the out-of-place form, or change a copy"
         )
 
@@ -142,7 +164,9 @@ cdef class Node:
     cdef void release(self) noexcept:
         self.released = 1
         self.saved = None
-        self.out = None
+        if self.out_storage != NULL:
+            storage_release(self.out_storage)
+            self.out_storage = NULL
 
 
 cdef bint tracking(int track) noexcept:
@@ -185,7 +209,10 @@ cdef int _link(
         if x is not None:
             node.versions[i] = x.buf.storage.version
     if save_out:
-        node.out = detached(out)
+        if not out.buf.flags & TL_C_CONTIGUOUS:
+            raise GraphError(f"{p.name}: an output that is saved must be contiguous")
+        storage_retain(out.buf.storage)
+        node.out_storage, node.out_data = out.buf.storage, out.buf.data
         node.out_version = out.buf.storage.version
     node.dtype = out.buf.dtype
     node.ndim = out.buf.ndim

@@ -21,17 +21,22 @@ from tensorlib.core.layout cimport (
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport as_tensor, contiguous, copy_into, fill
 
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import GraphError, ShapeError
 
 
 # ---- primitives ----------------------------------------------------------------
 cdef class Reshape(Primitive):
-    """Same elements in C order; params: the input's extents, packed."""
+    """Same elements in C order."""
 
     cdef tuple vjp(self, Node node, Tensor g):
         cdef tl_buffer shape
-        _unpack_extents(node.params, &shape)
+        node.input_shape(0, &shape)
         set_contiguous(&shape)
+        if shape.size != g.buf.size:
+            raise GraphError(
+                f"backward: the input of reshape, of {g.buf.size} elements, was given "
+                f"data of {shape.size} elements since; make a new tensor instead"
+            )
         return (reshape_to(g, &shape),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
@@ -111,7 +116,7 @@ cdef Tensor reshape_to(Tensor x, tl_buffer *shape):
         shape.device_index = x.buf.device_index
         out = new_view(x, shape)
     if x.track and tracking(x.track):
-        record1(_reshape, out, x, (), False, _pack_extents(&x.buf))
+        record1(_reshape, out, x, (), False, None)
     return out
 
 
@@ -205,16 +210,6 @@ cdef Tensor select_basic(Tensor x, const BasicIndex *by):
 
 # What rules keep is packed into bytes: cheaper to make than tuples of ints, and a view
 # is often the smallest op on the tape.
-cdef bytes _pack_extents(const tl_buffer *b):
-    return PyBytes_FromStringAndSize(<const char *>b.shape, b.ndim * sizeof(int64_t))
-
-
-cdef int _unpack_extents(bytes packed, tl_buffer *shape) except -1:
-    shape.ndim = <int>(PyBytes_GET_SIZE(packed) // <Py_ssize_t>sizeof(int64_t))
-    memcpy(shape.shape, PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
-    return 0
-
-
 cdef bytes selection_of(const tl_buffer *base, const BasicIndex *by):
     """The index's n items as one run, its count first, then the base's extents."""
     cdef Py_ssize_t head = sizeof(int64_t) + <Py_ssize_t>(by.n * sizeof(IndexItem))
