@@ -3,8 +3,7 @@
 Everything here is arithmetic on `tl_buffer`; the functions that may fail on user
 input raise ShapeError with the op's name and the values.
 """
-from cpython.long cimport PyLong_CheckExact
-from cpython.tuple cimport PyTuple_GET_ITEM
+from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 
@@ -14,7 +13,10 @@ from tensorlib.core.errors import ShapeError
 
 cdef extern from "Python.h":
     # Of an int: it has no other error than the overflow that it tells of.
-    long long PyLong_AsLongLongAndOverflow(object x, int *overflow) noexcept
+    # Borrowed references: counting them would cost more than the conversion.
+    bint PyLong_CheckExact(PyObject *x) noexcept
+    PyObject *PyTuple_GET_ITEM(PyObject *tuple, Py_ssize_t i) noexcept
+    long long PyLong_AsLongLongAndOverflow(PyObject *x, int *overflow) noexcept
 
 cdef enum:
     SMALL_EXTENT = 16384    # four of these multiply to less than any memory
@@ -177,16 +179,16 @@ cdef tuple strides_tuple(const tl_buffer *b):
 cdef bint plain_shape(tuple shape, tl_buffer *b) noexcept:
     """Whether it is a few small positive ints, as nearly always; then b gets it."""
     cdef Py_ssize_t d, n = len(shape)
+    cdef PyObject *item
     cdef long long extent
     cdef int overflow
     if n > 4:
         return False
     for d in range(n):
-        if not PyLong_CheckExact(<object>PyTuple_GET_ITEM(shape, d)):
+        item = PyTuple_GET_ITEM(<PyObject *>shape, d)
+        if not PyLong_CheckExact(item):
             return False
-        extent = PyLong_AsLongLongAndOverflow(
-            <object>PyTuple_GET_ITEM(shape, d), &overflow
-        )
+        extent = PyLong_AsLongLongAndOverflow(item, &overflow)
         if overflow or extent <= 0 or extent > SMALL_EXTENT:
             return False
         b.shape[d] = extent
