@@ -3,16 +3,19 @@
 A network Q(s, ·) estimates the discounted return of both actions in state s. It is
 fitted to Bellman's equation on transitions (s, a, r, s') drawn from a replay buffer,
 
-    L = huber(Q(s, a) - (r + discount (1 - fell) max_a' Q̂(s', a')))
+    L = huber(Q(s, a) - (r + discount (1 - fell) Q̂(s', argmax_a' Q(s', a'))))
 
-with the target network Q̂ a copy of Q renewed every ``--renew`` steps (Mnih et al.,
-"Human-level control through deep reinforcement learning", Nature 518, 2015). Actions
-are greedy but for a share at random, which falls to 5% during the first ``--explore``
-steps. An episode that is cut off by its limit has not fallen: its last state keeps its
-value.
+with the target network Q̂ a copy of Q that follows it slowly, a share ``--follow`` of
+the way each step (Mnih et al., "Human-level control through deep reinforcement
+learning", Nature 518, 2015). That Q chooses the next action and Q̂ values it keeps the
+estimates from growing (van Hasselt et al., "Deep Reinforcement Learning with Double
+Q-learning", AAAI 2016). Actions are greedy but for a share at random, which falls to 5%
+during the first ``--explore`` steps. An episode that is cut off by its limit has not
+fallen: its last state keeps its value.
 
-Training stops when the last 100 episodes reach a mean return of ``--target``; the
-result is the mean of 100 fresh episodes, played greedily. Every step of the
+Training stops when ten greedy episodes have a mean return of ``--solved``; they are
+played, every tenth episode, once the last 100 have reached ``--target`` with their
+random actions. The result is the mean of 100 fresh greedy episodes. Every step of the
 environment asks the network for one state's values and every second one takes an
 optimizer step on 64 transitions: tensors so small that the library's overhead is what
 costs. ``examples/pytorch/dqn_cartpole.py`` is the same in PyTorch.
@@ -84,10 +87,18 @@ def loss_of(values, frozen, batch, discount):
     state, action, outcome, following = batch
     reward, fell = outcome[:, 0], outcome[:, 1]
     with tl.no_grad():
-        best = frozen(following).max(axis=1)
+        likely = values(following).argmax(axis=1, keepdims=True)
+        best = tl.take_along_axis(frozen(following), likely, axis=1).squeeze(1)
         target = reward + discount * (1.0 - fell) * best
     chosen = tl.take_along_axis(values(state), action, axis=1).squeeze(1)
     return nn.functional.huber_loss(chosen, target)
+
+
+def follow(frozen, values, share):
+    """Move the target network a share of the way to the other."""
+    with tl.no_grad():
+        for slow, quick in zip(frozen.parameters(), values.parameters(), strict=True):
+            slow += share * (quick - slow)
 
 
 def train(values, options, run):
@@ -113,8 +124,7 @@ def train(values, options, run):
             loss.backward()
             nn.utils.clip_grad_norm_(values.parameters(), 10.0)
             optimizer.step()
-        if step % options.renew == 0:
-            frozen.load_state_dict(values.state_dict())
+            follow(frozen, values, options.follow)
         if over:
             returns.append(total)
             last = returns[-100:]
@@ -123,7 +133,8 @@ def train(values, options, run):
             if len(returns) % 50 == 0:
                 run.report(step, mean_100=mean, epsilon=share)
             state, total = world.reset(), 0.0
-            if len(last) == 100 and mean >= options.target:
+            promising = mean >= options.target and len(returns) % 10 == 0
+            if promising and play(values, 10, options) >= options.solved:
                 break
     return step, returns
 
@@ -155,9 +166,9 @@ def draw(figure, returns):
 def main(arguments=None):
     """Train and play; return the results."""
     options = parser(
-        __doc__, threads=1, steps=60000, lr=1e-3, width=128, batch=64, discount=0.98,
-        capacity=20000, every=2, warmup=1000, explore=10000, renew=50, limit=500,
-        target=195.0,
+        __doc__, threads=1, steps=60000, lr=5e-4, width=128, batch=64, discount=0.99,
+        capacity=20000, every=2, warmup=1000, explore=10000, follow=0.01, limit=500,
+        target=195.0, solved=490.0,
     ).parse_args(arguments)  # fmt: skip
     episodes = 100
     if options.quick:

@@ -62,10 +62,18 @@ def loss_of(values, frozen, batch, discount):
     state, action, outcome, following = batch
     reward, fell = outcome[:, 0], outcome[:, 1]
     with torch.no_grad():
-        best = frozen(following).amax(dim=1)
+        likely = values(following).argmax(dim=1, keepdim=True)
+        best = torch.gather(frozen(following), 1, likely).squeeze(1)
         target = reward + discount * (1.0 - fell) * best
     chosen = torch.gather(values(state), 1, action).squeeze(1)
     return nn.functional.huber_loss(chosen, target)
+
+
+def follow(frozen, values, share):
+    """Move the target network a share of the way to the other."""
+    with torch.no_grad():
+        for slow, quick in zip(frozen.parameters(), values.parameters(), strict=True):
+            slow += share * (quick - slow)
 
 
 def train(values, options, run):
@@ -90,8 +98,7 @@ def train(values, options, run):
             loss_of(values, frozen, batch, options.discount).backward()
             nn.utils.clip_grad_norm_(values.parameters(), 10.0)
             optimizer.step()
-        if step % options.renew == 0:
-            frozen.load_state_dict(values.state_dict())
+            follow(frozen, values, options.follow)
         if over:
             returns.append(total)
             last = returns[-100:]
@@ -100,7 +107,8 @@ def train(values, options, run):
             if len(returns) % 50 == 0:
                 run.report(step, mean_100=mean, epsilon=share)
             state, total = world.reset(), 0.0
-            if len(last) == 100 and mean >= options.target:
+            promising = mean >= options.target and len(returns) % 10 == 0
+            if promising and play(values, 10, options) >= options.solved:
                 break
     return step, returns
 
@@ -120,9 +128,9 @@ def play(values, episodes, options):
 def main(arguments=None):
     """Train and play; return the results."""
     options = parser(
-        __doc__, threads=1, steps=60000, lr=1e-3, width=128, batch=64, discount=0.98,
-        capacity=20000, every=2, warmup=1000, explore=10000, renew=50, limit=500,
-        target=195.0,
+        __doc__, threads=1, steps=60000, lr=5e-4, width=128, batch=64, discount=0.99,
+        capacity=20000, every=2, warmup=1000, explore=10000, follow=0.01, limit=500,
+        target=195.0, solved=490.0,
     ).parse_args(arguments)  # fmt: skip
     episodes = 100
     if options.quick:
