@@ -448,6 +448,20 @@ def test_summary_counts_convolutions_by_hand():
     assert found.layers[2].output_shapes == [(2, 4, 10, 10)]
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_summary_counts_attention_by_hand(batch_first):
+    attention = nn.MultiheadAttention(6, 2, kdim=4, vdim=3, batch_first=batch_first)
+    n, length, keys = 2, 5, 7
+    shapes = [(length, n, 6), (keys, n, 4), (keys, n, 3)]
+    if batch_first:
+        shapes = [(b, a, c) for a, b, c in shapes]
+    found = nn.summary(attention, *map(tl.ones, shapes), verbose=False)
+    projections = n * length * 6 * 6 + n * keys * 4 * 6 + n * keys * 3 * 6
+    products = 2 * n * length * keys * 6  # all heads: q k, and weights with v
+    assert found.layers[0].multiply_adds == projections + products
+    assert found.layers[1].multiply_adds == n * length * 6 * 6
+
+
 def test_summary_of_shared_and_frozen_layers():
     shared = nn.Linear(4, 4)
     model = nn.Sequential(shared, nn.ReLU(), shared, nn.Dropout())

@@ -294,6 +294,15 @@ class MultiheadAttention(Module):
             weights = None if weights is None else tl.squeeze(weights, 0)
         return y, weights
 
+    def multiply_adds(self, args, output):
+        """Return the products of a call: the projections' but the last, q k and w v."""
+        query = args[0]
+        key, value = args[1:3] if len(args) >= 3 else (query, query)
+        e, rows, columns = self.embed_dim, query.size // self.embed_dim, key.shape[0]
+        if self.batch_first and key.ndim == 3:
+            columns = key.shape[1]
+        return rows * e * e + key.size * e + value.size * e + 2 * rows * columns * e
+
     def _check_inputs(self, query, key, value):
         wanted = (self.embed_dim, self.kdim, self.vdim)
         found = tuple(x.shape[-1] if x.ndim == 3 else None for x in (query, key, value))

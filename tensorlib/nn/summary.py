@@ -34,7 +34,7 @@ class ModelSummary:
 
     @property
     def multiply_adds(self):
-        """All multiplications with weights, each with its addition."""
+        """All multiplications of products, each with its addition."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property
@@ -107,7 +107,8 @@ def summary(model, *args, verbose=True, **kwargs):
     Returns
     -------
     ModelSummary
-        Rows and totals. Multiply-adds are those with weights, as each module's
+        Rows and totals. Multiply-adds are those of products with weights and, in
+        attention, of queries with keys and weights with values, as each module's
         ``multiply_adds`` states them; elementwise work is not counted.
 
     Examples
