@@ -1,7 +1,7 @@
 """tensorlib: a small, fast deep-learning library whose core is Cython.
 
-Public names only. What is heavy or rarely needed (nn, optim, data, saving, CUDA) is
-loaded at its first use.
+Public names only. What is heavy or not needed by everyone (nn, optim, data, saving,
+CUDA, ops of neural networks with kernels of their own) is loaded at its first use.
 """
 
 from tensorlib import autograd
@@ -66,17 +66,7 @@ from tensorlib.ops.arithmetic import (
     square,
     subtract,
 )
-from tensorlib.ops.attention import scaled_dot_product_attention
-from tensorlib.ops.batch_norm import batch_norm, instance_norm
 from tensorlib.ops.bind import bind_operators as _bind_operators
-from tensorlib.ops.conv import (
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-)
 from tensorlib.ops.creation import (
     arange,
     asarray,
@@ -94,7 +84,6 @@ from tensorlib.ops.creation import (
 )
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.embedding import dropout, embedding, one_hot
-from tensorlib.ops.folding import fold, unfold
 from tensorlib.ops.indexing import as_strided, gather, nonzero, take, take_along_axis
 from tensorlib.ops.joining import concat, pad, split, stack, unstack
 from tensorlib.ops.linalg import linear, matmul
@@ -120,7 +109,6 @@ from tensorlib.ops.logic import (
     not_equal,
     where,
 )
-from tensorlib.ops.loss import cross_entropy, ctc_loss
 from tensorlib.ops.mathematics import (
     cos,
     erf,
@@ -135,21 +123,6 @@ from tensorlib.ops.mathematics import (
     tan,
     tanh,
 )
-from tensorlib.ops.norm import group_norm, layer_norm, rms_norm
-from tensorlib.ops.pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-)
 from tensorlib.ops.random import (
     Generator,
     bernoulli,
@@ -162,19 +135,6 @@ from tensorlib.ops.random import (
     randperm,
     uniform,
 )
-from tensorlib.ops.rectifier import (
-    celu,
-    elu,
-    hardshrink,
-    hardtanh,
-    leaky_relu,
-    prelu,
-    relu6,
-    selu,
-    softshrink,
-    threshold,
-)
-from tensorlib.ops.recurrent import gru, lstm, rnn
 from tensorlib.ops.reduce import (
     all,
     any,
@@ -215,13 +175,53 @@ e = 2.718281828459045
 newaxis = None
 
 _LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization")
+# Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {
-    "MetricsWriter": "metrics_log",
-    "get_cython_include": "build_paths",
-    "get_include": "build_paths",
-    "load": "serialization",
-    "save": "serialization",
+    "build_paths": ("get_cython_include", "get_include"),
+    "metrics_log": ("MetricsWriter",),
+    "ops.attention": ("scaled_dot_product_attention",),
+    "ops.batch_norm": ("batch_norm", "instance_norm"),
+    "ops.conv": (
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+    ),
+    "ops.folding": ("fold", "unfold"),
+    "ops.loss": ("cross_entropy", "ctc_loss"),
+    "ops.norm": ("group_norm", "layer_norm", "rms_norm"),
+    "ops.pooling": (
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "adaptive_max_pool1d",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool3d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+    ),
+    "ops.rectifier": (
+        "celu",
+        "elu",
+        "hardshrink",
+        "hardtanh",
+        "leaky_relu",
+        "prelu",
+        "relu6",
+        "selu",
+        "softshrink",
+        "threshold",
+    ),
+    "ops.recurrent": ("gru", "lstm", "rnn"),
+    "serialization": ("load", "save"),
 }
+_HOMES = {name: home for home, names in _LAZY_NAMES.items() for name in names}
 
 
 def __getattr__(name):
@@ -229,10 +229,12 @@ def __getattr__(name):
 
     if name in _LAZY_MODULES:
         return import_module(f"tensorlib.{name}")
-    if name in _LAZY_NAMES:
-        return getattr(import_module(f"tensorlib.{_LAZY_NAMES[name]}"), name)
+    if name in _HOMES:
+        found = getattr(import_module(f"tensorlib.{_HOMES[name]}"), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module 'tensorlib' has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_NAMES})
+    return sorted({*globals(), *_LAZY_MODULES, *_HOMES})

@@ -12,24 +12,18 @@ from tensorlib.kernels.driver import x86_level
 
 __all__ = ["instruction_set", "load_family"]
 
+# Loaded with tensorlib; the others by the module of ops that uses them.
 _FAMILIES = (
     "unary",
     "binary",
     "cast",
     "random",
-    "optim",
     "reduce",
     "scan",
     "softmax",
     "matmul",
     "indexing",
-    "recurrent",
     "activation",
-    "ctc",
-    "conv",
-    "pool",
-    "norm",
-    "attention",
 )
 
 
@@ -79,7 +73,11 @@ _instruction_set = _load(_choose(os.environ.get("TENSORLIB_ISA", ""), x86_level(
 
 
 def load_family(family):
-    """Register the kernels of a family that is not loaded at import."""
+    """Register the kernels of a family that is not loaded with tensorlib.
+
+    A module of ops whose kernels have a family of their own calls it when it is
+    imported, which is at the first use of one of its names.
+    """
     module = import_module(f"tensorlib.kernels._cpu_{family}_{_instruction_set}")
     module.register()
 

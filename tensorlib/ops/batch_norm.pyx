@@ -16,6 +16,9 @@ from tensorlib.ops.shape cimport reshape_like
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.mathematics import rsqrt
 from tensorlib.ops.reduce import mean
+from tensorlib.kernels import load_family
+
+load_family("norm")
 
 
 cdef class BatchNorm(Composite):

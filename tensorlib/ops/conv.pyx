@@ -23,6 +23,9 @@ from tensorlib.ops.window cimport (
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.reduce import sum
 from tensorlib.ops.shape import flip, permute_dims
+from tensorlib.kernels import load_family
+
+load_family("conv")
 
 cdef enum:
     X = 0

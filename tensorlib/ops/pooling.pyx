@@ -15,6 +15,9 @@ from tensorlib.ops.window cimport (
 
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.reduce import mean
+from tensorlib.kernels import load_family
+
+load_family("pool")
 
 
 cdef class Windows:
