@@ -48,12 +48,13 @@ def probabilities(*shape):
     return Between(*shape, low=0.05, high=0.95)
 
 
-ELEMENTWISE = (
-    "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish "
-    "ReLU ReLU6 SELU SiLU Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink Identity"
-).split()
-REGRESSIONS = "MSELoss L1Loss SmoothL1Loss HuberLoss".split()
-PADS = "Circular Reflection Replication Zero".split()
+ELEMENTWISE = [
+    "CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
+    "Identity", "LeakyReLU", "LogSigmoid", "Mish", "ReLU", "ReLU6", "SELU", "SiLU",
+    "Sigmoid", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink",
+]  # fmt: skip
+REGRESSIONS = ["MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"]
+PADS = ["Circular", "Reflection", "Replication", "Zero"]
 EXTENTS = {1: LINE, 2: IMAGE, 3: VOLUME}
 
 # name -> (how to make it from nn or torch.nn, its inputs: a shape or a Between for
