@@ -35,9 +35,6 @@ CAUSES = {
         "im2col and a product a tile (perf of a ResNet-9: 39% sgemm, 25% im2col); "
         "no Winograd and no fused packing yet"
     ),
-    "^convolution: (adaptive_)?(max|avg)_pool": (
-        "suspected: loops by taps of short lines, not specialized"
-    ),
     "^sequence: lstm": (
         "OpenBLAS packs the recurrent weights again at each step (perf: 17% of samples)"
     ),

@@ -106,7 +106,7 @@ typedef struct tl_conv_params {
     int32_t channels_last;
 } tl_conv_params;
 
-/* max_pool: in = x, out = y, int64 index in the plane. avg_pool: x to y, and
+/* max_pool: in = x, out = y[, int64 index in the plane]. avg_pool: x to y, and
  * avg_pool_grad y to x. pool_scatter: in = y, index, out = x; pool_gather: in = x,
  * index, out = y. Contiguous (N, C, D, H, W), or with channels last. */
 typedef struct tl_pool_params {
