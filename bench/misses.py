@@ -25,7 +25,6 @@ CAUSES = {
         "rows of 64 wait for one chain: maximum, exponentials, their sum, logarithm "
         "(profiled: half in the exponentials); rows should go in groups"
     ),
-    "^nnet: glu": "suspected: made of slices and other ops, not a kernel",
     "^nnet: ctc": "not profiled",
     "^convolution: conv.*groups": (
         "suspected: depthwise copies each tap of a row before it multiplies; few "
