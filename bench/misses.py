@@ -21,10 +21,6 @@ CAUSES = {
         "suspected: workers slept between kernels; one short noisy run with longer "
         "spinning: 0.44 and 0.86, but 0.70 against fused Adam"
     ),
-    "^nnet: (log_)?softmax 128x64": (
-        "rows of 64 wait for one chain: maximum, exponentials, their sum, logarithm "
-        "(profiled: half in the exponentials); rows should go in groups"
-    ),
     "^nnet: ctc": "not profiled",
     "^convolution: conv.*groups": (
         "suspected: depthwise copies each tap of a row before it multiplies; few "
