@@ -30,9 +30,6 @@ CAUSES = {
         "im2col and a product a tile (perf of a ResNet-9: 39% sgemm, 25% im2col); "
         "no Winograd and no fused packing yet"
     ),
-    "^sequence: lstm": (
-        "OpenBLAS packs the recurrent weights again at each step (perf: 17% of samples)"
-    ),
     "^sequence: attention": "not profiled",
     "^process: import": (
         "eight more families of kernels since it was met; -X importtime, the promise, "
