@@ -212,7 +212,7 @@ ACTIVATIONS = [
        errors=(Error(lambda: (tl.ones((2, 3)), tl.ones(2)), tl.ShapeError, "prelu"),)),
     Op("glu", tl.glu, lambda x, axis=-1: np.multiply(*_gated(x, axis)),
        lambda d, r: [call(draw(s, d, r), **k) for s, k in
-                     [((4,), {}), ((2, 6), {}), ((2, 6), {"axis": 0}), ((0, 2), {})]],
+                     [((4,), {}), ((2, 6), {}), ((2, 4, 3), {"axis": 1}), ((0, 2), {})]],
        dtypes=NUMERIC, result="float", differentiable=True, tolerance=ulp(4),
        reason="a product with sigmoid",
        large=lambda d, r: [call(draw((450, 452), d, r))],

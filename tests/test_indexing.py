@@ -195,3 +195,15 @@ def test_out_of_range_assignment_writes_nothing():
     with pytest.raises(IndexError):
         x[tl.tensor([0, 1, 9])] = 1
     assert x.tolist() == [0.0] * 5
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 40, 64, 127, 200])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_rows_of_a_few_lines_equal_numpy(width, dtype):
+    rng = np.random.default_rng(width)
+    x = rng.integers(0, 200, (50, width)).astype(dtype)
+    i = rng.integers(-50, 50, 33)
+    np.testing.assert_array_equal(tl.take(tl.asarray(x), tl.asarray(i), axis=0), x[i])
+    view = tl.asarray(np.concatenate((x, x), 1))[:, 1 : 1 + width]
+    expected = np.concatenate((x, x), 1)[:, 1 : 1 + width][i]
+    np.testing.assert_array_equal(tl.take(view, tl.asarray(i), axis=0), expected)

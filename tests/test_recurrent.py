@@ -104,6 +104,16 @@ def test_layer_matches_pytorch(kind, how, settings, dtype):
     compare(ours, theirs, [draw(4, 6, 3, dtype=dtype)])
 
 
+@pytest.mark.parametrize(("steps", "batch", "units"), [
+    (3, 9, 40), (4, 3, 40), (5, 4, 33), (6, 13, 70), (4, 64, 9), (4, 65, 9),
+])  # fmt: skip
+@pytest.mark.parametrize(("kind", "how"), [*LAYERS[1:4], ("LSTM", {"proj_size": 7})])
+def test_layer_with_packed_weights_matches_pytorch(kind, how, steps, batch, units):
+    """On both sides of each bound; the gradient's inner dimension takes two blocks."""
+    ours, theirs = build(kind, 3, units, **how)
+    compare(ours, theirs, [draw(steps, batch, 3)])
+
+
 def states_of(kind, how, count, batch, dtype="float64"):
     sizes = [how.get("proj_size", 5)] + ([5] if kind == "LSTM" else [])
     shapes = [(count, *batch, size) for size in sizes]
@@ -329,11 +339,17 @@ def test_gradient_of_the_cell_state_alone():
 # ---- threads and memory --------------------------------------------------------
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_do_not_depend_on_threads(kind, dtype):
+@pytest.mark.parametrize(("shape", "units"), [((3, 130), 96), ((5, 60), 170)])
+def test_bits_do_not_depend_on_threads(kind, dtype, shape, units):
     ours = getattr(nn, kind)(
-        64, 96, 2, dtype=tl.dtype(dtype), generator=tl.Generator(1), bidirectional=True
+        64,
+        units,
+        2,
+        dtype=tl.dtype(dtype),
+        generator=tl.Generator(1),
+        bidirectional=True,
     )
-    x = draw(3, 130, 64, dtype=dtype)
+    x = draw(*shape, 64, dtype=dtype)
     found = []
     for n in (1, 2, 3, 8):
         with tl.num_threads(n):

@@ -97,6 +97,12 @@ typedef struct tl_activation_params {
     double a, b, c;
 } tl_activation_params;
 
+/* glu: in = value, gate. glu_grad: in = cotangent, value, gate; out = the value's part of
+ * the gradient; the gate's lies `apart` elements behind it. */
+typedef struct tl_glu_params {
+    int64_t apart;
+} tl_glu_params;
+
 /* conv: in = x, w[, bias], out = y. conv_input: in = y, w[, bias], out = x.
  * conv_weight: in = y, x, out = w. All contiguous: x and y (N, C, D, H, W), w
  * (O, C / groups, kD, kH, kW), or with their channels last. */
@@ -108,7 +114,7 @@ typedef struct tl_conv_params {
     int32_t channels_last;
 } tl_conv_params;
 
-/* max_pool: in = x, out = y, int64 index in the plane. avg_pool: x to y, and
+/* max_pool: in = x, out = y[, int64 index in the plane]. avg_pool: x to y, and
  * avg_pool_grad y to x. pool_scatter: in = y, index, out = x; pool_gather: in = x,
  * index, out = y. Contiguous (N, C, D, H, W), or with channels last. */
 typedef struct tl_pool_params {

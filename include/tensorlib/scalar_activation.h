@@ -98,6 +98,14 @@ template <class T> TL_HD inline T op_mish_grad(T g, T x) {
     return g * (t + z * (left * (T(1) + t)) * sigmoid(z));
 }
 
+/* Of a value and its gate; the gradient's two parts. */
+template <class T> TL_HD inline T op_glu(T a, T b) { return a * sigmoid(b); }
+template <class T> TL_HD inline void op_glu_grad(T g, T a, T b, T &ga, T &gb) {
+    T s = sigmoid(b);
+    ga = g * s;
+    gb = (g * a) * (s * (T(1) - s));
+}
+
 /* ---- with numbers: s holds the op's arguments, rounded once ---------------------- */
 template <class T> struct activation_numbers {
     T a, b, c;

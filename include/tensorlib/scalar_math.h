@@ -17,6 +17,8 @@ TL_HD inline float exp(float x) { return ::expf(x); }
 TL_HD inline double exp(double x) { return ::exp(x); }
 TL_HD inline float exp_moderate(float x) { return ::expf(x); }
 TL_HD inline double exp_moderate(double x) { return ::exp(x); }
+TL_HD inline float exp_nonpositive(float x) { return ::expf(x); }
+TL_HD inline double exp_nonpositive(double x) { return ::exp(x); }
 TL_HD inline float expm1(float x) { return ::expm1f(x); }
 TL_HD inline double expm1(double x) { return ::expm1(x); }
 TL_HD inline float log(float x) { return ::logf(x); }
@@ -70,6 +72,15 @@ TL_HD inline double exp_moderate(double x) {
     uint64_t n;
     double r = reduce_exp(x, n);
     return exp_reduced(r) * two_to(n);
+}
+
+/* e^x for x <= 0 (or little above it), as in softmax; where the result would be
+ * subnormal, next to nothing beside the total, it is 0. One clamp and one scaling less. */
+TL_HD inline float exp_nonpositive(float x) {
+    return blend(x < -87.0f, 0.0f, exp_moderate(at_least(x, -87.0f)));
+}
+TL_HD inline double exp_nonpositive(double x) {
+    return blend(x < -708.0, 0.0, exp_moderate(at_least(x, -708.0)));
 }
 
 /* e^x. float32: 1.0 ulp, float64: 1.2 ulp. */

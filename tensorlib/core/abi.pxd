@@ -161,6 +161,9 @@ cdef extern from "tensorlib/kernels.h" nogil:
         double b
         double c
 
+    ctypedef struct tl_glu_params:
+        int64_t apart
+
     ctypedef struct tl_ctc_params:
         const int64_t *targets
         const int64_t *offsets

@@ -4,11 +4,15 @@ The derivative of each is a primitive of its own (one pass over memory), whose r
 give the second derivatives.
 """
 from libc.math cimport M_PI, sqrt as c_sqrt
-from tensorlib.autograd.primitive cimport Node
-from tensorlib.core.layout cimport parse_axis
-from tensorlib.core.tensor cimport Tensor
+from tensorlib.autograd.primitive cimport Node, Primitive, record1, run, tracking
+from tensorlib.core.abi cimport tl_buffer, tl_glu_params
+from tensorlib.core.dispatch cimport thread_state
+from tensorlib.core.dtype cimport dtype_sizes
+from tensorlib.core.layout cimport copy_layout, parse_axis, update_layout
+from tensorlib.core.tensor cimport Tensor, new_tensor
+from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
-    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_float, as_tensor, full_like,
+    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_float, as_tensor, contiguous, full_like,
 )
 from tensorlib.ops.logic cimport select
 
@@ -113,6 +117,64 @@ cdef class MishGrad(ActivationGrad):
         return slope * (2 + x * (1 - s - t * s * 2))
 
 
+cdef class Glu(Composite):
+    """Input x, saved; params: the axis along which value and gate lie."""
+
+    cdef Tensor apply(self, Tensor x, int axis):
+        cdef tl_buffer value, gate
+        cdef const tl_buffer *read[2]
+        cdef const tl_buffer *written
+        cdef Tensor y
+        _halves(x, axis, &value, &gate)
+        y = new_tensor(&value, x.buf.dtype, x.buf.device_type, x.buf.device_index)
+        read[0], read[1], written = &value, &gate, &y.buf
+        run(self, x.buf.dtype, &written, 1, read, 2, NULL, x.buf.size)
+        if x.track and tracking(x.track):
+            record1(self, y, x, (x,), False, axis)
+        return y
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        if not thread_state().grad_disabled:
+            return self.composed_vjp(node, g)
+        return (self.kernel_vjp(node.get(0), contiguous(g), node.params),)
+
+    cdef Tensor kernel_vjp(self, Tensor x, Tensor g, int axis):
+        cdef tl_buffer value, gate, target, behind
+        cdef tl_glu_params params
+        cdef const tl_buffer *read[3]
+        cdef const tl_buffer *written = &target
+        cdef Tensor found = new_tensor(
+            &x.buf, x.buf.dtype, x.buf.device_type, x.buf.device_index
+        )
+        _halves(x, axis, &value, &gate)
+        _halves(found, axis, &target, &behind)
+        params.apart = found.buf.strides[axis] * target.shape[axis]
+        read[0], read[1], read[2] = &g.buf, &value, &gate
+        run(_glu_grad, x.buf.dtype, &written, 1, read, 3, &params, x.buf.size)
+        return found
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return self.composed_jvp(node, tangents)
+
+    cdef Tensor compose(self, tuple inputs, object params):
+        half = inputs[0].shape[params] // 2
+        value, gate = split(inputs[0], (half, half), axis=params)
+        return value * _sigmoid.apply(gate)
+
+
+cdef void _halves(
+    Tensor x, int axis, tl_buffer *first, tl_buffer *second
+) noexcept:
+    """Views of x's halves along an axis of even length."""
+    copy_layout(first, &x.buf)
+    first.shape[axis] = x.buf.shape[axis] // 2
+    update_layout(first)
+    second[0] = first[0]
+    second.data = <char *>x.buf.data + (
+        first.shape[axis] * x.buf.strides[axis] * dtype_sizes()[x.buf.dtype]
+    )
+
+
 cdef class LogSigmoid(Unary):
     def __cinit__(self, str name):
         self.saves = SAVE_A
@@ -159,6 +221,8 @@ cdef Activation _hardswish = Activation(
     "hardswish", SAVE_A, HardswishGrad("hardswish_grad")
 )
 cdef Activation _mish = Activation("mish", SAVE_A, MishGrad("mish_grad"))
+cdef Glu _glu = Glu("glu")
+cdef Primitive _glu_grad = Primitive("glu_grad")
 cdef LogSigmoid _log_sigmoid = LogSigmoid("log_sigmoid")
 cdef Tanhshrink _tanhshrink = Tanhshrink("tanhshrink")
 
@@ -506,6 +570,4 @@ def glu(x, /, axis=-1):
         raise ShapeError(
             f"glu: expected an even length along axis {axis}, got shape {a.shape}"
         )
-    half = a.buf.shape[d] // 2
-    value, gate = split(a, (half, half), axis=d)
-    return value * _sigmoid.apply(gate)
+    return _glu.apply(a, d)

@@ -30,14 +30,19 @@ cdef class Windows:
 cdef class MaxPool(Primitive):
     """params: Windows; saved: the place of each largest element."""
 
-    cdef tuple apply(self, Tensor x, Windows how):
-        cdef Tensor out = _shaped(x, how.y_shape, x.buf.dtype)
-        cdef Tensor index = _shaped(x, how.y_shape, TL_INT64)
+    cdef tuple apply(self, Tensor x, Windows how, bint wanted):
+        """The largest elements and their places; None where nothing wants these."""
+        cdef Tensor out = _shaped(x, how.y_shape, x.buf.dtype), index = None
         cdef const tl_buffer *written[2]
         cdef const tl_buffer *read = &x.buf
-        written[0], written[1] = &out.buf, &index.buf
-        run(self, x.buf.dtype, written, 2, &read, 1, &how.params, x.buf.size)
-        if x.track and tracking(x.track):
+        cdef bint tracked = x.track and tracking(x.track)
+        written[0] = &out.buf
+        if wanted or tracked:
+            index = _shaped(x, how.y_shape, TL_INT64)
+            written[1] = &index.buf
+        run(self, x.buf.dtype, written, 1 if index is None else 2, &read, 1,
+            &how.params, x.buf.size)
+        if tracked:
             record1(self, out, x, (index,), False, how)
         return out, index
 
@@ -230,7 +235,7 @@ cdef object _largest(
         how = _adaptive_windows(op, volume, spatial, last, output_size)
     else:
         how = _even_windows(op, volume, spatial, last, even)
-    out, index = _max_pool.apply(volume, how)
+    out, index = _max_pool.apply(volume, how, bool(return_indices))
     out = from_volume(out, spatial, last, batched)
     if not return_indices:
         return out
