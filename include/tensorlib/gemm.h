@@ -50,10 +50,12 @@ inline void rows_block(const product<T> &p, int64_t i, int64_t j) {
     const T *a = p.a + i * p.a_row, *b = p.b + j;
     for (int64_t q = 0; q < p.k; q++) {
         V right[N];
-        for (int v = 0; v < N; v++) right[v] = *(const V *)(b + v * L);
+        for (int v = 0; v < N; v++)
+            right[v] = *(const V *)(b + v * L);
         for (int r = 0; r < R; r++) {
             T left = a[r * p.a_row];
-            for (int v = 0; v < N; v++) sum[r][v] += left * right[v];
+            for (int v = 0; v < N; v++)
+                sum[r][v] += left * right[v];
         }
         a += p.a_col;
         b += p.b_row;
@@ -77,12 +79,14 @@ inline int64_t rows_tail(const product<T> &p, int64_t i, int64_t j) {
 template <class T, int R> void rows_strip(const product<T> &p, int64_t i) {
     constexpr int L = lanes<T>::count;
     int64_t j = 0;
-    for (; j + 2 * L <= p.n; j += 2 * L) rows_block<T, LANE_BYTES, 2, R>(p, i, j);
+    for (; j + 2 * L <= p.n; j += 2 * L)
+        rows_block<T, LANE_BYTES, 2, R>(p, i, j);
     rows_tail<T, LANE_BYTES, R>(p, i, j);
 }
 
 /* Strip<r>::run(p, i) for a number of rows known when run. */
-template <class T, int R> inline void rows_strip_of(const product<T> &p, int64_t i, int64_t r) {
+template <class T, int R>
+inline void rows_strip_of(const product<T> &p, int64_t i, int64_t r) {
     if (r == R)
         rows_strip<T, R>(p, i);
     else if constexpr (R > 1)
@@ -104,9 +108,11 @@ template <int Step, bool Upper, class V, size_t... I>
 inline V woven(V low, V high, std::index_sequence<I...>) {
     constexpr int L = sizeof...(I);
     if constexpr (Upper)
-        return __builtin_shufflevector(low, high, ((int)I & Step ? L + (int)I : (int)I + Step)...);
+        return __builtin_shufflevector(low, high,
+                                       ((int)I & Step ? L + (int)I : (int)I + Step)...);
     else
-        return __builtin_shufflevector(low, high, ((int)I & Step ? L + (int)I - Step : (int)I)...);
+        return __builtin_shufflevector(low, high,
+                                       ((int)I & Step ? L + (int)I - Step : (int)I)...);
 }
 
 /* Row i of the result is column i of v. */
@@ -116,17 +122,18 @@ template <class V, int L, int Step> inline void transpose_steps(V (&v)[L]) {
             if (!(i & Step)) {
                 V low = v[i], high = v[i + Step];
                 v[i] = woven<Step, false>(low, high, std::make_index_sequence<L>());
-                v[i + Step] = woven<Step, true>(low, high, std::make_index_sequence<L>());
+                v[i + Step] =
+                    woven<Step, true>(low, high, std::make_index_sequence<L>());
             }
         transpose_steps<V, L, 2 * Step>(v);
     }
 }
 
-/* Rows first..first + depth of `columns` columns of b from j on, a panel's width apart. */
+/* Rows first..first + depth of `columns` columns of b from j on, a panel's width apart.
+ */
 template <class T>
-inline void pack_panel(
-    const product<T> &p, int64_t first, int64_t depth, int64_t j, int64_t columns, T *panel
-) {
+inline void pack_panel(const product<T> &p, int64_t first, int64_t depth, int64_t j,
+                       int64_t columns, T *panel) {
     typedef lanes<T> L;
     constexpr int width = 2 * L::count;
     const T *b = p.b + first * p.b_row + j * p.b_col;
@@ -144,7 +151,8 @@ inline void pack_panel(
                     v[s] = L::load(b + done + (half * L::count + s) * p.b_col);
                 transpose_steps<typename L::vector, L::count, 1>(v);
                 for (int s = 0; s < L::count; s++)
-                    memcpy(panel + (done + s) * width + half * L::count, &v[s], sizeof v[s]);
+                    memcpy(panel + (done + s) * width + half * L::count, &v[s],
+                           sizeof v[s]);
             }
     }
     for (int64_t s = 0; s < columns; s++)
@@ -183,14 +191,17 @@ inline void dots_block(const product<T> &p, int64_t i, int64_t j) {
     typename L::vector sum[R][C];
     const T *a = p.a + i * p.a_row, *b = p.b + j * p.b_col;
     for (int r = 0; r < R; r++)
-        for (int s = 0; s < C; s++) sum[r][s] = typename L::vector{};
+        for (int s = 0; s < C; s++)
+            sum[r][s] = typename L::vector{};
     int64_t whole = p.k / L::count * L::count, rest = p.k - whole;
     auto add = [&](auto load, int64_t q) {
         typename L::vector left[R];
-        for (int r = 0; r < R; r++) left[r] = load(a + r * p.a_row + q);
+        for (int r = 0; r < R; r++)
+            left[r] = load(a + r * p.a_row + q);
         for (int s = 0; s < C; s++) {
             typename L::vector right = load(b + s * p.b_col + q);
-            for (int r = 0; r < R; r++) sum[r][s] += left[r] * right;
+            for (int r = 0; r < R; r++)
+                sum[r][s] += left[r] * right;
         }
     };
     for (int64_t q = 0; q < whole; q += L::count)
@@ -205,7 +216,8 @@ inline void dots_block(const product<T> &p, int64_t i, int64_t j) {
         }
 }
 template <class T, int R, int C>
-inline void dots_block_of(const product<T> &p, int64_t i, int64_t r, int64_t j, int64_t s) {
+inline void dots_block_of(const product<T> &p, int64_t i, int64_t r, int64_t j,
+                          int64_t s) {
     if (r == R && s == C)
         dots_block<T, R, C>(p, i, j);
     else if constexpr (C > 1)
