@@ -27,6 +27,7 @@ _FAMILIES = (
     "activation",
     "ctc",
     "conv",
+    "conv_direct",
     "pool",
     "norm",
     "attention",

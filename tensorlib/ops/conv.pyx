@@ -37,13 +37,6 @@ cdef class Geometry:
     cdef tl_conv_params params
     cdef tuple shapes
 
-    cdef bint by_planes(self):
-        """Whether the kernels take planes one by one: a channel a group."""
-        return (
-            self.params.groups > 1 and not self.params.channels_last
-            and self.shapes[W][1] == 1
-        )
-
     cdef bint has_steps(self):
         cdef int d
         for d in range(3):
@@ -68,7 +61,7 @@ cdef class Trilinear(Primitive):
         a, b = contiguous(a), contiguous(b)
         parse_shape(self.name, how.shapes[self.role], &layout)
         out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
-        if self.role == X and not how.has_steps() and not how.by_planes():
+        if self.role == X and not how.has_steps():
             _input_without_steps(out, a, b, bias, how)
         else:
             _launch(self, out, a, b, bias, &how.params)
