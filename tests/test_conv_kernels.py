@@ -82,7 +82,7 @@ def convolutions(draw):
     }  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(convolutions())
 def test_convolution_and_gradients_match_float64(arguments):
     _check(**arguments)
@@ -103,6 +103,11 @@ LAYERS = {
     "image": ((2, 3, 70, 66), (32, 3, 7, 7), {"padding": 3, "stride": 2}),
     "several boxes": ((1, 40, 48, 50), (16, 40, 3, 3), {"padding": 1}),
     "volume": ((2, 5, 12, 11, 17), (13, 5, 3, 3, 3), {"padding": 1}),
+    "tiles": ((2, 16, 32, 33), (24, 16, 3, 3), {"padding": 1}),
+    "tiles of some images": ((37, 20, 7, 8), (17, 20, 3, 3), {"padding": 1}),
+    "tiles of a large image": ((1, 48, 70, 75), (16, 48, 3, 3), {"padding": (0, 2)}),
+    "tiles, groups": ((3, 32, 15, 16), (64, 16, 3, 3), {"padding": 1, "groups": 2}),
+    "tiles, many channels": ((4, 130, 14, 14), (150, 130, 3, 3), {"padding": 1}),
     "sequence": ((2, 8, 1000), (20, 8, 5), {"padding": 2}),
 }  # fmt: skip
 
@@ -134,3 +139,19 @@ def test_weight_gradient_keeps_nan_to_the_taps_that_see_it(shape):
     assert np.isnan(found[:, 0, :, 2]).all()
     assert not np.isnan(found[:, 0, :, :2]).any()
     assert not np.isnan(found[:, 1:]).any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_tiles_with_huge_values_match_float64(value):
+    """What the transforms would spread or overflow on is computed without them."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 16, 18, 17)).astype(np.float32)
+    w = rng.uniform(0.1, 1, (16, 16, 3, 3)).astype(np.float32)
+    x[1, 3, 7, 6] = value
+    found = np.asarray(tl.conv2d(tl.asarray(x), tl.asarray(w), padding=1))
+    exact = functional.conv2d(torch.tensor(x).double(), torch.tensor(w).double(),
+                              padding=1).numpy()  # fmt: skip
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
+    np.testing.assert_array_equal(np.isinf(found), np.isinf(exact))
+    usual = np.abs(exact) < 1e3
+    np.testing.assert_allclose(found[usual], exact[usual], rtol=1e-4, atol=1e-4)

@@ -28,6 +28,7 @@ _FAMILIES = (
     "ctc",
     "conv",
     "conv_direct",
+    "conv_winograd",
     "pool",
     "norm",
     "attention",
