@@ -49,8 +49,9 @@ inline winograd_plan winograd_describe(const conv_shape *p, int64_t bytes, int64
         d.tiles[a] = direct_ceil(d.out[a], 4);
     }
     int64_t wanted = bytes / (POINTS * (int64_t)sizeof(T) * (d.c + d.o)) / unit * unit;
-    wanted = direct_max(direct_min(wanted, most), unit);
     int64_t image = d.tiles[0] * d.tiles[1];
+    wanted = direct_min(direct_min(wanted, most), d.n * image * d.groups / tasks);
+    wanted = direct_max(wanted, unit);
     d.images = direct_max(direct_min(wanted / image, d.n), 1);
     d.pieces = direct_ceil(d.tiles[0], direct_max(wanted / d.tiles[1], 1));
     d.rows = direct_ceil(d.tiles[0], d.pieces);
@@ -128,17 +129,52 @@ inline V winograd_mix(V a, V b, std::index_sequence<I...>) {
     return __builtin_shufflevector(a, b, (int)(base + I / 2 + I % 2 * n)...);
 }
 
-/* Four vectors of one line become one of each residue. */
-template <class T> inline void winograd_part(const T *line, T *to, int64_t step) {
+/* Columns [first, first + lanes) of a line of `size`, zeros outside of it. */
+template <class T>
+inline typename lanes<T>::vector winograd_load(const T *line, int64_t first, int64_t size) {
+    typedef lanes<T> L;
+    typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type index;
+    typedef index indices __attribute__((vector_size(LANE_BYTES)));
+    typename L::vector zero{};
+    if (first >= 0 && first + L::count <= size) return L::load(line + first);
+    if (first >= size || first + L::count <= 0) return zero;
+    if (size < L::count) {
+        for (int64_t l = 0; l < L::count; l++)
+            if (first + l >= 0 && first + l < size) zero[l] = line[first + l];
+        return zero;
+    }
+    int64_t start = direct_max(direct_min(first, size - L::count), 0);
+    indices at;
+    for (int l = 0; l < L::count; l++) at[l] = l;
+    at += (index)direct_max(direct_min(first - start, L::count), -L::count);
+    typename L::vector v = __builtin_shuffle(L::load(line + start), at);
+    return (at >= 0) & (at < (index)L::count) ? v : zero;
+}
+
+template <int At, class V, size_t... I>
+inline V winograd_next(V a, V b, std::index_sequence<I...>) {
+    constexpr int n = sizeof...(I);
+    return __builtin_shufflevector(a, b, (int)(I + 1 < n ? I + 1 : n + At)...);
+}
+
+/* Columns of as many tiles as a vector has lanes, by their places in a tile: four, and
+ * the first two of the next tile. */
+template <class T, int Columns>
+inline void winograd_part(const T *line, int64_t first, int64_t size, T *to,
+                          int64_t step) {
     typedef lanes<T> L;
     constexpr auto all = std::make_index_sequence<L::count>();
-    auto a = L::load(line), b = L::load(line + L::count);
-    auto c = L::load(line + 2 * L::count), d = L::load(line + 3 * L::count);
-    auto e = winograd_every<0>(a, b, all), f = winograd_every<0>(c, d, all);
-    auto g = winograd_every<1>(a, b, all), h = winograd_every<1>(c, d, all);
-    decltype(a) r[4] = {winograd_every<0>(e, f, all), winograd_every<0>(g, h, all),
-                        winograd_every<1>(e, f, all), winograd_every<1>(g, h, all)};
-    for (int i = 0; i < 4; i++) memcpy(to + i * step, &r[i], sizeof a);
+    typename L::vector x[5], r[6];
+    for (int i = 0; i < 5; i++) x[i] = winograd_load(line, first + i * L::count, size);
+    auto e = winograd_every<0>(x[0], x[1], all), f = winograd_every<0>(x[2], x[3], all);
+    auto g = winograd_every<1>(x[0], x[1], all), h = winograd_every<1>(x[2], x[3], all);
+    r[0] = winograd_every<0>(e, f, all);
+    r[1] = winograd_every<0>(g, h, all);
+    r[2] = winograd_every<1>(e, f, all);
+    r[3] = winograd_every<1>(g, h, all);
+    r[4] = winograd_next<0>(r[0], x[4], all);
+    r[5] = winograd_next<1>(r[1], x[4], all);
+    for (int i = 0; i < Columns; i++) memcpy(to + i * step, &r[i], sizeof r[0]);
 }
 
 /* And one of each residue four vectors of a line. */
@@ -156,39 +192,27 @@ template <class T, class V> inline void winograd_join(const V *x, T *line) {
 
 /* Elements of a thread's work beside the values at the points. */
 template <class T> inline int64_t winograd_work(const winograd_plan *d, const T *) {
-    const int64_t lane = lanes<T>::count, width = d->tiles[1] + lane + 1;
-    return 8 * width + 24 * ((d->rows + 1) * d->tiles[1] + lane) + 16 * (d->pitch + lane);
+    const int64_t lane = lanes<T>::count;
+    return direct_max(24 * ((d->rows + 1) * d->tiles[1] + lane), 16 * (d->pitch + lane));
 }
 
 /* Rows of a plane as residues of both axes: [row % 4][column of a tile][tile], for
- * `columns` (6, or 4 that do not overlap) columns; outside of the plane are zeros. */
+ * `Columns` (6, or 4 that do not overlap) columns; outside of the plane are zeros. */
 template <class T, int Columns>
 inline void winograd_gather(const winograd_plan *d, const T *plane, const int64_t *size,
                             int64_t top, int64_t left, int64_t rows, int64_t span,
-                            T *work, T *planes) {
-    const int64_t lane = lanes<T>::count, width = d->tiles[1];
-    const int64_t longest = 4 * (width + lane + 1), apart = width + lane + 1;
-    T *line = work, *residues = work + longest;
-    int64_t low = direct_min(direct_max(left, 0), longest);
-    int64_t high = direct_max(direct_min(size[1] + left, 4 * width + 2), low);
-    for (int64_t i = 0; i < longest; i++) line[i] = 0;
+                            T *planes) {
     for (int64_t r = 0; r < rows; r++) {
-        T *to = planes + (r % 4 * Columns) * span + r / 4 * width;
+        T *to = planes + (r % 4 * Columns) * span + r / 4 * d->tiles[1];
         int64_t y = top + r;
-        if (y < 0 || y >= size[0]) {
-            for (int64_t j = 0; j < Columns; j++)
-                for (int64_t t = 0; t < width; t++) to[j * span + t] = 0;
+        if (y >= 0 && y < size[0]) {
+            for (int64_t t = 0; t < d->tiles[1]; t += lanes<T>::count)
+                winograd_part<T, Columns>(plane + y * size[1], 4 * t - left, size[1],
+                                          to + t, span);
             continue;
         }
-        const T *from = plane + y * size[1] - left;
-        for (int64_t i = low; i < high; i++) line[i] = from[i];
-        for (int64_t t = 0; t <= width; t += lane)
-            winograd_part(line + 4 * t, residues + t, apart);
         for (int64_t j = 0; j < Columns; j++)
-            for (int64_t t = 0; t < width; t += lane) {
-                auto v = lanes<T>::load(residues + j % 4 * apart + j / 4 + t);
-                memcpy(to + j * span + t, &v, sizeof v);
-            }
+            for (int64_t t = 0; t < d->tiles[1]; t++) to[j * span + t] = 0;
     }
 }
 
@@ -196,17 +220,16 @@ inline void winograd_gather(const winograd_plan *d, const T *plane, const int64_
  * Gradient: of the outputs, whose tiles are 4 x 4 and lie at 0. */
 template <class T, bool Gradient>
 inline void winograd_enter(const winograd_plan *d, const winograd_block *b, const T *x,
-                           int64_t image, T *work, T *at, int64_t apart) {
+                           int64_t image, T *planes, T *at, int64_t apart) {
     typedef lanes<T> L;
     constexpr int N = Gradient ? 4 : 6;
     const int64_t *size = Gradient ? d->out : d->size;
     const int64_t tiles = b->rows * d->tiles[1];
     const int64_t span = (d->rows + 1) * d->tiles[1] + L::count;
-    T *planes = work + 8 * (d->tiles[1] + L::count + 1);
     for (int64_t i = 0; i < b->images; i++, x += image, at += tiles) {
         winograd_gather<T, N>(d, x, size, 4 * b->row - (Gradient ? 0 : d->padding[0]),
                               Gradient ? 0 : d->padding[1], 4 * b->rows + N - 4, span,
-                              work, planes);
+                              planes);
         for (int64_t t = 0; t < tiles; t += L::count) {
             typename L::vector v[POINTS];
             for (int j = 0; j < N; j++) {
@@ -270,33 +293,48 @@ inline bool winograd_leave(const winograd_plan *d, const winograd_block *b, cons
 
 /* ---- filters ------------------------------------------------------------------------- */
 
-/* Output channel o's filters at the points: u[point][(first * c + i * outs) + o - first]
- * in its block of channels [first, first + outs), for each input channel i. */
+/* Elements that a block's filters of one point take: a vector more than they are. */
+template <class T> inline int64_t winograd_stride(int64_t outs, int64_t c, const T *) {
+    return outs * c + lanes<T>::count;
+}
+
+/* Elements before a block's filters, all of a group's lying together. */
+inline int64_t winograd_blocks(const winograd_plan *d) {
+    return direct_ceil(d->o, DIRECT_OUTS);
+}
+inline int64_t winograd_first(const winograd_plan *d, int64_t block) {
+    return d->o * block / winograd_blocks(d);
+}
 template <class T>
-inline void winograd_filter(const winograd_plan *d, const T *w, int64_t first,
-                            int64_t outs, int64_t o, T *u) {
+inline int64_t winograd_place(const winograd_plan *d, int64_t group, int64_t block,
+                              const T *) {
+    return POINTS * ((group * d->o + winograd_first(d, block)) * d->c +
+                     (group * winograd_blocks(d) + block) * lanes<T>::count);
+}
+
+/* A block of output channels' filters w (outs, c, 9) at the points: u[point][i][o].
+ * Vectors are of outputs; what the last one has too many is written over, or slack. */
+template <class T>
+inline void winograd_filter(const T *w, int64_t outs, int64_t c, T *u) {
     typedef lanes<T> L;
-    const int64_t apart = d->o * d->c;
-    for (int64_t i = 0; i < d->c; i += L::count) {
-        int64_t count = direct_min(d->c - i, L::count);
-        T g[9][L::count] = {}, lane[L::count];
-        typename L::vector v[POINTS];
-        for (int64_t l = 0; l < count; l++)
-            for (int k = 0; k < 9; k++) g[k][l] = w[(o * d->c + i + l) * 9 + k];
-        for (int j = 0; j < 3; j++) {
-            for (int r = 0; r < 3; r++) v[6 * r + j] = L::load(g[3 * r + j]);
-            winograd_filters<T, 3>(v + j, 6);
-        }
-        T *to = u + first * d->c + i * outs + o - first;
-        for (int r = 0; r < 6; r++) {
-            winograd_filters<T, 3>(v + 6 * r, 1);
-            for (int j = 0; j < 6; j++) {
-                memcpy(lane, &v[6 * r + j], sizeof lane);
-                for (int64_t l = 0; l < count; l++)
-                    to[(6 * r + j) * apart + l * outs] = lane[l];
+    const int64_t apart = winograd_stride(outs, c, u);
+    for (int64_t i = 0; i < c; i++)
+        for (int64_t first = 0; first < outs; first += L::count) {
+            T g[9][L::count] = {};
+            typename L::vector v[POINTS];
+            for (int64_t o = first; o < direct_min(outs, first + L::count); o++)
+                for (int k = 0; k < 9; k++) g[k][o - first] = w[(o * c + i) * 9 + k];
+            for (int j = 0; j < 3; j++) {
+                for (int r = 0; r < 3; r++) v[6 * r + j] = L::load(g[3 * r + j]);
+                winograd_filters<T, 3>(v + j, 6);
+            }
+            T *to = u + i * outs + first;
+            for (int r = 0; r < 6; r++) {
+                winograd_filters<T, 3>(v + 6 * r, 1);
+                for (int j = 0; j < 6; j++)
+                    memcpy(to + (6 * r + j) * apart, &v[6 * r + j], sizeof v[0]);
             }
         }
-    }
 }
 
 /* The gradient of filters [first, last) of 9 taps from their values u[point][filter];
