@@ -161,6 +161,8 @@ inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first, 
         for (int64_t i = 0; i < low; i++) row[i] = 0;
         if (step == 1)
             for (int64_t i = low; i < high; i++) row[i] = line[first + i];
+        else if (step == 2)
+            for (int64_t i = low; i < high; i++) row[i] = line[first + i * 2];
         else
             for (int64_t i = low; i < high; i++) row[i] = line[first + i * step];
         for (int64_t i = high; i < d->run; i++) row[i] = 0;
@@ -199,7 +201,8 @@ template <class T> inline bool direct_suits(const conv_shape *p, const T *) {
 }
 template <class T> inline bool direct_suits_weight(const conv_shape *p, const T *like) {
     return direct_suits(p, like) &&
-           (direct_depthwise(p) || p->o * p->depth * LANE_BYTES <= 4 << 20);
+           (direct_depthwise(p) || (p->o * p->depth * LANE_BYTES <= 2 << 20 &&
+                                    p->positions >= 8 * lanes<T>::count));
 }
 
 /* ---- forward, and the input's gradient ------------------------------------------- */
@@ -346,18 +349,36 @@ inline void direct_box(const direct_plan *d, const int64_t *start, const T *pack
 
 /* ---- the weight's gradient ------------------------------------------------------- */
 
-/* A vector's lanes added up, for n of them. */
+/* Every second lane of two vectors. */
+template <int Odd, class V, size_t... I>
+inline V lanes_apart(V a, V b, std::index_sequence<I...>) {
+    return __builtin_shufflevector(a, b, (int)(2 * I + Odd)...);
+}
+
+/* The lanes of n vectors added up: halving as many vectors as one has lanes leaves one
+ * with a total in each lane. */
 template <class T>
 inline void direct_totals(const typename lanes<T>::vector *sums, int64_t n, T *total) {
-    for (int64_t i = 0; i < n; i++)
-        total[i] = (T)across_in_double<add_step, T>(sums[i]);
+    typedef lanes<T> L;
+    constexpr auto all = std::make_index_sequence<L::count>();
+    int64_t i = 0;
+    for (; i + L::count <= n; i += L::count) {
+        typename L::vector v[L::count];
+        memcpy(v, sums + i, sizeof v);
+        for (int64_t left = L::count / 2; left > 0; left /= 2)
+            for (int64_t k = 0; k < left; k++)
+                v[k] = lanes_apart<0>(v[2 * k], v[2 * k + 1], all) +
+                       lanes_apart<1>(v[2 * k], v[2 * k + 1], all);
+        memcpy(total + i, v, sizeof v[0]);
+    }
+    for (; i < n; i++) total[i] = (T)across_in_double<add_step, T>(sums[i]);
 }
 
 /* What a block of sums runs over: a box's targets, and strides of both operands. */
 struct direct_walk {
-    int64_t slices, rows, columns;
-    int64_t y_plane, y_slice, y_row; /* of the gradient */
-    int64_t x_slice, x_row;          /* of the packed box */
+    int64_t images, slices, rows, columns;
+    int64_t y_plane, y_image, y_slice, y_row; /* of the gradient */
+    int64_t x_image, x_slice, x_row;          /* of the packed boxes */
 };
 
 /* sums[o][k] += y of channel o times x at distance at[k], lane by lane. The last vector
@@ -376,11 +397,13 @@ inline void direct_products(std::index_sequence<I...>, std::index_sequence<J...>
     auto wanted = lane < T(walk->columns - whole) - vec{};
     int64_t far[K] = {at[J]...};
     ((a[I] = sums[I / K * ld + I % K]), ...);
-    for (int64_t i = 0; i < walk->slices; i++)
+    for (int64_t i = 0; i < walk->images * walk->slices; i++)
         for (int64_t r = 0; r < walk->rows; r++) {
-            const T *from = x + i * walk->x_slice + r * walk->x_row;
-            const T *g = y + i * walk->y_slice + r * walk->y_row;
-            int64_t j = 0;
+            int64_t image = i / walk->slices, slice = i % walk->slices, j = 0;
+            const T *from = x + image * walk->x_image + slice * walk->x_slice +
+                            r * walk->x_row;
+            const T *g = y + image * walk->y_image + slice * walk->y_slice +
+                         r * walk->y_row;
             for (; j < whole; j += L::count, g += L::count, from += L::count) {
                 ((v[J] = L::load(from + far[J])), ...);
                 ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]), ...);
@@ -432,9 +455,10 @@ inline void direct_gradient(int64_t to, int64_t depth, const direct_walk *walk,
 
 /* The gradient's rows of a box, each filled up with zeros to whole vectors. */
 template <class T>
-inline void direct_pad(const direct_plan *d, const T *y, const int64_t *start,
-                       const int64_t *count, int64_t width, T *packed) {
-    for (int64_t o = 0; o < d->to; o++)
+inline void direct_pad(const direct_plan *d, const T *y, int64_t outs,
+                       const int64_t *start, const int64_t *count, int64_t width,
+                       T *packed) {
+    for (int64_t o = 0; o < outs; o++)
         for (int64_t i = 0; i < count[0]; i++)
             for (int64_t j = 0; j < count[1]; j++, packed += width) {
                 const T *line = y + (((o * d->target[0] + start[0] + i) * d->target[1] +
@@ -444,52 +468,80 @@ inline void direct_pad(const direct_plan *d, const T *y, const int64_t *start,
             }
 }
 
-/* Elements of the work space of direct_weight: packed x, packed y, sums. */
-template <class T> inline int64_t direct_work(const direct_plan *d, const T *) {
-    int64_t width = direct_ceil(d->box[2], lanes<T>::count) * lanes<T>::count;
-    return (d->from * d->plane + 64) / 64 * 64 +
-           (d->to * d->box[0] * d->box[1] * width + 64) / 64 * 64 +
-           d->to * d->from * d->taps * lanes<T>::count;
+/* Images whose boxes are packed at once: where one box is an image, sums are fetched
+ * from memory less often if they run over several. */
+template <class T> inline int64_t direct_batch(const direct_plan *d, const T *) {
+    constexpr int64_t bytes = 262144;
+    if (d->boxes[0] * d->boxes[1] * d->boxes[2] > 1) return 1;
+    return direct_max(direct_min(bytes / direct_bytes<T>(d), d->n), 1);
 }
 
-/* The boxes [first, last) of one group, image by image: w (to, from * taps) is their sum.
- * y and x are the group's channels of the first image; at is by channel and tap. */
+/* Elements of the work space of direct_weight: sums, packed x and padded y. */
+template <class T> inline int64_t direct_padded(const direct_plan *d, const T *) {
+    const int64_t lane = lanes<T>::count;
+    return d->to * d->box[0] * d->box[1] * direct_ceil(d->box[2], lane) * lane;
+}
+template <class T> inline int64_t direct_work(const direct_plan *d, const T *like) {
+    return d->to * d->from * d->taps * lanes<T>::count +
+           direct_batch(d, like) * (d->from * d->plane + direct_padded(d, like)) + 64;
+}
+
+/* Pack the boxes `index` of some images, and choose strides; y moves to where its
+ * channels are read, in place or in `padded`. */
 template <class T>
-inline void direct_weight(const direct_plan *d, const T *y, const T *x,
-                          const int64_t *at, int64_t first, int64_t last, T *w, T *work) {
-    typedef typename lanes<T>::vector vec;
-    const int64_t depth = d->from * d->taps, lane = lanes<T>::count;
+inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
+                                  int64_t index, int64_t outs, int64_t images, T *packed,
+                                  T *padded) {
+    const int64_t lane = lanes<T>::count, line = d->residues * d->run;
     const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
     const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
     const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
+    int64_t image = index / boxes, start[3], count[3];
+    direct_start(d, index % boxes, start);
+    for (int a = 0; a < 3; a++)
+        count[a] = direct_min(d->target[a] - start[a], d->box[a]);
+    direct_walk walk = {images, count[0], count[1], count[2],
+                        of_y, d->groups * d->to * of_y,
+                        d->target[1] * d->target[2], d->target[2],
+                        d->from * d->plane, d->step[0] * d->inside[1] * line,
+                        d->step[1] * line};
+    const T *g = *y + image * walk.y_image;
+    for (int64_t i = 0; i < images; i++)
+        direct_pack(d, x + (image + i) * d->groups * of_x, start,
+                    packed + i * walk.x_image);
+    *y = g + (start[0] * d->target[1] + start[1]) * d->target[2] + start[2];
+    if (count[2] % lane == 0) return walk;
+    const int64_t width = direct_ceil(count[2], lane) * lane, each = direct_padded(d, x);
+    for (int64_t i = 0; i < images; i++)
+        direct_pad(d, g + i * walk.y_image, outs, start, count, width, padded + i * each);
+    *y = padded;
+    walk.y_image = each;
+    walk.y_row = width;
+    walk.y_slice = count[1] * width;
+    walk.y_plane = count[0] * walk.y_slice;
+    return walk;
+}
+
+/* The boxes [first, last) of `outs` channels of one group, image by image: w (outs,
+ * from * taps) is their sum. y and x start at these channels, and the group's, of the
+ * first image; at is by channel and tap. */
+template <class T>
+inline void direct_weight(const direct_plan *d, const T *y, const T *x,
+                          int64_t outs, const int64_t *at, int64_t first,
+                          int64_t last, T *w, T *work) {
+    typedef typename lanes<T>::vector vec;
+    const int64_t depth = d->from * d->taps, batch = direct_batch(d, x);
     vec *sums = (vec *)work;
-    T *packed = work + d->to * depth * lane;
-    T *padded = packed + (d->from * d->plane + 64) / 64 * 64;
-    for (int64_t i = 0; i < d->to * depth; i++) sums[i] = vec{};
-    for (int64_t index = first; index < last; index++) {
-        int64_t image = index / boxes, start[3], count[3];
-        direct_start(d, index % boxes, start);
-        for (int a = 0; a < 3; a++)
-            count[a] = direct_min(d->target[a] - start[a], d->box[a]);
-        const T *g = y + image * d->groups * d->to * of_y;
-        direct_pack(d, x + image * d->groups * of_x, start, packed);
-        direct_walk walk = {count[0], count[1], count[2], of_y,
-                            d->target[1] * d->target[2], d->target[2],
-                            d->step[0] * d->inside[1] * d->residues * d->run,
-                            d->step[1] * d->residues * d->run};
-        if (count[2] % lane) {
-            int64_t width = direct_ceil(count[2], lane) * lane;
-            direct_pad(d, g, start, count, width, padded);
-            g = padded;
-            walk.y_row = width;
-            walk.y_slice = count[1] * width;
-            walk.y_plane = count[0] * walk.y_slice;
-        } else {
-            g += (start[0] * d->target[1] + start[1]) * d->target[2] + start[2];
-        }
-        direct_gradient(d->to, depth, &walk, g, packed, at, sums);
+    T *packed = work + outs * depth * lanes<T>::count;
+    T *padded = packed + batch * d->from * d->plane;
+    for (int64_t i = 0; i < outs * depth; i++) sums[i] = vec{};
+    for (int64_t index = first; index < last; index += batch) {
+        const T *g = y;
+        direct_walk walk = direct_prepare(d, &g, x, index, outs,
+                                          direct_min(batch, last - index), packed, padded);
+        direct_gradient(outs, depth, &walk, g, packed, at, sums);
     }
-    direct_totals<T>(sums, d->to * depth, w);
+    direct_totals<T>(sums, outs * depth, w);
 }
 
 } /* namespace tl */

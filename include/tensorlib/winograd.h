@@ -119,10 +119,6 @@ template <class T, int N, class V> inline void winograd_outputs(V *x, int step) 
 }
 
 /* ---- columns to residues modulo 4, and back ----------------------------------------- */
-template <int Odd, class V, size_t... I>
-inline V winograd_every(V a, V b, std::index_sequence<I...>) {
-    return __builtin_shufflevector(a, b, (int)(2 * I + Odd)...);
-}
 template <int Upper, class V, size_t... I>
 inline V winograd_mix(V a, V b, std::index_sequence<I...>) {
     constexpr int n = sizeof...(I), base = Upper * n / 2;
@@ -166,12 +162,12 @@ inline void winograd_part(const T *line, int64_t first, int64_t size, T *to,
     constexpr auto all = std::make_index_sequence<L::count>();
     typename L::vector x[5], r[6];
     for (int i = 0; i < 5; i++) x[i] = winograd_load(line, first + i * L::count, size);
-    auto e = winograd_every<0>(x[0], x[1], all), f = winograd_every<0>(x[2], x[3], all);
-    auto g = winograd_every<1>(x[0], x[1], all), h = winograd_every<1>(x[2], x[3], all);
-    r[0] = winograd_every<0>(e, f, all);
-    r[1] = winograd_every<0>(g, h, all);
-    r[2] = winograd_every<1>(e, f, all);
-    r[3] = winograd_every<1>(g, h, all);
+    auto e = lanes_apart<0>(x[0], x[1], all), f = lanes_apart<0>(x[2], x[3], all);
+    auto g = lanes_apart<1>(x[0], x[1], all), h = lanes_apart<1>(x[2], x[3], all);
+    r[0] = lanes_apart<0>(e, f, all);
+    r[1] = lanes_apart<0>(g, h, all);
+    r[2] = lanes_apart<1>(e, f, all);
+    r[3] = lanes_apart<1>(g, h, all);
     r[4] = winograd_next<0>(r[0], x[4], all);
     r[5] = winograd_next<1>(r[1], x[4], all);
     for (int i = 0; i < Columns; i++) memcpy(to + i * step, &r[i], sizeof r[0]);
@@ -396,7 +392,7 @@ template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
     return std::is_same<T, float>::value && !p->channels_last && p->size[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 &&
            p->kernel[1] == 3 && p->kernel[2] == 3 && p->stride[1] == 1 &&
            p->stride[2] == 1 && p->dilation[1] == 1 && p->dilation[2] == 1 &&
-           p->padding[0] == 0 && p->c >= 16 && p->o >= 16 && p->n * tiles >= 32 &&
+           p->padding[0] == 0 && p->c >= 16 && p->o >= 16 && p->n * tiles >= 64 &&
            16 * tiles <= 1.5 * p->positions;
 }
 
