@@ -296,6 +296,8 @@ inline void direct_outs(const direct_plan *d, int64_t outs, const T *x,
                         T *out, int64_t rows, int64_t columns) {
     switch (outs) {
     case 1:
+        if (rows >= 8)
+            return direct_slice<T, 1, 8>(d, x, at, taps, w, bias, out, rows, columns);
         if (rows >= 4 || (rows == 1 && columns >= 4 * lanes<T>::count))
             return direct_slice<T, 1, 4>(d, x, at, taps, w, bias, out, rows, columns);
         return direct_slice<T, 1, 2>(d, x, at, taps, w, bias, out, rows, columns);
