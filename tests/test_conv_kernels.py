@@ -103,6 +103,7 @@ LAYERS = {
     "image": ((2, 3, 70, 66), (32, 3, 7, 7), {"padding": 3, "stride": 2}),
     "several boxes": ((1, 40, 48, 50), (16, 40, 3, 3), {"padding": 1}),
     "volume": ((2, 5, 12, 11, 17), (13, 5, 3, 3, 3), {"padding": 1}),
+    "wide dilation": ((1, 6, 40, 41), (8, 6, 3, 3), {"padding": 18, "dilation": 18}),
     "tiles": ((2, 16, 32, 33), (24, 16, 3, 3), {"padding": 1}),
     "tiles of some images": ((37, 20, 7, 8), (17, 20, 3, 3), {"padding": 1}),
     "tiles of a large image": ((1, 48, 70, 75), (16, 48, 3, 3), {"padding": (0, 2)}),

@@ -17,6 +17,9 @@ namespace tl {
 
 constexpr int DIRECT_OUTS = 6; /* channels of a register block, of two vectors each */
 
+constexpr int64_t DIRECT_BOX = 196608; /* bytes, within the second cache level */
+constexpr int64_t DIRECT_TASKS = 16;   /* pieces of work, for as many threads */
+
 /* From a source (channels from) to a target (channels to) of a convolution. */
 struct direct_plan {
     int64_t n, groups, from, to;
@@ -186,21 +189,36 @@ inline void direct_pack(const direct_plan *d, const T *source, const int64_t *st
             }
 }
 
-/* Whether planes are long enough for the loops below, and positions many enough for
- * the filters' packing; a channel a group leaves a product nothing to do in any case.
- * A gradient of many weights would outgrow the cache. */
+/* A channel a group leaves a product nothing to do, however short the rows. */
 inline bool direct_depthwise(const conv_shape *p) {
     return p->groups > 1 && p->c == 1 && !p->channels_last;
 }
-template <class T> inline bool direct_suits(const conv_shape *p, const T *) {
+
+/* Whether boxes are small beside the work: wide dilations spread taps over large ones. */
+template <class T>
+inline bool direct_packs(const conv_shape *p, bool input, const T *like) {
+    direct_plan d = direct_describe(p, input, DIRECT_BOX, DIRECT_TASKS, like);
+    int64_t boxes = d.boxes[0] * d.boxes[1] * d.boxes[2];
+    if (d.plane > (64 << 20) / ((int64_t)sizeof(T) * d.from)) return false;
+    return direct_depthwise(p) || boxes * d.plane * 8 <= d.to * d.taps * p->positions;
+}
+
+/* Whether planes are long enough for the loops below, and positions many enough for the
+ * filters' packing. */
+template <class T>
+inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
     int64_t whole = direct_ceil(p->out[2], lanes<T>::count) * lanes<T>::count;
     if (p->depth == 0 || p->o == 0 || p->pixels == 0 || p->positions == 0) return false;
-    if (direct_depthwise(p)) return true;
-    return !p->channels_last && !p->pointwise && 3 * whole <= 4 * p->out[2] &&
-           p->n * p->positions >= 64;
+    if (!direct_depthwise(p) &&
+        (p->channels_last || p->pointwise || 3 * whole > 4 * p->out[2] ||
+         p->n * p->positions < 64))
+        return false;
+    return direct_packs(p, input, like);
 }
+
+/* The weight's gradient of many weights would outgrow the cache. */
 template <class T> inline bool direct_suits_weight(const conv_shape *p, const T *like) {
-    return direct_suits(p, like) &&
+    return direct_suits(p, false, like) &&
            (direct_depthwise(p) || (p->o * p->depth * LANE_BYTES <= 2 << 20 &&
                                     p->positions >= 8 * lanes<T>::count));
 }
