@@ -10,7 +10,7 @@ from importlib import import_module
 
 from tensorlib.kernels.driver import x86_level
 
-__all__ = ["instruction_set", "load_family"]
+__all__ = ["instruction_set", "load_families"]
 
 # Loaded with tensorlib; the others by the module of ops that uses them.
 _FAMILIES = (
@@ -72,14 +72,15 @@ def _load(supported):
 _instruction_set = _load(_choose(os.environ.get("TENSORLIB_ISA", ""), x86_level()))
 
 
-def load_family(family):
-    """Register the kernels of a family that is not loaded with tensorlib.
+def load_families(*families):
+    """Register kernels that are not loaded with tensorlib.
 
-    A module of ops whose kernels have a family of their own calls it when it is
+    A module of ops whose kernels have families of their own calls it when it is
     imported, which is at the first use of one of its names.
     """
-    module = import_module(f"tensorlib.kernels._cpu_{family}_{_instruction_set}")
-    module.register()
+    for family in families:
+        module = import_module(f"tensorlib.kernels._cpu_{family}_{_instruction_set}")
+        module.register()
 
 
 def instruction_set():

@@ -28,9 +28,9 @@ from tensorlib.ops.random import Generator, bernoulli, default_generator
 from tensorlib.ops.reduce import all as reduce_all
 from tensorlib.ops.shape import expand_dims
 from tensorlib.ops.softmax import softmax
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("attention")
+load_families("attention")
 
 cdef int64_t _MAX_BLAS = 2147483647
 

@@ -14,9 +14,9 @@ from tensorlib.core.tensor cimport Tensor, check_host, new_like, new_scalar, new
 from tensorlib.ops.elementwise cimport as_tensor, contiguous
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("augment")
+load_families("augment")
 
 cdef Primitive _window = Primitive("augment_window")
 cdef Primitive _erase = Primitive("augment_erase")

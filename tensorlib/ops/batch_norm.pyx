@@ -16,9 +16,9 @@ from tensorlib.ops.shape cimport reshape_like
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.mathematics import rsqrt
 from tensorlib.ops.reduce import mean
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("norm")
+load_families("norm")
 
 
 cdef class BatchNorm(Composite):

@@ -9,9 +9,9 @@ from tensorlib.ops.shape cimport reshape_like
 from tensorlib.ops.window cimport as_volume, per_axis
 
 from tensorlib.core.errors import ShapeError
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("conv")
+load_families("conv")
 
 
 cdef class Patches:

@@ -12,9 +12,9 @@ from tensorlib.core.tensor cimport (
 
 from tensorlib.core.dispatch import registered_kernels
 from tensorlib.core.errors import DTypeError, ShapeError
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("optim")
+load_families("optim")
 
 cdef dict _rules = {
     name: Primitive(name) for name in registered_kernels() if "/" in name

@@ -28,9 +28,9 @@ from tensorlib.ops.reduce import min as reduce_min
 from tensorlib.ops.reduce import sum
 from tensorlib.ops.shape import expand_dims, permute_dims
 from tensorlib.ops.softmax import softmax
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("ctc")
+load_families("ctc")
 
 
 # ---- cross-entropy -------------------------------------------------------------

@@ -20,9 +20,9 @@ from tensorlib.core.errors import ShapeError
 from tensorlib.ops.mathematics import rsqrt
 from tensorlib.ops.reduce import mean, sum
 from tensorlib.ops.shape import expand_dims
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("norm")
+load_families("norm")
 
 
 # ---- layer normalization -------------------------------------------------------

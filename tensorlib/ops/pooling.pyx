@@ -15,9 +15,9 @@ from tensorlib.ops.window cimport (
 
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.reduce import mean
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("pool")
+load_families("pool")
 
 
 cdef class Windows:

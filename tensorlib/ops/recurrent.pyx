@@ -40,9 +40,9 @@ from tensorlib.ops.linalg import linear
 from tensorlib.ops.mathematics import tanh
 from tensorlib.ops.reduce import max as reduce_max, min as reduce_min, sum
 from tensorlib.ops.shape import expand_dims
-from tensorlib.kernels import load_family
+from tensorlib.kernels import load_families
 
-load_family("recurrent")
+load_families("recurrent")
 
 # Inputs of a layer, by place; those that a layer does not have are None.
 cdef enum:

@@ -1,0 +1,402 @@
+/* Winograd's convolution F(4x4, 3x3): 36 multiplications for 16 outputs, instead of 144.
+ *
+ * Tiles of 6 x 6 inputs, 4 apart, and filters are taken to their values at the points
+ * 0, +-1/sqrt 2, +-sqrt 2 and infinity of both axes; there the convolution is a product
+ * of matrices for each of the 36 points, and the way back gives 4 x 4 outputs. These
+ * points keep the largest error at 1e-6 to 4e-6 of the largest output (64 to 512 channels
+ * of random numbers), where 0, +-1, +-2 have five times as much (64 channels).
+ * The weight's gradient is the same scheme with the roles of outputs and filter
+ * exchanged. Vectors run over tiles, in the order of rows of tiles.
+ *
+ * Lavin, Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308.
+ */
+#ifndef TENSORLIB_WINOGRAD_H
+#define TENSORLIB_WINOGRAD_H
+
+#include "tensorlib/conv_direct.h"
+
+namespace tl {
+
+constexpr int POINTS = 36;
+
+/* A convolution as tiles; a block is some images, or some rows of tiles of one. */
+struct winograd_plan {
+    int64_t n, groups, c, o;
+    int64_t size[2], out[2], padding[2];
+    int64_t tiles[2];
+    int64_t images, rows, pieces; /* of a block; blocks of an image */
+    int64_t blocks;
+    int64_t pitch; /* tiles of a block in memory, and a vector more */
+    int64_t parts; /* of the output channels, each a task */
+};
+
+struct winograd_block {
+    int64_t first, images, row, rows, tiles;
+};
+
+template <class T>
+inline winograd_plan winograd_describe(const conv_shape *p, int64_t bytes, int64_t most,
+                                       int64_t tasks, const T *) {
+    const int64_t unit = 2 * lanes<T>::count;
+    winograd_plan d;
+    d.n = p->n;
+    d.groups = p->groups;
+    d.c = p->c;
+    d.o = p->o;
+    for (int a = 0; a < 2; a++) {
+        d.size[a] = p->size[a + 1];
+        d.out[a] = p->out[a + 1];
+        d.padding[a] = p->padding[a + 1];
+        d.tiles[a] = direct_ceil(d.out[a], 4);
+    }
+    int64_t wanted = bytes / (POINTS * (int64_t)sizeof(T) * (d.c + d.o)) / unit * unit;
+    int64_t image = d.tiles[0] * d.tiles[1];
+    wanted = direct_min(direct_min(wanted, most), d.n * image * d.groups / tasks);
+    wanted = direct_max(wanted, unit);
+    d.images = direct_max(direct_min(wanted / image, d.n), 1);
+    d.pieces = direct_ceil(d.tiles[0], direct_max(wanted / d.tiles[1], 1));
+    d.rows = direct_ceil(d.tiles[0], d.pieces);
+    d.pieces = direct_ceil(d.tiles[0], d.rows);
+    d.blocks = direct_ceil(d.n, d.images) * d.pieces;
+    d.pitch = direct_ceil(d.images * d.rows * d.tiles[1], unit) * unit + lanes<T>::count;
+    d.parts = direct_ceil(tasks, d.blocks * d.groups);
+    d.parts = direct_max(direct_min(d.parts, d.o / 64), 1);
+    return d;
+}
+
+inline winograd_block winograd_at(const winograd_plan *d, int64_t block) {
+    winograd_block b;
+    b.first = block / d->pieces * d->images;
+    b.images = direct_min(d->images, d->n - b.first);
+    b.row = block % d->pieces * d->rows;
+    b.rows = direct_min(d->rows, d->tiles[0] - b.row);
+    b.tiles = b.images * b.rows * d->tiles[1];
+    return b;
+}
+
+/* ---- one axis of the transforms: n values, `step` apart, in place of vectors ------- */
+constexpr double HALF_ROOT = 0.70710678118654752440, ROOT = 1.41421356237309504880;
+
+/* B^T x of 6 inputs. */
+template <class T, class V> inline void winograd_inputs(V *x, int step) {
+    V &x0 = x[0], &x1 = x[step], &x2 = x[2 * step], &x3 = x[3 * step];
+    V &x4 = x[4 * step], &x5 = x[5 * step];
+    V even = x4 - T(2) * x2, odd = T(HALF_ROOT) * x3 - T(ROOT) * x1;
+    V even2 = x4 - T(0.5) * x2, odd2 = T(ROOT) * x3 - T(HALF_ROOT) * x1;
+    V first = x0 - T(2.5) * x2 + x4, last = x1 - T(2.5) * x3 + x5;
+    x0 = first;
+    x1 = even + odd;
+    x2 = even - odd;
+    x3 = even2 + odd2;
+    x4 = even2 - odd2;
+    x5 = last;
+}
+
+/* G g: 3 taps, or 4 outputs of which a gradient is given, to 6. */
+template <class T, int N, class V> inline void winograd_filters(V *x, int step) {
+    V x0 = x[0], x1 = x[step], x2 = x[2 * step], zero{};
+    V x3 = N == 4 ? x[(N - 1) * step] : zero;
+    V even = (x0 + T(0.5) * x2) * T(-2 / 3.), even2 = (x0 + T(2) * x2) * T(1 / 6.);
+    V odd = (x1 + T(0.5) * x3) * T(-2 / 3. * HALF_ROOT);
+    V odd2 = (x1 + T(2) * x3) * T(1 / 6. * ROOT);
+    x[step] = even + odd;
+    x[2 * step] = even - odd;
+    x[3 * step] = even2 + odd2;
+    x[4 * step] = even2 - odd2;
+    x[5 * step] = N == 4 ? x3 : x2;
+}
+
+/* A^T m: 6 products to 4 outputs, or to the gradient of 3 taps. */
+template <class T, int N, class V> inline void winograd_outputs(V *x, int step) {
+    V p = x[step] + x[2 * step], q = x[step] - x[2 * step];
+    V p2 = x[3 * step] + x[4 * step], q2 = x[3 * step] - x[4 * step], m5 = x[5 * step];
+    x[0] = x[0] + p + p2;
+    x[step] = T(HALF_ROOT) * q + T(ROOT) * q2;
+    x[2 * step] = T(0.5) * p + T(2) * p2;
+    if (N == 4)
+        x[3 * step] = T(HALF_ROOT / 2) * q + T(2 * ROOT) * q2 + m5;
+    else
+        x[2 * step] += m5;
+}
+
+/* ---- columns to residues modulo 4, and back ----------------------------------------- */
+template <int Upper, class V, size_t... I>
+inline V winograd_mix(V a, V b, std::index_sequence<I...>) {
+    constexpr int n = sizeof...(I), base = Upper * n / 2;
+    return __builtin_shufflevector(a, b, (int)(base + I / 2 + I % 2 * n)...);
+}
+
+/* Columns [first, first + lanes) of a line of `size`, zeros outside of it. */
+template <class T>
+inline typename lanes<T>::vector winograd_load(const T *line, int64_t first, int64_t size) {
+    typedef lanes<T> L;
+    typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type index;
+    typedef index indices __attribute__((vector_size(LANE_BYTES)));
+    typename L::vector zero{};
+    if (first >= 0 && first + L::count <= size) return L::load(line + first);
+    if (first >= size || first + L::count <= 0) return zero;
+    if (size < L::count) {
+        for (int64_t l = 0; l < L::count; l++)
+            if (first + l >= 0 && first + l < size) zero[l] = line[first + l];
+        return zero;
+    }
+    int64_t start = direct_max(direct_min(first, size - L::count), 0);
+    indices at;
+    for (int l = 0; l < L::count; l++) at[l] = l;
+    at += (index)direct_max(direct_min(first - start, L::count), -L::count);
+    typename L::vector v = __builtin_shuffle(L::load(line + start), at);
+    return (at >= 0) & (at < (index)L::count) ? v : zero;
+}
+
+template <int At, class V, size_t... I>
+inline V winograd_next(V a, V b, std::index_sequence<I...>) {
+    constexpr int n = sizeof...(I);
+    return __builtin_shufflevector(a, b, (int)(I + 1 < n ? I + 1 : n + At)...);
+}
+
+/* Columns of as many tiles as a vector has lanes, by their places in a tile: four, and
+ * the first two of the next tile. */
+template <class T, int Columns>
+inline void winograd_part(const T *line, int64_t first, int64_t size, T *to,
+                          int64_t step) {
+    typedef lanes<T> L;
+    constexpr auto all = std::make_index_sequence<L::count>();
+    typename L::vector x[5], r[6];
+    for (int i = 0; i < 5; i++) x[i] = winograd_load(line, first + i * L::count, size);
+    auto e = lanes_apart<0>(x[0], x[1], all), f = lanes_apart<0>(x[2], x[3], all);
+    auto g = lanes_apart<1>(x[0], x[1], all), h = lanes_apart<1>(x[2], x[3], all);
+    r[0] = lanes_apart<0>(e, f, all);
+    r[1] = lanes_apart<0>(g, h, all);
+    r[2] = lanes_apart<1>(e, f, all);
+    r[3] = lanes_apart<1>(g, h, all);
+    r[4] = winograd_next<0>(r[0], x[4], all);
+    r[5] = winograd_next<1>(r[1], x[4], all);
+    for (int i = 0; i < Columns; i++) memcpy(to + i * step, &r[i], sizeof r[0]);
+}
+
+/* And one of each residue four vectors of a line. */
+template <class T, class V> inline void winograd_join(const V *x, T *line) {
+    typedef lanes<T> L;
+    constexpr auto all = std::make_index_sequence<L::count>();
+    V e = winograd_mix<0>(x[0], x[2], all), f = winograd_mix<1>(x[0], x[2], all);
+    V g = winograd_mix<0>(x[1], x[3], all), h = winograd_mix<1>(x[1], x[3], all);
+    V r[4] = {winograd_mix<0>(e, g, all), winograd_mix<1>(e, g, all),
+              winograd_mix<0>(f, h, all), winograd_mix<1>(f, h, all)};
+    memcpy(line, r, sizeof r);
+}
+
+/* ---- transforms of blocks ------------------------------------------------------------ */
+
+/* Elements of a thread's work beside the values at the points. */
+template <class T> inline int64_t winograd_work(const winograd_plan *d, const T *) {
+    const int64_t lane = lanes<T>::count;
+    return direct_max(24 * ((d->rows + 1) * d->tiles[1] + lane), 16 * (d->pitch + lane));
+}
+
+/* Rows of a plane as residues of both axes: [row % 4][column of a tile][tile], for
+ * `Columns` (6, or 4 that do not overlap) columns; outside of the plane are zeros. */
+template <class T, int Columns>
+inline void winograd_gather(const winograd_plan *d, const T *plane, const int64_t *size,
+                            int64_t top, int64_t left, int64_t rows, int64_t span,
+                            T *planes) {
+    for (int64_t r = 0; r < rows; r++) {
+        T *to = planes + (r % 4 * Columns) * span + r / 4 * d->tiles[1];
+        int64_t y = top + r;
+        if (y >= 0 && y < size[0]) {
+            for (int64_t t = 0; t < d->tiles[1]; t += lanes<T>::count)
+                winograd_part<T, Columns>(plane + y * size[1], 4 * t - left, size[1],
+                                          to + t, span);
+            continue;
+        }
+        for (int64_t j = 0; j < Columns; j++)
+            for (int64_t t = 0; t < d->tiles[1]; t++) to[j * span + t] = 0;
+    }
+}
+
+/* Every tile of a block and a channel at the 36 points: at + point * apart + tile.
+ * Gradient: of the outputs, whose tiles are 4 x 4 and lie at 0. */
+template <class T, bool Gradient>
+inline void winograd_enter(const winograd_plan *d, const winograd_block *b, const T *x,
+                           int64_t image, T *planes, T *at, int64_t apart) {
+    typedef lanes<T> L;
+    constexpr int N = Gradient ? 4 : 6;
+    const int64_t *size = Gradient ? d->out : d->size;
+    const int64_t tiles = b->rows * d->tiles[1];
+    const int64_t span = (d->rows + 1) * d->tiles[1] + L::count;
+    for (int64_t i = 0; i < b->images; i++, x += image, at += tiles) {
+        winograd_gather<T, N>(d, x, size, 4 * b->row - (Gradient ? 0 : d->padding[0]),
+                              Gradient ? 0 : d->padding[1], 4 * b->rows + N - 4, span,
+                              planes);
+        for (int64_t t = 0; t < tiles; t += L::count) {
+            typename L::vector v[POINTS];
+            for (int j = 0; j < N; j++) {
+                for (int r = 0; r < N; r++)
+                    v[6 * r + j] = L::load(planes + (r % 4 * N + j) * span +
+                                           r / 4 * d->tiles[1] + t);
+                if constexpr (Gradient) winograd_filters<T, 4>(v + j, 6);
+                else winograd_inputs<T>(v + j, 6);
+            }
+            for (int r = 0; r < 6; r++) {
+                if constexpr (Gradient) winograd_filters<T, 4>(v + 6 * r, 1);
+                else winograd_inputs<T>(v + 6 * r, 1);
+                for (int j = 0; j < 6; j++)
+                    memcpy(at + (6 * r + j) * apart + t, &v[6 * r + j], sizeof v[0]);
+            }
+        }
+    }
+}
+
+/* A copy of n elements, plus `shift`; whether any is infinite or NaN. */
+inline bool winograd_copy(const float *from, int64_t n, float shift, float *to) {
+    int32_t odd = 0;
+    for (int64_t i = 0; i < n; i++) {
+        float x = from[i] + shift;
+        int32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        odd |= (bits & 0x7f800000) == 0x7f800000;
+        to[i] = x;
+    }
+    return odd;
+}
+
+/* One channel's outputs of a block from its values at the points; true: not finite. */
+template <class T>
+inline bool winograd_leave(const winograd_plan *d, const winograd_block *b, const T *at,
+                           int64_t apart, T bias, T *y, int64_t image, T *work) {
+    typedef lanes<T> L;
+    const int64_t line = 4 * (d->pitch + L::count);
+    bool odd = false;
+    for (int64_t t = 0; t < b->tiles; t += L::count) {
+        typename L::vector v[POINTS];
+        for (int j = 0; j < 6; j++) {
+            for (int r = 0; r < 6; r++) v[6 * r + j] = L::load(at + (6 * r + j) * apart + t);
+            winograd_outputs<T, 4>(v + j, 6);
+        }
+        for (int r = 0; r < 4; r++) {
+            winograd_outputs<T, 4>(v + 6 * r, 1);
+            winograd_join(v + 6 * r, work + r * line + 4 * t);
+        }
+    }
+    for (int64_t i = 0; i < b->images; i++, y += image)
+        for (int64_t q = 0; q < b->rows; q++) {
+            const T *from = work + 4 * (i * b->rows + q) * d->tiles[1];
+            int64_t row = 4 * (b->row + q), rows = direct_min(d->out[0] - row, 4);
+            for (int64_t r = 0; r < rows; r++)
+                odd |= winograd_copy(from + r * line, d->out[1], bias,
+                                     y + (row + r) * d->out[1]);
+        }
+    return odd;
+}
+
+/* ---- filters ------------------------------------------------------------------------- */
+
+/* Elements that a block's filters of one point take: a vector more than they are. */
+template <class T> inline int64_t winograd_stride(int64_t outs, int64_t c, const T *) {
+    return outs * c + lanes<T>::count;
+}
+
+/* Elements before a block's filters, all of a group's lying together. */
+inline int64_t winograd_blocks(const winograd_plan *d) {
+    return direct_ceil(d->o, DIRECT_OUTS);
+}
+inline int64_t winograd_first(const winograd_plan *d, int64_t block) {
+    return d->o * block / winograd_blocks(d);
+}
+template <class T>
+inline int64_t winograd_place(const winograd_plan *d, int64_t group, int64_t block,
+                              const T *) {
+    return POINTS * ((group * d->o + winograd_first(d, block)) * d->c +
+                     (group * winograd_blocks(d) + block) * lanes<T>::count);
+}
+
+/* A block of output channels' filters w (outs, c, 9) at the points: u[point][i][o].
+ * Vectors are of outputs; what the last one has too many is written over, or slack. */
+template <class T>
+inline void winograd_filter(const T *w, int64_t outs, int64_t c, T *u) {
+    typedef lanes<T> L;
+    const int64_t apart = winograd_stride(outs, c, u);
+    for (int64_t i = 0; i < c; i++)
+        for (int64_t first = 0; first < outs; first += L::count) {
+            T g[9][L::count] = {};
+            typename L::vector v[POINTS];
+            for (int64_t o = first; o < direct_min(outs, first + L::count); o++)
+                for (int k = 0; k < 9; k++) g[k][o - first] = w[(o * c + i) * 9 + k];
+            for (int j = 0; j < 3; j++) {
+                for (int r = 0; r < 3; r++) v[6 * r + j] = L::load(g[3 * r + j]);
+                winograd_filters<T, 3>(v + j, 6);
+            }
+            T *to = u + i * outs + first;
+            for (int r = 0; r < 6; r++) {
+                winograd_filters<T, 3>(v + 6 * r, 1);
+                for (int j = 0; j < 6; j++)
+                    memcpy(to + (6 * r + j) * apart, &v[6 * r + j], sizeof v[0]);
+            }
+        }
+}
+
+/* The gradient of filters [first, last) of 9 taps from their values u[point][filter];
+ * true: not finite. */
+template <class T>
+inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last, T *w) {
+    typedef lanes<T> L;
+    bool odd = false;
+    for (int64_t i = first; i < last; i += L::count) {
+        int64_t count = direct_min(last - i, L::count);
+        T lane[POINTS][L::count] = {};
+        typename L::vector v[POINTS];
+        for (int k = 0; k < POINTS; k++)
+            for (int64_t l = 0; l < count; l++) lane[k][l] = u[k * apart + i + l];
+        memcpy(v, lane, sizeof lane);
+        for (int j = 0; j < 6; j++) winograd_outputs<T, 3>(v + j, 6);
+        for (int r = 0; r < 3; r++) winograd_outputs<T, 3>(v + 6 * r, 1);
+        memcpy(lane, v, sizeof lane);
+        for (int64_t l = 0; l < count; l++)
+            for (int k = 0; k < 9; k++) w[(i + l) * 9 + k] = lane[k / 3 * 6 + k % 3][l];
+        odd |= winograd_copy(w + i * 9, count * 9, 0, w + i * 9);
+    }
+    return odd;
+}
+
+/* ---- the products -------------------------------------------------------------------- */
+template <class T, int O>
+inline void winograd_tile(int64_t c, int64_t tiles, int64_t pitch, const T *x, const T *u,
+                          T *m) {
+    typedef lanes<T> L;
+    const int64_t at = 0;
+    for (int64_t t = 0; t < tiles; t += 2 * L::count) {
+        typename L::vector sums[2 * O] = {};
+        direct_sums<T, O, 2>(std::make_index_sequence<2 * O>(),
+                             std::make_index_sequence<2>(), x + t, L::count, &at, 1, c,
+                             pitch, u, sums);
+        for (int i = 0; i < 2 * O; i++)
+            memcpy(m + i / 2 * pitch + i % 2 * L::count + t, &sums[i], sizeof sums[0]);
+    }
+}
+
+/* m (outs, tiles) = u (outs, c) x (c, tiles) at one point, for up to 6 channels. */
+template <class T>
+inline void winograd_multiply(int64_t outs, int64_t c, int64_t tiles, int64_t pitch,
+                              const T *x, const T *u, T *m) {
+    switch (outs) {
+    case 1: return winograd_tile<T, 1>(c, tiles, pitch, x, u, m);
+    case 2: return winograd_tile<T, 2>(c, tiles, pitch, x, u, m);
+    case 3: return winograd_tile<T, 3>(c, tiles, pitch, x, u, m);
+    case 4: return winograd_tile<T, 4>(c, tiles, pitch, x, u, m);
+    case 5: return winograd_tile<T, 5>(c, tiles, pitch, x, u, m);
+    default: return winograd_tile<T, 6>(c, tiles, pitch, x, u, m);
+    }
+}
+
+/* Whether tiles fit the outputs, and channels and tiles pay for the transforms. */
+template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
+    int64_t tiles = direct_ceil(p->out[1], 4) * direct_ceil(p->out[2], 4);
+    return std::is_same<T, float>::value && !p->channels_last && p->size[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 &&
+           p->kernel[1] == 3 && p->kernel[2] == 3 && p->stride[1] == 1 &&
+           p->stride[2] == 1 && p->dilation[1] == 1 && p->dilation[2] == 1 &&
+           p->padding[0] == 0 && p->c >= 16 && p->o >= 16 && p->n * tiles >= 64 &&
+           16 * tiles <= 1.5 * p->positions;
+}
+
+} /* namespace tl */
+
+#endif /* TENSORLIB_WINOGRAD_H */

@@ -1,0 +1,35 @@
+# Sizes of a convolution, shared by the families that compute it.
+from libc.stdint cimport int64_t
+from tensorlib.core.abi cimport tl_buffer, tl_conv_params
+
+cdef extern from "tensorlib/conv.h" namespace "tl" nogil:
+    # Extents are of one image; c and o are the channels of one group.
+    cdef cppclass conv_shape:
+        bint channels_last
+        bint pointwise      # patches are the image itself
+        int64_t n, groups, c, o
+        int64_t size[3]
+        int64_t out[3]
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t padding[3]
+        int64_t dilation[3]
+        int64_t pixels      # of one image
+        int64_t positions   # of one output
+        int64_t taps
+        int64_t depth       # c * taps
+
+    cdef cppclass conv_tiles(conv_shape):
+        int64_t images      # of a tile: some images, or a run of positions of one
+        int64_t run
+        int64_t pieces      # runs of an image
+        int64_t tiles
+        int64_t columns     # most positions of a tile
+        int64_t block       # channels of a block of conv_input and conv_weight
+        int64_t blocks
+
+    conv_shape conv_describe(
+        const tl_conv_params *params, const tl_buffer *x, const tl_buffer *w,
+        const tl_buffer *y)
+    # total[i] = sum of partial[k][i] over the slices k, in order.
+    void add_slices[T](const T *partial, int64_t slices, int64_t n, T *total)

@@ -1,0 +1,158 @@
+"""Convolution's kernels against float64 PyTorch, on shapes that reach each of them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorlib as tl
+
+torch = pytest.importorskip("torch")
+functional = torch.nn.functional
+
+LAYOUTS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
+# Largest error over largest value; one rounding is 6e-8 and 1e-16.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
+
+
+def _moved(array, last):
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if last else array
+
+
+def _assert_close(ours, wanted, dtype):
+    scale = np.abs(wanted).max(initial=0) + 1e-30
+    assert ours.shape == wanted.shape
+    error = np.abs(ours.astype(np.float64) - wanted).max(initial=0)
+    assert error / scale <= TOLERANCE[dtype]
+
+
+def _check(x, w, b, *, dtype, last=False, transposed=False, seed=0, **options):
+    """Compare value and gradients; x, w and b are shapes in PyTorch's layout."""
+    rng = np.random.default_rng(seed)
+    spatial = len(x) - 2
+    name = f"conv{'_transpose' if transposed else ''}{spatial}d"
+    arrays = [rng.standard_normal(s).astype(dtype) for s in (x, w, b)]
+    exact = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays]
+    wanted = getattr(functional, name)(*exact, **options)
+    g = rng.standard_normal(tuple(wanted.shape)).astype(dtype)
+    gradients = torch.autograd.grad(wanted, exact, torch.tensor(g, dtype=torch.float64))
+    ours = [tl.asarray(_moved(arrays[0], last)), *map(tl.asarray, arrays[1:])]
+    for tensor in ours:
+        tensor.requires_grad = True
+    layout = LAYOUTS[spatial][last]
+    found = getattr(tl, name)(*ours, **options, layout=layout)
+    _assert_close(
+        np.asarray(found.detach()), _moved(wanted.detach().numpy(), last), dtype
+    )
+    found = tl.autograd.grad(found, ours, tl.asarray(_moved(g, last)))
+    for i, (mine, right) in enumerate(zip(found, gradients, strict=True)):
+        _assert_close(np.asarray(mine), _moved(right.numpy(), last and i == 0), dtype)
+
+
+@st.composite
+def convolutions(draw):
+    """Arguments of `_check`, of one to three axes."""
+    spatial = draw(st.integers(1, 3))
+    groups = draw(st.sampled_from((1, 1, 2, 3)))
+    c, o = (groups * draw(st.integers(1, n)) for n in (4, 14))
+    kernel = [draw(st.integers(1, 4)) for _ in range(spatial)]
+    stride = [draw(st.sampled_from((1, 1, 2, 3))) for _ in range(spatial)]
+    dilation = [draw(st.sampled_from((1, 1, 2))) for _ in range(spatial)]
+    padding = [draw(st.integers(0, 3)) for _ in range(spatial)]
+    limit = {1: 70, 2: 40, 3: 20}[spatial]
+    transposed = draw(st.booleans())
+    extents = []
+    for a in range(spatial):
+        span = (kernel[a] - 1) * dilation[a]
+        low = max(span + 1 - 2 * padding[a], 1)
+        if transposed:
+            low = max(math.ceil((2 * padding[a] - span) / stride[a]) + 1, 1)
+        extents.append(
+            draw(st.integers(low, limit // (stride[a] if transposed else 1)))
+        )
+    n = draw(st.sampled_from((0, 1, 1, 2, 3)))
+    w = (c, o // groups, *kernel) if transposed else (o, c // groups, *kernel)
+    return {
+        "x": (n, c, *extents), "w": w, "b": (o,), "stride": tuple(stride),
+        "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups,
+        "transposed": transposed, "last": draw(st.booleans()),
+        "dtype": draw(st.sampled_from(("float32", "float64"))),
+    }  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(convolutions())
+def test_convolution_and_gradients_match_float64(arguments):
+    _check(**arguments)
+
+
+# Shapes of layers: blocks of channels that do and do not fill, rows of many vectors and
+# of less than one, several boxes an image.
+LAYERS = {
+    "depthwise": ((2, 16, 33, 32), (16, 1, 3, 3), {"padding": 1, "groups": 16}),
+    "depthwise, strides": (
+        (2, 8, 29, 31), (8, 1, 5, 3), {"padding": 2, "groups": 8, "stride": 2},
+    ),
+    "depthwise, two filters a channel": (
+        (2, 6, 17, 9), (12, 1, 3, 3), {"padding": 1, "groups": 6},
+    ),
+    "depthwise, short rows": ((3, 8, 7, 5), (8, 1, 3, 3), {"padding": 1, "groups": 8}),
+    "four groups": ((3, 32, 16, 16), (64, 8, 3, 3), {"padding": 1, "groups": 4}),
+    "image": ((2, 3, 70, 66), (32, 3, 7, 7), {"padding": 3, "stride": 2}),
+    "several boxes": ((1, 40, 48, 50), (16, 40, 3, 3), {"padding": 1}),
+    "volume": ((2, 5, 12, 11, 17), (13, 5, 3, 3, 3), {"padding": 1}),
+    "wide dilation": ((1, 6, 40, 41), (8, 6, 3, 3), {"padding": 18, "dilation": 18}),
+    "tiles": ((2, 16, 32, 33), (24, 16, 3, 3), {"padding": 1}),
+    "tiles of some images": ((37, 20, 7, 8), (17, 20, 3, 3), {"padding": 1}),
+    "tiles of a large image": ((1, 48, 70, 75), (16, 48, 3, 3), {"padding": (0, 2)}),
+    "tiles, groups": ((3, 32, 15, 16), (64, 16, 3, 3), {"padding": 1, "groups": 2}),
+    "tiles, many channels": ((4, 130, 14, 14), (150, 130, 3, 3), {"padding": 1}),
+    "sequence": ((2, 8, 1000), (20, 8, 5), {"padding": 2}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_matches_float64(name, dtype):
+    x, w, options = LAYERS[name]
+    _check(x, w, w[:1], dtype=dtype, **options)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_transposed_layer_matches_float64(stride):
+    _check(
+        (2, 12, 14, 17), (12, 20, 4, 3), (20,), dtype="float32", transposed=True,
+        stride=stride, padding=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 20, 21), (1, 3, 20, 21)])
+def test_weight_gradient_keeps_nan_to_the_taps_that_see_it(shape):
+    """Vectors that stick out of a row bring no neighbour in."""
+    x = np.ones(shape, np.float32)
+    x[0, 0, 5, 20] = np.nan  # the last column, which the first tap never meets
+    w = tl.zeros((4, shape[1], 3, 3))
+    w.requires_grad = True
+    y = tl.conv2d(tl.asarray(x), w)
+    found = np.asarray(tl.autograd.grad(y, [w], tl.ones(y.shape))[0])
+    assert np.isnan(found[:, 0, :, 2]).all()
+    assert not np.isnan(found[:, 0, :, :2]).any()
+    assert not np.isnan(found[:, 1:]).any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_tiles_with_huge_values_match_float64(value):
+    """What the transforms would spread or overflow on is computed without them."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 16, 18, 17)).astype(np.float32)
+    w = rng.uniform(0.1, 1, (16, 16, 3, 3)).astype(np.float32)
+    x[1, 3, 7, 6] = value
+    found = np.asarray(tl.conv2d(tl.asarray(x), tl.asarray(w), padding=1))
+    exact = functional.conv2d(torch.tensor(x).double(), torch.tensor(w).double(),
+                              padding=1).numpy()  # fmt: skip
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
+    np.testing.assert_array_equal(np.isinf(found), np.isinf(exact))
+    usual = np.abs(exact) < 1e3
+    np.testing.assert_allclose(found[usual], exact[usual], rtol=1e-4, atol=1e-4)
