@@ -19,6 +19,10 @@ TL_HD inline float exp_moderate(float x) { return ::expf(x); }
 TL_HD inline double exp_moderate(double x) { return ::exp(x); }
 TL_HD inline float exp_nonpositive(float x) { return ::expf(x); }
 TL_HD inline double exp_nonpositive(double x) { return ::exp(x); }
+template <class T> TL_HD inline bool exp_is_hard(T) { return false; }
+template <class T> TL_HD inline bool log_is_hard(T) { return false; }
+TL_HD inline float log_moderate(float x) { return ::logf(x); }
+TL_HD inline double log_moderate(double x) { return ::log(x); }
 TL_HD inline float expm1(float x) { return ::expm1f(x); }
 TL_HD inline double expm1(double x) { return ::expm1(x); }
 TL_HD inline float log(float x) { return ::logf(x); }
@@ -62,7 +66,11 @@ TL_HD inline double exp_reduced(double r) {
     return (q * (r * r) + r) + 1.0;
 }
 
-/* e^x where the result is a normal number, |x| < 87 (708); NaN stays NaN. */
+/* Where the result is no normal number, or near it. */
+TL_HD inline bool exp_is_hard(float x) { return !(absolute(x) < 87.0f); }
+TL_HD inline bool exp_is_hard(double x) { return !(absolute(x) < 708.0); }
+
+/* e^x for others, to the same bits as exp; NaN stays NaN. */
 TL_HD inline float exp_moderate(float x) {
     uint32_t n;
     float r = reduce_exp(x, n);
@@ -185,6 +193,17 @@ template <class T> TL_HD inline T log_special(T x, T y) {
     T inf = limits<T>::inf;
     y = blend(x > T(0), y, blend(x == T(0), -inf, inf - inf));
     return blend(x < inf, y, x);
+}
+
+/* What is not a positive normal number: all but those wrap around. */
+TL_HD inline bool log_is_hard(float x) { return to_bits(x) - 0x00800000u >= 0x7f000000u; }
+TL_HD inline bool log_is_hard(double x) {
+    return to_bits(x) - UINT64_C(0x0010000000000000) >= UINT64_C(0x7fe0000000000000);
+}
+/* log of others, to the same bits. */
+template <class T> TL_HD inline T log_moderate(T x) {
+    T e, f = split_log(x, e);
+    return log_reduced(f, e, T(0));
 }
 
 /* Natural logarithm. float32: 0.82 ulp, float64: 0.8 ulp. */

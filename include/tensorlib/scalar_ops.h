@@ -28,10 +28,17 @@ template <class T> TL_HD inline T op_log1p(T x) { return tl::log1p(x); }
 template <class T> TL_HD inline T op_sin(T x) { return tl::sin(x); }
 template <class T> TL_HD inline T op_cos(T x) { return tl::cos(x); }
 template <class T> TL_HD inline T op_tan(T x) { return tl::tan(x); }
+/* Cheaper forms, to the same bits, for arguments that are not hard. */
+template <class T> TL_HD inline T op_exp_moderate(T x) { return exp_moderate(x); }
+template <class T> TL_HD inline T op_log_moderate(T x) { return log_moderate(x); }
 template <class T> TL_HD inline T op_sin_moderate(T x) { return sin_moderate(x); }
 template <class T> TL_HD inline T op_cos_moderate(T x) { return cos_moderate(x); }
 template <class T> TL_HD inline T op_tan_moderate(T x) { return tan_moderate(x); }
-template <class T> TL_HD inline int op_is_huge(T x) { return trig_is_huge(x); }
+template <class T> TL_HD inline int op_exp_is_hard(T x) { return exp_is_hard(x); }
+template <class T> TL_HD inline int op_log_is_hard(T x) { return log_is_hard(x); }
+template <class T> TL_HD inline int op_sin_is_hard(T x) { return trig_is_huge(x); }
+template <class T> TL_HD inline int op_cos_is_hard(T x) { return trig_is_huge(x); }
+template <class T> TL_HD inline int op_tan_is_hard(T x) { return trig_is_huge(x); }
 template <class T> TL_HD inline T op_tanh(T x) { return tl::tanh(x); }
 template <class T> TL_HD inline T op_tanh_grad(T g, T y) { return g * (T(1) - y * y); }
 template <class T> TL_HD inline T op_erf(T x) { return tl::erf(x); }
@@ -95,9 +102,9 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
     X(sqrt) X(rsqrt) X(reciprocal) X(floor) X(ceil) X(round) X(softsign) X(hardsigmoid) \
     X(hardswish)
 #define TL_UNARY_MATH_OPS(X) \
-    X(exp) X(expm1) X(log) X(log1p) X(tanh) X(sigmoid) X(erf) X(gelu) X(gelu_tanh) \
+    X(expm1) X(log1p) X(tanh) X(sigmoid) X(erf) X(gelu) X(gelu_tanh) \
     X(silu) X(softplus) X(log_sigmoid) X(tanhshrink) X(mish)
-#define TL_TRIG_OPS(X) X(sin) X(cos) X(tan)
+#define TL_SPLIT_OPS(X) X(exp) X(log) X(sin) X(cos) X(tan)
 #define TL_UNARY_OPS(X) X(negative) X(abs) X(sign) X(square) X(relu)
 #define TL_FLOAT_TEST_OPS(X) X(isnan) X(isinf) X(isfinite)
 #define TL_BINARY_OPS(X) X(add) X(subtract) X(multiply) X(maximum) X(minimum)
