@@ -117,7 +117,7 @@ def train(run, model, recipe, train_loader, test_loader):
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.lr, epochs=recipe.epochs, steps_per_epoch=len(train_loader)
     )
-    criterion = nn.CrossEntropyLoss()
+    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
     losses = []
     for epoch in range(1, recipe.epochs + 1):
         for images, labels in batches(train_loader):
