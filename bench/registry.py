@@ -13,9 +13,10 @@ def public_ops():
     These are the functions of ``tensorlib`` that the ops package defines; settings
     such as `set_num_threads` are none.
     """
+    found = {name: getattr(tl, name) for name in dir(tl)}  # loads the lazy ones
     return {
         name
-        for name, value in vars(tl).items()
+        for name, value in found.items()
         if not name.startswith("_")
         and callable(value)
         and not isinstance(value, type)
@@ -25,7 +26,7 @@ def public_ops():
 
 def _by_class(wanted):
     """Public primitives with a class of that name among their bases, in order."""
-    public = public_ops()
+    public = public_ops()  # first: it loads every family
     found = {}
     for primitive in tl.autograd.primitives():
         for base in type(primitive).__mro__:

@@ -286,6 +286,7 @@ SKIPPED = {
     "save",
     "load",
     "manual_seed",
+    "MetricsWriter",
 }
 
 
@@ -318,8 +319,11 @@ def operator_of(name):
 
 def targets():
     found = {}
-    for name, item in vars(tl).items():
-        if name.startswith("_") or name in SKIPPED or not callable(item):
+    for name in dir(tl):
+        if name.startswith("_") or name in SKIPPED:
+            continue
+        item = getattr(tl, name)
+        if not callable(item):
             continue
         if isinstance(item, type) and issubclass(item, BaseException):
             continue

@@ -43,7 +43,8 @@ def members():
     found = {}
     for module_name in MODULES:
         module = importlib.import_module(module_name)
-        for name, item in vars(module).items():
+        for name in dir(module):  # loads the lazy ones
+            item = getattr(module, name)
             home = getattr(item, "__module__", "") or ""
             if name.startswith("_") or inspect.ismodule(item):
                 continue
