@@ -53,6 +53,12 @@ class Spec:
     dtype: str = "float32"
     grad: bool = False
 
+    @property
+    def nbytes(self):
+        """Bytes of the operand."""
+        width = np.dtype("bool" if self.kind == "bool" else self.dtype).itemsize
+        return width * int(np.prod(self.shape, dtype=np.int64))
+
     def array(self, position):
         """The operand as a NumPy array; operands of a case differ by position."""
         size = int(np.prod(self.shape, dtype=np.int64))
@@ -87,6 +93,9 @@ class Case:
         The largest good ratio of our time to PyTorch's.
     limit : float, optional
         The largest good value itself, in the row's unit, instead of a ratio.
+    flops : float
+        Operations of products, in float32 (those in float64 count twice); for the
+        row's floor.
     ops : tuple of str
         Public names exercised beyond those written ``tl.name`` in `ours`.
     quick : bool
@@ -106,6 +115,7 @@ class Case:
     tolerance: tuple = (1e-4, 1e-5)
     target: float = 1.0
     limit: float | None = None
+    flops: float = 0.0
     ops: tuple = ()
     quick: bool = False
     unit: str = "s"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["MismatchError", "require_close"]
+__all__ = ["MismatchError", "bytes_of", "require_close"]
 
 
 class MismatchError(Exception):
@@ -16,6 +16,11 @@ def _arrays(value):
     if hasattr(value, "detach"):
         value = value.detach()
     return [np.asarray(value)]
+
+
+def bytes_of(value):
+    """Return the bytes of a result's elements."""
+    return sum(array.nbytes for array in _arrays(value))
 
 
 def _require_close(ours, theirs, tolerance, peer):

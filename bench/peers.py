@@ -53,7 +53,7 @@ def _set_threads(n):
     tensorlib.set_num_threads(n)
 
 
-def _run(cases, budget, clock):
+def _run(cases, budget, clock, floor):
     from bench.report import format_row
     from bench.runner import run_case
 
@@ -62,7 +62,7 @@ def _run(cases, budget, clock):
         if case.section != section:
             section = case.section
             print(f"\n== {section}", flush=True)
-        rows.append(run_case(case, budget, clock))
+        rows.append(run_case(case, budget, clock, floor))
         print(format_row(rows[-1]), flush=True)
     return rows
 
@@ -75,6 +75,7 @@ def _as_json(rows):
             "median": {name: stat.median for name, stat in row.stats.items()},
             "spread": {name: stat.spread for name, stat in row.stats.items()},
             "ratio": row.ratios,
+            "floor": row.floor,
             "target": row.target,
             "error": row.error,
         }
@@ -87,6 +88,7 @@ def main(arguments=None):
     options = _parse(arguments)
     _set_threads(options.threads)
     from bench.cases import all_cases
+    from bench.floor import Floor
     from bench.machine import Neighbours, describe_machine, versions
     from bench.report import format_summary, markdown
     from bench.timing import QUICK, Budget
@@ -96,7 +98,8 @@ def main(arguments=None):
         print("\n".join(case.label for case in cases))
         return 0
     neighbours, start = Neighbours(), time.perf_counter()
-    rows = _run(cases, QUICK if options.quick else Budget(), options.clock)
+    floor = Floor(options.threads)
+    rows = _run(cases, QUICK if options.quick else Budget(), options.clock, floor)
     share = neighbours.share()
     print(format_summary(rows, share))
     print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s")
@@ -108,7 +111,7 @@ def main(arguments=None):
             mode += ", CPU time of one thread"
         if options.only:
             mode += f", only {options.only}"
-        machine = describe_machine(options.threads)
+        machine = {**describe_machine(options.threads), **floor.describe()}
         RESULTS.write_text(markdown(rows, machine, versions(), share, mode))
     return 1 if any(row.error for row in rows) else 0
 

@@ -7,7 +7,7 @@ from bench.misses import why
 __all__ = ["format_row", "format_summary", "geometric_mean", "markdown"]
 
 NOISY = 0.25  # a spread above this makes a row uncertain
-HEADER = ("row", "ours", "PyTorch", "NumPy", "ratio", "target", "")
+HEADER = ("row", "ours", "PyTorch", "NumPy", "ratio", "target", "floor", "")
 
 
 def geometric_mean(values):
@@ -49,20 +49,28 @@ def _mark(row):
     return "noisy" if row.spread > NOISY else ""
 
 
+def _over_floor(row):
+    """How many times the floor our time is."""
+    if row.floor is None or "ours" not in row.stats:
+        return ""
+    return f"{row.stats['ours'].median / row.floor:.2g}x"
+
+
 def _cells(row):
     if row.error:
-        return [row.name, f"error: {row.error}", "", "", "", _target(row), "ERROR"]
+        return [row.name, f"error: {row.error}", "", "", "", _target(row), "", "ERROR"]
     ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
     stats = [_stat(row, library) for library in ("ours", "torch", "numpy")]
-    return [row.name, *stats, ratio, _target(row), _mark(row)]
+    return [row.name, *stats, ratio, _target(row), _over_floor(row), _mark(row)]
 
 
 def format_row(row):
     """Return the row as a line of the terminal's table."""
-    name, ours, torch, numpy, ratio, target, mark = _cells(row)
+    name, ours, torch, numpy, ratio, target, floor, mark = _cells(row)
     if row.error:
         return f"{name:44} {ours}"
-    return f"{name:44} {ours:>14} {torch:>14} {numpy:>14} {ratio:>7} {target:>7} {mark}"
+    times = f"{ours:>14} {torch:>14} {numpy:>14}"
+    return f"{name:44} {times} {ratio:>7} {target:>7} {floor:>6} {mark}"
 
 
 def _worst_first(rows):
@@ -113,7 +121,7 @@ def _table(header, lines):
 def _miss_lines(rows):
     lines = []
     for row in _worst_first(rows):
-        name, ours, torch, _, ratio, target, _ = _cells(row)
+        name, ours, torch, _, ratio, target, *_ = _cells(row)
         cause = row.error or why(row.label) or "not yet known"
         full = f"{row.section}: {name}"
         lines.append([full, "" if row.error else ours, torch, ratio, target, cause])
@@ -130,7 +138,10 @@ def markdown(rows, machine, packages, share, mode):
         "Written by `python -m bench.peers --write`; the causes of misses are kept in "
         "`misses.py`. Medians of samples taken in turn in one process; ± is half the "
         "interquartile range; ratio is our time over PyTorch's, the median over "
-        "rounds. The target is the largest good ratio, or the largest good value.",
+        "rounds. The target is the largest good ratio, or the largest good value. "
+        "Floor: how many times longer ours takes than the bytes of operands and "
+        "results at the bandwidth measured, or the operations of a product at the rate "
+        "measured, would; empty where the cost of a call decides.",
         "",
         *facts,
         f"- mode: {mode}",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from bench.case import LIBRARIES
-from bench.compare import require_close
+from bench.compare import bytes_of, require_close
 from bench.timing import CLOCKS, Stat, compile_loop, interleave, summarize
 
 __all__ = ["Row", "names_for", "run_case"]
@@ -20,6 +20,8 @@ class Row:
         By library.
     ratios : dict of str to float
         Our time over the peer's.
+    floor : float, optional
+        The least seconds for its bytes and operations.
     error : str
         What went wrong; a row with an error has no ratio.
     """
@@ -31,6 +33,7 @@ class Row:
     unit: str
     stats: dict[str, Stat] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
+    floor: float | None = None
     error: str = ""
 
     @property
@@ -105,7 +108,10 @@ def _result(case, library, names):
 
 
 def _compare(case, scopes):
-    """Run every contestant once; drop peers that lack the operation."""
+    """Run every contestant once; drop peers that lack the operation.
+
+    Returns the bytes of our result.
+    """
     ours = _result(case, "ours", scopes["ours"])
     for library in [name for name in scopes if name != "ours"]:
         try:
@@ -116,34 +122,38 @@ def _compare(case, scopes):
             continue
         if case.check != "":
             require_close(ours, theirs, case.tolerance, library)
+    return 0 if ours is None else bytes_of(ours)
 
 
 def _measure(case, budget, clock):
-    """Samples of each library, in rounds."""
+    """Samples of each library, in rounds; the bytes of operands and result."""
     if case.measure is not None:
-        return case.measure(budget.processes)
+        return case.measure(budget.processes), 0
     scopes = {
         library: names_for(case, library)
         for library in LIBRARIES
         if case.statement(library)
     }
-    _compare(case, scopes)
+    result = _compare(case, scopes)
     loops = {
         library: compile_loop(case.statement(library), names, CLOCKS[clock])
         for library, names in scopes.items()
     }
-    return interleave(loops, budget)
+    nbytes = sum(spec.nbytes for spec in case.operands.values()) + result
+    return interleave(loops, budget), nbytes
 
 
-def run_case(case, budget, clock="wall"):
+def run_case(case, budget, clock="wall", floor=None):
     """Return the Row of a case; whatever fails becomes its `error`."""
     row = Row(case.section, case.name, case.target, case.limit, case.unit)
     try:
-        samples = _measure(case, budget, clock)
+        samples, nbytes = _measure(case, budget, clock)
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         row.error = f"{type(error).__name__}: {first}"[:160]
         return row
+    if floor is not None:
+        row.floor = floor.seconds(nbytes, case.flops)
     row.stats = {name: summarize(values) for name, values in samples.items()}
     for library, values in samples.items():
         if library != "ours":

@@ -24,8 +24,13 @@ def _title(shape):
     return text + (f", {groups} groups" if groups > 1 else "")
 
 
-def _both(name, ours, torch, operands, inputs, *, quick=False, tolerance=(1e-3, 1e-3)):
-    """The row of the forward pass and that of forward + backward."""
+def _both(
+    name, ours, torch, operands, inputs, *, quick=False, tolerance=(1e-3, 1e-3), flops=0
+):
+    """The row of the forward pass and that of forward + backward.
+
+    `flops` are of the forward pass; each gradient takes as many.
+    """
     for grad in (False, True):
         wanted = f"({', '.join(inputs)},)"
         yield Case(
@@ -38,6 +43,7 @@ def _both(name, ours, torch, operands, inputs, *, quick=False, tolerance=(1e-3, 
                 for k, s in operands.items()
             },
             tolerance=tolerance,
+            flops=flops * (3 if grad else 1),
             quick=quick,
         )
 
@@ -59,6 +65,7 @@ def _conv2d(shape):
         ("x", "w", "b"),
         quick=shape in QUICK,
         tolerance=(1e-3, 2e-2),
+        flops=2 * n * o * out * out * (c // groups) * kernel * kernel,
     )
 
 

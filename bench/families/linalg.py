@@ -1,5 +1,7 @@
 """Matrix products: the shapes of NUMBERS.md, batches, transposes, affine maps."""
 
+from math import prod
+
 from bench.case import Case, Spec
 
 # M, N, K.
@@ -34,6 +36,7 @@ def product(m, n, k, dtype="float32"):
         *("a @ b",) * 3,
         operands={"a": Spec((m, k), dtype=dtype), "b": Spec((k, n), dtype=dtype)},
         tolerance=_tolerance(k),
+        flops=2 * m * n * k * (1 if dtype == "float32" else 2),
         ops=("matmul",),
         quick=(m, n, k) in QUICK and dtype == "float32",
     )
@@ -50,6 +53,7 @@ def _batched(a, b):
         *("a @ b",) * 3,
         operands={"a": Spec(a), "b": Spec(b)},
         tolerance=_tolerance(a[-1]),
+        flops=2 * prod(a) * b[-1],
         ops=("matmul",),
         quick=a == (64, 32, 32),
     )
@@ -85,6 +89,7 @@ def _linear(rows, inner, outer, *, backward):
             "g": Spec((rows, outer)),
         },
         tolerance=_tolerance(max(inner, rows)),
+        flops=2 * rows * inner * outer * (3 if backward else 1),
         ops=("linear",),
         quick=rows == 8,
     )

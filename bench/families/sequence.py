@@ -37,6 +37,7 @@ def _layer(name, shape):
         f"torch.{kind}(x, {torch_state}, (w_ih, w_hh, b_ih, b_hh), True, 1, 0.0, "
         "False, False, False)[0]"
     )
+    flops = 2 * steps * batch * GATES[name] * units * (features + units)
     for grad in (False, True):
         operands = {"x": Spec((steps, batch, features), grad=grad)}
         operands |= {s: Spec((batch, units), "zero") for s in states}
@@ -57,12 +58,20 @@ def _layer(name, shape):
             operands=operands,
             prepare=_shrink,
             tolerance=(1e-3, 1e-3),
+            flops=flops * (3 if grad else 1),
             quick=shape == SHAPES[0],
         )
 
 
 # Batch, heads, positions, features of a head.
 HEADS = ((8, 8, 128, 32), (1, 8, 1024, 64), (8, 4, 1, 32))
+
+
+def _attention_flops(shape, causal):
+    """Two products; their gradients are five, with one of the two done again."""
+    batch, heads, positions, features = shape
+    pairs = positions * (positions + 1) / 2 if causal else positions**2
+    return 2 * 2 * batch * heads * pairs * features
 
 
 def _attention(shape, causal):
@@ -83,6 +92,7 @@ def _attention(shape, causal):
             theirs,
             operands=operands,
             tolerance=(1e-3, 1e-3),
+            flops=_attention_flops(shape, causal) * (3.5 if grad else 1),
             quick=shape == HEADS[0],
         )
 
