@@ -223,6 +223,8 @@ _LAZY_NAMES = {
 }
 _HOMES = {name: home for home, names in _LAZY_NAMES.items() for name in names}
 
+__all__ = sorted(name for name in {*globals(), *_HOMES} if not name.startswith("_"))
+
 
 def __getattr__(name):
     from importlib import import_module

@@ -156,3 +156,40 @@ def test_tiles_with_huge_values_match_float64(value):
     np.testing.assert_array_equal(np.isinf(found), np.isinf(exact))
     usual = np.abs(exact) < 1e3
     np.testing.assert_allclose(found[usual], exact[usual], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [8, 16])
+def test_huge_padding_and_dilation_equal_few_taps(n):
+    # Windows that reach across 2**31 elements of padding see one pixel or none.
+    far = 2**31 - 1
+    x, w = tl.ones((n, 1, 2, 2, 8)), tl.ones((2, 1, 3, 3, 1))
+    y = tl.conv3d(x, w, padding=(far, far, 0), dilation=(far, far, 1))
+    assert y.tolist() == tl.ones((n, 2, 2, 2, 8)).tolist()
+
+
+BITS = {
+    "winograd": ((4, 32, 24, 24), (48, 32, 3, 3), {"padding": 1}),
+    "strided": ((4, 8, 40, 40), (24, 8, 5, 5), {"stride": 2, "padding": 2}),
+    "depthwise": ((4, 32, 33, 32), (32, 1, 3, 3), {"padding": 1, "groups": 32}),
+    "grouped": ((4, 32, 30, 32), (32, 8, 3, 3), {"padding": 1, "groups": 4}),
+    "pointwise": ((4, 64, 20, 20), (96, 64, 1, 1), {}),
+    "volume": ((2, 8, 12, 12, 16), (16, 8, 3, 3, 3), {"padding": 1}),
+}
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_bits_do_not_depend_on_threads(name):
+    x_shape, w_shape, options = BITS[name]
+    conv = tl.conv2d if len(x_shape) == 4 else tl.conv3d
+    x, w = tl.randn(x_shape, requires_grad=True), tl.randn(w_shape, requires_grad=True)
+
+    def results():
+        y = conv(x, w, **options)
+        return [a.detach().numpy() for a in (y, *tl.autograd.grad(y.sum(), (x, w)))]
+
+    with tl.num_threads(1):
+        alone = results()
+    for threads in (2, 3, 4, 8):
+        with tl.num_threads(threads):
+            for found, expected in zip(results(), alone, strict=True):
+                np.testing.assert_array_equal(found, expected)

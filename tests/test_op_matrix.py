@@ -221,6 +221,15 @@ def test_logsumexp_of_minus_infinity_is_minus_infinity():
     assert tl.logsumexp(x, axis=1).tolist() == [-tl.inf, -tl.inf]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("other", [1.0, 300.0, np.inf, -np.inf])
+def test_logsumexp_with_infinity_is_infinity(other, dtype):
+    x = tl.tensor(np.array([[np.inf, other], [other, 0.0]], dtype))
+    for axis in (0, 1):
+        assert tl.logsumexp(x, axis=axis)[0].item() == np.inf
+    assert tl.logsumexp(x).item() == np.inf
+
+
 # ---- derivatives ---------------------------------------------------------------
 def smooth_calls(op):
     calls = (op.smooth or op.calls)("float64", generator_for(op.name + "smooth"))

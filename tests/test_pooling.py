@@ -185,3 +185,22 @@ def test_adaptive_avg_pool_equals_pytorch(case, dtype):
         x,
         LAST[len(outs)],
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("nans", [(), (3,), (590,), (3, 590)])
+@pytest.mark.parametrize("width", [255, 256, 257, 300, 512, 513, 600])
+def test_max_over_a_long_row_equals_pytorch(width, nans, dtype):
+    torch = torch_module()
+    for seed in range(4):  # the largest element falls in any part of the row
+        x = np.random.default_rng(seed).normal(size=(2, 3, 4, width)).astype(dtype)
+        x[..., [n % width for n in nans]] = np.nan
+        for size in ((1, 1), (4, 1)):
+            values, places = torch.nn.functional.adaptive_max_pool2d(
+                torch.tensor(x), size, return_indices=True
+            )
+            found, where = tl.adaptive_max_pool2d(tl.tensor(x), size, True)
+            np.testing.assert_array_equal(found.numpy(), values.numpy())
+            np.testing.assert_array_equal(where.numpy(), places.numpy())
+            alone = tl.adaptive_max_pool2d(tl.tensor(x), size)
+            np.testing.assert_array_equal(alone.numpy(), values.numpy())

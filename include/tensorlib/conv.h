@@ -76,8 +76,10 @@ inline void add_slices(const T *partial, int64_t slices, int64_t n, T *total) {
         double sum[block] = {};
         int64_t width = n - i < block ? n - i : block;
         for (int64_t k = 0; k < slices; k++)
-            for (int64_t j = 0; j < width; j++) sum[j] += partial[k * n + i + j];
-        for (int64_t j = 0; j < width; j++) total[i + j] = (T)sum[j];
+            for (int64_t j = 0; j < width; j++)
+                sum[j] += partial[k * n + i + j];
+        for (int64_t j = 0; j < width; j++)
+            total[i + j] = (T)sum[j];
     }
 }
 

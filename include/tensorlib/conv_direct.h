@@ -27,7 +27,7 @@ struct direct_plan {
     int64_t kernel[3];
     int64_t step[3];   /* source elements between targets of a phase */
     int64_t phases[3]; /* targets of a phase lie so far apart */
-    int64_t base[3];   /* source element of the first target's first tap, at most 0 ... */
+    int64_t base[3];   /* source element of the first target's first tap ... */
     int64_t reach[3];  /* ... and the distance from there to that of its last tap */
     int64_t quota[3];  /* targets of a phase, at most */
     int64_t box[3];    /* targets of a phase in a box */
@@ -72,7 +72,8 @@ template <class T> inline void direct_extents(direct_plan *d) {
  * `tasks` of them, groups and images. */
 template <class T>
 inline void direct_cut(direct_plan *d, int64_t bytes, int64_t tasks) {
-    for (int a = 0; a < 3; a++) d->box[a] = d->quota[a];
+    for (int a = 0; a < 3; a++)
+        d->box[a] = d->quota[a];
     for (;;) {
         int64_t count = d->n * d->groups;
         for (int a = 0; a < 3; a++) {
@@ -83,7 +84,8 @@ inline void direct_cut(direct_plan *d, int64_t bytes, int64_t tasks) {
         if (direct_bytes<T>(d) <= bytes && count >= tasks) return;
         int64_t least[3] = {1, 4, 8 * lanes<T>::count};
         int a = 0;
-        while (a < 3 && d->box[a] <= least[a]) a++;
+        while (a < 3 && d->box[a] <= least[a])
+            a++;
         if (a == 3) return;
         d->box[a] = direct_ceil(d->box[a], 2);
     }
@@ -139,8 +141,9 @@ inline void direct_list(const conv_shape *p, const direct_plan *d, bool input,
                         f / d->phases[2] % d->phases[1], f % d->phases[2]};
         begin[f] = count;
         for (int64_t k = 0; k < d->taps; k++) {
-            int64_t e[3], place[3] = {k / (d->kernel[1] * d->kernel[2]),
-                                      k / d->kernel[2] % d->kernel[1], k % d->kernel[2]};
+            int64_t e[3],
+                place[3] = {k / (d->kernel[1] * d->kernel[2]),
+                            k / d->kernel[2] % d->kernel[1], k % d->kernel[2]};
             for (int a = 0; a < 3; a++)
                 e[a] = direct_shift(p, d, a, input, place[a], r[a]);
             if (e[0] < 0 || e[1] < 0 || e[2] < 0) continue;
@@ -154,21 +157,27 @@ inline void direct_list(const conv_shape *p, const direct_plan *d, bool input,
 
 /* One row of a source, from column `first` on, into a packed row; NULL: zeros. */
 template <class T>
-inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first, T *row) {
+inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
+                            T *row) {
     int64_t step = d->step[2];
     for (int64_t r = 0; r < d->residues; r++, row += d->run, first++) {
         int64_t low = first < 0 ? direct_ceil(-first, step) : 0;
         int64_t high = direct_ceil(direct_max(d->source[2] - first, 0), step);
         high = line ? direct_min(high, d->run) : 0;
         low = direct_min(low, high);
-        for (int64_t i = 0; i < low; i++) row[i] = 0;
+        for (int64_t i = 0; i < low; i++)
+            row[i] = 0;
         if (step == 1)
-            for (int64_t i = low; i < high; i++) row[i] = line[first + i];
+            for (int64_t i = low; i < high; i++)
+                row[i] = line[first + i];
         else if (step == 2)
-            for (int64_t i = low; i < high; i++) row[i] = line[first + i * 2];
+            for (int64_t i = low; i < high; i++)
+                row[i] = line[first + i * 2];
         else
-            for (int64_t i = low; i < high; i++) row[i] = line[first + i * step];
-        for (int64_t i = high; i < d->run; i++) row[i] = 0;
+            for (int64_t i = low; i < high; i++)
+                row[i] = line[first + i * step];
+        for (int64_t i = high; i < d->run; i++)
+            row[i] = 0;
     }
 }
 
@@ -178,7 +187,8 @@ inline void direct_pack(const direct_plan *d, const T *source, const int64_t *st
                         T *packed) {
     int64_t size = d->source[0] * d->source[1] * d->source[2];
     int64_t at[3], row = d->residues * d->run;
-    for (int a = 0; a < 3; a++) at[a] = start[a] * d->step[a] + d->base[a];
+    for (int a = 0; a < 3; a++)
+        at[a] = start[a] * d->step[a] + d->base[a];
     for (int64_t c = 0; c < d->from; c++, source += size)
         for (int64_t i = 0; i < d->inside[0]; i++)
             for (int64_t j = 0; j < d->inside[1]; j++, packed += row) {
@@ -194,7 +204,8 @@ inline bool direct_depthwise(const conv_shape *p) {
     return p->groups > 1 && p->c == 1 && !p->channels_last;
 }
 
-/* Whether boxes are small beside the work: wide dilations spread taps over large ones. */
+/* Whether boxes are small beside the work: wide dilations spread taps over large ones.
+ */
 template <class T>
 inline bool direct_packs(const conv_shape *p, bool input, const T *like) {
     direct_plan d = direct_describe(p, input, DIRECT_BOX, DIRECT_TASKS, like);
@@ -203,15 +214,26 @@ inline bool direct_packs(const conv_shape *p, bool input, const T *like) {
     return direct_depthwise(p) || boxes * d.plane * 8 <= d.to * d.taps * p->positions;
 }
 
+/* Whether no window reaches far beyond the source: the sizes of packed boxes then stay
+ * far from overflow. */
+inline bool direct_near(const conv_shape *p) {
+    constexpr int64_t far = 1 << 20;
+    for (int axis = 0; axis < 3; axis++)
+        if ((p->kernel[axis] - 1) * p->dilation[axis] > far || p->padding[axis] > far ||
+            p->padding[axis] < -far)
+            return false;
+    return true;
+}
+
 /* Whether planes are long enough for the loops below, and positions many enough for the
  * filters' packing. */
 template <class T>
 inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
     int64_t whole = direct_ceil(p->out[2], lanes<T>::count) * lanes<T>::count;
     if (p->depth == 0 || p->o == 0 || p->pixels == 0 || p->positions == 0) return false;
-    if (!direct_depthwise(p) &&
-        (p->channels_last || p->pointwise || 3 * whole > 4 * p->out[2] ||
-         p->n * p->positions < 64))
+    if (!direct_near(p)) return false;
+    if (!direct_depthwise(p) && (p->channels_last || p->pointwise ||
+                                 3 * whole > 4 * p->out[2] || p->n * p->positions < 64))
         return false;
     return direct_packs(p, input, like);
 }
@@ -269,7 +291,8 @@ inline void direct_put(typename lanes<T>::vector v, T *out, const direct_store *
     }
     T lane[lanes<T>::count];
     memcpy(lane, &v, sizeof v);
-    for (int64_t l = 0; l < to->count; l++) out[l * to->stride] = lane[l];
+    for (int64_t l = 0; l < to->count; l++)
+        out[l * to->stride] = lane[l];
 }
 
 template <class T, int O, int V>
@@ -279,8 +302,9 @@ inline void direct_tile(const direct_plan *d, const T *x, int64_t apart,
     typename lanes<T>::vector sums[O * V];
     for (int i = 0; i < O * V; i++)
         sums[i] = (bias ? bias[i / V] : T(0)) - typename lanes<T>::vector{};
-    direct_sums<T, O, V>(std::make_index_sequence<O * V>(), std::make_index_sequence<V>(),
-                         x, apart, at, taps, d->from, d->plane, w, sums);
+    direct_sums<T, O, V>(std::make_index_sequence<O * V>(),
+                         std::make_index_sequence<V>(), x, apart, at, taps, d->from,
+                         d->plane, w, sums);
     for (int i = 0; i < O * V; i++)
         direct_put(sums[i], out + i / V * to->plane + i % V * to->apart, to);
 }
@@ -289,9 +313,10 @@ inline void direct_tile(const direct_plan *d, const T *x, int64_t apart,
  * tile that would stick out moves back and computes some targets again. */
 template <class T, int O, int V>
 inline void direct_slice(const direct_plan *d, const T *x, const int64_t *at,
-                         int64_t taps, const T *w, const T *bias, T *out,
-                         int64_t rows, int64_t columns) {
-    const int64_t lane = lanes<T>::count, plane = d->target[0] * d->target[1] * d->target[2];
+                         int64_t taps, const T *w, const T *bias, T *out, int64_t rows,
+                         int64_t columns) {
+    const int64_t lane = lanes<T>::count,
+                  plane = d->target[0] * d->target[1] * d->target[2];
     const int64_t line = d->residues * d->run * d->step[1];
     const int64_t down = d->target[2] * d->phases[1], right = d->phases[2];
     const bool wide = rows < V && columns >= V * lane;
@@ -319,11 +344,16 @@ inline void direct_outs(const direct_plan *d, int64_t outs, const T *x,
         if (rows >= 4 || (rows == 1 && columns >= 4 * lanes<T>::count))
             return direct_slice<T, 1, 4>(d, x, at, taps, w, bias, out, rows, columns);
         return direct_slice<T, 1, 2>(d, x, at, taps, w, bias, out, rows, columns);
-    case 2: return direct_slice<T, 2, 2>(d, x, at, taps, w, bias, out, rows, columns);
-    case 3: return direct_slice<T, 3, 2>(d, x, at, taps, w, bias, out, rows, columns);
-    case 4: return direct_slice<T, 4, 2>(d, x, at, taps, w, bias, out, rows, columns);
-    case 5: return direct_slice<T, 5, 2>(d, x, at, taps, w, bias, out, rows, columns);
-    default: return direct_slice<T, 6, 2>(d, x, at, taps, w, bias, out, rows, columns);
+    case 2:
+        return direct_slice<T, 2, 2>(d, x, at, taps, w, bias, out, rows, columns);
+    case 3:
+        return direct_slice<T, 3, 2>(d, x, at, taps, w, bias, out, rows, columns);
+    case 4:
+        return direct_slice<T, 4, 2>(d, x, at, taps, w, bias, out, rows, columns);
+    case 5:
+        return direct_slice<T, 5, 2>(d, x, at, taps, w, bias, out, rows, columns);
+    default:
+        return direct_slice<T, 6, 2>(d, x, at, taps, w, bias, out, rows, columns);
     }
 }
 
@@ -357,23 +387,18 @@ inline void direct_box(const direct_plan *d, const int64_t *start, const T *pack
                 int64_t z = (start[0] + i) * d->phases[0] + r[0];
                 int64_t y = start[1] * d->phases[1] + r[1];
                 int64_t x = start[2] * d->phases[2] + r[2];
-                direct_outs(d, outs,
-                            packed + i * d->step[0] * d->inside[1] * d->residues * d->run,
-                            at + begin[f], taps, filters, bias ? bias + first : bias,
-                            out + first * plane + (z * d->target[1] + y) * d->target[2] + x,
-                            count[1], count[2]);
+                direct_outs(
+                    d, outs,
+                    packed + i * d->step[0] * d->inside[1] * d->residues * d->run,
+                    at + begin[f], taps, filters, bias ? bias + first : bias,
+                    out + first * plane + (z * d->target[1] + y) * d->target[2] + x,
+                    count[1], count[2]);
             }
         }
     }
 }
 
 /* ---- the weight's gradient ------------------------------------------------------- */
-
-/* Every second lane of two vectors. */
-template <int Odd, class V, size_t... I>
-inline V lanes_apart(V a, V b, std::index_sequence<I...>) {
-    return __builtin_shufflevector(a, b, (int)(2 * I + Odd)...);
-}
 
 /* The lanes of n vectors added up: halving as many vectors as one has lanes leaves one
  * with a total in each lane. */
@@ -387,11 +412,12 @@ inline void direct_totals(const typename lanes<T>::vector *sums, int64_t n, T *t
         memcpy(v, sums + i, sizeof v);
         for (int64_t left = L::count / 2; left > 0; left /= 2)
             for (int64_t k = 0; k < left; k++)
-                v[k] = lanes_apart<0>(v[2 * k], v[2 * k + 1], all) +
-                       lanes_apart<1>(v[2 * k], v[2 * k + 1], all);
+                v[k] = every_second<0>(v[2 * k], v[2 * k + 1], all) +
+                       every_second<1>(v[2 * k], v[2 * k + 1], all);
         memcpy(total + i, v, sizeof v[0]);
     }
-    for (; i < n; i++) total[i] = (T)across_in_double<add_step, T>(sums[i]);
+    for (; i < n; i++)
+        total[i] = (T)across_in_double<add_step, T>(sums[i]);
 }
 
 /* What a block of sums runs over: a box's targets, and strides of both operands. */
@@ -413,24 +439,27 @@ inline void direct_products(std::index_sequence<I...>, std::index_sequence<J...>
     const int64_t whole = walk->columns / L::count * L::count;
     const bool rest = whole < walk->columns;
     vec a[O * K], v[K], live, lane;
-    for (int l = 0; l < L::count; l++) lane[l] = T(l);
+    for (int l = 0; l < L::count; l++)
+        lane[l] = T(l);
     auto wanted = lane < T(walk->columns - whole) - vec{};
     int64_t far[K] = {at[J]...};
     ((a[I] = sums[I / K * ld + I % K]), ...);
     for (int64_t i = 0; i < walk->images * walk->slices; i++)
         for (int64_t r = 0; r < walk->rows; r++) {
             int64_t image = i / walk->slices, slice = i % walk->slices, j = 0;
-            const T *from = x + image * walk->x_image + slice * walk->x_slice +
-                            r * walk->x_row;
-            const T *g = y + image * walk->y_image + slice * walk->y_slice +
-                         r * walk->y_row;
+            const T *from =
+                x + image * walk->x_image + slice * walk->x_slice + r * walk->x_row;
+            const T *g =
+                y + image * walk->y_image + slice * walk->y_slice + r * walk->y_row;
             for (; j < whole; j += L::count, g += L::count, from += L::count) {
                 ((v[J] = L::load(from + far[J])), ...);
-                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]), ...);
+                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]),
+                 ...);
             }
             if (rest) {
                 ((live = L::load(from + far[J]), v[J] = wanted ? live : vec{}), ...);
-                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]), ...);
+                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]),
+                 ...);
             }
         }
     ((sums[I / K * ld + I % K] = a[I]), ...);
@@ -481,10 +510,15 @@ inline void direct_pad(const direct_plan *d, const T *y, int64_t outs,
     for (int64_t o = 0; o < outs; o++)
         for (int64_t i = 0; i < count[0]; i++)
             for (int64_t j = 0; j < count[1]; j++, packed += width) {
-                const T *line = y + (((o * d->target[0] + start[0] + i) * d->target[1] +
-                                      start[1] + j) * d->target[2] + start[2]);
-                for (int64_t k = 0; k < count[2]; k++) packed[k] = line[k];
-                for (int64_t k = count[2]; k < width; k++) packed[k] = 0;
+                const T *line =
+                    y +
+                    (((o * d->target[0] + start[0] + i) * d->target[1] + start[1] + j) *
+                         d->target[2] +
+                     start[2]);
+                for (int64_t k = 0; k < count[2]; k++)
+                    packed[k] = line[k];
+                for (int64_t k = count[2]; k < width; k++)
+                    packed[k] = 0;
             }
 }
 
@@ -510,8 +544,8 @@ template <class T> inline int64_t direct_work(const direct_plan *d, const T *lik
  * channels are read, in place or in `padded`. */
 template <class T>
 inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
-                                  int64_t index, int64_t outs, int64_t images, T *packed,
-                                  T *padded) {
+                                  int64_t index, int64_t outs, int64_t images,
+                                  T *packed, T *padded) {
     const int64_t lane = lanes<T>::count, line = d->residues * d->run;
     const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
     const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
@@ -520,10 +554,16 @@ inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
     direct_start(d, index % boxes, start);
     for (int a = 0; a < 3; a++)
         count[a] = direct_min(d->target[a] - start[a], d->box[a]);
-    direct_walk walk = {images, count[0], count[1], count[2],
-                        of_y, d->groups * d->to * of_y,
-                        d->target[1] * d->target[2], d->target[2],
-                        d->from * d->plane, d->step[0] * d->inside[1] * line,
+    direct_walk walk = {images,
+                        count[0],
+                        count[1],
+                        count[2],
+                        of_y,
+                        d->groups * d->to * of_y,
+                        d->target[1] * d->target[2],
+                        d->target[2],
+                        d->from * d->plane,
+                        d->step[0] * d->inside[1] * line,
                         d->step[1] * line};
     const T *g = *y + image * walk.y_image;
     for (int64_t i = 0; i < images; i++)
@@ -531,9 +571,11 @@ inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
                     packed + i * walk.x_image);
     *y = g + (start[0] * d->target[1] + start[1]) * d->target[2] + start[2];
     if (count[2] % lane == 0) return walk;
-    const int64_t width = direct_ceil(count[2], lane) * lane, each = direct_padded(d, x);
+    const int64_t width = direct_ceil(count[2], lane) * lane,
+                  each = direct_padded(d, x);
     for (int64_t i = 0; i < images; i++)
-        direct_pad(d, g + i * walk.y_image, outs, start, count, width, padded + i * each);
+        direct_pad(d, g + i * walk.y_image, outs, start, count, width,
+                   padded + i * each);
     *y = padded;
     walk.y_image = each;
     walk.y_row = width;
@@ -546,19 +588,20 @@ inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
  * from * taps) is their sum. y and x start at these channels, and the group's, of the
  * first image; at is by channel and tap. */
 template <class T>
-inline void direct_weight(const direct_plan *d, const T *y, const T *x,
-                          int64_t outs, const int64_t *at, int64_t first,
-                          int64_t last, T *w, T *work) {
+inline void direct_weight(const direct_plan *d, const T *y, const T *x, int64_t outs,
+                          const int64_t *at, int64_t first, int64_t last, T *w,
+                          T *work) {
     typedef typename lanes<T>::vector vec;
     const int64_t depth = d->from * d->taps, batch = direct_batch(d, x);
     vec *sums = (vec *)work;
     T *packed = work + outs * depth * lanes<T>::count;
     T *padded = packed + batch * d->from * d->plane;
-    for (int64_t i = 0; i < outs * depth; i++) sums[i] = vec{};
+    for (int64_t i = 0; i < outs * depth; i++)
+        sums[i] = vec{};
     for (int64_t index = first; index < last; index += batch) {
         const T *g = y;
-        direct_walk walk = direct_prepare(d, &g, x, index, outs,
-                                          direct_min(batch, last - index), packed, padded);
+        direct_walk walk = direct_prepare(
+            d, &g, x, index, outs, direct_min(batch, last - index), packed, padded);
         direct_gradient(outs, depth, &walk, g, packed, at, sums);
     }
     direct_totals<T>(sums, outs * depth, w);

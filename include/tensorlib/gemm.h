@@ -35,6 +35,8 @@ constexpr int GEMM_ROWS = LANE_BYTES == 64 ? 8 : 6;
 constexpr int DOT_ROWS = 4, DOT_COLUMNS = 3;
 /* Depth of a panel: 16 or 32 KB, which stay in the first cache level. */
 constexpr int GEMM_DEPTH = 256;
+/* Columns of a panel: two vectors. */
+template <class T> constexpr int64_t panel_width() { return 2 * lanes<T>::count; }
 
 /* A block of R rows and N vectors of `Bytes` each, at row i and column j of c. */
 template <class T, int Bytes, int N, int R>
@@ -135,7 +137,7 @@ template <class T>
 inline void pack_panel(const product<T> &p, int64_t first, int64_t depth, int64_t j,
                        int64_t columns, T *panel) {
     typedef lanes<T> L;
-    constexpr int width = 2 * L::count;
+    constexpr int64_t width = panel_width<T>();
     const T *b = p.b + first * p.b_row + j * p.b_col;
     int64_t done = 0;
     if (columns == width && p.b_col == 1) {
@@ -162,7 +164,7 @@ inline void pack_panel(const product<T> &p, int64_t first, int64_t depth, int64_
 
 /* Operands of any strides. */
 template <class T> inline void gemm_panels(const product<T> &p) {
-    constexpr int width = 2 * lanes<T>::count;
+    constexpr int64_t width = panel_width<T>();
     alignas(64) T panel[GEMM_DEPTH * width];
     for (int64_t first = 0; first < p.k; first += GEMM_DEPTH) {
         product<T> part = p;

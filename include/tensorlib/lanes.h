@@ -70,6 +70,12 @@ template <int N, class V> inline auto upper(V v) {
     return lanes_from<N / 2>(v, std::make_index_sequence<N / 2>());
 }
 
+/* Lanes First, First + 2, ... of two vectors, the one after the other. */
+template <int First, class V, size_t... I>
+inline V every_second(V a, V b, std::index_sequence<I...>) {
+    return __builtin_shufflevector(a, b, (First + 2 * (int)I)...);
+}
+
 /* Join the N lanes of a vector by halves. */
 template <class Step, int N, class T, class V> inline T across(V v) {
     if constexpr (N == 2)

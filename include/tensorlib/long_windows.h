@@ -64,7 +64,7 @@ void max_window(const T *x, const tap_grid &g, T *y, int64_t *place, int64_t sta
             top = extreme<max_step>(column, n);
             at = begin;
         }
-        if (best < 0 || max_step::beats(top, *y) || (top == *y && at < best) ||
+        if (best < 0 || max_step::beats(*y, top) || (top == *y && at < best) ||
             (is_nan(top) && at > best))
             *y = top, best = at;
     }

@@ -11,8 +11,6 @@
 
 namespace tl {
 
-/* Columns of a panel: two vectors. */
-template <class T> constexpr int64_t panel_width() { return 2 * lanes<T>::count; }
 template <class T> inline int64_t panel_count(const T *, int64_t n) {
     return (n + panel_width<T>() - 1) / panel_width<T>();
 }
@@ -23,7 +21,8 @@ template <class T> inline int64_t packed_size(const T *b, int64_t k, int64_t n) 
 
 /* b (k, n) by its strides; what lies beyond column n is not read. */
 template <class T>
-void pack(const T *b, int64_t row, int64_t col, int64_t k, int64_t n, T *packed) {
+void pack_matrix(const T *b, int64_t row, int64_t col, int64_t k, int64_t n,
+                 T *packed) {
     constexpr int64_t width = panel_width<T>();
     product<T> p{};
     p.b = b;

@@ -43,12 +43,6 @@ template <class T> struct pack<T, 1> {
     static void store(T *y, type v) { *y = v; }
 };
 
-/* Lanes First, First + 2, ... of two vectors, the one after the other. */
-template <int First, class V, size_t... I>
-inline V every_second(V a, V b, std::index_sequence<I...>) {
-    return __builtin_shufflevector(a, b, (First + 2 * (int)I)...);
-}
-
 /* N elements, `step` apart. */
 template <class T, int N>
 inline typename pack<T, N>::type gather(const T *x, int64_t step) {

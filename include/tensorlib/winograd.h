@@ -1,10 +1,11 @@
-/* Winograd's convolution F(4x4, 3x3): 36 multiplications for 16 outputs, instead of 144.
+/* Winograd's convolution F(4x4, 3x3): 36 multiplications for 16 outputs, instead of
+ * 144.
  *
  * Tiles of 6 x 6 inputs, 4 apart, and filters are taken to their values at the points
  * 0, +-1/sqrt 2, +-sqrt 2 and infinity of both axes; there the convolution is a product
  * of matrices for each of the 36 points, and the way back gives 4 x 4 outputs. These
- * points keep the largest error at 1e-6 to 4e-6 of the largest output (64 to 512 channels
- * of random numbers), where 0, +-1, +-2 have five times as much (64 channels).
+ * points keep the largest error at 1e-6 to 4e-6 of the largest output (64 to 512
+ * channels of random numbers), where 0, +-1, +-2 have five times as much (64 channels).
  * The weight's gradient is the same scheme with the roles of outputs and filter
  * exchanged. Vectors run over tiles, in the order of rows of tiles.
  *
@@ -58,7 +59,8 @@ inline winograd_plan winograd_describe(const conv_shape *p, int64_t bytes, int64
     d.rows = direct_ceil(d.tiles[0], d.pieces);
     d.pieces = direct_ceil(d.tiles[0], d.rows);
     d.blocks = direct_ceil(d.n, d.images) * d.pieces;
-    d.pitch = direct_ceil(d.images * d.rows * d.tiles[1], unit) * unit + lanes<T>::count;
+    d.pitch =
+        direct_ceil(d.images * d.rows * d.tiles[1], unit) * unit + lanes<T>::count;
     d.parts = direct_ceil(tasks, d.blocks * d.groups);
     d.parts = direct_max(direct_min(d.parts, d.o / 64), 1);
     return d;
@@ -74,7 +76,8 @@ inline winograd_block winograd_at(const winograd_plan *d, int64_t block) {
     return b;
 }
 
-/* ---- one axis of the transforms: n values, `step` apart, in place of vectors ------- */
+/* ---- one axis of the transforms: n values, `step` apart, in place of vectors -------
+ */
 constexpr double HALF_ROOT = 0.70710678118654752440, ROOT = 1.41421356237309504880;
 
 /* B^T x of 6 inputs. */
@@ -119,7 +122,8 @@ template <class T, int N, class V> inline void winograd_outputs(V *x, int step) 
         x[2 * step] += m5;
 }
 
-/* ---- columns to residues modulo 4, and back ----------------------------------------- */
+/* ---- columns to residues modulo 4, and back -----------------------------------------
+ */
 template <int Upper, class V, size_t... I>
 inline V winograd_mix(V a, V b, std::index_sequence<I...>) {
     constexpr int n = sizeof...(I), base = Upper * n / 2;
@@ -128,7 +132,8 @@ inline V winograd_mix(V a, V b, std::index_sequence<I...>) {
 
 /* Columns [first, first + lanes) of a line of `size`, zeros outside of it. */
 template <class T>
-inline typename lanes<T>::vector winograd_load(const T *line, int64_t first, int64_t size) {
+inline typename lanes<T>::vector winograd_load(const T *line, int64_t first,
+                                               int64_t size) {
     typedef lanes<T> L;
     typedef typename std::conditional<sizeof(T) == 4, int32_t, int64_t>::type index;
     typedef index indices __attribute__((vector_size(LANE_BYTES)));
@@ -142,7 +147,8 @@ inline typename lanes<T>::vector winograd_load(const T *line, int64_t first, int
     }
     int64_t start = direct_max(direct_min(first, size - L::count), 0);
     indices at;
-    for (int l = 0; l < L::count; l++) at[l] = l;
+    for (int l = 0; l < L::count; l++)
+        at[l] = l;
     at += (index)direct_max(direct_min(first - start, L::count), -L::count);
     typename L::vector v = __builtin_shuffle(L::load(line + start), at);
     return (at >= 0) & (at < (index)L::count) ? v : zero;
@@ -162,16 +168,18 @@ inline void winograd_part(const T *line, int64_t first, int64_t size, T *to,
     typedef lanes<T> L;
     constexpr auto all = std::make_index_sequence<L::count>();
     typename L::vector x[5], r[6];
-    for (int i = 0; i < 5; i++) x[i] = winograd_load(line, first + i * L::count, size);
-    auto e = lanes_apart<0>(x[0], x[1], all), f = lanes_apart<0>(x[2], x[3], all);
-    auto g = lanes_apart<1>(x[0], x[1], all), h = lanes_apart<1>(x[2], x[3], all);
-    r[0] = lanes_apart<0>(e, f, all);
-    r[1] = lanes_apart<0>(g, h, all);
-    r[2] = lanes_apart<1>(e, f, all);
-    r[3] = lanes_apart<1>(g, h, all);
+    for (int i = 0; i < 5; i++)
+        x[i] = winograd_load(line, first + i * L::count, size);
+    auto e = every_second<0>(x[0], x[1], all), f = every_second<0>(x[2], x[3], all);
+    auto g = every_second<1>(x[0], x[1], all), h = every_second<1>(x[2], x[3], all);
+    r[0] = every_second<0>(e, f, all);
+    r[1] = every_second<0>(g, h, all);
+    r[2] = every_second<1>(e, f, all);
+    r[3] = every_second<1>(g, h, all);
     r[4] = winograd_next<0>(r[0], x[4], all);
     r[5] = winograd_next<1>(r[1], x[4], all);
-    for (int i = 0; i < Columns; i++) memcpy(to + i * step, &r[i], sizeof r[0]);
+    for (int i = 0; i < Columns; i++)
+        memcpy(to + i * step, &r[i], sizeof r[0]);
 }
 
 /* And one of each residue four vectors of a line. */
@@ -185,12 +193,14 @@ template <class T, class V> inline void winograd_join(const V *x, T *line) {
     memcpy(line, r, sizeof r);
 }
 
-/* ---- transforms of blocks ------------------------------------------------------------ */
+/* ---- transforms of blocks
+ * ------------------------------------------------------------ */
 
 /* Elements of a thread's work beside the values at the points. */
 template <class T> inline int64_t winograd_work(const winograd_plan *d, const T *) {
     const int64_t lane = lanes<T>::count;
-    return direct_max(24 * ((d->rows + 1) * d->tiles[1] + lane), 16 * (d->pitch + lane));
+    return direct_max(24 * ((d->rows + 1) * d->tiles[1] + lane),
+                      16 * (d->pitch + lane));
 }
 
 /* Rows of a plane as residues of both axes: [row % 4][column of a tile][tile], for
@@ -209,7 +219,8 @@ inline void winograd_gather(const winograd_plan *d, const T *plane, const int64_
             continue;
         }
         for (int64_t j = 0; j < Columns; j++)
-            for (int64_t t = 0; t < d->tiles[1]; t++) to[j * span + t] = 0;
+            for (int64_t t = 0; t < d->tiles[1]; t++)
+                to[j * span + t] = 0;
     }
 }
 
@@ -233,12 +244,16 @@ inline void winograd_enter(const winograd_plan *d, const winograd_block *b, cons
                 for (int r = 0; r < N; r++)
                     v[6 * r + j] = L::load(planes + (r % 4 * N + j) * span +
                                            r / 4 * d->tiles[1] + t);
-                if constexpr (Gradient) winograd_filters<T, 4>(v + j, 6);
-                else winograd_inputs<T>(v + j, 6);
+                if constexpr (Gradient)
+                    winograd_filters<T, 4>(v + j, 6);
+                else
+                    winograd_inputs<T>(v + j, 6);
             }
             for (int r = 0; r < 6; r++) {
-                if constexpr (Gradient) winograd_filters<T, 4>(v + 6 * r, 1);
-                else winograd_inputs<T>(v + 6 * r, 1);
+                if constexpr (Gradient)
+                    winograd_filters<T, 4>(v + 6 * r, 1);
+                else
+                    winograd_inputs<T>(v + 6 * r, 1);
                 for (int j = 0; j < 6; j++)
                     memcpy(at + (6 * r + j) * apart + t, &v[6 * r + j], sizeof v[0]);
             }
@@ -269,7 +284,8 @@ inline bool winograd_leave(const winograd_plan *d, const winograd_block *b, cons
     for (int64_t t = 0; t < b->tiles; t += L::count) {
         typename L::vector v[POINTS];
         for (int j = 0; j < 6; j++) {
-            for (int r = 0; r < 6; r++) v[6 * r + j] = L::load(at + (6 * r + j) * apart + t);
+            for (int r = 0; r < 6; r++)
+                v[6 * r + j] = L::load(at + (6 * r + j) * apart + t);
             winograd_outputs<T, 4>(v + j, 6);
         }
         for (int r = 0; r < 4; r++) {
@@ -288,7 +304,8 @@ inline bool winograd_leave(const winograd_plan *d, const winograd_block *b, cons
     return odd;
 }
 
-/* ---- filters ------------------------------------------------------------------------- */
+/* ---- filters
+ * ------------------------------------------------------------------------- */
 
 /* Elements that a block's filters of one point take: a vector more than they are. */
 template <class T> inline int64_t winograd_stride(int64_t outs, int64_t c, const T *) {
@@ -320,9 +337,11 @@ inline void winograd_filter(const T *w, int64_t outs, int64_t c, T *u) {
             T g[9][L::count] = {};
             typename L::vector v[POINTS];
             for (int64_t o = first; o < direct_min(outs, first + L::count); o++)
-                for (int k = 0; k < 9; k++) g[k][o - first] = w[(o * c + i) * 9 + k];
+                for (int k = 0; k < 9; k++)
+                    g[k][o - first] = w[(o * c + i) * 9 + k];
             for (int j = 0; j < 3; j++) {
-                for (int r = 0; r < 3; r++) v[6 * r + j] = L::load(g[3 * r + j]);
+                for (int r = 0; r < 3; r++)
+                    v[6 * r + j] = L::load(g[3 * r + j]);
                 winograd_filters<T, 3>(v + j, 6);
             }
             T *to = u + i * outs + first;
@@ -337,7 +356,8 @@ inline void winograd_filter(const T *w, int64_t outs, int64_t c, T *u) {
 /* The gradient of filters [first, last) of 9 taps from their values u[point][filter];
  * true: not finite. */
 template <class T>
-inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last, T *w) {
+inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last,
+                          T *w) {
     typedef lanes<T> L;
     bool odd = false;
     for (int64_t i = first; i < last; i += L::count) {
@@ -345,22 +365,27 @@ inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last
         T lane[POINTS][L::count] = {};
         typename L::vector v[POINTS];
         for (int k = 0; k < POINTS; k++)
-            for (int64_t l = 0; l < count; l++) lane[k][l] = u[k * apart + i + l];
+            for (int64_t l = 0; l < count; l++)
+                lane[k][l] = u[k * apart + i + l];
         memcpy(v, lane, sizeof lane);
-        for (int j = 0; j < 6; j++) winograd_outputs<T, 3>(v + j, 6);
-        for (int r = 0; r < 3; r++) winograd_outputs<T, 3>(v + 6 * r, 1);
+        for (int j = 0; j < 6; j++)
+            winograd_outputs<T, 3>(v + j, 6);
+        for (int r = 0; r < 3; r++)
+            winograd_outputs<T, 3>(v + 6 * r, 1);
         memcpy(lane, v, sizeof lane);
         for (int64_t l = 0; l < count; l++)
-            for (int k = 0; k < 9; k++) w[(i + l) * 9 + k] = lane[k / 3 * 6 + k % 3][l];
+            for (int k = 0; k < 9; k++)
+                w[(i + l) * 9 + k] = lane[k / 3 * 6 + k % 3][l];
         odd |= winograd_copy(w + i * 9, count * 9, 0, w + i * 9);
     }
     return odd;
 }
 
-/* ---- the products -------------------------------------------------------------------- */
+/* ---- the products
+ * -------------------------------------------------------------------- */
 template <class T, int O>
-inline void winograd_tile(int64_t c, int64_t tiles, int64_t pitch, const T *x, const T *u,
-                          T *m) {
+inline void winograd_tile(int64_t c, int64_t tiles, int64_t pitch, const T *x,
+                          const T *u, T *m) {
     typedef lanes<T> L;
     const int64_t at = 0;
     for (int64_t t = 0; t < tiles; t += 2 * L::count) {
@@ -378,22 +403,29 @@ template <class T>
 inline void winograd_multiply(int64_t outs, int64_t c, int64_t tiles, int64_t pitch,
                               const T *x, const T *u, T *m) {
     switch (outs) {
-    case 1: return winograd_tile<T, 1>(c, tiles, pitch, x, u, m);
-    case 2: return winograd_tile<T, 2>(c, tiles, pitch, x, u, m);
-    case 3: return winograd_tile<T, 3>(c, tiles, pitch, x, u, m);
-    case 4: return winograd_tile<T, 4>(c, tiles, pitch, x, u, m);
-    case 5: return winograd_tile<T, 5>(c, tiles, pitch, x, u, m);
-    default: return winograd_tile<T, 6>(c, tiles, pitch, x, u, m);
+    case 1:
+        return winograd_tile<T, 1>(c, tiles, pitch, x, u, m);
+    case 2:
+        return winograd_tile<T, 2>(c, tiles, pitch, x, u, m);
+    case 3:
+        return winograd_tile<T, 3>(c, tiles, pitch, x, u, m);
+    case 4:
+        return winograd_tile<T, 4>(c, tiles, pitch, x, u, m);
+    case 5:
+        return winograd_tile<T, 5>(c, tiles, pitch, x, u, m);
+    default:
+        return winograd_tile<T, 6>(c, tiles, pitch, x, u, m);
     }
 }
 
 /* Whether tiles fit the outputs, and channels and tiles pay for the transforms. */
 template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
     int64_t tiles = direct_ceil(p->out[1], 4) * direct_ceil(p->out[2], 4);
-    return std::is_same<T, float>::value && !p->channels_last && p->size[0] == 1 && p->out[0] == 1 && p->kernel[0] == 1 &&
-           p->kernel[1] == 3 && p->kernel[2] == 3 && p->stride[1] == 1 &&
-           p->stride[2] == 1 && p->dilation[1] == 1 && p->dilation[2] == 1 &&
-           p->padding[0] == 0 && p->c >= 16 && p->o >= 16 && p->n * tiles >= 64 &&
+    return std::is_same<T, float>::value && !p->channels_last && p->size[0] == 1 &&
+           p->out[0] == 1 && p->kernel[0] == 1 && p->kernel[1] == 3 &&
+           p->kernel[2] == 3 && p->stride[1] == 1 && p->stride[2] == 1 &&
+           p->dilation[1] == 1 && p->dilation[2] == 1 && p->padding[0] == 0 &&
+           p->c >= 16 && p->o >= 16 && p->n * tiles >= 64 &&
            16 * tiles <= 1.5 * p->positions;
 }
 

@@ -55,7 +55,8 @@ cdef class Node:
 
 # Whether an op on inputs of these track bits (or-ed) must be recorded.
 cdef bint tracking(int track) noexcept
-# Record p(inputs) -> out. saved: tensors for the rules; save_out: they read out.
+# Record p(inputs) -> out. saved: tensors for the rules; save_out: they read out, which
+# then must be contiguous.
 cdef int record1(
     Primitive p, Tensor out, Tensor a, tuple saved, bint save_out, object params
 ) except -1

@@ -462,8 +462,8 @@ def conv2d(
     3 x 3 filters of many channels (float32, channels first, stride and dilation 1) use
     Winograd's transforms of 4 x 4 outputs. The largest error was 1e-6 to 4e-6 of
     the largest output for 64 to 512 channels of random numbers; beside values that are
-    much larger, small outputs of the same tile lose digits. Infinities and NaN reach the outputs that see
-    them and no others.
+    much larger, small outputs of the same tile lose digits. Infinities and NaN reach
+    the outputs that see them and no others.
 
     References
     ----------
