@@ -12,7 +12,9 @@ CAUSES = {
     r"^dispatch: a\[0\], recorded": (
         "100 ns more than unrecorded: node, edges tuple, the index kept for the rules"
     ),
-    "^dispatch": "perf of exp, recorded: thin; making and freeing Tensor, Node and tuple",
+    "^dispatch": (
+        "perf of exp, recorded: thin; making and freeing Tensor, Node and tuple"
+    ),
     "^training: MLP": "not profiled on this machine",
     "^convolution: conv2d 1x128": (
         "the plain product, at the rate of products: see the floor"
@@ -40,7 +42,9 @@ CAUSES = {
         "the time in that loop, the rest thin"
     ),
     "^movement: (concat|broadcast_to|pad|flip)": "suspected: one loop call a row",
-    "^elementwise: .*10.[67]": "bound by memory: see the floor; no streaming stores yet",
+    "^elementwise: .*10.[67]": (
+        "bound by memory: see the floor; no streaming stores yet"
+    ),
     "^matmul": (
         "at the rate of products; OpenBLAS and our panels pack tiles again, PyTorch's "
         "MKL packs an operand once"
