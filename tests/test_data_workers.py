@@ -312,8 +312,11 @@ def test_exception_in_the_loop_ends_the_threads():
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from tensorlib import data
+
+# A shell's background jobs ignore it, and so do their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Slow(data.Dataset):
     def __len__(self):

@@ -179,6 +179,7 @@ def test_results_page_shows_both_libraries(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         result = {"example": name, "seed": 3, "test_accuracy": value, "seconds": 7.0}
+        result |= {"cpu_seconds": 12.0, "threads": 2}
         if library:
             result["library"] = library
         (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
@@ -187,9 +188,9 @@ def test_results_page_shows_both_libraries(tmp_path):
     text = module.page(module.load(tmp_path / "results"))
     assert "## Images" in text
     assert (
-        "| fashion_x | 3 | 7\\* | 7\\* | test accuracy 50.00% | test accuracy 25.00% |"
-        in text
-    )
+        "| fashion_x | 3 | 7\\* | 7\\* | 12 (2) | 12 (2) "
+        "| test accuracy 50.00% | test accuracy 25.00% |"
+    ) in text
 
 
 def test_results_page_is_up_to_date():

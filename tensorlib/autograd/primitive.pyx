@@ -22,7 +22,9 @@ from tensorlib.core.dispatch cimport (
 from tensorlib.core.layout cimport set_contiguous
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport storage_release, storage_retain
-from tensorlib.core.tensor cimport TRACK_GRAD, TRACK_TANGENT, Tensor, new_over, operators
+from tensorlib.core.tensor cimport (
+    TRACK_GRAD, TRACK_TANGENT, Tensor, new_over, operators,
+)
 
 from tensorlib.core.errors import GraphError
 
