@@ -9,8 +9,6 @@ Rules run as ordinary Tensor operations. With ``create_graph`` they are recorded
 turn, which makes a gradient differentiable: reverse-mode differentiation extends the
 graph rather than walking it backwards in place.
 """
-from operator import attrgetter
-
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
@@ -373,6 +371,10 @@ cdef Tensor _seed(str op, Tensor output, object cotangent):
     return <Tensor>cotangent
 
 
+def _sequence(Node node):
+    return node.sequence
+
+
 cdef int _mark_wanted(list roots, dict targets, uint64_t run) except -1:
     """Mark the nodes below roots from which a target can be reached."""
     cdef list found = []
@@ -387,7 +389,7 @@ cdef int _mark_wanted(list roots, dict targets, uint64_t run) except -1:
         for edge in node.edges:
             if type(edge) is Node and (<Node>edge).seen != run:
                 stack.append(edge)
-    found.sort(key=attrgetter("sequence"))    # producers before consumers
+    found.sort(key=_sequence)    # producers before consumers
     for node in found:
         if id(node) in targets:
             node.wanted = run

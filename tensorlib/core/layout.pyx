@@ -3,11 +3,11 @@
 Everything here is arithmetic on `tl_buffer`; the functions that may fail on user
 input raise ShapeError with the op's name and the values.
 """
+from cpython.number cimport PyNumber_Index as index
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 
-from operator import index
 
 from tensorlib.core.errors import ShapeError
 

@@ -26,7 +26,6 @@ from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport storage_new, storage_release, storage_retain
 
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
-from tensorlib.core.format import tensor_repr
 
 cdef extern from "Python.h":
     int PyDict_SetItem(PyObject *d, object key, object value) except -1
@@ -375,6 +374,9 @@ cdef class Tensor:
         return bool(found.any())
 
     def __repr__(self):
+        # Loaded by the first tensor that is printed.
+        from tensorlib.core.format import tensor_repr
+
         return tensor_repr(self)
 
     def __format__(self, spec):

@@ -6,7 +6,6 @@ force a lower one, for tests.
 """
 
 import os
-from importlib import import_module
 
 from tensorlib.kernels.driver import x86_level
 
@@ -48,12 +47,17 @@ def _choose(wanted, level):
     return [wanted]
 
 
+def _import_family(family, tag):
+    # importlib would load warnings too.
+    return __import__(f"tensorlib.kernels._cpu_{family}_{tag}", fromlist=["register"])
+
+
 def _load(supported):
     """Register the kernels of the last tag that was built, and return the tag."""
     for tag in reversed(supported):
         try:
             modules = [
-                import_module(f"tensorlib.kernels._cpu_{family}_{tag}")
+                _import_family(family, tag)
                 for family in _FAMILIES
             ]
         except ModuleNotFoundError as error:
@@ -79,8 +83,7 @@ def load_families(*families):
     imported, which is at the first use of one of its names.
     """
     for family in families:
-        module = import_module(f"tensorlib.kernels._cpu_{family}_{_instruction_set}")
-        module.register()
+        _import_family(family, _instruction_set).register()
 
 
 def instruction_set():

@@ -3,8 +3,8 @@
 A key is first resolved (`keys`) into a basic index and index tensors. Reading by
 tensors and adding at their positions are each other's transposes.
 """
-from operator import index
 
+from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, record, record1, run, tracking,

@@ -1,6 +1,6 @@
 """Joining and splitting: concat, stack, split, unstack, pad."""
-from operator import index
 
+from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Node, Primitive, record, record1, tracking
 from tensorlib.core.abi cimport tl_buffer

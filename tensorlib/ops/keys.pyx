@@ -8,8 +8,8 @@ References
 ----------
 NumPy documentation, "Indexing on ndarrays".
 """
-from operator import index
 
+from cpython.number cimport PyNumber_Index as index
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run

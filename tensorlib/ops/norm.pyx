@@ -1,6 +1,6 @@
 """Normalization by statistics of the input."""
-from operator import index
 
+from cpython.number cimport PyNumber_Index as index
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, run, tracking,
 )

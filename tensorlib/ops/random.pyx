@@ -9,9 +9,9 @@ References
 J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 import os
-from operator import index
 
 cimport cython
+from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t, uint64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (

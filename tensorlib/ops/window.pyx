@@ -2,8 +2,8 @@
 
 All of them run as volumes of three axes; images and sequences have unit axes put in.
 """
-from operator import index
 
+from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.elementwise cimport contiguous
