@@ -32,6 +32,12 @@ CAUSES = {
         "perf: 56% OpenBLAS's sgemm on blocks of 64x128x64, 12% its packing of keys "
         "and values again for each block of queries; packed.h could do it once"
     ),
+    "^process: import": (
+        "loading some forty compiled modules; operator, warnings, struct and the "
+        "printing rules, 2 ms, are no longer loaded since the run of 8e674b4"
+    ),
+    "^creation: (ones|zeros|full)": "writes of a block in the cache: see the floor",
+    "^creation: linspace": "not profiled; suspected: one thread",
     "^indexing: (nonzero|a.mask)": (
         "serial: a count, then one pass that writes; blocks could be counted and "
         "written in parallel"

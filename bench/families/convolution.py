@@ -1,5 +1,7 @@
 """Convolutions and pooling: forward, and forward + backward."""
 
+from math import prod
+
 from bench.case import Case, Spec
 
 # N, C, extent, O, kernel, stride, padding, groups: the layers of NUMBERS.md, then one
@@ -81,6 +83,8 @@ def _other_dimensions():
          (2, 8, 16, 16, 16)),
     ):  # fmt: skip
         name = call.partition("(")[0]
+        # Every output meets a filter; of a transposed one, every input.
+        places = prod(x) // x[1] if "transpose" in name else prod(g) // g[1]
         yield from _both(
             f"{name} {'x'.join(map(str, x))}",
             f"tl.{call}",
@@ -88,6 +92,7 @@ def _other_dimensions():
             {"x": Spec(x), "w": Spec(w, "unit"), "b": Spec((g[1],)), "g": Spec(g)},
             ("x", "w", "b"),
             tolerance=(1e-3, 2e-2),
+            flops=2 * places * prod(w),
         )
 
 
