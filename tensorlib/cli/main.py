@@ -89,6 +89,6 @@ def main(argv=None):
     options = {k: v for k, v in vars(arguments).items() if k != "command"}
     try:
         return run_demo(**options)
-    except (OSError, ValueError, NotImplementedError) as error:
+    except (OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
