@@ -193,8 +193,7 @@ template <class T, class V> inline void winograd_join(const V *x, T *line) {
     memcpy(line, r, sizeof r);
 }
 
-/* ---- transforms of blocks
- * ------------------------------------------------------------ */
+/* ---- transforms of blocks -------------------------------------------------------- */
 
 /* Elements of a thread's work beside the values at the points. */
 template <class T> inline int64_t winograd_work(const winograd_plan *d, const T *) {
@@ -304,8 +303,7 @@ inline bool winograd_leave(const winograd_plan *d, const winograd_block *b, cons
     return odd;
 }
 
-/* ---- filters
- * ------------------------------------------------------------------------- */
+/* ---- filters --------------------------------------------------------------------- */
 
 /* Elements that a block's filters of one point take: a vector more than they are. */
 template <class T> inline int64_t winograd_stride(int64_t outs, int64_t c, const T *) {
@@ -381,8 +379,7 @@ inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last
     return odd;
 }
 
-/* ---- the products
- * -------------------------------------------------------------------- */
+/* ---- the products ---------------------------------------------------------------- */
 template <class T, int O>
 inline void winograd_tile(int64_t c, int64_t tiles, int64_t pitch, const T *x,
                           const T *u, T *m) {
