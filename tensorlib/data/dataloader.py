@@ -13,13 +13,12 @@ from tensorlib.data.dataset import IterableDataset
 from tensorlib.data.loading import (
     END,
     Stream,
-    WorkerPool,
     load_ahead,
     load_serially,
-    note,
 )
 from tensorlib.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tensorlib.data.seeding import batch_seed, use_generator
+from tensorlib.data.workers import WorkerPool, note
 
 __all__ = ["DataLoader"]
 
@@ -263,20 +262,18 @@ class DataLoader:
         else:
             ahead = self.num_workers * self.prefetch_factor
             batches = load_ahead(self._load, tasks, pool, ahead, self.timeout)
-        finished = False
         try:
             for number, batch in enumerate(batches, skip + 1):
                 if self._start_state is start_state:
                     self._position = number
                 yield batch
-            finished = True
         finally:
             batches.close()
             if pool is None or pool.is_usable():
                 if stream is not None:
                     stream.close()
                 if pool is not None and pool is not self._pool:
-                    pool.close(wait=finished)
+                    pool.close()
         if self._start_state is start_state:
             self._start_state, self._position = None, 0
 

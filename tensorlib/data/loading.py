@@ -9,17 +9,12 @@ import itertools
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["END", "Stream", "WorkerPool", "load_ahead", "load_serially", "note"]
+from tensorlib.data.workers import note
+
+__all__ = ["END", "Stream", "load_ahead", "load_serially"]
 
 END = object()  # what a task gives when the stream ended before it
-
-
-def note(error, text):
-    """Add a note to an exception, once."""
-    if text not in getattr(error, "__notes__", ()):
-        error.add_note(text)
 
 
 def load_serially(load, tasks):
@@ -39,17 +34,19 @@ def load_ahead(load, tasks, pool, ahead, timeout):
     tasks = iter(tasks)
     try:
         while True:
-            try:
-                while tasks is not None and len(pending) < ahead:
-                    pending.append(pool.submit(load, next(tasks)))
-            except StopIteration:
-                tasks = None
-            except Exception as error:
-                # The sampler failed: its error comes after the batches drawn before.
-                tasks, failure = None, error
+            while tasks is not None and len(pending) < ahead:
+                try:
+                    task = next(tasks)
+                except StopIteration:
+                    tasks = None
+                except Exception as error:
+                    # The sampler failed: its error comes after what it drew before.
+                    tasks, failure = None, error
+                else:
+                    pending.append(pool.submit(load, task))
             if not pending:
                 break
-            batch = _result(pending.popleft(), timeout)
+            batch = pending.popleft().result(timeout or None)
             if batch is END:
                 return
             yield batch
@@ -64,68 +61,11 @@ def load_ahead(load, tasks, pool, ahead, timeout):
     finally:
         # What is being loaded finishes on its own; nobody waits for it. A forked child
         # has no such threads, but may have a copy of a lock that one of them held.
+        # The last one goes first: a stream's batch waits for the one before it.
         if os.getpid() == process:
-            for future in pending:
-                future.cancel()
-
-
-def _result(future, timeout):
-    try:
-        return future.result(timeout or None)
-    except TimeoutError:
-        if future.done():
-            raise
-        raise RuntimeError(
-            f"DataLoader: no batch came within timeout={timeout} s; a worker thread "
-            "is slow or waits for something"
-        ) from None
-
-
-class WorkerPool:
-    """Threads that load; each calls `init` with its number before its first task.
-
-    Parameters
-    ----------
-    count : int
-        How many threads.
-    init : callable or None
-        Called as ``init(worker)`` in each thread; what it raises fails the task.
-    """
-
-    def __init__(self, count, init):
-        self.count = count
-        self._init = init
-        self._free_numbers = list(range(count))
-        self._thread = threading.local()
-        self._executor = ThreadPoolExecutor(count, "tensorlib-data")
-        self._process = os.getpid()
-
-    def is_usable(self):
-        """Whether its threads are in this process: a forked child has none."""
-        return os.getpid() == self._process
-
-    def submit(self, load, task):
-        """Queue a task; return its future."""
-        return self._executor.submit(self._run, load, task)
-
-    def _run(self, load, task):
-        if self._init is not None and not hasattr(self._thread, "number"):
-            number = self._free_numbers.pop(0)
-            try:
-                self._init(number)
-            except Exception as error:
-                self._free_numbers.append(number)
-                note(error, f"while DataLoader called worker_init_fn({number})")
-                raise
-            self._thread.number = number
-        return load(task)
-
-    def close(self, wait):
-        """End the threads, when they have finished what they are at."""
-        self._executor.shutdown(wait=wait, cancel_futures=True)
-
-    def __reduce__(self):
-        return (WorkerPool, (self.count, self._init))
+            while pending:
+                pending.pop().cancel()
+        failure = None  # its traceback refers to this frame
 
 
 class Stream:
@@ -148,7 +88,9 @@ class Stream:
         self._batch_size = batch_size or 1
         self._drop_last = drop_last
         self._turn = 0
-        self._changed = threading.Condition()
+        # `with` takes a lock in one step, a condition in several.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._ended = False
         self._samples = iter(dataset)
 
@@ -157,7 +99,7 @@ class Stream:
 
         Batches may be read by any thread, but each number must be asked for once.
         """
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._ended or self._turn == number)
             if self._ended:
                 return END
@@ -169,7 +111,7 @@ class Stream:
         if len(batch) < self._batch_size:
             self.close()
             return END if self._drop_last or not batch else batch
-        with self._changed:
+        with self._lock:
             self._turn += 1
             self._changed.notify_all()
         return batch
@@ -185,6 +127,6 @@ class Stream:
 
     def close(self):
         """End the stream; whoever waits for a turn gets END."""
-        with self._changed:
+        with self._lock:
             self._ended = True
             self._changed.notify_all()

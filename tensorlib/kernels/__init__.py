@@ -56,10 +56,7 @@ def _load(supported):
     """Register the kernels of the last tag that was built, and return the tag."""
     for tag in reversed(supported):
         try:
-            modules = [
-                _import_family(family, tag)
-                for family in _FAMILIES
-            ]
+            modules = [_import_family(family, tag) for family in _FAMILIES]
         except ModuleNotFoundError as error:
             if not error.name.endswith(f"_{tag}"):
                 raise
