@@ -17,6 +17,7 @@ MODULES = [
     "tensorlib",
     "tensorlib.autograd",
     "tensorlib.autograd.check",
+    "tensorlib.autograd.forward",
     "tensorlib.autograd.tape",
     "tensorlib.core.threads",
     "tensorlib.core.storage",

@@ -31,6 +31,7 @@ from op_rows import (
 from op_samples import BY_NAME, OPS
 
 import tensorlib as tl
+from tensorlib.autograd.forward import DualLevel
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -279,6 +280,25 @@ def test_second_derivatives_equal_differences(op):
     for arguments in smooth_calls(op):
         function, inputs = as_function(op, arguments)
         assert tl.autograd.gradgradcheck(function, inputs, directions=1)
+
+
+@rows(lambda op: op.differentiable and op.twice)
+def test_derivatives_of_jvp_equal_differences(op):
+    # Reverse over forward, and forward over forward.
+    for arguments in smooth_calls(op):
+        function, inputs = as_function(op, arguments)
+        rng = generator_for("direction")
+        steps = [contiguous(np.asarray(rng.normal(size=x.shape))) for x in inputs]
+
+        def slopes(*given, function=function, steps=steps):
+            with DualLevel() as level:
+                duals = [level.dual(x, v) for x, v in zip(given, steps, strict=True)]
+                outputs = as_tuple(function(*duals))
+            found = [level.tangent(y) for y in outputs if y.dtype.is_floating_point]
+            # Not constant, so that there is something to differentiate.
+            return tuple(t * given[0].sum() for t in found if t is not None)
+
+        assert tl.autograd.gradcheck(slopes, inputs, directions=1)
 
 
 @DIFFERENTIABLE

@@ -1,12 +1,12 @@
 """Automatic differentiation: the tape, its transforms and their checks."""
 
+from tensorlib.autograd.forward import jvp
 from tensorlib.autograd.primitive import Node, primitives
 from tensorlib.autograd.tape import (
     backward,
     enable_grad,
     grad,
     is_grad_enabled,
-    jvp,
     no_grad,
     set_grad_enabled,
 )

@@ -6,7 +6,8 @@ direction `v` of the inputs and a cotangent `u` of the output, forward mode must
 ``<u, J v> = <J^T u, v>``.
 """
 
-from tensorlib.autograd.tape import enable_grad, grad, jvp
+from tensorlib.autograd.forward import jvp
+from tensorlib.autograd.tape import enable_grad, grad
 from tensorlib.core.errors import DTypeError, GraphError
 
 __all__ = ["gradcheck", "gradgradcheck"]
@@ -176,7 +177,8 @@ def gradgradcheck(
     """Compare second derivatives of `function` with differences of its gradients.
 
     Checks the reverse pass itself as a function of the inputs and the cotangents, with
-    `gradcheck`; the parameters are the same.
+    `gradcheck`: reverse over reverse, and forward over reverse. The parameters are the
+    same.
 
     Examples
     --------
@@ -201,11 +203,12 @@ def gradgradcheck(
         given = arguments[len(inputs) :]
         for i, x in enumerate(inputs):
             if x.requires_grad and not primals[i].requires_grad:
-                primals[i] = primals[i].detach().requires_grad_()
+                # Another tensor, with the tangents of this one.
+                primals[i] = primals[i][...].requires_grad_()
         active = [p for p, x in zip(primals, inputs, strict=True) if x.requires_grad]
         with enable_grad():
             results = [y for y in _tuple(function(*primals)) if y.requires_grad]
-            return tuple(grad(results, active, list(given), create_graph=True))
+            return grad(results, active, list(given), create_graph=True)
 
     return gradcheck(
         gradients,
@@ -215,5 +218,4 @@ def gradgradcheck(
         rtol=rtol,
         directions=directions,
         seed=seed,
-        forward_mode=False,
     )

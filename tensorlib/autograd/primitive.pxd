@@ -41,6 +41,7 @@ cdef class Node:
     cdef uint8_t dtype
     cdef int32_t ndim
     cdef int64_t[TL_MAX_NDIM] extents
+    cdef object tangents               # the output's, while a jvp is under way
     cdef tuple shape_tuple(self)
     # The saved tensor i, checked against in-place changes.
     cdef Tensor get(self, int i)
@@ -55,6 +56,9 @@ cdef class Node:
 
 # Whether an op on inputs of these track bits (or-ed) must be recorded.
 cdef bint tracking(int track) noexcept
+# Whether what a rule computes is differentiated in turn, by either mode: the rule must
+# then keep to Tensor operations.
+cdef bint differentiated() noexcept
 # Record p(inputs) -> out. saved: tensors for the rules; save_out: they read out, which
 # then must be contiguous.
 cdef int record1(

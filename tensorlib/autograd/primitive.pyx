@@ -15,6 +15,7 @@ A. Griewank, A. Walther, "Evaluating Derivatives", 2nd ed., SIAM 2008, chapters 
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from tensorlib.autograd.dual cimport active_level, add_tangent, hold, tangent_at
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer, tl_call, tl_storage
 from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
@@ -88,6 +89,10 @@ cdef class Node:
         if self.out_storage != NULL:
             storage_release(self.out_storage)
 
+    def forget_tangents(self):
+        """Drop the output's tangents; called when the last jvp has ended."""
+        self.tangents = None
+
     def watch(self, list hooks):
         """Run `hooks` on the gradient of this node's output."""
         self.watchers = hooks
@@ -128,6 +133,9 @@ cdef class Node:
         if not thread_state().grad_disabled and self.recorded():
             x.node = self
             x.track |= TRACK_GRAD
+        if self.tangents is not None:
+            x.tangent = self.tangents
+            x.track |= TRACK_TANGENT
         return x
 
     cdef int input_shape(self, int i, tl_buffer *shape) except -1:
@@ -181,6 +189,11 @@ cdef bint tracking(int track) noexcept:
     )
 
 
+cdef bint differentiated() noexcept:
+    cdef tl_thread_state *state = thread_state()
+    return state.forward_mode != 0 or not state.grad_disabled
+
+
 cdef inline object edge_to(Tensor x):
     """What a gradient of x flows to: its node, itself when a leaf, or nothing."""
     if not x.track & TRACK_GRAD or thread_state().grad_disabled:
@@ -223,24 +236,53 @@ cdef int _link(
     return 0
 
 
-cdef inline tuple _tangents(tuple inputs):
-    return tuple([(<Tensor>x).tangent for x in inputs])
+cdef bint _any_at(tuple inputs, uint64_t level) noexcept:
+    for x in inputs:
+        if tangent_at(<Tensor>x, level) is not None:
+            return True
+    return False
+
+
+cdef int _carry(Node node, Tensor out, tuple inputs) except -1:
+    """Give out a tangent at each level at which an input has one.
+
+    From the outermost level inwards: the rule for a level is a function of duals of
+    the levels below it, among them the output itself.
+    """
+    cdef tl_thread_state *state = thread_state()
+    cdef int i, active = state.forward_mode
+    cdef uint64_t level
+    cdef Tensor tangent
+    try:
+        for i in range(active):
+            level = active_level(i)
+            if not _any_at(inputs, level):
+                continue
+            state.forward_mode = i
+            tangent = node.primitive.jvp(
+                node, tuple([tangent_at(<Tensor>x, level) for x in inputs])
+            )
+            if tangent is not None:
+                add_tangent(out, level, tangent)
+                if node.out_storage != NULL:
+                    node.tangents = out.tangent
+    finally:
+        state.forward_mode = active
+    if node.tangents is not None:
+        if node.recorded():
+            hold(node)
+        else:
+            node.tangents = None    # nobody will run this node's vjp
+    return 0
 
 
 cdef int _finish(Node node, Tensor out, tuple inputs, int track) except -1:
-    """Hang the node on the output and carry the tangent on."""
+    """Hang the node on the output and carry the tangents on."""
     if track & TRACK_GRAD and not thread_state().grad_disabled:
         out.node = node
         out.track |= TRACK_GRAD
     if track & TRACK_TANGENT and thread_state().forward_mode:
-        # The rule reads the primals, whose tangents must not join in again.
-        thread_state().forward_mode = 0
-        try:
-            out.tangent = node.primitive.jvp(node, _tangents(inputs))
-        finally:
-            thread_state().forward_mode = 1
-        if out.tangent is not None:
-            out.track |= TRACK_TANGENT
+        _carry(node, out, inputs)
     return 0
 
 

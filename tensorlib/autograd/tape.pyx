@@ -19,7 +19,7 @@ from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_float_code
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, TRACK_TANGENT, Tensor, check_same_device, detached, operators,
+    TRACK_GRAD, Tensor, check_same_device, operators,
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
@@ -239,7 +239,7 @@ cdef int _to_node(Heap *heap, Node node, Tensor g, uint64_t run) except -1:
         return _push(heap, node)
     if node.run != run:
         raise GraphError("backward: another thread's backward is on the same graph")
-    if _is_ours_alone(<PyObject *>node.cotangent, 1):
+    if g.track == 0 and _is_ours_alone(<PyObject *>node.cotangent, 1):
         _tape_ops.accumulate(node.cotangent, g)
     else:
         node.cotangent = operators().add(node.cotangent, g)
@@ -555,80 +555,3 @@ def grad(
             "allow_unused=True to get None for them"
         )
     return tuple(found)
-
-
-def jvp(function, primals, tangents):
-    """Evaluate `function` and its directional derivative in one forward pass.
-
-    Computes ``y = f(x)`` and ``J_f(x) v`` by carrying tangents along with the values
-    (forward-mode differentiation); no graph is kept for it.
-
-    Parameters
-    ----------
-    function : callable
-        Takes the primals as positional tensors and returns one tensor.
-    primals, tangents : Tensor or sequence of Tensor
-        The point and the direction, pairwise of one shape.
-
-    Returns
-    -------
-    output, tangent : Tensor
-
-    Raises
-    ------
-    GraphError
-        If called inside another `jvp`.
-    ShapeError
-        If a tangent's shape is not its primal's.
-
-    References
-    ----------
-    R. E. Wengert, "A simple automatic derivative evaluation program", Communications
-    of the ACM 7 (1964) 463-464.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> x = tl.tensor([1.0, 2.0])
-    >>> y, dy = tl.autograd.jvp(lambda x: x * x, x, tl.tensor([1.0, 0.0]))
-    >>> dy
-    tensor([2., 0.])
-    """
-    cdef Tensor dual
-    primals = _as_list("jvp", "primals", primals)
-    tangents = _as_list("jvp", "tangents", tangents)
-    if len(primals) != len(tangents):
-        raise ValueError(
-            f"jvp: expected {len(primals)} tangents, got {len(tangents)}"
-        )
-    if thread_state().forward_mode:
-        raise GraphError("jvp: forward mode does not nest; use grad for the inner one")
-    duals = []
-    for x, v in zip(primals, tangents):
-        if x.shape != v.shape or x.dtype is not v.dtype:
-            raise ShapeError(
-                f"jvp: expected a tangent of shape {x.shape} and {x.dtype}, "
-                f"got {v.shape} and {v.dtype}"
-            )
-        dual = detached(<Tensor>x)
-        if (<Tensor>x).track & TRACK_GRAD:
-            dual = <Tensor>x.reshape(x.shape)   # a new tensor in the same graph
-        dual.tangent = v
-        dual.track |= TRACK_TANGENT
-        duals.append(dual)
-    thread_state().forward_mode = 1
-    try:
-        output = function(*duals)
-    finally:
-        thread_state().forward_mode = 0
-    if not isinstance(output, Tensor):
-        raise TypeError(
-            f"jvp: expected the function to return a Tensor, got "
-            f"{type(output).__name__}"
-        )
-    tangent = (<Tensor>output).tangent
-    if tangent is None:
-        tangent = _tape_ops.zeros_like(output)
-    (<Tensor>output).tangent = None
-    (<Tensor>output).track &= ~TRACK_TANGENT
-    return output, tangent

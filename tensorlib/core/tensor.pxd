@@ -14,7 +14,7 @@ cdef class Tensor:
     cdef tl_buffer buf
     cdef object node              # autograd.Node that made it, or None
     cdef object grad_             # Tensor or None
-    cdef object tangent           # Tensor or None (forward mode)
+    cdef object tangent           # autograd.dual.Tangent or None (forward mode)
     cdef object hooks             # list of callables on its gradient, or None
     cdef uint8_t track            # TRACK_*
     cdef uint8_t is_view          # shares the storage of the tensor it came from

@@ -4,9 +4,10 @@ The derivative of each is a primitive of its own (one pass over memory), whose r
 give the second derivatives.
 """
 from libc.math cimport M_PI, sqrt as c_sqrt
-from tensorlib.autograd.primitive cimport Node, Primitive, record1, run, tracking
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, differentiated, record1, run, tracking,
+)
 from tensorlib.core.abi cimport tl_buffer, tl_glu_params
-from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport copy_layout, parse_axis, update_layout
 from tensorlib.core.tensor cimport Tensor, new_tensor
@@ -134,7 +135,7 @@ cdef class Glu(Composite):
         return y
 
     cdef tuple vjp(self, Node node, Tensor g):
-        if not thread_state().grad_disabled:
+        if differentiated():
             return self.composed_vjp(node, g)
         return (self.kernel_vjp(node.get(0), contiguous(g), node.params),)
 

@@ -7,9 +7,10 @@ T. Dao et al., "FlashAttention", arXiv:2205.14135.
 """
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
-from tensorlib.autograd.primitive cimport Node, Primitive, record, run, tracking
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, differentiated, record, run, tracking,
+)
 from tensorlib.core.abi cimport TL_BOOL, tl_attention_params, tl_buffer
-from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport dtype_of, is_float_code, promote_codes
 from tensorlib.core.layout cimport (
     broadcast_shape, broadcast_view, parse_shape, shape_tuple,
@@ -119,7 +120,7 @@ cdef class Attention(Composite):
         cdef Attended how = <Attended>node.params
         if how.allowed is not None:
             node.get(len(node.edges) + 1)        # raises if it was written to
-        if not thread_state().grad_disabled:
+        if differentiated():
             return self.composed_vjp(node, g)
         return self.kernel_vjp(node, contiguous(g))
 

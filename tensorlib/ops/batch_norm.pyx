@@ -1,8 +1,9 @@
 """Normalization of channels over the batch, and of each channel of each sample."""
 from libc.stdint cimport int64_t
-from tensorlib.autograd.primitive cimport Node, Primitive, record, run, tracking
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, differentiated, record, run, tracking,
+)
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
-from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport promote_codes
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
@@ -57,7 +58,7 @@ cdef class BatchNorm(Composite):
         )
 
     cdef tuple vjp(self, Node node, Tensor g):
-        if not thread_state().grad_disabled:
+        if differentiated():
             return self.composed_vjp(node, g)
         return self.kernel_vjp(node, g)
 

@@ -6,11 +6,13 @@ forward-mode tangent, gets the rules of the definition: it is run once more on t
 saved inputs, and differentiated like any composition of Tensor operations. It costs
 as much as not having the kernel, and it is right to every order.
 """
+from tensorlib.autograd.dual cimport with_tangents
 from tensorlib.autograd.primitive cimport Node, Primitive
 from tensorlib.core.dispatch cimport thread_state
-from tensorlib.core.tensor cimport TRACK_GRAD, TRACK_TANGENT, Tensor, detached
+from tensorlib.core.tensor cimport TRACK_GRAD, Tensor
 from tensorlib.ops.shape cimport reshape_like
 
+from tensorlib.autograd.forward import DualLevel
 from tensorlib.autograd.tape import grad
 
 
@@ -24,14 +26,24 @@ cdef class Composite(Primitive):
         return tuple([node.get(i) for i in range(len(node.edges))])
 
     cdef tuple composed_vjp(self, Node node, Tensor g):
-        cdef list aliases = [_alias(<Tensor>x) for x in self.recorded_inputs(node)]
-        cdef list wanted = [
-            i for i in range(len(aliases)) if node.needs(i)
+        # Recorded even in a pass that is not, where tangents alone make it run.
+        cdef int before = thread_state().grad_disabled
+        cdef list aliases = [
+            _alias(<Tensor>x, before) for x in self.recorded_inputs(node)
         ]
+        cdef list wanted = [i for i in range(len(aliases)) if node.needs(i)]
         cdef list grads = [None] * len(aliases)
-        out = self.compose(tuple(aliases), node.params)
+        if before:
+            for i in wanted:
+                aliases[i].requires_grad = True
+        thread_state().grad_disabled = 0
+        try:
+            out = self.compose(tuple(aliases), node.params)
+        finally:
+            thread_state().grad_disabled = before
         found = grad(
-            out, [aliases[i] for i in wanted], g, create_graph=True, allow_unused=True
+            out, [aliases[i] for i in wanted], g, create_graph=not before,
+            allow_unused=True,
         )
         for i, each in zip(wanted, found):
             grads[i] = each
@@ -39,26 +51,21 @@ cdef class Composite(Primitive):
 
     cdef Tensor composed_jvp(self, Node node, tuple tangents):
         cdef list duals = []
-        cdef Tensor dual, out
-        for x, tangent in zip(self.recorded_inputs(node), tangents):
-            dual = _alias(<Tensor>x)
-            if tangent is not None:
-                dual.tangent = tangent
-                dual.track |= TRACK_TANGENT
-            duals.append(dual)
-        thread_state().forward_mode = 1
-        try:
+        with DualLevel() as level:
+            for x, tangent in zip(self.recorded_inputs(node), tangents):
+                if tangent is None:
+                    duals.append(_alias(<Tensor>x, 0))
+                else:
+                    duals.append(level.dual(x, tangent))
             out = self.compose(tuple(duals), node.params)
-        finally:
-            thread_state().forward_mode = 0
-        return <Tensor>out.tangent
+        return <Tensor>level.tangent(out)
 
 
-cdef Tensor _alias(Tensor x):
-    """A new tensor on x's values, and in x's graph when it is in one.
+cdef Tensor _alias(Tensor x, bint detach):
+    """A new tensor on x's values and tangents, and in x's graph unless `detach`.
 
-    The reverse pass stops at it, and it carries no tangent yet.
+    The reverse pass stops at it.
     """
-    if x.track & TRACK_GRAD:
+    if x.track & TRACK_GRAD and not detach:
         return reshape_like(x, x.shape)
-    return detached(x)
+    return with_tangents(x, x.tangent)

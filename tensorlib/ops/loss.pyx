@@ -1,12 +1,11 @@
 """Losses with kernels of their own."""
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport (
-    Node, Primitive, add_tangents, record1, record2, run, tracking,
+    Node, Primitive, add_tangents, differentiated, record1, record2, run, tracking,
 )
 from tensorlib.core.abi cimport (
     TL_INT64, tl_buffer, tl_cross_entropy_params, tl_ctc_params,
 )
-from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport dtype_of, is_integer_code
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
 from tensorlib.ops.elementwise cimport (
@@ -265,7 +264,7 @@ cdef class CTCLoss(Primitive):
         cdef Tensor out
         cdef const tl_buffer *written
         cdef const tl_buffer *read[4]
-        if x.buf.size and not thread_state().grad_disabled:
+        if x.buf.size and differentiated():
             # Recording: the same in Tensor operations, differentiable again.
             return -_occupation(x, how) * expand_dims(g, 1)
         out = new_like(x, x.buf.dtype)

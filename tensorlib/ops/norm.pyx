@@ -2,10 +2,9 @@
 
 from cpython.number cimport PyNumber_Index as index
 from tensorlib.autograd.primitive cimport (
-    Node, Primitive, add_tangents, record, run, tracking,
+    Node, Primitive, add_tangents, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
-from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport dtype_of, promote_codes
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
@@ -68,7 +67,7 @@ cdef class LayerNorm(Primitive):
         return out
 
     cdef tuple vjp(self, Node node, Tensor g):
-        if thread_state().grad_disabled:
+        if not differentiated():
             return self.kernel_vjp(node, g)
         # Recording: the same formulas in Tensor operations, differentiable again.
         normalized, rstd = self.normalized(node)
@@ -114,7 +113,7 @@ cdef class LayerNorm(Primitive):
     cdef tuple normalized(self, Node node):
         """(x - mean) * rstd with the statistics as functions of x, and rstd."""
         cdef Tensor x = node.get(0)
-        if thread_state().grad_disabled:
+        if not differentiated():
             rstd = expand_dims(node.get(2), 1)
             return (x - expand_dims(node.get(1), 1)) * rstd, rstd
         # The saved statistics carry no graph; their values serve, the graph does not.

@@ -13,12 +13,13 @@ H. Sak et al., "Long Short-Term Memory Recurrent Neural Network Architectures",
 arXiv:1402.1128 (projections).
 """
 from libc.stdint cimport int64_t
-from tensorlib.autograd.primitive cimport Node, Primitive, record, run, tracking
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, differentiated, record, run, tracking,
+)
 from tensorlib.core.abi cimport (
     TL_GRU, TL_INT64, TL_LSTM, TL_RNN_RELU, TL_RNN_TANH, tl_buffer, tl_matmul_params,
     tl_recurrent_params,
 )
-from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_integer_code, promote_codes
 from tensorlib.core.layout cimport broadcast_view, parse_shape
 from tensorlib.core.tensor cimport (
@@ -174,7 +175,7 @@ cdef class Recurrent(Composite):
                    &how.params, gates.buf.size)
 
     cdef tuple vjp(self, Node node, Tensor g):
-        if not thread_state().grad_disabled:
+        if differentiated():
             return self.composed_vjp(node, g)
         return self.kernel_vjp(node, g)
 
