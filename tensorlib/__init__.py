@@ -174,7 +174,7 @@ pi = 3.141592653589793
 e = 2.718281828459045
 newaxis = None
 
-_LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization")
+_LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization", "transforms")
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {
     "build_paths": ("get_cython_include", "get_include"),
@@ -220,6 +220,10 @@ _LAZY_NAMES = {
     ),
     "ops.recurrent": ("gru", "lstm", "rnn"),
     "serialization": ("load", "save"),
+    "transforms.forward": ("jvp", "linearize"),
+    "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacrev"),
+    "transforms.module_call": ("functional_call",),
+    "transforms.reverse": ("grad", "value_and_grad", "vjp"),
 }
 _HOMES = {name: home for home, names in _LAZY_NAMES.items() for name in names}
 

@@ -36,6 +36,7 @@ MODULES = [
     "tensorlib.optim",
     "tensorlib.optim.lr_scheduler",
     "tensorlib.ops.fused_optim",
+    "tensorlib.transforms.pytree",
 ]
 
 

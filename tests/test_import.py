@@ -21,6 +21,7 @@ HEAVY = (
     "tensorlib.optim",
     "tensorlib.data",
     "tensorlib.serialization",
+    "tensorlib.transforms",
     "tensorlib.cli",
     "inspect",
     "typing",

@@ -18,6 +18,7 @@ ALLOWED = {
     "data": {"core", "ops", "public"},
     "nn": {"core", "autograd", "ops", "public"},
     "optim": {"core", "autograd", "ops", "nn", "public"},
+    "transforms": {"core", "autograd", "ops", "nn"},
     "cli": {"core", "autograd", "ops", "nn", "optim", "data", "kernels", "public"},
 }
 # A tool that applies ops to check rules; loaded only when it is asked for.

@@ -486,6 +486,16 @@ NOT_OPS = {
     "save",
     "get_cython_include",
     "get_include",
+    "functional_call",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "value_and_grad",
+    "vjp",
 }
 NOT_OP_METHODS = {
     "backward",

@@ -89,6 +89,22 @@ cdef int _check_pair(object primal, object tangent) except -1:
     return 0
 
 
+def outside_graph(x):
+    """Return a new tensor on the elements of `x` outside the reverse-mode graph.
+
+    As ``x.detach()``, with the tangents that an enclosing `jvp` gave it.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> outside_graph(tl.ones(1, requires_grad=True)).requires_grad
+    False
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"outside_graph: expected a Tensor, got {type(x).__name__}")
+    return with_tangents(<Tensor>x, (<Tensor>x).tangent)
+
+
 cdef list _listed(object tensors):
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 

@@ -402,6 +402,48 @@ cdef int _mark_wanted(list roots, dict targets, uint64_t run) except -1:
     return 0
 
 
+def leads_beyond(outputs, inputs):
+    """Return whether the graph below `outputs` has leaves other than `inputs`.
+
+    The search stops at the inputs, which may be in the middle of the graph.
+
+    Parameters
+    ----------
+    outputs, inputs : sequence of Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x, w = tl.ones(1, requires_grad=True), tl.ones(1, requires_grad=True)
+    >>> leads_beyond([x * 2], [x]), leads_beyond([x * w], [x])
+    (False, True)
+    """
+    global _runs
+    cdef Tensor x
+    cdef Node node
+    cdef set own = set()
+    cdef list stack = []
+    _runs += 1
+    for item in _as_list("leads_beyond", "inputs", inputs):
+        x = <Tensor>item
+        own.add(id(x if x.node is None else x.node))
+    for item in _as_list("leads_beyond", "outputs", outputs):
+        x = <Tensor>item
+        if x.track & TRACK_GRAD:
+            stack.append(x if x.node is None else x.node)
+    while stack:
+        edge = stack.pop()
+        if edge is None or id(edge) in own:
+            continue
+        if type(edge) is Tensor:
+            return True
+        node = <Node>edge
+        if node.seen != <uint64_t>_runs:
+            node.seen = _runs
+            stack.extend(node.edges)
+    return False
+
+
 cdef list _as_list(str op, str what, object tensors):
     if isinstance(tensors, Tensor):
         return [tensors]

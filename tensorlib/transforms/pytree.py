@@ -1,0 +1,141 @@
+"""Trees of containers: taken apart into leaves, and put together again.
+
+A node is a tuple, list, dict, OrderedDict, namedtuple, dataclass instance or None,
+which has no leaves; anything else is a leaf.
+"""
+
+import dataclasses
+from collections import OrderedDict
+
+__all__ = ["flatten", "flatten_like", "tree_map", "unflatten"]
+
+_LEAF = ("leaf", None, ())
+
+
+def _is_namedtuple(tree):
+    return isinstance(tree, tuple) and hasattr(tree, "_fields")
+
+
+def _is_dataclass(tree):
+    return dataclasses.is_dataclass(tree) and not isinstance(tree, type)
+
+
+def _children(tree):
+    """Return ``(type, keys, children)`` of a node, or None for a leaf."""
+    kind = type(tree)
+    if tree is None:
+        return kind, (), ()
+    if kind in (tuple, list) or _is_namedtuple(tree):
+        return kind, tuple(range(len(tree))), tuple(tree)
+    if kind in (dict, OrderedDict):
+        return kind, tuple(tree), tuple(tree.values())
+    if _is_dataclass(tree):
+        names = tuple(f.name for f in dataclasses.fields(tree))
+        return kind, names, tuple(getattr(tree, name) for name in names)
+    return None
+
+
+def flatten(tree):
+    """Return the leaves of `tree`, a list, and its structure.
+
+    Examples
+    --------
+    >>> leaves, structure = flatten({"a": 1, "b": (2, None)})
+    >>> leaves
+    [1, 2]
+    >>> unflatten(structure, [x * 10 for x in leaves])
+    {'a': 10, 'b': (20, None)}
+    """
+    leaves = []
+
+    def walk(node):
+        found = _children(node)
+        if found is None:
+            leaves.append(node)
+            return _LEAF
+        kind, keys, children = found
+        return kind, keys, tuple(walk(child) for child in children)
+
+    structure = walk(tree)
+    return leaves, structure
+
+
+def unflatten(structure, leaves):
+    """Return the tree of this structure with these leaves; the inverse of `flatten`."""
+    given = iter(leaves)
+
+    def build(node):
+        if node is _LEAF:
+            return next(given)
+        kind, keys, children = node
+        return _made(kind, keys, [build(child) for child in children])
+
+    return build(structure)
+
+
+def _made(kind, keys, values):
+    if kind is type(None):
+        return None
+    if kind in (tuple, list):
+        return kind(values)
+    if kind in (dict, OrderedDict):
+        return kind(zip(keys, values, strict=True))
+    if issubclass(kind, tuple):
+        return kind(*values)
+    # A dataclass: its __init__ may take other arguments, and it may be frozen.
+    made = object.__new__(kind)
+    for key, value in zip(keys, values, strict=True):
+        object.__setattr__(made, key, value)
+    return made
+
+
+def flatten_like(structure, tree, what):
+    """Return the leaves of `tree`, which must have this structure.
+
+    Raises
+    ------
+    ValueError
+        If it has another one; `what` opens the message, which names the place.
+    """
+    leaves = []
+
+    def walk(node, tree, path):
+        if node is _LEAF:
+            leaves.append(tree)
+            return
+        kind, keys, children = node
+        found = _children(tree)
+        if found is None or found[0] is not kind or set(found[1]) != set(keys):
+            raise ValueError(
+                f"{what}: expected {_described(kind, keys)} at {path or 'the top'}, "
+                f"got {_described(*found[:2]) if found else type(tree).__name__}"
+            )
+        below = dict(zip(found[1], found[2], strict=True))
+        for key, child in zip(keys, children, strict=True):
+            walk(child, below[key], f"{path}[{key!r}]")
+
+    walk(structure, tree, "")
+    return leaves
+
+
+def _described(kind, keys):
+    if kind is type(None):
+        return "None"
+    if kind in (tuple, list):
+        return f"a {kind.__name__} of {len(keys)}"
+    return f"a {kind.__name__} with {list(keys)}"
+
+
+def tree_map(function, tree, *rest):
+    """Return the tree of ``function(leaf, ...)`` over trees of one structure.
+
+    Examples
+    --------
+    >>> tree_map(lambda x, y: x + y, {"a": 1, "b": [2]}, {"a": 10, "b": [20]})
+    {'a': 11, 'b': [22]}
+    """
+    leaves, structure = flatten(tree)
+    others = [flatten_like(structure, other, "tree_map") for other in rest]
+    return unflatten(
+        structure, [function(*x) for x in zip(leaves, *others, strict=True)]
+    )
