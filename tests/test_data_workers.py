@@ -339,6 +339,15 @@ def run_script(body):
     )  # fmt: skip
 
 
+def finish(process):
+    """Wait for a script; return its exit status and what it wrote to stderr."""
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, errors
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_interrupt_ends_the_process(persistent):
     loader = (
@@ -347,8 +356,8 @@ def test_interrupt_ends_the_process(persistent):
     process = run_script(f"for batch in {loader}:\n    print('batch', flush=True)")
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGINT
+    status, errors = finish(process)
+    assert status == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
@@ -380,9 +389,7 @@ while workers._queues:
 
 
 def test_interrupt_at_any_moment_ends_the_threads():
-    process = run_script(INTERRUPTS)
-    _, errors = process.communicate(timeout=100)
-    assert (process.returncode, errors) == (0, "")
+    assert finish(run_script(INTERRUPTS)) == (0, "")
 
 
 def test_exit_in_the_middle_of_a_pass_does_not_hang():
@@ -390,9 +397,7 @@ def test_exit_in_the_middle_of_a_pass_does_not_hang():
         "batches = iter(data.DataLoader(Slow(), 5, num_workers=2))\n"
         "next(batches)\nsys.exit(3)"
     )
-    process = run_script(body)
-    _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (3, "")
+    assert finish(run_script(body)) == (3, "")
 
 
 # ---- memory ----------------------------------------------------------------------

@@ -377,7 +377,14 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
         raise ValueError(f"linspace: expected num >= 0, got {num!r}")
     parts = num - 1 if endpoint else num
     step = (stop - start) / parts if parts > 0 else 0.0
-    values = cast(_steps("linspace", num, TL_FLOAT64, device, start, step), code)
+    # Each number is rounded once: steps of floating types are computed in float64.
+    values = cast(
+        _steps(
+            "linspace", num, code if is_float_code(code) else TL_FLOAT64, device, start,
+            step,
+        ),
+        code,
+    )
     if endpoint and num > 1:
         values[num - 1] = stop
     return values
