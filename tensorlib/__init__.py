@@ -181,6 +181,13 @@ _LAZY_NAMES = {
     "metrics_log": ("MetricsWriter",),
     "ops.attention": ("scaled_dot_product_attention",),
     "ops.batch_norm": ("batch_norm", "instance_norm"),
+    "ops.contraction": (
+        "einsum",
+        "outer",
+        "tensordot",
+        "trace",
+        "vecdot",
+    ),
     "ops.conv": (
         "conv1d",
         "conv2d",
@@ -213,6 +220,22 @@ _LAZY_NAMES = {
     ),
     "ops.folding": ("fold", "unfold"),
     "ops.loss": ("cross_entropy", "ctc_loss"),
+    "ops.manipulation": (
+        "broadcast_arrays",
+        "broadcast_shapes",
+        "diag",
+        "diagonal",
+        "diff",
+        "kron",
+        "masked_fill",
+        "meshgrid",
+        "moveaxis",
+        "repeat",
+        "roll",
+        "tile",
+        "tril",
+        "triu",
+    ),
     "ops.norm": ("group_norm", "layer_norm", "rms_norm"),
     "ops.pooling": (
         "adaptive_avg_pool1d",
@@ -241,6 +264,16 @@ _LAZY_NAMES = {
         "threshold",
     ),
     "ops.recurrent": ("gru", "lstm", "rnn"),
+    "ops.scattering": ("index_add", "put", "scatter", "scatter_add"),
+    "ops.searching": (
+        "allclose",
+        "can_cast",
+        "count_nonzero",
+        "cumulative_prod",
+        "cumulative_sum",
+        "isclose",
+        "isdtype",
+    ),
     "serialization": ("load", "save"),
 }
 _HOMES = {name: home for home, names in _LAZY_NAMES.items() for name in names}
