@@ -193,3 +193,11 @@ def test_can_cast_follows_promotion():
     assert tl.can_cast(tl.tensor([1]), tl.float32)
     assert not tl.can_cast(tl.float32, tl.int64)
     assert not tl.can_cast(tl.int64, tl.int32)
+
+
+@pytest.mark.parametrize("name", ["empty_like", "zeros_like", "ones_like"])
+def test_like_functions_take_a_device(name):
+    made = getattr(tl, name)
+    assert made(tl.ones(2), device="cpu").shape == (2,)
+    with pytest.raises(tl.DeviceError, match=name):
+        made(tl.ones(2), device="cuda")

@@ -214,7 +214,7 @@ def _from(initial, y, axis, included):
 
 
 # ---- dtypes --------------------------------------------------------------------
-def isdtype(dtype, kind, /):
+def isdtype(dtype, kind):
     """Return whether a dtype is of a kind.
 
     Parameters
