@@ -8,9 +8,16 @@ from op_samples_create import CREATION, INPLACE, RANDOM
 from op_samples_elementwise import (
     ACTIVATIONS,
     ARITHMETIC,
+    ELEMENTARY,
     LOGIC,
     MATHEMATICS,
     SELECTION,
+)
+from op_samples_manipulation import (
+    CONTRACTIONS,
+    MANIPULATION,
+    SCATTERING,
+    SEARCHING,
 )
 from op_samples_nnet import LINALG, NNET, OPTIMIZERS
 from op_samples_reduce import REDUCTIONS
@@ -21,6 +28,7 @@ from op_samples_window import CONVOLUTIONS, FOLDING, NORMS, POOLING
 OPS = (
     ARITHMETIC + LOGIC + MATHEMATICS + ACTIVATIONS + SELECTION + REDUCTIONS + SHAPES
     + INDEXING + LINALG + NNET + RECURRENT + OPTIMIZERS + RANDOM + CREATION + INPLACE
-    + CONVOLUTIONS + POOLING + FOLDING + NORMS + ATTENTION
+    + ELEMENTARY + MANIPULATION + CONTRACTIONS
+    + SEARCHING + SCATTERING + CONVOLUTIONS + POOLING + FOLDING + NORMS + ATTENTION
 )  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}

@@ -5,7 +5,20 @@ import operator
 import numpy as np
 from op_families import LARGE, binary, bitwise, comparison, unary
 from op_references import as_float, gelu, gelu_tanh, silu
-from op_rows import ALL, BOOL, EPS, INTEGERS, NUMERIC, Error, Op, call, draw, near, ulp
+from op_rows import (
+    ALL,
+    BOOL,
+    EPS,
+    FLOATS,
+    INTEGERS,
+    NUMERIC,
+    Error,
+    Op,
+    call,
+    draw,
+    near,
+    ulp,
+)
 from scipy import special
 
 import tensorlib as tl
@@ -89,6 +102,42 @@ MATHEMATICS = [
           reason="stated: 2 ulp"),
     unary("tanh", as_float(np.tanh), tolerance=ulp(2), reason="stated: 1.4 and 2 ulp"),
     unary("erf", as_float(special.erf), tolerance=ulp(2), reason="stated: 1.1 ulp"),
+]  # fmt: skip
+
+ELEMENTARY = [
+    unary("acos", as_float(np.acos), low=-0.9, high=0.9, dtypes=FLOATS, tolerance=ulp(2),
+          reason="stated: 1 ulp"),
+    unary("acosh", as_float(np.acosh), low=1.1, high=9, tolerance=ulp(2),
+          reason="stated: 0.6 and 2 ulp"),
+    unary("asin", as_float(np.asin), low=-0.9, high=0.9, dtypes=FLOATS, tolerance=ulp(2),
+          reason="stated: 1.1 and 1 ulp"),
+    unary("asinh", as_float(np.asinh), tolerance=ulp(2), reason="stated: 0.6 and 2 ulp"),
+    unary("atan", as_float(np.atan), tolerance=ulp(2), reason="stated: 1.5 and 1 ulp"),
+    unary("atanh", as_float(np.atanh), low=-0.9, high=0.9, dtypes=FLOATS,
+          tolerance=ulp(2), reason="stated: 0.6 and 2 ulp"),
+    unary("sinh", as_float(np.sinh), tolerance=ulp(2), reason="stated: 2 ulp"),
+    unary("cosh", as_float(np.cosh), tolerance=ulp(2), reason="stated: 2 ulp"),
+    unary("log2", as_float(np.log2), low=0.05, high=9, tolerance=ulp(1),
+          reason="stated: 0.6 and 1 ulp"),
+    unary("log10", as_float(np.log10), low=0.05, high=9, tolerance=ulp(1),
+          reason="stated: 0.6 and 2 ulp"),
+    unary("trunc", np.trunc, dtypes=NUMERIC, result="same", twice=False,
+          avoid=(-2, -1, 0, 1, 2)),
+    unary("signbit", np.signbit, dtypes=FLOATS, result="bool", differentiable=False),
+    unary("positive", np.positive, dtypes=NUMERIC, result="same", twice=False,
+          errors=(Error(lambda: (tl.tensor([True]),), tl.DTypeError, "numeric"),)),
+    unary("real", np.real, result="same", twice=False),
+    unary("conj", np.asarray, result="same", twice=False),
+    binary("atan2", as_float(np.arctan2), result="float", avoid=(0,), differentiable=True,
+           tolerance=ulp(2), reason="stated: 2 ulp and 1 ulp"),
+    binary("logaddexp", as_float(np.logaddexp), result="float", differentiable=True,
+           tolerance=near(4e-7, 2e-15), reason="the sum cancels near a result of 0"),
+    binary("hypot", as_float(np.hypot), result="float", avoid=(0,), differentiable=True,
+           tolerance=ulp(1), reason="stated: 0.6 and 1.3 ulp"),
+    binary("copysign", as_float(np.copysign), result="float", avoid=(0,), differentiable=True,
+           twice=False),
+    binary("nextafter", np.nextafter, result="float", native=True, avoid=(0,),
+           dtypes=FLOATS, differentiable=True, twice=False),
 ]  # fmt: skip
 
 

@@ -33,6 +33,8 @@ DOMAINS = {
     "pow": ("positive", "normal"),
     "log": ("positive",),
     "log1p": ("positive",),
+    "log2": ("positive",),
+    "log10": ("positive",),
     "sqrt": ("positive",),
     "rsqrt": ("positive",),
     "reciprocal": ("positive",),

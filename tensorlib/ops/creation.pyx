@@ -228,12 +228,14 @@ def ones(shape, *, dtype=None, device=None, requires_grad=False):
     return _flagged(made, requires_grad)
 
 
-cdef Tensor _shaped_like(str op, object x, object dtype):
+cdef Tensor _shaped_like(str op, object x, object dtype, object device):
     cdef Tensor like = as_tensor(op, x)
+    if device is not None:
+        _device_type(op, device)
     return new_like(like, _code(dtype, like.buf.dtype))
 
 
-def empty_like(x, /, *, dtype=None, requires_grad=False):
+def empty_like(x, /, *, dtype=None, device=None, requires_grad=False):
     """Return an uninitialized tensor of the shape, dtype and device of `x`.
 
     Examples
@@ -242,10 +244,10 @@ def empty_like(x, /, *, dtype=None, requires_grad=False):
     >>> tl.empty_like(tl.zeros(3)).shape
     (3,)
     """
-    return _flagged(_shaped_like("empty_like", x, dtype), requires_grad)
+    return _flagged(_shaped_like("empty_like", x, dtype, device), requires_grad)
 
 
-def full_like(x, /, fill_value, *, dtype=None, requires_grad=False):
+def full_like(x, /, fill_value, *, dtype=None, device=None, requires_grad=False):
     """Return a tensor of one value in the shape, dtype and device of `x`.
 
     Examples
@@ -254,12 +256,12 @@ def full_like(x, /, fill_value, *, dtype=None, requires_grad=False):
     >>> tl.full_like(tl.zeros(2), 3)
     tensor([3., 3.])
     """
-    cdef Tensor made = _shaped_like("full_like", x, dtype)
+    cdef Tensor made = _shaped_like("full_like", x, dtype, device)
     fill(made, fill_value)
     return _flagged(made, requires_grad)
 
 
-def zeros_like(x, /, *, dtype=None, requires_grad=False):
+def zeros_like(x, /, *, dtype=None, device=None, requires_grad=False):
     """Return zeros in the shape, dtype and device of `x`.
 
     Examples
@@ -268,10 +270,12 @@ def zeros_like(x, /, *, dtype=None, requires_grad=False):
     >>> tl.zeros_like(tl.ones(2))
     tensor([0., 0.])
     """
-    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+    return full_like(
+        x, 0, dtype=dtype, device=device, requires_grad=requires_grad
+    )
 
 
-def ones_like(x, /, *, dtype=None, requires_grad=False):
+def ones_like(x, /, *, dtype=None, device=None, requires_grad=False):
     """Return ones in the shape, dtype and device of `x`.
 
     Examples
@@ -280,7 +284,9 @@ def ones_like(x, /, *, dtype=None, requires_grad=False):
     >>> tl.ones_like(tl.zeros(2))
     tensor([1., 1.])
     """
-    return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
+    return full_like(
+        x, 1, dtype=dtype, device=device, requires_grad=requires_grad
+    )
 
 
 def arange(

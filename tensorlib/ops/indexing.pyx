@@ -195,6 +195,16 @@ cdef Tensor _scatter(Tensor values, tuple shape, tuple indices):
     return out
 
 
+def add_rows(Tensor values not None, tuple shape, Tensor rows not None):
+    """Return values[i] added into zeros of `shape` at rows[i]: take's transpose."""
+    return _scatter(values, shape, (rows,))
+
+
+def add_last(Tensor values not None, tuple shape, Tensor positions not None):
+    """Return values added into zeros at positions along the last axis."""
+    return _scatter_last(values, shape, positions)
+
+
 cdef Tensor take_rows(str op, Tensor x, Tensor rows):
     if not is_integer_code(rows.buf.dtype):
         raise DTypeError(
@@ -347,7 +357,6 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
     return 0
 
 
-# ---- operator slots ------------------------------------------------------------
 # ---- operator slots ------------------------------------------------------------
 cdef object _getitem_op(object x, object key):
     cdef Tensor a = <Tensor>x

@@ -1,0 +1,51 @@
+"""Arguments of ops that are written in Python on other ops."""
+
+from operator import index
+
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.interop import asarray
+from tensorlib.core.tensor import Tensor
+
+
+def tensor_of(op, x):
+    """Return `x` as a tensor; errors name the op."""
+    if isinstance(x, Tensor):
+        return x
+    try:
+        return asarray(x)
+    except DTypeError as error:
+        raise DTypeError(f"{op}: {error}") from None
+    except TypeError as error:
+        raise TypeError(f"{op}: {error}") from None
+
+
+def int_of(op, name, value):
+    """Return `value` as an int, if it is one."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{op}: expected an int {name}, got {value!r}")
+    return index(value)
+
+
+def axis_of(op, axis, ndim):
+    """Return an axis in [0, ndim) from one in [-ndim, ndim)."""
+    where = int_of(op, "axis", axis)
+    if not -ndim <= where < ndim:
+        raise ShapeError(f"{op}: expected an axis in [{-ndim}, {ndim}), got {where}")
+    return where % ndim
+
+
+def ints_of(op, name, values):
+    """Return an int or a sequence of ints as a tuple."""
+    if hasattr(values, "__index__"):
+        return (int_of(op, name, values),)
+    if not isinstance(values, (tuple, list)):
+        raise TypeError(f"{op}: expected ints as {name}, got {values!r}")
+    return tuple(int_of(op, name, value) for value in values)
+
+
+def axes_of(op, axes, ndim):
+    """Return distinct axes in [0, ndim), in the order given."""
+    found = tuple(axis_of(op, axis, ndim) for axis in ints_of(op, "axis", axes))
+    if len(set(found)) != len(found):
+        raise ShapeError(f"{op}: an axis is given twice in {axes}")
+    return found
