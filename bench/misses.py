@@ -29,20 +29,20 @@ CAUSES = {
         "a channel a group: bound by loads, eight rows at a time; 0.94 when alone"
     ),
     "^sequence: attention": (
-        "perf: 56% OpenBLAS's sgemm on blocks of 64x128x64, 12% its packing of keys "
-        "and values again for each block of queries; packed.h could do it once"
+        "keys and values are packed once a thread and matrix; perf: two thirds in the "
+        "product kernel at the rate of products, 17% exponentials, maxima and sums"
     ),
     "^process: import": (
         "loading some forty compiled modules; operator, warnings, struct and the "
         "printing rules, 2 ms, are no longer loaded since the run of 8e674b4"
     ),
     "^creation: (ones|zeros|full)": "writes of a block in the cache: see the floor",
-    "^creation: linspace": "not profiled; suspected: one thread",
+    "^creation: linspace": "one pass, in parallel; not profiled since",
     "^indexing: (nonzero|a.mask)": (
         "serial: a count, then one pass that writes; blocks could be counted and "
         "written in parallel"
     ),
-    "^indexing: gather": "a check of a row's positions, then one load an element",
+    "^indexing: gather": "one pass; bound by reading positions of 8 bytes an element",
     "^indexing: take": (
         "rows of 256 bytes are prefetched and copied by vectors; perf: two thirds of "
         "the time in that loop, the rest thin"

@@ -13,8 +13,9 @@ pytestmark = pytest.mark.skipif(not pool_is_ours(), reason="built on OpenMP's ru
 WORK = """
     import os, signal, threading
     import tensorlib as tl
-    tl.set_num_threads(4)
+    tl.set_num_threads(1)       # arange is not the first parallel kernel
     x = tl.arange(1_000_000, dtype=tl.float64)
+    tl.set_num_threads(4)
     def work():
         return (x + 1).sum().item() == 500000500000.0
     def tasks():
