@@ -10,6 +10,7 @@ import pytest
 
 import tensorlib as tl
 from tensorlib.autograd import grad, jvp
+from tensorlib.autograd.forward import DualLevel
 
 
 @pytest.mark.parametrize(
@@ -196,3 +197,11 @@ def test_jvp_of_a_gradient_is_a_hessian_product():
 
     _, product = jvp(gradient, x, tl.tensor([1.0, 10.0], dtype="float64"))
     assert product.tolist() == [6.0, 120.0]
+
+
+def test_leaving_a_level_that_is_not_the_innermost_is_refused():
+    with pytest.raises(tl.GraphError, match="innermost"):
+        DualLevel().__exit__(None, None, None)
+    refused = pytest.raises(tl.GraphError, match="innermost")
+    with DualLevel() as outer, DualLevel(), refused:
+        outer.__exit__(None, None, None)

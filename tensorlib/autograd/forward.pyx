@@ -5,9 +5,11 @@ why calls may be nested, stands in `dual.pyx`.
 """
 from libc.stdint cimport uint64_t
 from tensorlib.autograd.dual cimport (
-    add_tangent, drop_tangent, pop_level, push_level, tangent_at, with_tangents,
+    active_level, add_tangent, drop_tangent, pop_level, push_level, tangent_at,
+    with_tangents,
 )
 from tensorlib.autograd.tape cimport tape_ops
+from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_float_code
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport TRACK_GRAD, Tensor, check_same_device
@@ -40,6 +42,12 @@ cdef class DualLevel:
         return self
 
     def __exit__(self, *exc_info):
+        cdef int height = thread_state().forward_mode
+        if not self.open or height == 0 or active_level(height - 1) != self.level:
+            raise GraphError(
+                "DualLevel: expected to leave the innermost context of this thread, "
+                "got another; use it in a with statement"
+            )
         self.open = False
         pop_level()
 
