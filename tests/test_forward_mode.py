@@ -189,6 +189,12 @@ def test_jvp_checks_its_tangents():
         jvp(lambda x: 5, tl.ones(2), tl.ones(2))
 
 
+@pytest.mark.parametrize("tangents", [None, 1.0, "x", [[1.0, 2.0]]])
+def test_jvp_with_tangents_that_are_no_tensors_is_refused(tangents):
+    with pytest.raises(TypeError, match="jvp: expected a Tensor"):
+        tl.autograd.jvp(lambda x: x, tl.ones(2), tangents)
+
+
 def test_jvp_of_a_gradient_is_a_hessian_product():
     x = tl.tensor([1.0, 2.0], dtype="float64", requires_grad=True)
 

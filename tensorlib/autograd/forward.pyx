@@ -113,8 +113,15 @@ def outside_graph(x):
     return with_tangents(<Tensor>x, (<Tensor>x).tangent)
 
 
-cdef list _listed(object tensors):
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+cdef list _listed(object tensors, str what):
+    if isinstance(tensors, Tensor):
+        return [tensors]
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(
+            f"jvp: expected a Tensor or a tuple or list of them as {what}, got "
+            f"{type(tensors).__name__}"
+        )
+    return list(tensors)
 
 
 def jvp(function, primals, tangents):
@@ -128,7 +135,7 @@ def jvp(function, primals, tangents):
     ----------
     function : callable
         Takes the primals as positional tensors and returns one tensor.
-    primals, tangents : Tensor or sequence of Tensor
+    primals, tangents : Tensor, or tuple or list of Tensor
         The point and the direction, pairwise of one shape and floating dtype.
 
     Returns
@@ -141,6 +148,8 @@ def jvp(function, primals, tangents):
         If a tangent's shape or dtype is not its primal's.
     DTypeError
         If a primal is not floating.
+    TypeError
+        If an argument or the function's result is no tensor.
     ValueError
         If the numbers of primals and tangents differ.
     GraphError
@@ -170,8 +179,8 @@ def jvp(function, primals, tangents):
     >>> tl.autograd.jvp(slope, tl.tensor(2.0), tl.ones(()))[1]
     tensor(12.)
     """
-    primals = _listed(primals)
-    tangents = _listed(tangents)
+    primals = _listed(primals, "primals")
+    tangents = _listed(tangents, "tangents")
     if len(primals) != len(tangents):
         raise ValueError(
             f"jvp: expected {len(primals)} tangents, got {len(tangents)}"
