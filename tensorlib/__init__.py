@@ -12,16 +12,23 @@ from tensorlib.core.device import Device, device
 from tensorlib.core.dlpack import from_dlpack
 from tensorlib.core.dtype import (
     DType,
+    bfloat16,
     bool_,
     dtype,
     finfo,
+    float16,
     float32,
     float64,
     iinfo,
+    int8,
+    int16,
     int32,
     int64,
     result_type,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
 from tensorlib.core.interop import from_numpy

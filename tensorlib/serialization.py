@@ -12,26 +12,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import tensorlib as tl
+from tensorlib.core.interop import as_bits, over_bytes
 from tensorlib.core.tensor import Tensor
 
 __all__ = ["load", "save"]
 
 _METADATA_KEY = "tensorlib"
-# dtype name: name in the file, format of a memoryview.
+# Our name of a dtype for the name in a file.
 _DTYPES = {
-    "bool": ("BOOL", "?"),
-    "uint8": ("U8", "B"),
-    "int8": ("I8", "b"),
-    "uint16": ("U16", "H"),
-    "int16": ("I16", "h"),
-    "uint32": ("U32", "I"),
-    "int32": ("I32", "i"),
-    "uint64": ("U64", "Q"),
-    "int64": ("I64", "q"),
-    "float32": ("F32", "f"),
-    "float64": ("F64", "d"),
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "U16": "uint16",
+    "I16": "int16",
+    "U32": "uint32",
+    "I32": "int32",
+    "U64": "uint64",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
 }
-_FORMATS = {code: (name, format) for name, (code, format) in _DTYPES.items()}
 
 
 def save(obj, path):
@@ -140,29 +142,26 @@ def _encode(name, array):
     import safetensors
 
     dtype, shape = array.dtype.name, list(array.shape)
-    if dtype not in _DTYPES:
+    if dtype not in _DTYPES.values():
         raise tl.DTypeError(f"save: cannot write {name!r} of dtype {dtype}")
     if hasattr(safetensors, "TensorSpec"):
         return safetensors.TensorSpec(
             dtype=dtype, shape=shape, data_ptr=array.data_ptr(), data_len=array.nbytes
         )
-    # safetensors < 0.8 takes the bytes; an empty memoryview cannot be cast.
-    data = memoryview(array).cast("B").tobytes() if array.size else b""
+    # safetensors < 0.8 takes the bytes.
+    data = memoryview(as_bits(array)).tobytes()
     return {"dtype": dtype, "shape": shape, "data": data}
 
 
 def _decode(path, name, entry):
-    if entry["dtype"] not in _FORMATS:
+    if entry["dtype"] not in _DTYPES:
         raise tl.DTypeError(
             f"load: {name!r} in {path} has dtype {entry['dtype']}, which tensorlib "
             "cannot read"
         )
-    dtype_name, format = _FORMATS[entry["dtype"]]
-    shape = tuple(entry["shape"])
-    data = memoryview(bytearray(entry["data"]))
-    if not data.nbytes:
-        return tl.zeros(shape, dtype=getattr(tl, dtype_name))
-    return tl.asarray(data.cast(format)).reshape(shape)
+    return over_bytes(
+        bytearray(entry["data"]), _DTYPES[entry["dtype"]], tuple(entry["shape"])
+    )
 
 
 # ---- the tree --------------------------------------------------------------------

@@ -16,8 +16,11 @@ import numpy as np
 import tensorlib as tl
 
 BOOL = ("bool",)
-INTEGERS = ("uint8", "int32", "int64")
+INTEGERS = (
+    "int8", "int16", "uint16", "uint32", "uint64", "uint8", "int32", "int64",
+)  # fmt: skip
 FLOATS = ("float32", "float64")
+HALVES = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # one unit in the last place of 1
 NUMERIC = INTEGERS + FLOATS
 ALL = BOOL + NUMERIC
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -71,7 +74,7 @@ class Op:
     """A row of the table.
 
     `result` names the rule for the result's dtype: "same", "float" (integers give
-    float32), "sum" (integers and bool give int64), or a dtype's name. `native` keeps
+    float32), "sum" (integers and bool give 64 bits), or a dtype's name. `native` keeps
     float32 arguments float32 in the reference, for ops that are exact in each dtype.
     """
 
@@ -183,7 +186,9 @@ def result_dtype(op, dtype):
     if op.result == "float":
         return dtype if dtype in FLOATS else "float32"
     if op.result == "sum":
-        return dtype if dtype in FLOATS else "int64"
+        if dtype in FLOATS:
+            return dtype
+        return "uint64" if dtype.startswith("uint") else "int64"
     return op.result
 
 
@@ -236,7 +241,7 @@ def draw(shape, dtype, rng, low=-3.0, high=3.0, avoid=()):
     if dtype == "bool":
         return np.asarray(rng.random(shape) < 0.5)
     if dtype in INTEGERS:
-        low = max(int(np.ceil(low)), 0) if dtype == "uint8" else int(np.ceil(low))
+        low = max(int(np.ceil(low)), 0) if dtype[0] == "u" else int(np.ceil(low))
         values = np.asarray(rng.integers(low, max(int(high), low) + 1, shape))
         for point in avoid:
             values = np.where(values == point, values + 1, values)

@@ -164,7 +164,7 @@ def test_dlpack_requires_grad_raises():
         tl.ones(1, requires_grad=True).__dlpack__()
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int16", "complex64"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_from_dlpack_other_dtypes_raise(dtype):
     a = np.zeros(2, dtype)
     with pytest.raises(tl.DTypeError, match=dtype):
@@ -309,7 +309,7 @@ def test_from_dlpack_readonly_flag_holds():
         ({"dtype": (2, 32, 4)}, tl.DTypeError),
         ({"dtype": (3, 64, 1)}, tl.DTypeError),
         ({"dtype": (17, 8, 1)}, tl.DTypeError),
-        ({"dtype": (4, 16, 1)}, tl.DTypeError),
+        ({"dtype": (4, 32, 1)}, tl.DTypeError),
         ({"ndim": 60}, tl.ShapeError),
         ({"ndim": -1}, tl.ShapeError),
         ({"shape": (-1, 2)}, tl.ShapeError),
@@ -344,9 +344,15 @@ def test_torch_deleter_runs_in_another_thread():
     assert tl.memory_stats()["live"] == before
 
 
-def test_torch_bfloat16_and_grad_raise():
+def test_torch_bfloat16_travels_both_ways():
     torch = pytest.importorskip("torch")
-    with pytest.raises(tl.DTypeError, match="bfloat16"):
-        tl.from_dlpack(torch.zeros(2, dtype=torch.bfloat16))
+    x = torch.tensor([1.5, -3e38], dtype=torch.bfloat16)
+    y = tl.from_dlpack(x)
+    assert y.dtype is tl.bfloat16
+    assert torch.equal(torch.from_dlpack(y), x)
+
+
+def test_torch_grad_raises():
+    torch = pytest.importorskip("torch")
     with pytest.raises(BufferError):
         tl.from_dlpack(torch.zeros(2, requires_grad=True))

@@ -107,8 +107,6 @@ def test_asarray_misaligned_array_is_copied():
     ("make", "match"),
     [
         (lambda: np.zeros(2, ">f4"), "byte order"),
-        (lambda: np.zeros(2, "f2"), "float16 is not supported yet"),
-        (lambda: np.zeros(2, "i2"), "int16 is not supported yet"),
         (lambda: np.zeros(2, "c8"), "complex64 is not supported yet"),
         (lambda: np.zeros(2, "O"), "object"),
         (lambda: np.zeros(2, "U3"), "<U3"),
@@ -232,16 +230,11 @@ def test_buffer_requires_grad_raises():
         memoryview(tl.ones(2, requires_grad=True))
 
 
-@pytest.mark.parametrize("code", ["b", "B", "i", "q", "f", "d"])
+@pytest.mark.parametrize("code", list("bBhHiIlLqQfd"))
 def test_asarray_array_module(code):
     source = array.array(code, [1, 2, 3])
-    names = {"B": "uint8", "i": "int32", "q": "int64", "f": "float32", "d": "float64"}
-    if code not in names:
-        with pytest.raises(tl.DTypeError, match="int8"):
-            tl.asarray(source)
-        return
     x = tl.asarray(source)
-    assert x.dtype == tl.dtype(names[code])
+    assert x.dtype == tl.dtype(np.asarray(source).dtype)
     source[0] = 9
     assert x.tolist() == [9, 2, 3]
 
@@ -382,7 +375,7 @@ def test_interop_leaves_no_storage_behind():
             memoryview(x).release()
             x.numpy()
             tl.from_dlpack(x, copy=True)
-        for bad in ([[1], [2, 3]], ["a"], np.zeros(2, "f2")):
+        for bad in ([[1], [2, 3]], ["a"], np.zeros(2, "U2")):
             with pytest.raises((tl.ShapeError, TypeError)):
                 tl.asarray(bad)
 

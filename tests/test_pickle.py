@@ -8,12 +8,15 @@ import pytest
 
 import tensorlib as tl
 
-DTYPES = ["bool", "uint8", "int32", "int64", "float32", "float64"]
+DTYPES = [
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "bfloat16", "float32", "float64",
+]  # fmt: skip
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 
 
 def sample(dtype, shape=(3, 4)):
-    return tl.asarray((np.arange(np.prod(shape)).reshape(shape) % 5).astype(dtype))
+    return tl.asarray(np.arange(np.prod(shape)).reshape(shape) % 5).astype(dtype)
 
 
 def same(a, b):

@@ -19,7 +19,22 @@ def round_trip(obj, folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["bool", "uint8", "int32", "int64", "float32", "float64"]
+    "name",
+    [
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+    ],
 )
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0, 2)])
 def test_round_trip_keeps_dtype_shape_and_values(name, shape, tmp_path):

@@ -128,13 +128,18 @@ typedef struct tl_pool_params {
     int32_t include_pad;   /* avg_pool: padding counts */
 } tl_pool_params;
 
-/* fill: value by kind. arange: start + i * step. */
+/* fill: one element, in the output's dtype. */
 typedef struct tl_fill_params {
-    double real;     /* floating dtypes */
-    int64_t integer; /* integer and bool dtypes */
-    double step_real;
-    int64_t step_integer;
+    uint64_t element[2];
 } tl_fill_params;
+
+/* arange: start + i * step, in the numbers of the output's kind. */
+typedef struct tl_range_params {
+    double real; /* start */
+    double step_real;
+    int64_t integer; /* start; unsigned dtypes wrap */
+    int64_t step_integer;
+} tl_range_params;
 
 /* Random fills: element i of the output uses Threefry block counter + i / lanes. */
 typedef struct tl_random_params {

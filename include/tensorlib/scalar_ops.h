@@ -11,6 +11,7 @@
 
 #include <type_traits>
 
+#include "tensorlib/half.h"
 #include "tensorlib/scalar_activation.h"
 #include "tensorlib/scalar_arithmetic.h"
 #include "tensorlib/scalar_trig.h"
@@ -76,13 +77,57 @@ template <class T> TL_HD inline T op_clip(T x, T low, T high) {
 }
 
 /* ---- conversion ---------------------------------------------------------------- */
-/* Out-of-range and NaN become the most negative integer, as x86 converts; uint8 goes
- * through int32 and wraps. To bool: x != 0. */
+TL_HD inline float to_float(tl_float16 x) { return tl_float16_to_float(x); }
+TL_HD inline float to_float(tl_bfloat16 x) { return tl_bfloat16_to_float(x); }
+template <class T>
+constexpr bool is_half = std::is_same<T, tl_float16>::value || std::is_same<T, tl_bfloat16>::value;
+
+/* x as a float that rounds to 16 bits as x itself would. */
+template <class S> TL_HD inline float before_half(S x) {
+    if constexpr (sizeof(S) == 8 && !is_float<S>) {
+        /* Bits that float64 could lose leave a trace in one that it keeps. */
+        using U = std::make_unsigned_t<S>;
+        U low = static_cast<U>(x) & 0x7ffu, high = static_cast<U>(x) & ~U(0x7ff);
+        bool wide = std::is_signed<S>::value
+                        ? x >= S(INT64_C(1) << 53) || x <= static_cast<S>(-(INT64_C(1) << 53))
+                        : x >= S(INT64_C(1) << 53);
+        S kept = wide ? static_cast<S>(high | (low != 0 ? U(0x800) : U(0))) : x;
+        return tl_double_to_odd(static_cast<double>(kept));
+    } else if constexpr (sizeof(S) == 8 || (sizeof(S) == 4 && !is_float<S>)) {
+        return tl_double_to_odd(static_cast<double>(x));
+    } else {
+        return static_cast<float>(x);
+    }
+}
+
+/* Floats beyond int64, and NaN, become 2^63. */
+template <class S> TL_HD inline uint64_t to_uint64(S x) {
+    constexpr S half = S(9223372036854775808.0);
+    bool large = x >= half, fits = (x >= -half) & (x < half * S(2));
+    int64_t low = static_cast<int64_t>(fits ? (large ? x - half : x) : S(0));
+    constexpr uint64_t top = UINT64_C(1) << 63;
+    return fits ? static_cast<uint64_t>(low) + (large ? top : 0) : top;
+}
+
+/* Out-of-range and NaN become the most negative integer, as x86 converts; the narrow
+ * types go through int32, uint32 through int64, and wrap. To bool: x != 0. */
 template <class D, class S> TL_HD inline D op_cast(S x) {
-    if constexpr (std::is_same<D, bool>::value) {
+    if constexpr (std::is_same<D, S>::value) {
+        return x;
+    } else if constexpr (is_half<S>) {
+        return op_cast<D>(to_float(x));
+    } else if constexpr (std::is_same<D, tl_float16>::value) {
+        return tl_float16_of_float(before_half(x));
+    } else if constexpr (std::is_same<D, tl_bfloat16>::value) {
+        return tl_bfloat16_of_float(before_half(x));
+    } else if constexpr (std::is_same<D, bool>::value) {
         return x != S(0);
+    } else if constexpr (is_float<S> && std::is_same<D, uint64_t>::value) {
+        return to_uint64(x);
     } else if constexpr (is_float<S> && !is_float<D>) {
-        using I = std::conditional_t<sizeof(D) < 4, int32_t, D>;
+        using I = std::conditional_t<
+            sizeof(D) < 4, int32_t,
+            std::conditional_t<std::is_unsigned<D>::value, int64_t, D>>;
         constexpr S bound = sizeof(I) == 8 ? S(9223372036854775808.0) : S(2147483648.0);
         /* In float64 the values in (-2^31 - 1, -2^31) truncate into range. */
         constexpr S low = sizeof(S) > sizeof(I) ? -bound - S(1) : -bound;

@@ -3,6 +3,17 @@ from libc.stdint cimport (
     int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
 
+cdef extern from "tensorlib/half.h" nogil:
+    ctypedef struct tl_float16:
+        uint16_t bits
+    ctypedef struct tl_bfloat16:
+        uint16_t bits
+    float tl_double_to_odd(double x)
+    float tl_float16_to_float(tl_float16 x)
+    tl_float16 tl_float16_of_float(float x)
+    float tl_bfloat16_to_float(tl_bfloat16 x)
+    tl_bfloat16 tl_bfloat16_of_float(float x)
+
 cdef extern from "tensorlib/buffer.h" nogil:
     enum:
         TL_MAX_NDIM
@@ -143,9 +154,12 @@ cdef extern from "tensorlib/kernels.h" nogil:
         int32_t include_pad
 
     ctypedef struct tl_fill_params:
+        uint64_t element[2]
+
+    ctypedef struct tl_range_params:
         double real
-        int64_t integer
         double step_real
+        int64_t integer
         int64_t step_integer
 
     ctypedef struct tl_random_params:

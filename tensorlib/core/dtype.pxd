@@ -12,6 +12,8 @@ cdef class DType:
 
 # Bytes an element of each tl_dtype takes.
 cdef int *dtype_sizes() noexcept nogil
+# Its struct format, an immortal C string.
+cdef const char *dtype_format(int code) noexcept
 # The DType of a code; raises for one that is not implemented.
 cdef DType dtype_of(int code)
 # A DType from a DType, its name, a Python type or a NumPy dtype.
@@ -21,5 +23,12 @@ cdef int promote_codes(int a, int b) noexcept nogil
 # The dtype of `tensor <op> python_scalar`, and of a bare Python scalar.
 cdef int promote_scalar(int code, object scalar) except -1
 cdef int scalar_code(object scalar) except -1
+# What kernels compute a dtype in that they have no loops of; -1: in nothing else. Its
+# numbers hold all of the narrow dtype's, and integers wrap alike when stored again.
+cdef int wider_code(int code) noexcept nogil
+# What intermediate results of a floating dtype are kept in.
+cdef int working_code(int code) noexcept nogil
+# What sums of a dtype are returned in: integers in 64 bits (Array API, 2025.12).
+cdef int sum_code(int code) noexcept nogil
 cdef bint is_float_code(int code) noexcept nogil
 cdef bint is_integer_code(int code) noexcept nogil

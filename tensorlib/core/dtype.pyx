@@ -9,14 +9,15 @@ cimport cython
 
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_DTYPE_COUNT, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64,
-    TL_INT8, TL_INT32, TL_INT64, TL_UINT8, TL_UINT64,
+    TL_BFLOAT16, TL_BOOL, TL_DTYPE_COUNT, TL_FLOAT16,
+    TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_UINT8, TL_UINT16,
+    TL_UINT32, TL_UINT64,
 )
 
 from tensorlib.core.errors import DTypeError
 
 # tl_dtype order: name, bytes, kind, struct format. A dtype without an object below
-# is reserved: the tables have its place, its kernels come with the array work.
+# is reserved: the tables have its place.
 _ROWS = (
     ("bool", 1, "b", "?"), ("int8", 1, "i", "b"), ("int16", 2, "i", "h"),
     ("int32", 4, "i", "i"), ("int64", 8, "i", "l"), ("uint8", 1, "u", "B"),
@@ -25,10 +26,12 @@ _ROWS = (
     ("float64", 8, "f", "d"), ("complex64", 8, "c", "Zf"),
     ("complex128", 16, "c", "Zd"),
 )
-_IMPLEMENTED = ("bool", "uint8", "int32", "int64", "float32", "float64")
+_IMPLEMENTED = tuple(row[0] for row in _ROWS if row[2] != "c")
 
 cdef int[TL_DTYPE_COUNT] _sizes
 cdef int[TL_DTYPE_COUNT][TL_DTYPE_COUNT] _promotion
+cdef const char *_formats[TL_DTYPE_COUNT]
+cdef list _encoded = [row[3].encode() for row in _ROWS]
 cdef list _dtypes = [None] * TL_DTYPE_COUNT
 cdef dict _by_name = {}
 
@@ -82,6 +85,10 @@ cdef class DType:
 
 cdef int *dtype_sizes() noexcept nogil:
     return _sizes
+
+
+cdef const char *dtype_format(int code) noexcept:
+    return _formats[code]
 
 
 cdef DType dtype_of(int code):
@@ -144,6 +151,24 @@ cdef bint is_float_code(int code) noexcept nogil:
 
 cdef bint is_integer_code(int code) noexcept nogil:
     return TL_INT8 <= code <= TL_UINT64
+
+
+cdef int sum_code(int code) noexcept nogil:
+    if is_float_code(code):
+        return code
+    return TL_UINT64 if TL_UINT8 <= code <= TL_UINT64 else TL_INT64
+
+
+cdef int working_code(int code) noexcept nogil:
+    return TL_FLOAT32 if code == TL_FLOAT16 or code == TL_BFLOAT16 else code
+
+
+cdef int wider_code(int code) noexcept nogil:
+    if is_float_code(code):
+        return TL_FLOAT32 if code < TL_FLOAT32 else -1
+    if code == TL_INT8 or code == TL_INT16 or code == TL_UINT8 or code == TL_UINT16:
+        return TL_INT32
+    return TL_INT64 if code == TL_UINT32 else -1
 
 
 cdef int promote_codes(int a, int b) noexcept nogil:
@@ -236,7 +261,10 @@ class finfo:  # noqa: N801
         found = as_dtype(getattr(type, "dtype", type))
         if found.kind != "f":
             raise DTypeError(f"finfo: expected a floating-point dtype, got {found}")
-        digits, exponent = {4: (23, 127), 8: (52, 1023)}[found.itemsize]
+        digits, exponent = {
+            "float16": (10, 15), "bfloat16": (7, 127), "float32": (23, 127),
+            "float64": (52, 1023),
+        }[found.name]
         self.dtype = found
         self.bits = found.itemsize * 8
         self.eps = 2.0**-digits
@@ -291,6 +319,7 @@ def _fill_tables():
 
     for a in range(TL_DTYPE_COUNT):
         _sizes[a] = _ROWS[a][1]
+        _formats[a] = _encoded[a]
         for b in range(TL_DTYPE_COUNT):
             _promotion[a][b] = widest(a, b)
     for code in range(TL_DTYPE_COUNT):
@@ -306,8 +335,15 @@ def _fill_tables():
 _fill_tables()
 tl_seal(DType)
 bool_ = _dtypes[TL_BOOL]
-uint8 = _dtypes[TL_UINT8]
+int8 = _dtypes[TL_INT8]
+int16 = _dtypes[TL_INT16]
 int32 = _dtypes[TL_INT32]
 int64 = _dtypes[TL_INT64]
+uint8 = _dtypes[TL_UINT8]
+uint16 = _dtypes[TL_UINT16]
+uint32 = _dtypes[TL_UINT32]
+uint64 = _dtypes[TL_UINT64]
+float16 = _dtypes[TL_FLOAT16]
+bfloat16 = _dtypes[TL_BFLOAT16]
 float32 = _dtypes[TL_FLOAT32]
 float64 = _dtypes[TL_FLOAT64]

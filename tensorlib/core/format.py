@@ -24,15 +24,50 @@ def _round_float32(x):
         return math.copysign(math.inf, x)
 
 
-def _shortest_float32(x):
-    """Return the shortest ``d.ddde±dd`` that float32 reads back as `x`."""
+def _round_float16(x):
+    try:
+        return struct.unpack("e", struct.pack("e", x))[0]
+    except OverflowError:
+        return math.copysign(math.inf, x)
+
+
+def _round_bfloat16(x):
+    """Round to the upper half of a float32, ties to even."""
+    (bits,) = struct.unpack("I", struct.pack("f", _round_float32(x)))
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return struct.unpack("f", struct.pack("I", bits))[0]
+
+
+class _Narrow:
+    """A floating type that needs fewer digits than float64.
+
+    `kept` decimal digits survive the type and back, so that this many are tried first;
+    `most` digits tell all its numbers apart; from `limit` on exponents show.
+    """
+
+    def __init__(self, rounded, kept, most, limit, smallest):
+        self.rounded, self.kept, self.most = rounded, kept, most
+        self.limit = limit
+        self.smallest = smallest  # normal number
+
+
+_NARROW = {
+    "float32": _Narrow(_round_float32, 6, 9, 1e6, 2.0**-126),
+    "float16": _Narrow(_round_float16, 3, 5, 1e3, 2.0**-14),
+    "bfloat16": _Narrow(_round_bfloat16, 2, 4, 1e3, 2.0**-126),
+}
+
+
+def _shortest(x, narrow):
+    """Return the shortest ``d.ddde±dd`` that the narrow type reads back as `x`."""
     if x == 0.0:
         return repr(x)
-    # Up to six digits survive float32 and back, so the first try settles all shorter
-    # ones, except below the smallest normal number.
-    for digits in range(0 if abs(x) < 2.0**-126 else 5, 9):
+    # What survives the type settles all shorter texts at the first try, except below
+    # the smallest normal number.
+    least = 0 if abs(x) < narrow.smallest else narrow.kept - 1
+    for digits in range(least, narrow.most):
         text = f"{x:.{digits}e}"
-        if _round_float32(float(text)) == x:
+        if narrow.rounded(float(text)) == x:
             return text
         if math.frexp(abs(x))[0] == 0.5:
             # Below a power of two neighbours are closer: the next decimal away
@@ -40,14 +75,14 @@ def _shortest_float32(x):
             mantissa, _, exponent = text.partition("e")
             step = math.copysign(10.0**-digits, x)
             raised = f"{float(mantissa) + step:.{digits}f}e{exponent}"
-            if _round_float32(float(raised)) == x:
+            if narrow.rounded(float(raised)) == x:
                 return raised
-    return f"{x:.8e}"
+    return f"{x:.{narrow.most - 1}e}"
 
 
-def _digits(x, single):
+def _digits(x, narrow):
     """Return ``(sign, digits, exponent)``: x = sign 0.digits * 10**exponent."""
-    text = _shortest_float32(x) if single else repr(x)
+    text = _shortest(x, narrow) if narrow else repr(x)
     sign = "-" if text.startswith("-") else ""
     mantissa, _, power = text.lstrip("-").partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -59,9 +94,9 @@ def _digits(x, single):
     return (sign, stripped, exponent) if stripped else (sign, "0", 1)
 
 
-def _positional(x, single):
+def _positional(x, narrow):
     """Return ``(whole, fraction)`` texts without exponent."""
-    sign, digits, exponent = _digits(x, single)
+    sign, digits, exponent = _digits(x, narrow)
     if len(digits) - exponent > PRECISION:
         whole, _, fraction = f"{abs(x):.{PRECISION}f}".partition(".")
         return sign + whole, fraction.rstrip("0")
@@ -71,9 +106,9 @@ def _positional(x, single):
     return sign + whole, digits[exponent:]
 
 
-def _scientific(x, single):
+def _scientific(x, narrow):
     """Return ``(whole, fraction, exponent)`` texts, the exponent with its sign."""
-    sign, digits, exponent = _digits(x, single)
+    sign, digits, exponent = _digits(x, narrow)
     if len(digits) > PRECISION + 1:
         whole, fraction, power = _rounded(abs(x), PRECISION)
         return sign + whole, fraction.rstrip("0"), power
@@ -88,13 +123,13 @@ def _rounded(x, precision):
 
 
 # ---- one formatter for all elements --------------------------------------------
-def _float_format(values, single):
+def _float_format(values, narrow):
     """Return the function that prints each of `values` in their common width."""
     finite = [x for x in values if math.isfinite(x)]
     sizes = [abs(x) for x in finite if x != 0.0]
-    scientific = bool(sizes) and _needs_exponent(max(sizes), min(sizes), single)
+    scientific = bool(sizes) and _needs_exponent(max(sizes), min(sizes), narrow)
     split = _scientific if scientific else _positional
-    parts = {repr(x): split(x, single) for x in finite}  # repr tells -0.0 from 0.0
+    parts = {repr(x): split(x, narrow) for x in finite}  # repr tells -0.0 from 0.0
     left = max((len(p[0]) for p in parts.values()), default=0)
     right = max((len(p[1]) for p in parts.values()), default=0)
     power = max((len(p[2]) for p in parts.values()), default=0) if scientific else 0
@@ -124,13 +159,13 @@ def _float_format(values, single):
     return show_scientific if scientific else show_positional
 
 
-def _needs_exponent(largest, smallest, single):
+def _needs_exponent(largest, smallest, narrow):
     """Return whether positional digits would be too many, compared in the dtype."""
-    if single:  # float32 holds six decimal digits whatever the value
+    if narrow:  # digits beyond those it holds would be made up
         return (
-            largest >= 1e6
-            or smallest < _round_float32(1e-4)
-            or _round_float32(largest / smallest) > 1000.0
+            largest >= narrow.limit
+            or smallest < narrow.rounded(1e-4)
+            or narrow.rounded(largest / smallest) > 1000.0
         )
     return largest >= 1e8 or smallest < 1e-4 or largest / smallest > 1000.0
 
@@ -138,7 +173,7 @@ def _needs_exponent(largest, smallest, single):
 def _element_format(values, dtype, ndim):
     """Return the function that prints one element."""
     if dtype.kind == "f":
-        return _float_format(values, dtype.itemsize < 8)
+        return _float_format(values, _NARROW.get(dtype.name))
     if dtype.kind == "b":
         return lambda x: str(x).rjust(5 if ndim else 0)
     width = max((len(str(x)) for x in values), default=0)

@@ -14,7 +14,7 @@ from cpython.long cimport PyLong_AsDouble, PyLong_CheckExact
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport isfinite
-from libc.stdint cimport INT32_MAX, INT32_MIN, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
@@ -29,7 +29,8 @@ from tensorlib.core.dtype cimport (
 )
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, check_host, new_scalar, new_tensor, read_scalar,
+    TRACK_GRAD, Tensor, check_host, new_over, new_scalar, new_tensor, read_scalar,
+    write_scalar,
 )
 
 import sys
@@ -428,9 +429,8 @@ cdef int _store(Nest *nest, int dtype, char *out, object x) except -1:
         real = PyFloat_AS_DOUBLE(x) if isinstance(x, float) else PyLong_AsDouble(x)
         if dtype == TL_FLOAT32:
             (<float *>out)[0] = <float>real
-        else:
-            (<double *>out)[0] = real
-        return 0
+            return 0
+        return write_scalar(dtype, out, real)
     if dtype == TL_BOOL:
         (<uint8_t *>out)[0] = 1 if x else 0
         return 0
@@ -441,23 +441,15 @@ cdef int _store(Nest *nest, int dtype, char *out, object x) except -1:
                 f"{_at_where(nest)}{x} cannot be stored in {dtype_of(dtype)}"
             )
         x = int(real)
-    integer = PyLong_AsLongLongAndOverflow(x, &overflow)
-    if dtype == TL_INT32:
-        overflow = overflow or integer > INT32_MAX or integer < INT32_MIN
-    elif dtype == TL_UINT8:
-        overflow = overflow or integer > 255 or integer < 0
-    if overflow:
-        raise OverflowError(
-            f"{_at_where(nest)}the Python integer {x} is out of range for "
-            f"{dtype_of(dtype)}"
-        )
     if dtype == TL_INT64:
-        (<int64_t *>out)[0] = integer
-    elif dtype == TL_INT32:
-        (<int32_t *>out)[0] = <int32_t>integer
-    else:
-        (<uint8_t *>out)[0] = <uint8_t>integer
-    return 0
+        integer = PyLong_AsLongLongAndOverflow(x, &overflow)
+        if not overflow:
+            (<int64_t *>out)[0] = integer
+            return 0
+    try:
+        return write_scalar(dtype, out, int(x))
+    except OverflowError as error:
+        raise OverflowError(f"{_at_where(nest)}{error}") from None
 
 
 cdef char *_fill_array(Nest *nest, int dtype, char *out, Tensor x) except NULL:
@@ -620,6 +612,23 @@ def asarray(x):
     return to_tensor(x, -1)
 
 
+def as_bits(x):
+    """Return the bits of the elements of `x` as unsigned integers, without a copy.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor of the unsigned dtype as wide, outside the graph
+    """
+    cdef Tensor a = <Tensor?>x
+    cdef tl_buffer layout = a.buf
+    layout.dtype = <uint8_t>_code_of(c"u", dtype_sizes()[a.buf.dtype])
+    return new_over(a.buf.storage, &layout)
+
+
 def over_bytes(data, dtype, shape, offset=0):
     """Return a tensor of `dtype` and `shape` over C-ordered bytes in a buffer.
 
@@ -656,7 +665,7 @@ def from_numpy(array):
     Parameters
     ----------
     array : numpy.ndarray
-        Of bool, uint8, int32, int64, float32 or float64.
+        Of bool, integers or floats.
 
     Returns
     -------

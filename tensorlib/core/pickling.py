@@ -8,7 +8,7 @@ copy (PEP 574).
 
 from tensorlib.core.borrow import packed
 from tensorlib.core.errors import GraphError
-from tensorlib.core.interop import over_bytes
+from tensorlib.core.interop import as_bits, over_bytes
 from tensorlib.core.tensor import bind_methods
 
 
@@ -47,6 +47,8 @@ def reduce_tensor(self, protocol):
     host = self.detach()
     if not host.is_contiguous:
         host = packed(host)
+    if host.dtype.name == "bfloat16":  # which a memoryview has no format for
+        host = as_bits(host)
     data = PickleBuffer(host) if protocol >= 5 else memoryview(host).tobytes()
     copy = protocol < 5 and not self.is_readonly
     marks = (self.requires_grad, self.is_parameter)

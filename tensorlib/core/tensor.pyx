@@ -11,14 +11,19 @@ from cpython.buffer cimport (
     PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE,
 )
 from cpython.object cimport PyObject, PyTypeObject
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport (
+    int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+)
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_C_CONTIGUOUS, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT32, TL_INT64,
-    TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, tl_buffer, tl_storage,
+    TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64,
+    TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8,
+    TL_UINT16, TL_UINT32, TL_UINT64, tl_bfloat16, tl_bfloat16_of_float,
+    tl_bfloat16_to_float, tl_buffer, tl_double_to_odd, tl_float16, tl_float16_of_float,
+    tl_float16_to_float, tl_storage,
 )
 from tensorlib.core.device cimport device_of
-from tensorlib.core.dtype cimport dtype_of, dtype_sizes, is_float_code
+from tensorlib.core.dtype cimport dtype_format, dtype_of, dtype_sizes, is_float_code
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
@@ -320,6 +325,10 @@ cdef class Tensor:
 
         check_host("numpy", self)
         _check_export(self)
+        if self.buf.dtype == TL_BFLOAT16:
+            raise DTypeError(
+                "numpy: NumPy has no bfloat16; use .astype('float32').numpy()"
+            )
         return numpy.asarray(memoryview(self))
 
     def __array__(self, dtype=None, copy=None):
@@ -465,6 +474,11 @@ cdef class Tensor:
             raise BufferError("buffer: the tensor requires grad; use .detach()")
         if (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE and readonly:
             raise BufferError("buffer: the tensor is read-only; use .copy()")
+        if flags & PyBUF_FORMAT and self.buf.dtype == TL_BFLOAT16:
+            raise BufferError(
+                "buffer: bfloat16 has no format that other libraries know; use "
+                ".astype('float32')"
+            )
         _check_contiguity(&self.buf, flags)
         layout = <Py_ssize_t *>malloc(2 * TL_MAX_NDIM * sizeof(Py_ssize_t))
         if layout == NULL:
@@ -480,7 +494,7 @@ cdef class Tensor:
         view.ndim = ndim
         view.format = NULL
         if flags & PyBUF_FORMAT:
-            view.format = _format_of(self.buf.dtype)
+            view.format = <char *>dtype_format(self.buf.dtype)
         view.shape = layout if flags & PyBUF_ND else NULL
         view.strides = NULL
         if (flags & PyBUF_STRIDES) == PyBUF_STRIDES:
@@ -490,18 +504,6 @@ cdef class Tensor:
 
     def __releasebuffer__(self, Py_buffer *view):
         free(view.internal)
-
-
-cdef char *_format_of(int dtype) noexcept:
-    if dtype == TL_BOOL:
-        return b"?"
-    if dtype == TL_UINT8:
-        return b"B"
-    if dtype == TL_INT32:
-        return b"i"
-    if dtype == TL_INT64:
-        return b"l"
-    return b"f" if dtype == TL_FLOAT32 else b"d"
 
 
 cdef int _check_contiguity(const tl_buffer *b, int flags) except -1:
@@ -591,7 +593,21 @@ cdef object read_scalar(int dtype, const void *data):
         return (<const int32_t *>data)[0]
     if dtype == TL_BOOL:
         return (<const uint8_t *>data)[0] != 0
-    return (<const uint8_t *>data)[0]
+    if dtype == TL_UINT8:
+        return (<const uint8_t *>data)[0]
+    if dtype == TL_INT8:
+        return (<const int8_t *>data)[0]
+    if dtype == TL_INT16:
+        return (<const int16_t *>data)[0]
+    if dtype == TL_UINT16:
+        return (<const uint16_t *>data)[0]
+    if dtype == TL_UINT32:
+        return (<const uint32_t *>data)[0]
+    if dtype == TL_UINT64:
+        return (<const uint64_t *>data)[0]
+    if dtype == TL_FLOAT16:
+        return <double>tl_float16_to_float((<const tl_float16 *>data)[0])
+    return <double>tl_bfloat16_to_float((<const tl_bfloat16 *>data)[0])
 
 
 cdef int write_scalar(int dtype, void *data, object value) except -1:
@@ -606,8 +622,22 @@ cdef int write_scalar(int dtype, void *data, object value) except -1:
             (<int32_t *>data)[0] = value
         elif dtype == TL_BOOL:
             (<uint8_t *>data)[0] = 1 if value else 0
-        else:
+        elif dtype == TL_UINT8:
             (<uint8_t *>data)[0] = value
+        elif dtype == TL_INT8:
+            (<int8_t *>data)[0] = value
+        elif dtype == TL_INT16:
+            (<int16_t *>data)[0] = value
+        elif dtype == TL_UINT16:
+            (<uint16_t *>data)[0] = value
+        elif dtype == TL_UINT32:
+            (<uint32_t *>data)[0] = value
+        elif dtype == TL_UINT64:
+            (<uint64_t *>data)[0] = value
+        elif dtype == TL_FLOAT16:
+            (<tl_float16 *>data)[0] = tl_float16_of_float(tl_double_to_odd(value))
+        else:
+            (<tl_bfloat16 *>data)[0] = tl_bfloat16_of_float(tl_double_to_odd(value))
     except OverflowError:
         raise OverflowError(
             f"the Python integer {value} is out of range for {dtype_of(dtype)}"

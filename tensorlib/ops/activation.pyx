@@ -8,12 +8,13 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record1, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_glu_params
-from tensorlib.core.dtype cimport dtype_sizes
+from tensorlib.core.dtype cimport dtype_sizes, working_code
 from tensorlib.core.layout cimport copy_layout, parse_axis, update_layout
 from tensorlib.core.tensor cimport Tensor, new_tensor
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
-    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_float, as_tensor, contiguous, full_like,
+    SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_float, as_tensor, cast, contiguous,
+    full_like,
 )
 from tensorlib.ops.logic cimport select
 
@@ -140,6 +141,14 @@ cdef class Glu(Composite):
         return (self.kernel_vjp(node.get(0), contiguous(g), node.params),)
 
     cdef Tensor kernel_vjp(self, Tensor x, Tensor g, int axis):
+        cdef int wide = working_code(x.buf.dtype)
+        if wide != x.buf.dtype:     # the kernel writes behind its output
+            return cast(
+                self.kernel_vjp(cast(x, wide), cast(g, wide), axis), x.buf.dtype
+            )
+        return self.gradient(x, g, axis)
+
+    cdef Tensor gradient(self, Tensor x, Tensor g, int axis):
         cdef tl_buffer value, gate, target, behind
         cdef tl_glu_params params
         cdef const tl_buffer *read[3]

@@ -11,7 +11,9 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport TL_BOOL, tl_attention_params, tl_buffer
-from tensorlib.core.dtype cimport dtype_of, is_float_code, promote_codes
+from tensorlib.core.dtype cimport (
+    dtype_of, is_float_code, promote_codes, working_code,
+)
 from tensorlib.core.layout cimport (
     broadcast_shape, broadcast_view, parse_shape, shape_tuple,
 )
@@ -56,12 +58,10 @@ cdef Tensor _spread(Tensor x, Attended how, int64_t rows, int64_t cols):
     return new_view(x, &layout)
 
 
-cdef Tensor _empty(Tensor like, Attended how, tuple rest):
+cdef Tensor _empty(Tensor like, int dtype, Attended how, tuple rest):
     cdef tl_buffer layout
     parse_shape("scaled_dot_product_attention", (*how.lead, *rest), &layout)
-    return new_tensor(
-        &layout, like.buf.dtype, like.buf.device_type, like.buf.device_index
-    )
+    return new_tensor(&layout, dtype, like.buf.device_type, like.buf.device_index)
 
 
 cdef Tensor _for_blas(Tensor x):
@@ -84,8 +84,10 @@ cdef class Attention(Composite):
 
     cdef Tensor apply(self, tuple inputs, Attended how):
         cdef Tensor q = inputs[0]
-        cdef Tensor y = _empty(q, how, (how.queries, how.width))
-        cdef Tensor stats = _empty(q, how, (how.queries, 2))
+        cdef Tensor y = _empty(q, q.buf.dtype, how, (how.queries, how.width))
+        cdef Tensor stats = _empty(
+            q, working_code(q.buf.dtype), how, (how.queries, 2)
+        )
         cdef list views = self.operands(inputs, how)
         cdef const tl_buffer *written[2]
         cdef const tl_buffer *read[4]
@@ -133,16 +135,18 @@ cdef class Attention(Composite):
         cdef const tl_buffer *written[4]
         cdef const tl_buffer *read[7]
         depth = q.buf.shape[q.buf.ndim - 1]
-        grad_q = _empty(q, how, (how.queries, depth))
-        grad_k = _empty(q, how, (how.keys, depth))
-        grad_v = _empty(q, how, (how.keys, how.width))
+        grad_q = _empty(q, q.buf.dtype, how, (how.queries, depth))
+        grad_k = _empty(q, q.buf.dtype, how, (how.keys, depth))
+        grad_v = _empty(q, q.buf.dtype, how, (how.keys, how.width))
         grads = [grad_q, grad_k, grad_v]
         written[0], written[1], written[2] = &grad_q.buf, &grad_k.buf, &grad_v.buf
         written[3] = NULL
         if len(inputs) == 4:
             grads.append(None)
             if node.needs(3):
-                grads[3] = grad_mask = _empty(q, how, (how.queries, how.keys))
+                grads[3] = grad_mask = _empty(
+                    q, q.buf.dtype, how, (how.queries, how.keys)
+                )
                 written[3] = &grad_mask.buf
         read[0] = &g.buf
         _point(&read[1], views)

@@ -4,7 +4,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
-from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.dtype cimport promote_codes, working_code
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
 from tensorlib.ops.composite cimport Composite
@@ -32,9 +32,9 @@ cdef class BatchNorm(Composite):
         """The result, and mean and biased variance of each channel."""
         cdef tl_norm_params params
         cdef Tensor out = new_like(x, x.buf.dtype)
-        cdef Tensor average = new_like(weight, x.buf.dtype)
-        cdef Tensor spread = new_like(weight, x.buf.dtype)
-        cdef Tensor rstd = new_like(weight, x.buf.dtype)
+        cdef Tensor average = new_like(weight, working_code(x.buf.dtype))
+        cdef Tensor spread = new_like(weight, average.buf.dtype)
+        cdef Tensor rstd = new_like(weight, average.buf.dtype)
         cdef const tl_buffer *written[4]
         cdef const tl_buffer *read[3]
         cdef int track = x.track | weight.track | bias.track
@@ -150,17 +150,18 @@ cdef Tensor _by_running(
     str op, Tensor x, Tensor w, Tensor b, Tensor average, Tensor spread, double eps
 ):
     """(x - mean) / sqrt(var + eps) * weight + bias with statistics that are given."""
+    cdef int dtype = working_code(x.buf.dtype)
     if average is None or spread is None:
         raise ValueError(
             f"{op}: running_mean and running_var are needed unless the input's "
             "statistics are used"
         )
     along = (-1, *(1,) * (x.buf.ndim - 2))
-    scale = rsqrt(cast(spread, x.buf.dtype) + eps)
+    scale = rsqrt(cast(spread, dtype) + eps)
     if w is not None:
         scale = scale * w
-    out = (x - cast(average, x.buf.dtype).reshape(along)) * scale.reshape(along)
-    return <Tensor>(out if b is None else out + b.reshape(along))
+    out = (x - cast(average, dtype).reshape(along)) * scale.reshape(along)
+    return cast(<Tensor>(out if b is None else out + b.reshape(along)), x.buf.dtype)
 
 
 def batch_norm(

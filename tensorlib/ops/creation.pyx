@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
-    TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer, tl_fill_params,
+    TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer, tl_range_params,
 )
 from tensorlib.core.device cimport Device, as_device
 from tensorlib.core.dtype cimport as_dtype, is_float_code, scalar_code
@@ -344,7 +344,7 @@ cdef Tensor _steps(
     str op, object count, int code, object device, object start, object step
 ):
     """The numbers start + i * step."""
-    cdef tl_fill_params params
+    cdef tl_range_params params
     cdef Tensor made = _uninitialized(op, count, code, device)
     cdef const tl_buffer *target = &made.buf
     params.real, params.step_real = start, step

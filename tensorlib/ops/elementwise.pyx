@@ -18,7 +18,7 @@ from tensorlib.core.dtype cimport (
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like,
-    new_scalar, new_tensor,
+    new_scalar, new_tensor, write_scalar,
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
@@ -100,13 +100,7 @@ cdef Fill _fill = Fill("fill")
 cdef int fill(Tensor x, object value) except -1:
     cdef tl_fill_params params
     cdef const tl_buffer *out = &x.buf
-    params.real = 0.0
-    params.integer = 0
-    if is_float_code(x.buf.dtype):
-        params.real = value
-    else:
-        probe = new_scalar(value, x.buf.dtype)   # checks the range
-        params.integer = int(probe.item())
+    write_scalar(x.buf.dtype, params.element, value)
     return run(_fill, x.buf.dtype, &out, 1, NULL, 0, &params, x.buf.size)
 
 

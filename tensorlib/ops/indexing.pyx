@@ -17,8 +17,8 @@ from tensorlib.core.layout cimport (
     broadcast_view, copy_layout, parse_axis, parse_shape, update_layout,
 )
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, bump_version, check_same_device, new_tensor, new_view,
-    operators,
+    TRACK_GRAD, Tensor, bump_version, check_same_device, new_scalar, new_tensor,
+    new_view, operators,
 )
 from tensorlib.ops.elementwise cimport (
     adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
@@ -116,7 +116,7 @@ cdef class ScatterAdd(Primitive):
 
 
 cdef IndexGet _index_get = IndexGet("index_get")
-cdef IndexAdd _index_add = IndexAdd("index_add", kernel="index_put")
+cdef IndexAdd _index_add = IndexAdd("index_add")
 cdef Assign _assign_primitive = Assign("assign", kernel="index_put")
 cdef Gather _gather = Gather("gather")
 cdef ScatterAdd _scatter_add = ScatterAdd("scatter_add")
@@ -331,10 +331,10 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
     cdef bint recorded
     if type(value) is Tensor:
         v = <Tensor>value
+    elif is_integer_code(x.buf.dtype) and type(value) is int:
+        v = new_scalar(value, x.buf.dtype)      # checks the range
     elif isinstance(value, (bool, int, float)):
         v = cast(as_tensor("assign", value), x.buf.dtype)
-        if is_integer_code(x.buf.dtype) and type(value) is int:
-            v = full_like(v, value)
     else:
         v = as_tensor("assign", value)
     if is_float_code(v.buf.dtype) and not is_float_code(x.buf.dtype) and (

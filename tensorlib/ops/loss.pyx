@@ -6,7 +6,7 @@ from tensorlib.autograd.primitive cimport (
 from tensorlib.core.abi cimport (
     TL_INT64, tl_buffer, tl_cross_entropy_params, tl_ctc_params,
 )
-from tensorlib.core.dtype cimport dtype_of, is_integer_code
+from tensorlib.core.dtype cimport dtype_of, is_integer_code, working_code
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, copy, full_like,
@@ -46,7 +46,7 @@ cdef class CrossEntropy(Primitive):
         loss = new_tensor(
             &rows, logits.buf.dtype, logits.buf.device_type, logits.buf.device_index
         )
-        lse = new_like(loss, loss.buf.dtype)
+        lse = new_like(loss, working_code(loss.buf.dtype))
         written[0], written[1] = &loss.buf, &lse.buf
         read[0], read[1] = &logits.buf, &target.buf
         run(self, logits.buf.dtype, written, 2, read, 2, &how.params, logits.buf.size)

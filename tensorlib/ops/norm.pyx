@@ -5,7 +5,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
-from tensorlib.core.dtype cimport dtype_of, promote_codes
+from tensorlib.core.dtype cimport dtype_of, promote_codes, working_code
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
 from tensorlib.ops.elementwise cimport (
@@ -40,9 +40,9 @@ cdef class LayerNorm(Primitive):
         rows.ndim = 1
         rows.shape[0] = x.buf.shape[0]
         average = new_tensor(
-            &rows, x.buf.dtype, x.buf.device_type, x.buf.device_index
+            &rows, working_code(x.buf.dtype), x.buf.device_type, x.buf.device_index
         )
-        rstd = new_like(average, x.buf.dtype)
+        rstd = new_like(average, average.buf.dtype)
         written[0], written[1], written[2] = &out.buf, &average.buf, &rstd.buf
         read[0] = &x.buf
         if weight is not None:
@@ -249,6 +249,7 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     tensor([[-1.,  1., -1.,  1.]])
     """
     cdef Tensor a = as_float(as_tensor("group_norm", x))
+    cdef int dtype = a.buf.dtype
     try:
         groups = index(num_groups)
     except TypeError:
@@ -266,7 +267,7 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     along = (-1, *(1,) * (a.buf.ndim - 2))
     rows = shape[0] * groups
     length = a.buf.size // rows if rows else 0
-    out = a
+    out = a = cast(a, working_code(dtype))
     if a.buf.size:
         out = layer_norm(reshape_like(a, (rows, length)), length, None, None, eps)
         out = reshape_like(<Tensor>out, shape)
@@ -278,9 +279,10 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
             raise ShapeError(
                 f"group_norm: expected {name} of shape {shape[1:2]}, got {given.shape}"
             )
+        dtype = promote_codes(dtype, (<Tensor>given).buf.dtype)
         given = given.reshape(along) if shape[1] else given.reshape((0, *along[1:]))
         out = out * given if scales else out + given
-    return out
+    return cast(<Tensor>out, dtype)
 
 
 def rms_norm(x, normalized_shape, weight=None, eps=None):

@@ -15,8 +15,8 @@ from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t, uint64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT32, TL_INT64, TL_UINT8, tl_buffer,
-    tl_random_params,
+    TL_BFLOAT16, TL_BOOL, TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16,
+    TL_INT32, TL_INT64, TL_UINT8, TL_UINT16, TL_UINT32, tl_buffer, tl_random_params,
 )
 from tensorlib.core.dtype cimport as_dtype, dtype_of
 from tensorlib.core.layout cimport parse_shape
@@ -124,9 +124,16 @@ def manual_seed(seed):
     return default_generator.manual_seed(seed)
 
 
+_FLOATS = (TL_FLOAT16, TL_BFLOAT16, TL_FLOAT32, TL_FLOAT64)
+# uint64's upper half has no bounds in int64.
+_INTEGERS = (
+    TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_UINT8, TL_UINT16, TL_UINT32,
+)
+
+
 cdef int64_t _elements_per_block(Primitive p, int dtype) noexcept:
     """How many elements a block serves: the contract of scalar_random.h."""
-    if p is _bernoulli or ((p is _uniform or p is _normal) and dtype == TL_FLOAT32):
+    if p is _bernoulli or ((p is _uniform or p is _normal) and dtype != TL_FLOAT64):
         return 4
     return 2
 
@@ -268,7 +275,7 @@ def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, generator=None):
     if not params.high >= 0:
         raise ValueError(f"normal: expected std >= 0, got {std}")
     return _draw(
-        _normal, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), generator, &params
+        _normal, shape, dtype, TL_FLOAT32, _FLOATS, generator, &params
     )
 
 
@@ -342,7 +349,7 @@ def randint(low, high=None, shape=(), *, dtype=None, generator=None):
         )
     params.integer_low, params.integer_high = low, min(high, (1 << 63) - 1)
     return _draw(
-        _integers, shape, kind, TL_INT64, (TL_INT32, TL_INT64, TL_UINT8), generator,
+        _integers, shape, kind, TL_INT64, _INTEGERS, generator,
         &params,
     )
 
@@ -392,7 +399,7 @@ def bernoulli(p, shape=None, *, dtype=None, generator=None):
         raise ValueError(f"bernoulli: expected a probability in [0, 1], got {p}")
     return _draw(
         _bernoulli, () if shape is None else shape, dtype, TL_FLOAT32,
-        (TL_FLOAT32, TL_FLOAT64, TL_BOOL), generator, &params,
+        (*_FLOATS, TL_BOOL), generator, &params,
     )
 
 

@@ -11,7 +11,7 @@ from tensorlib.autograd.primitive cimport (
 from tensorlib.core.abi cimport (
     TL_BOOL, TL_CPU, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_reduce_params,
 )
-from tensorlib.core.dtype cimport as_dtype, is_float_code
+from tensorlib.core.dtype cimport as_dtype, sum_code
 from tensorlib.core.layout cimport (
     broadcast_view, copy_layout, parse_axes, parse_axis, parse_shape, same_shape,
     set_contiguous, update_layout,
@@ -77,8 +77,10 @@ cdef class Reduce(Primitive):
         params.correction = how.correction
         if self.to_bool:
             dtype = TL_BOOL
-        elif self.to_index or (self.widens and not is_float_code(dtype)):
+        elif self.to_index:
             dtype = TL_INT64
+        elif self.widens:
+            dtype = sum_code(dtype)
         out = new_tensor(&kept, dtype, x.buf.device_type, x.buf.device_index)
         target = &out.buf
         if how.count == 0 and kept.size and self.name in (
@@ -252,9 +254,7 @@ cdef class Cumsum(Primitive):
     """A running sum; params: the axis. Its transpose runs from the other end."""
 
     cdef Tensor apply(self, Tensor x, int axis):
-        cdef Tensor out = new_like(
-            x, x.buf.dtype if is_float_code(x.buf.dtype) else TL_INT64
-        )
+        cdef Tensor out = new_like(x, sum_code(x.buf.dtype))
         cdef Tensor source = moved_last(x, axis)
         cdef Tensor target = moved_last(out, axis)
         run1(self, target, &source.buf, NULL)

@@ -189,7 +189,7 @@ def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
     """
     x, axis = _scanned("cumulative_prod", x, axis)
     if dtype is None:
-        dtype = x.dtype if x.dtype.kind == "f" else "int64"
+        dtype = {"f": x.dtype, "u": "uint64"}.get(x.dtype.kind, "int64")
     y = astype(x, dtype)
     before, step = (slice(None),) * axis, 1
     while step < y.shape[axis]:
