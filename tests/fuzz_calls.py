@@ -31,7 +31,10 @@ import tensorlib as tl
 from tensorlib import build_info
 from tensorlib.ops import fused_optim
 
-DTYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
+DTYPES = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float16", "bfloat16", "float32", "float64",
+)  # fmt: skip
 ALLOWED = (
     tl.ShapeError,
     tl.DTypeError,
@@ -96,17 +99,18 @@ def tensor_of(r, dtype=None, shape=None):
     dtype = dtype or r.choice(DTYPES)
     shape = shape_of(r) if shape is None else shape
     a = np.asarray(np.random.default_rng(r.getrandbits(32)).normal(size=shape) * 3)
-    if dtype == "uint8":
+    if dtype.startswith("uint"):
         a = np.asarray(abs(a))
     layout = r.choice([contiguous, contiguous, *LAYOUTS.values()])
     if a.ndim > 6:
         layout = contiguous  # the sliced one takes 3**ndim elements
-    x = layout(a.astype(dtype))
+    stored = "float32" if dtype == "bfloat16" else dtype  # which NumPy lacks
+    x = layout(a.astype(stored)).astype(dtype)
     kind = r.random()
     if kind < 0.1 and x.ndim < 8:
         x = x.broadcast_to((r.randint(0, 3), *x.shape))
     elif kind < 0.15:
-        b = a.astype(dtype)
+        b = a.astype(stored)
         b.flags.writeable = False
         x = tl.asarray(b)
     elif kind < 0.35 and x.dtype.is_floating_point:
@@ -514,7 +518,7 @@ def reference_of(name, args, kwargs):
     if op is None or kwargs or not args or any(type(a) is not tl.Tensor for a in args):
         return None
     if len({a.dtype.name for a in args}) > 1 or args[0].dtype.name not in op.dtypes:
-        return None
+        return None  # among them the halves, whose results are rounded once more
     if max(a.size for a in args) > 10_000 or op.name in (
         "pow",
         "remainder",
