@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import sys
 import threading
 import weakref
 
@@ -162,14 +161,6 @@ def test_dlpack_bad_requests_raise(keywords, error):
 def test_dlpack_requires_grad_raises():
     with pytest.raises(BufferError, match="detach"):
         tl.ones(1, requires_grad=True).__dlpack__()
-
-
-@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
-def test_from_dlpack_other_dtypes_raise(dtype):
-    a = np.zeros(2, dtype)
-    with pytest.raises(tl.DTypeError, match=dtype):
-        tl.from_dlpack(a)
-    assert sys.getrefcount(a) == 2  # the refused capsule let it go
 
 
 def test_from_dlpack_other_device_raises():

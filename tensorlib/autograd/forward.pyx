@@ -10,7 +10,7 @@ from tensorlib.autograd.dual cimport (
 )
 from tensorlib.autograd.tape cimport tape_ops
 from tensorlib.core.dispatch cimport thread_state
-from tensorlib.core.dtype cimport is_float_code
+from tensorlib.core.dtype cimport is_inexact_code
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport TRACK_GRAD, Tensor, check_same_device
 
@@ -83,7 +83,7 @@ cdef int _check_pair(object primal, object tangent) except -1:
                 f"jvp: expected a Tensor as {what}, got {type(item).__name__}"
             )
     x, v = <Tensor>primal, <Tensor>tangent
-    if not is_float_code(x.buf.dtype):
+    if not is_inexact_code(x.buf.dtype):
         raise DTypeError(
             f"jvp: expected a floating-point primal, got {x.dtype}; close over it, or "
             "cast with .astype() first"

@@ -13,6 +13,7 @@ cdef class Primitive:
     cdef bytes encoded_name
     cdef const char *c_name           # immortal: primitives are never freed
     cdef tl_kernel *row
+    cdef bint analytic                # vjp of complex numbers is conjugated around
     # Gradients with respect to each input, None where there is none; not yet
     # summed over broadcast axes. Written in Tensor operations.
     cdef tuple vjp(self, Node node, Tensor g)

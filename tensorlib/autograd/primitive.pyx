@@ -48,6 +48,7 @@ cdef class Primitive:
         self.encoded_name = name.encode()
         self.c_name = self.encoded_name
         self.row = kernel_row(name if kernel is None else kernel)
+        self.analytic = True
         _primitives.append(self)
 
     def __repr__(self):

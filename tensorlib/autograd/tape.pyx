@@ -16,7 +16,7 @@ from libc.stdlib cimport free, realloc
 from tensorlib.autograd.primitive cimport Node
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
-from tensorlib.core.dtype cimport is_float_code
+from tensorlib.core.dtype cimport is_complex_code, is_inexact_code
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, check_same_device, operators,
@@ -332,7 +332,7 @@ cdef class _Pass:
                 g = _run_hooks(node.watchers, g)
             if self.captures is not None and id(node) in self.captures:
                 self.capture(id(node), g)
-            grads = node.primitive.vjp(node, g)
+            grads = _pulled_back(node, g)
             g = None
             for i in range(len(node.edges)):
                 if node.edges[i] is not None and grads[i] is not None:
@@ -340,6 +340,15 @@ cdef class _Pass:
             if not self.retain:
                 node.release()
         return 0
+
+
+cdef tuple _pulled_back(Node node, Tensor g):
+    """The gradients with respect to the node's inputs; see ops/complex.pyx."""
+    cdef tuple grads
+    if not is_complex_code(g.buf.dtype) or not node.primitive.analytic:
+        return node.primitive.vjp(node, g)
+    grads = node.primitive.vjp(node, <Tensor>_tape_ops.conj(g))
+    return tuple([None if each is None else _tape_ops.conj(each) for each in grads])
 
 
 cdef Tensor _seed(str op, Tensor output, object cotangent):
@@ -350,6 +359,11 @@ cdef Tensor _seed(str op, Tensor output, object cotangent):
             "differentiate; set requires_grad=True on an input"
         )
     if cotangent is None:
+        if is_complex_code(output.buf.dtype):
+            raise GraphError(
+                f"{op}: expected a real output, got {output.dtype}; pass the cotangent "
+                "(gradient=) explicitly, or take a real function of it"
+            )
         if output.buf.size != 1:
             raise GraphError(
                 f"{op}: expected a scalar output, got shape {output.shape}; pass the "
@@ -365,7 +379,7 @@ cdef Tensor _seed(str op, Tensor output, object cotangent):
             f"{op}: expected a cotangent of shape {output.shape}, "
             f"got {cotangent.shape}"
         )
-    if not is_float_code((<Tensor>cotangent).buf.dtype):
+    if not is_inexact_code((<Tensor>cotangent).buf.dtype):
         raise DTypeError(f"{op}: expected a float cotangent, got {cotangent.dtype}")
     check_same_device(op, output, <Tensor>cotangent)
     return <Tensor>cotangent

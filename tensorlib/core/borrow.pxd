@@ -19,5 +19,5 @@ ctypedef struct Foreign:
 cdef Tensor adopt_memory(str op, const Foreign *memory, bint copy)
 # A contiguous copy outside the graph.
 cdef Tensor packed_copy(Tensor x)
-# Raises DTypeError unless the dtype is one that tensors have today.
+# Raises DTypeError unless there is a dtype.
 cdef int check_dtype(str op, int dtype, object described) except -1

@@ -9,25 +9,19 @@ from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
     TL_CPU, TL_MAX_NDIM, TL_STORAGE_READONLY, tl_buffer, tl_storage,
 )
-from tensorlib.core.dtype cimport dtype_of, dtype_sizes
+from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport set_contiguous, update_layout
 from tensorlib.core.storage cimport storage_borrow, storage_release
 from tensorlib.core.tensor cimport Tensor, check_host, new_over, new_tensor
 
-from tensorlib.core.dtype import dtype_name
 from tensorlib.core.errors import DTypeError, ShapeError
 
 
 cdef int check_dtype(str op, int dtype, object described) except -1:
     if dtype < 0:
         raise DTypeError(
-            f"{op}: expected bool, integers or floats of the machine's byte order, "
+            f"{op}: expected bool or numbers of the machine's byte order, "
             f"got {described}"
-        )
-    if dtype_of(dtype) is None:
-        raise DTypeError(
-            f"{op}: {dtype_name(dtype)} is not supported yet; convert first, for "
-            "example with .astype('float32') or .astype('int32')"
         )
     return 0
 

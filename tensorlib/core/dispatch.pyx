@@ -35,6 +35,7 @@ cdef enum:
     MANY = 16       # operands, of an optimizer, which share no memory
 
 cdef dict _rows = {}
+cdef dict _late = {}    # dtype: what loads its kernels when one is first missed
 
 
 cdef tl_thread_state *thread_state() noexcept nogil:
@@ -169,6 +170,10 @@ cdef int _launch_wider(
     cdef int k, n = call.nout + call.nin, wide = wider_code(dtype)
     cdef tl_buffer *made
     cdef const tl_buffer **operands
+    load = _late.pop(dtype, None)
+    if load is not None:
+        load()
+        return launch(op, row, device_type, dtype, call, work)
     if device_type != TL_CPU or wide < 0 or (row + wide).run == NULL:
         missing_kernel(op, device_type, dtype)
     made = <tl_buffer *>calloc(n, sizeof(tl_buffer))
@@ -184,6 +189,11 @@ cdef int _launch_wider(
                     storage_release(made[k].storage)
         free(made)
         free(operands)
+
+
+def load_late(dtypes, load):
+    """Have `load` called when a kernel of one of these dtype codes is first missed."""
+    _late.update(dict.fromkeys(dtypes, load))
 
 
 def registered_kernels():

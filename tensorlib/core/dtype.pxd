@@ -1,4 +1,4 @@
-# Data types: small immutable objects, one for each tl_dtype that is implemented.
+# Data types: small immutable objects, one for each tl_dtype.
 cimport cython
 
 
@@ -14,7 +14,7 @@ cdef class DType:
 cdef int *dtype_sizes() noexcept nogil
 # Its struct format, an immortal C string.
 cdef const char *dtype_format(int code) noexcept
-# The DType of a code; raises for one that is not implemented.
+# The DType of a code.
 cdef DType dtype_of(int code)
 # A DType from a DType, its name, a Python type or a NumPy dtype.
 cdef DType as_dtype(object spec)
@@ -30,5 +30,9 @@ cdef int wider_code(int code) noexcept nogil
 cdef int working_code(int code) noexcept nogil
 # What sums of a dtype are returned in: integers in 64 bits (Array API, 2025.12).
 cdef int sum_code(int code) noexcept nogil
-cdef bint is_float_code(int code) noexcept nogil
+cdef bint is_float_code(int code) noexcept nogil        # real
+cdef bint is_complex_code(int code) noexcept nogil
+cdef bint is_inexact_code(int code) noexcept nogil      # either: what has gradients
+# The dtype of a complex dtype's parts; others are their own.
+cdef int real_code(int code) noexcept nogil
 cdef bint is_integer_code(int code) noexcept nogil

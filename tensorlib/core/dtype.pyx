@@ -9,15 +9,14 @@ cimport cython
 
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_DTYPE_COUNT, TL_FLOAT16,
+    TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_DTYPE_COUNT, TL_FLOAT16,
     TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_UINT8, TL_UINT16,
     TL_UINT32, TL_UINT64,
 )
 
 from tensorlib.core.errors import DTypeError
 
-# tl_dtype order: name, bytes, kind, struct format. A dtype without an object below
-# is reserved: the tables have its place.
+# tl_dtype order: name, bytes, kind, struct format.
 _ROWS = (
     ("bool", 1, "b", "?"), ("int8", 1, "i", "b"), ("int16", 2, "i", "h"),
     ("int32", 4, "i", "i"), ("int64", 8, "i", "l"), ("uint8", 1, "u", "B"),
@@ -26,7 +25,6 @@ _ROWS = (
     ("float64", 8, "f", "d"), ("complex64", 8, "c", "Zf"),
     ("complex128", 16, "c", "Zd"),
 )
-_IMPLEMENTED = tuple(row[0] for row in _ROWS if row[2] != "c")
 
 cdef int[TL_DTYPE_COUNT] _sizes
 cdef int[TL_DTYPE_COUNT][TL_DTYPE_COUNT] _promotion
@@ -46,7 +44,8 @@ cdef class DType:
     itemsize : int
         Bytes an element takes.
     kind : str
-        ``'b'`` boolean, ``'i'`` signed, ``'u'`` unsigned integer, ``'f'`` floating.
+        ``'b'`` boolean, ``'i'`` signed, ``'u'`` unsigned integer, ``'f'`` floating,
+        ``'c'`` complex.
 
     Examples
     --------
@@ -79,8 +78,13 @@ cdef class DType:
 
     @property
     def is_floating_point(self):
-        """Whether this is a floating-point type."""
+        """Whether this is a real floating-point type."""
         return self.kind == "f"
+
+    @property
+    def is_complex(self):
+        """Whether this is a complex floating-point type."""
+        return self.kind == "c"
 
 
 cdef int *dtype_sizes() noexcept nogil:
@@ -107,6 +111,8 @@ cdef DType as_dtype(object spec):
         found = _dtypes[TL_INT64]
     elif spec is bool:
         found = _dtypes[TL_BOOL]
+    elif spec is complex:
+        found = _dtypes[TL_COMPLEX64]
     else:
         # numpy.dtype has a name; numpy.float32 is a class whose __name__ is one.
         name = getattr(spec, "name", None) or getattr(spec, "__name__", None)
@@ -114,7 +120,7 @@ cdef DType as_dtype(object spec):
             found = _by_name.get(name.rstrip("_"))
     if found is None:
         raise DTypeError(
-            f"dtype: expected one of {', '.join(_IMPLEMENTED)}, got {spec!r}"
+            f"dtype: expected one of {', '.join(_by_name)}, got {spec!r}"
         )
     return <DType>found
 
@@ -149,12 +155,26 @@ cdef bint is_float_code(int code) noexcept nogil:
     return TL_FLOAT16 <= code <= TL_FLOAT64
 
 
+cdef bint is_complex_code(int code) noexcept nogil:
+    return code >= TL_COMPLEX64
+
+
+cdef bint is_inexact_code(int code) noexcept nogil:
+    return code >= TL_FLOAT16
+
+
+cdef int real_code(int code) noexcept nogil:
+    if code < TL_COMPLEX64:
+        return code
+    return TL_FLOAT32 if code == TL_COMPLEX64 else TL_FLOAT64
+
+
 cdef bint is_integer_code(int code) noexcept nogil:
     return TL_INT8 <= code <= TL_UINT64
 
 
 cdef int sum_code(int code) noexcept nogil:
-    if is_float_code(code):
+    if is_inexact_code(code):
         return code
     return TL_UINT64 if TL_UINT8 <= code <= TL_UINT64 else TL_INT64
 
@@ -182,21 +202,26 @@ cdef int scalar_code(object scalar) except -1:
         return TL_INT64
     if isinstance(scalar, float):
         return TL_FLOAT32
+    if isinstance(scalar, complex):
+        return TL_COMPLEX64
     raise DTypeError(
-        f"expected a tensor or a Python bool, int or float, got {type(scalar).__name__}"
+        "expected a tensor or a Python bool, int, float or complex, got "
+        f"{type(scalar).__name__}"
     )
 
 
 cdef int promote_scalar(int code, object scalar) except -1:
     cdef int other
     if type(scalar) is float:
-        return code if is_float_code(code) else TL_FLOAT32
+        return code if is_inexact_code(code) else TL_FLOAT32
     other = scalar_code(scalar)
+    if other == TL_COMPLEX64:
+        return promote_codes(code, other)
     if other == TL_BOOL:
         return code
     if other == TL_INT64:
         return TL_INT64 if code == TL_BOOL else code
-    return code if is_float_code(code) else TL_FLOAT32
+    return code if is_inexact_code(code) else TL_FLOAT32
 
 
 def result_type(*operands):
@@ -205,7 +230,8 @@ def result_type(*operands):
     Parameters
     ----------
     *operands : Tensor, DType or Python scalar
-        Python scalars only raise the kind (bool, integer, floating), never the width.
+        Python scalars only raise the kind (bool, integer, floating, complex), never the
+        width.
 
     Raises
     ------
@@ -227,7 +253,7 @@ def result_type(*operands):
         raise ValueError("result_type: expected at least one operand")
     scalars = []
     for operand in operands:
-        if isinstance(operand, (bool, int, float)):
+        if isinstance(operand, (bool, int, float, complex)):
             scalars.append(operand)
             continue
         found = as_dtype(getattr(operand, "dtype", operand))
@@ -238,7 +264,7 @@ def result_type(*operands):
 
 
 class finfo:  # noqa: N801
-    """Numerical properties of a floating-point data type.
+    """Numerical properties of a floating-point data type, or of a complex one's parts.
 
     Attributes
     ----------
@@ -259,6 +285,8 @@ class finfo:  # noqa: N801
 
     def __init__(self, type):
         found = as_dtype(getattr(type, "dtype", type))
+        if found.kind == "c":
+            found = _dtypes[real_code((<DType>found).code)]
         if found.kind != "f":
             raise DTypeError(f"finfo: expected a floating-point dtype, got {found}")
         digits, exponent = {
@@ -307,6 +335,8 @@ def _fill_tables():
 
     def widest(a, b):
         row_a, row_b = _ROWS[a], _ROWS[b]
+        if TL_FLOAT64 in (a, b) and TL_COMPLEX64 in (a, b):
+            return TL_COMPLEX128
         if order[row_a[2]] != order[row_b[2]]:
             return a if order[row_a[2]] > order[row_b[2]] else b
         if row_a[2] != row_b[2]:  # signed with unsigned: a signed type holding both
@@ -324,12 +354,11 @@ def _fill_tables():
             _promotion[a][b] = widest(a, b)
     for code in range(TL_DTYPE_COUNT):
         name, size, kind, format = _ROWS[code]
-        if name in _IMPLEMENTED:
-            item = DType.__new__(DType)
-            item.name, item.itemsize, item.kind = name, size, kind
-            item.format, item.code = format, code
-            _dtypes[code] = item
-            _by_name[name] = item
+        item = DType.__new__(DType)
+        item.name, item.itemsize, item.kind = name, size, kind
+        item.format, item.code = format, code
+        _dtypes[code] = item
+        _by_name[name] = item
 
 
 _fill_tables()
@@ -347,3 +376,5 @@ float16 = _dtypes[TL_FLOAT16]
 bfloat16 = _dtypes[TL_BFLOAT16]
 float32 = _dtypes[TL_FLOAT32]
 float64 = _dtypes[TL_FLOAT64]
+complex64 = _dtypes[TL_COMPLEX64]
+complex128 = _dtypes[TL_COMPLEX128]

@@ -51,6 +51,11 @@ def missing_kernel(op, device_type, dtype):
     from tensorlib.core.dtype import dtype_name
 
     device = ("cpu", "cuda")[device_type]
+    if dtype_name(dtype).startswith("complex"):
+        raise DTypeError(
+            f"{op}: is not defined for {dtype_name(dtype)}; take tl.real(x), "
+            "tl.imag(x) or tl.abs(x) first"
+        )
     raise DTypeError(
         f"{op}: not implemented for {dtype_name(dtype)} on {device}; "
         "cast with .astype() first"

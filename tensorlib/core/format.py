@@ -123,40 +123,59 @@ def _rounded(x, precision):
 
 
 # ---- one formatter for all elements --------------------------------------------
-def _float_format(values, narrow):
-    """Return the function that prints each of `values` in their common width."""
+def _float_format(values, narrow, plus=""):
+    """Return the function that prints each of `values` in their common width.
+
+    Numbers without a minus begin with `plus`.
+    """
     finite = [x for x in values if math.isfinite(x)]
     sizes = [abs(x) for x in finite if x != 0.0]
     scientific = bool(sizes) and _needs_exponent(max(sizes), min(sizes), narrow)
     split = _scientific if scientific else _positional
-    parts = {repr(x): split(x, narrow) for x in finite}  # repr tells -0.0 from 0.0
+    parts = {}
+    for x in finite:
+        whole, *rest = split(x, narrow)
+        sign = "" if whole.startswith("-") else plus
+        parts[repr(x)] = (sign + whole, *rest)  # repr tells -0.0 from 0.0
     left = max((len(p[0]) for p in parts.values()), default=0)
     right = max((len(p[1]) for p in parts.values()), default=0)
     power = max((len(p[2]) for p in parts.values()), default=0) if scientific else 0
     tail = right + power + 1 if scientific else right
     if len(finite) != len(values):
-        longest = 4 if -math.inf in values else 3
+        longest = 4 if plus or -math.inf in values else 3
         left = max(left, longest - tail - 1)
     width = left + 1 + tail
 
     def show_positional(x):
         if not math.isfinite(x):
-            return repr(x).rjust(width)
+            return (("" if x < 0 else plus) + repr(x)).rjust(width)
         whole, fraction = parts[repr(x)]
         return f"{whole.rjust(left)}.{fraction.ljust(right)}"
 
     def show_scientific(x):
         if not math.isfinite(x):
-            return repr(x).rjust(width)
+            return (("" if x < 0 else plus) + repr(x)).rjust(width)
         whole, fraction, exponent = parts[repr(x)]
         if len(fraction) < right:  # fill up with digits of the value, not zeros
-            sign = "-" if whole.startswith("-") else ""
+            sign = "-" if whole.startswith("-") else plus
             whole, fraction, exponent = _rounded(abs(x), right)
             whole = sign + whole
         exponent = exponent[0] + exponent[1:].zfill(power - 1)
         return f"{whole.rjust(left)}.{fraction}e{exponent}"
 
     return show_scientific if scientific else show_positional
+
+
+def _complex_format(values, narrow):
+    show_real = _float_format([x.real for x in values], narrow)
+    show_imag = _float_format([x.imag for x in values], narrow, "+")
+
+    def show(x):
+        imag = show_imag(x.imag)
+        end = len(imag.rstrip())
+        return f"{show_real(x.real)}{imag[:end]}j{imag[end:]}"
+
+    return show
 
 
 def _needs_exponent(largest, smallest, narrow):
@@ -174,6 +193,10 @@ def _element_format(values, dtype, ndim):
     """Return the function that prints one element."""
     if dtype.kind == "f":
         return _float_format(values, _NARROW.get(dtype.name))
+    if dtype.kind == "c":
+        return _complex_format(
+            values, _NARROW["float32"] if dtype.itemsize < 16 else None
+        )
     if dtype.kind == "b":
         return lambda x: str(x).rjust(5 if ndim else 0)
     width = max((len(str(x)) for x in values), default=0)

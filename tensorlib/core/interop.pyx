@@ -25,7 +25,8 @@ from tensorlib.core.abi cimport (
 from tensorlib.core.borrow cimport Foreign, adopt_memory, check_dtype, packed_copy
 from tensorlib.core.dlpack cimport import_dlpack
 from tensorlib.core.dtype cimport (
-    as_dtype, dtype_of, dtype_sizes, is_float_code, promote_codes, scalar_code,
+    as_dtype, dtype_of, dtype_sizes, is_complex_code, is_float_code, is_inexact_code,
+    promote_codes, scalar_code,
 )
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport (
@@ -263,6 +264,7 @@ cdef enum Kind:
     BOOL_SCALAR
     INT_SCALAR
     FLOAT_SCALAR
+    COMPLEX_SCALAR
     OTHER
 
 cdef struct Nest:
@@ -291,7 +293,9 @@ cdef inline int _kind_of(object x) except -1:
         return INT_SCALAR
     if PyBool_Check(x):
         return BOOL_SCALAR
-    if isinstance(x, (int, float)) and not PyObject_CheckBuffer(x):
+    if isinstance(x, (int, float, complex)) and not PyObject_CheckBuffer(x):
+        if isinstance(x, complex):
+            return COMPLEX_SCALAR
         return INT_SCALAR if isinstance(x, int) else FLOAT_SCALAR
     return OTHER
 
@@ -412,9 +416,13 @@ cdef int _nest_dtype(const Nest *nest) noexcept:
     if dtype < 0:
         if nest.scalars == INT_SCALAR:
             return TL_INT64
+        if nest.scalars == COMPLEX_SCALAR:
+            return TL_COMPLEX64
         return TL_BOOL if nest.scalars == BOOL_SCALAR else TL_FLOAT32
+    if nest.scalars == COMPLEX_SCALAR:
+        return promote_codes(dtype, TL_COMPLEX64)
     if nest.scalars == FLOAT_SCALAR:
-        return dtype if is_float_code(dtype) else TL_FLOAT32
+        return dtype if is_inexact_code(dtype) else TL_FLOAT32
     if nest.scalars == INT_SCALAR and dtype == TL_BOOL:
         return TL_INT64
     return dtype
@@ -425,6 +433,13 @@ cdef int _store(Nest *nest, int dtype, char *out, object x) except -1:
     cdef int overflow = 0
     cdef int64_t integer
     cdef double real
+    if is_complex_code(dtype):
+        return write_scalar(dtype, out, x)
+    if isinstance(x, complex):
+        raise DTypeError(
+            f"{_at_where(nest)}the complex number {x} cannot be stored in "
+            f"{dtype_of(dtype)}; take its real or imaginary part"
+        )
     if is_float_code(dtype):
         real = PyFloat_AS_DOUBLE(x) if isinstance(x, float) else PyLong_AsDouble(x)
         if dtype == TL_FLOAT32:
@@ -532,7 +547,7 @@ cdef int _check_kind(object x) except -1:
     """Arrays of dates, objects and texts are refused by the name of their dtype."""
     if getattr(getattr(x, "dtype", None), "kind", None) in ("M", "m", "O", "U", "S"):
         raise DTypeError(
-            f"expected bool, integers or floats, got an array of {x.dtype}"
+            f"expected bool or numbers, got an array of {x.dtype}"
         )
     return 0
 
@@ -553,13 +568,12 @@ cdef object _from_object(object x):
         found = x.__array__()
         if PyObject_CheckBuffer(found):
             return _from_buffer(found)
-    if isinstance(x, (complex, str)) or not (
+    if isinstance(x, str) or not (
         PySequence_Check(x) and hasattr(x, "__len__")
     ):
-        kind = DTypeError if isinstance(x, complex) else TypeError
-        raise kind(
-            "expected a tensor, a bool, int or float, a nested sequence of them, or "
-            f"an array, got {type(x).__name__}"
+        raise TypeError(
+            "expected a tensor, a bool, int, float or complex, a nested sequence of "
+            f"them, or an array, got {type(x).__name__}"
         )
     return list(x)
 
@@ -592,7 +606,8 @@ def asarray(x):
     Returns
     -------
     Tensor
-        Python bools become bool, ints int64, floats float32; arrays keep their dtype.
+        Python bools become bool, ints int64, floats float32, complex numbers complex64;
+        arrays keep their dtype.
 
     Raises
     ------
@@ -665,7 +680,7 @@ def from_numpy(array):
     Parameters
     ----------
     array : numpy.ndarray
-        Of bool, integers or floats.
+        Of bool or numbers.
 
     Returns
     -------

@@ -16,14 +16,17 @@ from libc.stdint cimport (
 )
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64,
-    TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8,
-    TL_UINT16, TL_UINT32, TL_UINT64, tl_bfloat16, tl_bfloat16_of_float,
+    TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU,
+    TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64,
+    TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64,
+    tl_bfloat16, tl_bfloat16_of_float,
     tl_bfloat16_to_float, tl_buffer, tl_double_to_odd, tl_float16, tl_float16_of_float,
     tl_float16_to_float, tl_storage,
 )
 from tensorlib.core.device cimport device_of
-from tensorlib.core.dtype cimport dtype_format, dtype_of, dtype_sizes, is_float_code
+from tensorlib.core.dtype cimport (
+    dtype_format, dtype_of, dtype_sizes, is_inexact_code,
+)
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
@@ -152,9 +155,9 @@ cdef class Tensor:
                 "requires_grad can be set on leaf tensors only; this one was made by "
                 f"{self.node}; use .detach() first"
             )
-        if value and not is_float_code(self.buf.dtype):
+        if value and not is_inexact_code(self.buf.dtype):
             raise DTypeError(
-                "requires_grad: expected a floating-point tensor, got "
+                "requires_grad: expected a floating-point or complex tensor, got "
                 f"{dtype_of(self.buf.dtype)}"
             )
         if value:
@@ -218,7 +221,7 @@ cdef class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"data: expected a Tensor, got {type(value).__name__}")
         other = <Tensor>value
-        if self.track & TRACK_GRAD and not is_float_code(other.buf.dtype):
+        if self.track & TRACK_GRAD and not is_inexact_code(other.buf.dtype):
             raise DTypeError(
                 "data: expected a floating dtype, because the tensor requires grad, "
                 f"got {other.dtype}"
@@ -359,7 +362,7 @@ cdef class Tensor:
         return complex(self.item())
 
     def __index__(self):
-        if is_float_code(self.buf.dtype) or self.buf.ndim:
+        if is_inexact_code(self.buf.dtype) or self.buf.ndim:
             raise TypeError(
                 "index: only 0-d integer tensors can be an index, got "
                 f"shape {self.shape} of {self.dtype}"
@@ -605,6 +608,10 @@ cdef object read_scalar(int dtype, const void *data):
         return (<const uint32_t *>data)[0]
     if dtype == TL_UINT64:
         return (<const uint64_t *>data)[0]
+    if dtype == TL_COMPLEX64:
+        return complex((<const float *>data)[0], (<const float *>data)[1])
+    if dtype == TL_COMPLEX128:
+        return complex((<const double *>data)[0], (<const double *>data)[1])
     if dtype == TL_FLOAT16:
         return <double>tl_float16_to_float((<const tl_float16 *>data)[0])
     return <double>tl_bfloat16_to_float((<const tl_bfloat16 *>data)[0])
@@ -634,6 +641,12 @@ cdef int write_scalar(int dtype, void *data, object value) except -1:
             (<uint32_t *>data)[0] = value
         elif dtype == TL_UINT64:
             (<uint64_t *>data)[0] = value
+        elif dtype == TL_COMPLEX64:
+            (<float *>data)[0] = <float><double>value.real
+            (<float *>data)[1] = <float><double>value.imag
+        elif dtype == TL_COMPLEX128:
+            (<double *>data)[0] = value.real
+            (<double *>data)[1] = value.imag
         elif dtype == TL_FLOAT16:
             (<tl_float16 *>data)[0] = tl_float16_of_float(tl_double_to_odd(value))
         else:

@@ -7,6 +7,8 @@ force a lower one, for tests.
 
 import os
 
+from tensorlib.core.dispatch import load_late
+from tensorlib.core.dtype import dtype
 from tensorlib.kernels.driver import x86_level
 
 __all__ = ["instruction_set", "load_families"]
@@ -81,6 +83,12 @@ def load_families(*families):
     """
     for family in families:
         _import_family(family, _instruction_set).register()
+
+
+load_late(
+    (dtype("complex64").code, dtype("complex128").code),
+    lambda: load_families("complex"),
+)
 
 
 def instruction_set():

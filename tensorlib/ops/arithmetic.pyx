@@ -1,11 +1,11 @@
 """Arithmetic: the operators on numbers, sign and rounding, clipping."""
 from tensorlib.autograd.primitive cimport Node, add_tangents
 from tensorlib.core.abi cimport TL_BOOL
-from tensorlib.core.dtype cimport is_float_code
+from tensorlib.core.dtype cimport is_complex_code, is_inexact_code
 from tensorlib.core.tensor cimport Operators, Tensor, operators
 from tensorlib.ops.elementwise cimport (
     SAVE_A, SAVE_B, SAVE_C, SAVE_CROSS, SAVE_OUT, Binary, Ternary, Unary, as_tensor,
-    cast, common_dtype, copy, full_like, in_dtype,
+    cast, common_dtype, copy, full_like, in_dtype, real_part,
 )
 from tensorlib.ops.logic cimport select
 
@@ -83,7 +83,7 @@ cdef class Pow(Binary):
     cdef Tensor derivative_b(self, Node node, Tensor g):
         # 0 where the base is 0 and the exponent >= 0: the limit of a^b ln a.
         a, b = node.get(0), node.get(1)
-        flat = (a == 0) & (b >= 0)
+        flat = (a == 0) & (real_part(b) >= 0)
         return g * select(flat, 0.0, node.output() * select(flat, 1.0, a).log())
 
 
@@ -118,6 +118,13 @@ cdef class Abs(Unary):
     def __cinit__(self, str name):
         self.saves = SAVE_A
 
+    cdef Tensor apply(self, Tensor a):
+        if is_complex_code(a.buf.dtype):
+            from tensorlib.ops.complex import magnitude
+
+            return <Tensor>magnitude(a)
+        return Unary.apply(self, a)
+
     cdef Tensor derivative(self, Node node, Tensor g):
         return g * _sign.apply(node.get(0))
 
@@ -127,6 +134,15 @@ cdef class Flat(Unary):
 
     cdef Tensor derivative(self, Node node, Tensor g):
         return full_like(g, 0)
+
+
+cdef class Sign(Flat):
+    cdef Tensor apply(self, Tensor a):
+        if is_complex_code(a.buf.dtype):
+            from tensorlib.ops.complex import direction
+
+            return <Tensor>direction(a)
+        return Unary.apply(self, a)
 
 
 cdef class Square(Unary):
@@ -172,7 +188,7 @@ cdef Maximum _maximum = Maximum("maximum", True)
 cdef Maximum _minimum = Maximum("minimum", False)
 cdef Negative _negative = Negative("negative")
 cdef Abs _abs = Abs("abs")
-cdef Flat _sign = Flat("sign")
+cdef Sign _sign = Sign("sign")
 cdef Flat _floor = Flat("floor")
 cdef Flat _ceil = Flat("ceil")
 cdef Flat _round = Flat("round")
@@ -526,7 +542,7 @@ def abs(x, /):
     Returns
     -------
     Tensor
-        Of the same shape and dtype.
+        Of the same shape and dtype; real for a complex `x`.
 
     Notes
     -----
@@ -542,7 +558,9 @@ def abs(x, /):
 
 
 def sign(x, /):
-    """Return -1, 0 or 1 by the sign of `x`; NaN stays NaN.
+    """Return -1, 0 or 1 by the sign of `x`, and x / |x| of a complex `x`.
+
+    NaN stays NaN.
 
     Parameters
     ----------
@@ -648,13 +666,18 @@ def round(x, /):
     >>> tl.round(tl.tensor([0.5, 1.5, 2.6]))
     tensor([0., 2., 3.])
     """
-    return _step(_round, x)
+    cdef Tensor a = as_tensor("round", x)
+    if is_complex_code(a.buf.dtype):
+        from tensorlib.ops.complex import over_parts
+
+        return over_parts(round, a)
+    return _step(_round, a)
 
 
 cdef Tensor _step(Unary p, object x):
     """Rounding, which leaves integers as they are."""
     cdef Tensor a = as_tensor(p.name, x)
-    return p.apply(a) if is_float_code(a.buf.dtype) else copy(a)
+    return p.apply(a) if is_inexact_code(a.buf.dtype) else copy(a)
 
 
 def clip(x, /, min=None, max=None):
@@ -691,7 +714,7 @@ def clip(x, /, min=None, max=None):
     if max is None:
         return maximum(a, min)
     bounds = [
-        v if isinstance(v, (bool, int, float)) else as_tensor("clip", v)
+        v if isinstance(v, (bool, int, float, complex)) else as_tensor("clip", v)
         for v in (min, max)
     ]
     dtype = common_dtype([a, *bounds])

@@ -7,7 +7,7 @@ imported.
 from tensorlib.autograd.tape cimport TapeOps, tape_ops
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.arithmetic cimport bind_arithmetic
-from tensorlib.ops.elementwise cimport cast, contiguous, copy, full_like
+from tensorlib.ops.elementwise cimport cast_cotangent, contiguous, copy, full_like
 from tensorlib.ops.indexing cimport bind_indexing
 from tensorlib.ops.linalg cimport bind_linalg
 from tensorlib.ops.logic cimport bind_logic
@@ -139,7 +139,7 @@ cdef object _sum_to(object g, object shape):
 
 
 cdef object _cast(object g, int dtype):
-    return cast(<Tensor>g, dtype)
+    return cast_cotangent(<Tensor>g, dtype)
 
 
 cdef object _copy_of(object g):
@@ -157,6 +157,12 @@ cdef object _ones_like(object x):
 
 cdef object _zeros_like(object x):
     return full_like(<Tensor>x, 0)
+
+
+cdef object _conj(object x):
+    from tensorlib.ops.complex import conj
+
+    return conj(x)
 
 
 # Methods named as their functions, by the module that has them.
@@ -195,6 +201,7 @@ def bind_operators():
     table.accumulate = _accumulate
     table.ones_like = _ones_like
     table.zeros_like = _zeros_like
+    table.conj = _conj
     methods = {
         name: getattr(module, name)
         for module, names in _METHODS

@@ -86,7 +86,8 @@ def vecdot(x1, x2, /, *, axis=-1):
     Parameters
     ----------
     x1, x2 : Tensor
-        The other axes broadcast against each other.
+        The other axes broadcast against each other. Of complex vectors, the first is
+        conjugated.
     axis : int, default -1
         Of both; negative where they differ in dimensions.
 
@@ -113,6 +114,10 @@ def vecdot(x1, x2, /, *, axis=-1):
             f"vecdot: vectors must have one length, got {a.shape[left]} and "
             f"{b.shape[right]} along axis {axis} of shapes {a.shape} and {b.shape}"
         )
+    if a.dtype.is_complex:
+        from tensorlib.ops.complex import conj
+
+        a = conj(a)
     product = moveaxis(a, left, -1) * moveaxis(b, right, -1)
     return total(product, axis=-1, dtype=result_type(a, b))
 

@@ -2,10 +2,13 @@
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
-    TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer, tl_range_params,
+    TL_COMPLEX64, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer,
+    tl_range_params,
 )
 from tensorlib.core.device cimport Device, as_device
-from tensorlib.core.dtype cimport as_dtype, is_float_code, scalar_code
+from tensorlib.core.dtype cimport (
+    as_dtype, dtype_of, is_complex_code, is_float_code, real_code, scalar_code,
+)
 from tensorlib.core.interop cimport to_tensor
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_like, new_tensor
@@ -14,7 +17,7 @@ from tensorlib.ops.elementwise cimport copy as copied
 
 from math import ceil
 
-from tensorlib.core.errors import DeviceError
+from tensorlib.core.errors import DeviceError, DTypeError
 from tensorlib.ops.indexing import as_strided
 
 cdef Primitive _arange = Primitive("arange")
@@ -81,7 +84,7 @@ def asarray(x, /, *, dtype=None, device=None, copy=None):
     _device_type("asarray", device)
     made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
     code = _code(dtype, made.buf.dtype)
-    fresh = isinstance(x, (list, tuple, bool, int, float))
+    fresh = isinstance(x, (list, tuple, bool, int, float, complex))
     if copy is False and (fresh or code != made.buf.dtype):
         raise ValueError("asarray: copy=False, but a copy is needed")
     if code != made.buf.dtype:
@@ -117,7 +120,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
         data = detached(<Tensor>data)
     made = <Tensor>asarray(data, dtype=dtype, device=device)
     if made is data or made.buf.storage.flags or not isinstance(
-        data, (list, tuple, bool, int, float)
+        data, (list, tuple, bool, int, float, complex)
     ):
         made = copied(made)
     return _flagged(made, requires_grad)
@@ -360,10 +363,10 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
 
     Parameters
     ----------
-    start, stop : float
+    start, stop : float or complex
     num : int
         At least 0.
-    dtype : DType, default float32
+    dtype : DType, default float32, or complex64 for complex bounds
     device : Device or str, optional
     endpoint : bool, default True
         Whether `stop` is the last number.
@@ -381,6 +384,8 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
     cdef int code = _code(dtype, TL_FLOAT32)
     if not isinstance(num, int) or num < 0:
         raise ValueError(f"linspace: expected num >= 0, got {num!r}")
+    if isinstance(start, complex) or isinstance(stop, complex) or is_complex_code(code):
+        return _complex_linspace(start, stop, num, dtype, device, endpoint)
     parts = num - 1 if endpoint else num
     step = (stop - start) / parts if parts > 0 else 0.0
     # Each number is rounded once: steps of floating types are computed in float64.
@@ -394,6 +399,22 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
     if endpoint and num > 1:
         values[num - 1] = stop
     return values
+
+
+def _complex_linspace(start, stop, num, dtype, device, endpoint):
+    from tensorlib.ops.complex import complex as from_parts
+
+    cdef int code = _code(dtype, TL_COMPLEX64)
+    if not is_complex_code(code):
+        raise DTypeError(
+            f"linspace: expected a complex dtype for complex bounds, got {dtype}"
+        )
+    start, stop = complex(start), complex(stop)
+    how = {"dtype": dtype_of(real_code(code)), "device": device, "endpoint": endpoint}
+    return from_parts(
+        linspace(start.real, stop.real, num, **how),
+        linspace(start.imag, stop.imag, num, **how),
+    )
 
 
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):

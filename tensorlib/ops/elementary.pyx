@@ -5,7 +5,7 @@ Loaded at the first use of one of its names: most programs need none of them.
 from libc.math cimport M_LN2, M_LN10
 from tensorlib.autograd.primitive cimport Node
 from tensorlib.core.abi cimport TL_BOOL
-from tensorlib.core.dtype cimport is_float_code
+from tensorlib.core.dtype cimport is_complex_code, is_float_code
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.elementwise cimport (
     SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_tensor, copy, full_like,
@@ -47,7 +47,10 @@ cdef class Asin(Elementary):
 
 cdef class Asinh(Elementary):
     cdef Tensor derivative(self, Node node, Tensor g):
-        return g / _hypot.call(node.get(0), 1.0)
+        x = node.get(0)
+        if is_complex_code(node.dtype):
+            return g * rsqrt(x * x + 1)
+        return g / _hypot.call(x, 1.0)
 
 
 cdef class Atan(Elementary):
@@ -676,43 +679,3 @@ def positive(x, /):
     if a.buf.dtype == TL_BOOL:
         raise DTypeError("positive: expected a numeric tensor, got bool")
     return a
-
-
-def real(x, /):
-    """Return the real part of each element: `x` itself, whose dtype is real.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.real(tl.tensor([1.5]))
-    tensor([1.5])
-    """
-    return as_tensor("real", x)
-
-
-def conj(x, /):
-    """Return the complex conjugate of each element: `x` itself, whose dtype is real.
-
-    Parameters
-    ----------
-    x : Tensor
-
-    Returns
-    -------
-    Tensor
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.conj(tl.tensor([1.5]))
-    tensor([1.5])
-    """
-    return as_tensor("conj", x)

@@ -40,6 +40,9 @@ cdef class Ternary(Elementwise):
 # The tensor itself, or one made from a scalar, list or array.
 cdef Tensor as_tensor(str op, object x)
 cdef Tensor cast(Tensor x, int dtype)
+# x, or its real part when it is complex; and the transpose of a cast from dtype.
+cdef Tensor real_part(Tensor x)
+cdef Tensor cast_cotangent(Tensor g, int dtype)
 # A contiguous copy with the same dtype, recorded.
 cdef Tensor copy(Tensor x)
 cdef Tensor contiguous(Tensor x)

@@ -12,8 +12,8 @@ from tensorlib.core.abi cimport (
     TL_BOOL, TL_C_CONTIGUOUS, TL_FLOAT32, tl_buffer, tl_fill_params,
 )
 from tensorlib.core.dtype cimport (
-    as_dtype, dtype_of, is_float_code, is_integer_code, promote_codes, promote_scalar,
-    scalar_code,
+    as_dtype, dtype_of, is_complex_code, is_inexact_code, is_integer_code,
+    promote_codes, promote_scalar, scalar_code,
 )
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
 from tensorlib.core.tensor cimport (
@@ -29,7 +29,7 @@ from tensorlib.core.interop import asarray
 cdef Tensor as_tensor(str op, object x):
     if type(x) is Tensor:
         return <Tensor>x
-    if isinstance(x, (bool, int, float)):
+    if isinstance(x, (bool, int, float, complex)):
         return new_scalar(x, scalar_code(x))
     try:
         return <Tensor>asarray(x)
@@ -43,7 +43,7 @@ cdef class Cast(Primitive):
     """The linear map to another dtype; its transpose is the cast back."""
 
     cdef tuple vjp(self, Node node, Tensor g):
-        return (cast(g, node.params),)
+        return (cast_cotangent(g, node.params),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         return cast(<Tensor>tangents[0], node.dtype)
@@ -60,15 +60,33 @@ cdef list _casts = [
 
 cdef Tensor _convert(Tensor x, int dtype):
     cdef Cast p = <Cast>_casts[dtype]
-    cdef Tensor out = new_like(x, dtype)
+    cdef Tensor out
+    if is_complex_code(x.buf.dtype) and not is_complex_code(dtype):
+        raise DTypeError(
+            f"astype: expected a complex dtype for a {dtype_of(x.buf.dtype)} tensor, "
+            f"got {dtype_of(dtype)}; take tl.real(x), tl.imag(x), tl.abs(x), or x != 0"
+        )
+    out = new_like(x, dtype)
     run1(p, out, &x.buf, NULL)
-    if x.track and is_float_code(dtype) and tracking(x.track):
+    if x.track and is_inexact_code(dtype) and tracking(x.track):
         record1(p, out, x, (), False, x.buf.dtype)
     return out
 
 
 cdef Tensor cast(Tensor x, int dtype):
     return x if x.buf.dtype == dtype else _convert(x, dtype)
+
+
+cdef Tensor real_part(Tensor x):
+    if not is_complex_code(x.buf.dtype):
+        return x
+    from tensorlib.ops.complex import real
+
+    return <Tensor>real(x)
+
+
+cdef Tensor cast_cotangent(Tensor g, int dtype):
+    return cast(g if is_complex_code(dtype) else real_part(g), dtype)
 
 
 cdef Tensor copy(Tensor x):
@@ -88,7 +106,7 @@ cdef int copy_into(str op, Tensor target, Tensor source) except -1:
 
 
 cdef Tensor as_float(Tensor x):
-    return x if is_float_code(x.buf.dtype) else cast(x, TL_FLOAT32)
+    return x if is_inexact_code(x.buf.dtype) else cast(x, TL_FLOAT32)
 
 
 cdef class Fill(Primitive):
@@ -184,7 +202,7 @@ cdef class Unary(Elementwise):
 
     cdef Tensor apply(self, Tensor a):
         cdef Tensor out
-        if self.float_only and not is_float_code(a.buf.dtype):
+        if self.float_only and not is_inexact_code(a.buf.dtype):
             a = cast(a, TL_FLOAT32)
         out = new_like(a, TL_BOOL if self.to_bool else a.buf.dtype)
         run1(self, out, &a.buf, NULL)
@@ -210,7 +228,7 @@ cdef class Unary(Elementwise):
                 f"{self.name}_: expected a Tensor, got {type(x).__name__}"
             )
         a = <Tensor>x
-        if self.float_only and not is_float_code(a.buf.dtype):
+        if self.float_only and not is_inexact_code(a.buf.dtype):
             raise DTypeError(
                 f"{self.name}_: the result is floating and cannot be stored in "
                 f"{dtype_of(a.buf.dtype)}"
@@ -273,12 +291,12 @@ cdef class Binary(Elementwise):
         if type(a) is Tensor:
             if type(b) is Tensor:
                 return self.apply(<Tensor>a, <Tensor>b)
-            if isinstance(b, (int, float)):
+            if isinstance(b, (int, float, complex)):
                 return self.apply(
                     <Tensor>a,
                     new_scalar(b, promote_scalar((<Tensor>a).buf.dtype, b)),
                 )
-        elif isinstance(a, (int, float)):
+        elif isinstance(a, (int, float, complex)):
             return self.apply(
                 new_scalar(a, promote_scalar((<Tensor>b).buf.dtype, a)), <Tensor>b
             )
@@ -305,11 +323,11 @@ cdef class Binary(Elementwise):
             and a.buf.device_index == b.buf.device_index
         )
         if plain and self.float_only:
-            plain = is_float_code(dtype)
+            plain = is_inexact_code(dtype)
         if not plain:
             check_same_device(self.name, a, b)
             dtype = promote_codes(dtype, b.buf.dtype)
-            if self.float_only and not is_float_code(dtype):
+            if self.float_only and not is_inexact_code(dtype):
                 dtype = TL_FLOAT32
             a = cast(a, dtype)
             b = cast(b, dtype)
@@ -363,7 +381,7 @@ cdef class Binary(Elementwise):
         a = <Tensor>x
         if type(y) is Tensor:
             b = <Tensor>y
-        elif isinstance(y, (int, float)):
+        elif isinstance(y, (int, float, complex)):
             b = new_scalar(y, promote_scalar(a.buf.dtype, y))
         else:
             b = as_tensor(self.name, y)
@@ -386,10 +404,12 @@ cdef class Binary(Elementwise):
         """Raise unless the result of a <op> b can be stored in a."""
         cdef tl_buffer shape
         cdef int dtype = promote_codes(a.buf.dtype, b.buf.dtype)
-        if self.float_only and not is_float_code(dtype):
+        if self.float_only and not is_inexact_code(dtype):
             dtype = TL_FLOAT32
         if (
-            is_float_code(dtype) and not is_float_code(a.buf.dtype)
+            is_inexact_code(dtype) and not is_inexact_code(a.buf.dtype)
+        ) or (
+            is_complex_code(dtype) and not is_complex_code(a.buf.dtype)
         ) or (is_integer_code(dtype) and a.buf.dtype == TL_BOOL):
             raise DTypeError(
                 f"{self.name}_: the result has dtype {dtype_of(dtype)} and cannot be "

@@ -12,7 +12,10 @@ from tensorlib.autograd.primitive cimport (
 from tensorlib.core.abi cimport (
     TL_BOOL, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_index_params,
 )
-from tensorlib.core.dtype cimport dtype_of, dtype_sizes, is_float_code, is_integer_code
+from tensorlib.core.dtype cimport (
+    dtype_of, dtype_sizes, is_complex_code, is_float_code, is_inexact_code,
+    is_integer_code,
+)
 from tensorlib.core.layout cimport (
     broadcast_view, copy_layout, parse_axis, parse_shape, update_layout,
 )
@@ -188,7 +191,12 @@ cdef Tensor _gather_rows(Tensor x, tuple indices):
 
 cdef Tensor _scatter(Tensor values, tuple shape, tuple indices):
     """Values added into zeros of `shape` at the rows that indices name."""
-    cdef Tensor out = zeros_shaped(values, shape)
+    cdef Tensor out
+    if is_complex_code(values.buf.dtype):
+        from tensorlib.ops.complex import rows_added
+
+        return <Tensor>rows_added(_scatter, values, shape, indices)
+    out = zeros_shaped(values, shape)
     _row_kernel(_index_add, out, values, indices, True, True)
     if values.track and tracking(values.track):
         record1(_index_add, out, values, indices, False, None)
@@ -231,7 +239,12 @@ cdef Tensor _gather_last(Tensor x, Tensor positions):
 cdef Tensor _scatter_last(Tensor values, tuple shape, Tensor positions):
     cdef const tl_buffer *inputs[2]
     cdef const tl_buffer *target
-    cdef Tensor out = zeros_shaped(values, shape)
+    cdef Tensor out
+    if is_complex_code(values.buf.dtype):
+        from tensorlib.ops.complex import last_added
+
+        return <Tensor>last_added(add_last, values, shape, positions)
+    out = zeros_shaped(values, shape)
     inputs[0], inputs[1] = &values.buf, &positions.buf
     target = &out.buf
     run(_scatter_add, values.buf.dtype, &target, 1, inputs, 2, NULL, values.buf.size)
@@ -333,11 +346,11 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
         v = <Tensor>value
     elif is_integer_code(x.buf.dtype) and type(value) is int:
         v = new_scalar(value, x.buf.dtype)      # checks the range
-    elif isinstance(value, (bool, int, float)):
+    elif isinstance(value, (bool, int, float, complex)):
         v = cast(as_tensor("assign", value), x.buf.dtype)
     else:
         v = as_tensor("assign", value)
-    if is_float_code(v.buf.dtype) and not is_float_code(x.buf.dtype) and (
+    if is_inexact_code(v.buf.dtype) and not is_inexact_code(x.buf.dtype) and (
         type(value) is Tensor and v.track & TRACK_GRAD
     ):
         raise DTypeError(

@@ -4,7 +4,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record2, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_matmul_params
-from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.dtype cimport is_complex_code, promote_codes
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view
 from tensorlib.core.tensor cimport Tensor, check_same_device, new_tensor, operators
 from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous
@@ -29,6 +29,10 @@ cdef class Matmul(Primitive):
                 f"matmul: inner dimensions must match, got a.shape={a.shape}, "
                 f"b.shape={b.shape}"
             )
+        if is_complex_code(a.buf.dtype):
+            from tensorlib.ops.complex import matrix_product
+
+            return <Tensor>matrix_product(a, b)
         if a.buf.ndim == 2 and b.buf.ndim == 2:
             shape.ndim = 2
             inputs[0], inputs[1] = &a.buf, &b.buf
@@ -227,7 +231,9 @@ def matmul(x1, x2, /):
 cdef object _matmul_op(object a, object b):
     if type(a) is Tensor and type(b) is Tensor:
         return _any_product(<Tensor>a, <Tensor>b)
-    if isinstance(a, (int, float)) or isinstance(b, (int, float)):
+    if isinstance(a, (int, float, complex)) or isinstance(
+        b, (int, float, complex)
+    ):
         return NotImplemented
     return _any_product(as_tensor("matmul", a), as_tensor("matmul", b))
 
@@ -281,6 +287,9 @@ def linear(x, weight, bias=None, /):
         dtype = promote_codes(dtype, b.buf.dtype)
         b = contiguous(cast(b, dtype))
     a, w = cast(a, dtype), cast(w, dtype)
+    if is_complex_code(dtype):
+        out = _any_product(a, swap_axes(w, 0, 1))
+        return out if b is None else out + b
     shape = None
     if a.buf.ndim != 2:
         shape = (*a.shape[:-1], w.buf.shape[0])

@@ -1,7 +1,7 @@
 """Comparison, logical and bitwise operations, tests on elements, selection."""
 from tensorlib.autograd.primitive cimport Node
 from tensorlib.core.abi cimport TL_BOOL
-from tensorlib.core.dtype cimport dtype_of, is_float_code, promote_codes
+from tensorlib.core.dtype cimport dtype_of, is_inexact_code, promote_codes
 from tensorlib.core.tensor cimport Operators, Tensor, operators
 from tensorlib.ops.elementwise cimport (
     SAVE_A, Binary, Ternary, Unary, as_tensor, cast, common_dtype, full_like, in_dtype,
@@ -21,7 +21,7 @@ cdef class Discrete(Binary):
         cdef int dtype
         if not self.to_bool:
             dtype = promote_codes(a.buf.dtype, b.buf.dtype)
-            if is_float_code(dtype):
+            if is_inexact_code(dtype):
                 raise DTypeError(
                     f"{self.name}: expected integer or bool tensors, got "
                     f"{dtype_of(a.buf.dtype)} and {dtype_of(b.buf.dtype)}"
@@ -626,7 +626,7 @@ def bitwise_invert(x, /):
     tensor([-1, -6])
     """
     cdef Tensor a = as_tensor("bitwise_invert", x)
-    if is_float_code(a.buf.dtype):
+    if is_inexact_code(a.buf.dtype):
         raise DTypeError(
             f"bitwise_invert: expected integers or bool, got {dtype_of(a.buf.dtype)}"
         )
@@ -635,7 +635,7 @@ def bitwise_invert(x, /):
 
 cdef Tensor _classify(Unary p, object x, bint of_integers):
     cdef Tensor a = as_tensor(p.name, x)
-    if is_float_code(a.buf.dtype):
+    if is_inexact_code(a.buf.dtype):
         return p.apply(a)
     return full_like(cast(a, TL_BOOL), of_integers)
 
@@ -675,7 +675,7 @@ def where(condition, x1, x2, /):
             "compare first, as in x != 0"
         )
     operands = [
-        x if isinstance(x, (bool, int, float)) else as_tensor("where", x)
+        x if isinstance(x, (bool, int, float, complex)) else as_tensor("where", x)
         for x in (x1, x2)
     ]
     dtype = common_dtype(operands)

@@ -11,7 +11,7 @@ from tensorlib.autograd.primitive cimport (
 from tensorlib.core.abi cimport (
     TL_BOOL, TL_CPU, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_reduce_params,
 )
-from tensorlib.core.dtype cimport as_dtype, sum_code
+from tensorlib.core.dtype cimport as_dtype, is_complex_code, sum_code
 from tensorlib.core.layout cimport (
     broadcast_view, copy_layout, parse_axes, parse_axis, parse_shape, same_shape,
     set_contiguous, update_layout,
@@ -309,6 +309,17 @@ cdef Tensor _in(str op, object x, object dtype):
     return a if dtype is None else cast(a, as_dtype(dtype).code)
 
 
+def _complex():
+    from tensorlib.ops import complex
+
+    return complex
+
+
+cdef Tensor _truth(str op, object x):
+    cdef Tensor a = as_tensor(op, x)
+    return <Tensor>(a != 0) if is_complex_code(a.buf.dtype) else a
+
+
 # ---- broadcasting --------------------------------------------------------------
 cdef Tensor broadcast(Tensor x, tuple shape):
     cdef tl_buffer target, layout
@@ -401,9 +412,10 @@ def sum(x, /, axis=None, keepdims=False, *, dtype=None):
     >>> tl.sum(tl.tensor([[1, 2], [3, 4]]), axis=0)
     tensor([4, 6])
     """
-    return _in(
-        "sum", _sum.apply(_in("sum", x, dtype), axis, keepdims, _plan()), dtype
-    )
+    cdef Tensor a = _in("sum", x, dtype)
+    if is_complex_code(a.buf.dtype):
+        return _complex().reduced(sum, a, axis, keepdims)
+    return _in("sum", _sum.apply(a, axis, keepdims, _plan()), dtype)
 
 
 def mean(x, /, axis=None, keepdims=False):
@@ -428,7 +440,10 @@ def mean(x, /, axis=None, keepdims=False):
     >>> tl.mean(tl.tensor([1.0, 2.0, 6.0]))
     tensor(3.)
     """
-    return _mean.apply(as_float(as_tensor("mean", x)), axis, keepdims, _plan(0.0))
+    cdef Tensor a = as_float(as_tensor("mean", x))
+    if is_complex_code(a.buf.dtype):
+        return _complex().reduced(mean, a, axis, keepdims)
+    return _mean.apply(a, axis, keepdims, _plan(0.0))
 
 
 def prod(x, /, axis=None, keepdims=False, *, dtype=None):
@@ -459,9 +474,10 @@ def prod(x, /, axis=None, keepdims=False, *, dtype=None):
     >>> tl.prod(tl.tensor([2, 3, 4]))
     tensor(24)
     """
-    return _in(
-        "prod", _prod.apply(_in("prod", x, dtype), axis, keepdims, _plan()), dtype
-    )
+    cdef Tensor a = _in("prod", x, dtype)
+    if is_complex_code(a.buf.dtype):
+        return _complex().product(a, axis, keepdims)
+    return _in("prod", _prod.apply(a, axis, keepdims, _plan()), dtype)
 
 
 def max(x, /, axis=None, keepdims=False):
@@ -618,7 +634,7 @@ def any(x, /, axis=None, keepdims=False):
     >>> tl.any(tl.tensor([True, False]))
     tensor(True)
     """
-    return _any.apply(as_tensor("any", x), axis, keepdims, _plan())
+    return _any.apply(_truth("any", x), axis, keepdims, _plan())
 
 
 def all(x, /, axis=None, keepdims=False):
@@ -643,7 +659,7 @@ def all(x, /, axis=None, keepdims=False):
     >>> tl.all(tl.tensor([True, False]))
     tensor(False)
     """
-    return _all.apply(as_tensor("all", x), axis, keepdims, _plan())
+    return _all.apply(_truth("all", x), axis, keepdims, _plan())
 
 
 def var(x, /, axis=None, keepdims=False, *, correction=0):
@@ -674,9 +690,10 @@ def var(x, /, axis=None, keepdims=False, *, correction=0):
     >>> tl.var(tl.tensor([1.0, 3.0]))
     tensor(1.)
     """
-    return _var.apply(
-        as_float(as_tensor("var", x)), axis, keepdims, _plan(1.0, correction)
-    )
+    cdef Tensor a = as_float(as_tensor("var", x))
+    if is_complex_code(a.buf.dtype):
+        return _complex().variance(a, axis, keepdims, correction)
+    return _var.apply(a, axis, keepdims, _plan(1.0, correction))
 
 
 def std(x, /, axis=None, keepdims=False, *, correction=0):
@@ -772,6 +789,7 @@ def cumsum(x, /, axis=None, *, dtype=None):
         if a.buf.ndim != 1:
             raise ShapeError(f"cumsum: expected an axis for shape {a.shape}")
         axis = 0
-    return _in(
-        "cumsum", _cumsum.apply(a, parse_axis("cumsum", axis, a.buf.ndim)), dtype
-    )
+    axis = parse_axis("cumsum", axis, a.buf.ndim)
+    if is_complex_code(a.buf.dtype):
+        return _complex().over_parts(cumsum, a, axis)
+    return _in("cumsum", _cumsum.apply(a, axis), dtype)

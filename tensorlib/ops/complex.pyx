@@ -1,0 +1,450 @@
+"""Complex numbers: their parts, and ops that are not analytic in them.
+
+Gradients follow PyTorch: that of a real loss L with respect to z = x + iy is
+dL/dx + i dL/dy, twice the derivative by the conjugate of z, so that -gradient is the
+direction of steepest descent. For an analytic op with derivative f'(z) it is
+g conj(f'(z)); the reverse pass conjugates around the op's rule, which is written for
+real numbers. The ops below have rules of their own and say so (`analytic` is False).
+
+Most of what is real-linear goes over the parts: a complex tensor is a real one with a
+last axis of two, over the same memory.
+
+References
+----------
+K. Kreutz-Delgado, "The complex gradient operator and the CR-calculus", 2009.
+"""
+from libc.stdint cimport int64_t
+from tensorlib.autograd.primitive cimport Node, Primitive, record1, run1, tracking
+from tensorlib.core.abi cimport (
+    TL_COMPLEX64, TL_COMPLEX128, TL_FLOAT32, TL_FLOAT64, TL_MAX_NDIM, tl_buffer,
+)
+from tensorlib.core.dtype cimport (
+    dtype_of, is_complex_code, promote_codes, real_code,
+)
+from tensorlib.core.layout cimport copy_layout, parse_axes, update_layout
+from tensorlib.core.tensor cimport Tensor, new_like, new_view
+from tensorlib.ops.elementwise cimport (
+    Unary, as_float, as_tensor, cast, contiguous, full_like,
+)
+
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.ops.joining import concat, stack
+from tensorlib.ops.logic import where
+from tensorlib.ops.manipulation import broadcast_arrays
+from tensorlib.ops.reduce import sum, var
+from tensorlib.ops.shape import squeeze
+
+
+cdef class Parts(Primitive):
+    """z of shape (...) as real (..., 2), a view; Whole is its inverse and transpose."""
+
+    def __cinit__(self, str name):
+        self.analytic = False
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (_as_complex(g),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return _as_real(<Tensor>tangents[0])
+
+
+cdef class Whole(Primitive):
+    def __cinit__(self, str name):
+        self.analytic = False
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (_as_real(g),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return _as_complex(<Tensor>tangents[0])
+
+
+cdef class Conj(Unary):
+    def __cinit__(self, str name):
+        self.analytic = False
+
+    cdef Tensor derivative(self, Node node, Tensor g):
+        return self.apply(g)
+
+
+cdef class ToReal(Primitive):
+    """A function to real numbers of z, saved."""
+
+    def __cinit__(self, str name):
+        self.analytic = False
+
+    cdef Tensor apply(self, Tensor z):
+        cdef Tensor out = new_like(z, real_code(z.buf.dtype))
+        run1(self, out, &z.buf, NULL)
+        if z.track and tracking(z.track):
+            record1(self, out, z, (z,), False, None)
+        return out
+
+    cdef Tensor slope(self, Tensor z):
+        """The s(z) of df = Re(conj(s) dz)."""
+        raise NotImplementedError
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (g * self.slope(node.get(0)),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return <Tensor>real(
+            _conj.apply(self.slope(node.get(0))) * <Tensor>tangents[0]
+        )
+
+
+cdef class Magnitude(ToReal):
+    cdef Tensor slope(self, Tensor z):
+        return direction(z)
+
+
+cdef class Angle(ToReal):
+    cdef Tensor slope(self, Tensor z):
+        size = _magnitude.apply(z)
+        square = where(size == 0, 1.0, size * size)
+        return where(size == 0, 0.0, z * 1j / square)
+
+
+cdef class Direction(Unary):
+    """z / |z|, saved; 0 at 0. Its derivative is a symmetric real map."""
+
+    def __cinit__(self, str name, **kwargs):
+        self.saves = 1
+        self.analytic = False
+
+    cdef Tensor derivative(self, Node node, Tensor g):
+        z = node.get(0)
+        size = _magnitude.apply(z)
+        out = self.apply(z)
+        along = real(_conj.apply(out) * g) * out
+        return where(size == 0, 0.0, (g - along) / where(size == 0, 1.0, size))
+
+
+cdef Parts _parts = Parts("view_as_real")
+cdef Whole _whole = Whole("view_as_complex")
+cdef Conj _conj = Conj("conj")
+cdef Magnitude _magnitude = Magnitude("magnitude")
+cdef Angle _angle = Angle("angle")
+cdef Direction _direction = Direction("complex_sign", kernel="sign")
+
+
+cdef Tensor _as_real(Tensor z):
+    cdef tl_buffer layout
+    cdef Tensor out
+    cdef int d
+    copy_layout(&layout, &z.buf)
+    for d in range(layout.ndim):
+        layout.strides[d] *= 2
+    layout.shape[layout.ndim], layout.strides[layout.ndim] = 2, 1
+    layout.ndim += 1
+    layout.dtype = real_code(z.buf.dtype)
+    update_layout(&layout)
+    out = new_view(z, &layout)
+    if z.track and tracking(z.track):
+        record1(_parts, out, z, (), False, None)
+    return out
+
+
+cdef bint _has_pairs(const tl_buffer *b) noexcept:
+    """Whether the last axis holds the parts side by side, at even distances."""
+    cdef int d, last = b.ndim - 1
+    cdef int size = 8 if b.dtype == TL_FLOAT32 else 16
+    if b.strides[last] != 1 or <size_t>b.data % size:
+        return False
+    for d in range(last):
+        if b.strides[d] % 2 and b.shape[d] > 1:
+            return False
+    return True
+
+
+cdef Tensor _as_complex(Tensor x):
+    cdef tl_buffer layout
+    cdef Tensor out
+    cdef int d
+    if not _has_pairs(&x.buf):
+        x = contiguous(x)
+    copy_layout(&layout, &x.buf)
+    layout.ndim -= 1
+    for d in range(layout.ndim):
+        layout.strides[d] //= 2
+    layout.dtype = TL_COMPLEX64 if x.buf.dtype == TL_FLOAT32 else TL_COMPLEX128
+    update_layout(&layout)
+    out = new_view(x, &layout)
+    if x.track and tracking(x.track):
+        record1(_whole, out, x, (), False, None)
+    return out
+
+
+# ---- for the other ops -----------------------------------------------------------
+def magnitude(Tensor z not None):
+    """Return |z|, real."""
+    return _magnitude.apply(z)
+
+
+cpdef Tensor direction(Tensor z):
+    """Return z / |z|."""
+    return _direction.apply(z)
+
+
+cdef tuple _axes(str op, object axis, Tensor z):
+    cdef bint[TL_MAX_NDIM] mask
+    parse_axes(op, axis, z.buf.ndim, mask)
+    return tuple([d for d in range(z.buf.ndim) if mask[d]])
+
+
+def over_parts(function, Tensor z not None, *args):
+    """Return a real-linear `function` of z, computed on both parts; axes from 0 on."""
+    return _as_complex(<Tensor>function(_as_real(z), *args))
+
+
+def reduced(function, Tensor z not None, axis, keepdims):
+    """Return the sum or the mean over axes."""
+    return over_parts(function, z, _axes(function.__name__, axis, z), keepdims)
+
+
+def variance(Tensor z not None, axis, keepdims, correction):
+    """Return the mean of |z - mean|**2: the variances of both parts together."""
+    parts = var(
+        _as_real(z), _axes("var", axis, z), bool(keepdims), correction=correction
+    )
+    return parts[..., 0] + parts[..., 1]
+
+
+def product(Tensor z not None, axis, keepdims):
+    """Return the product over axes, by halves."""
+    for d in _axes("prod", axis, z):
+        z = _halved(z, d)
+    if keepdims:
+        return z
+    return squeeze(z, axis=_axes("prod", axis, z))
+
+
+cdef Tensor _halved(Tensor z, int axis):
+    cdef int64_t half, length = z.buf.shape[axis]
+    before = (slice(None),) * axis
+    if length == 0:
+        return full_like(
+            <Tensor>sum(z, axis=axis, keepdims=True), 1
+        )
+    while length > 1:
+        half = length // 2
+        odd = z[*before, 2 * half:] if length % 2 else None
+        z = z[*before, :half] * z[*before, half:2 * half]
+        if odd is not None:
+            z = concat((z, odd), axis=axis)
+        length = z.buf.shape[axis]
+    return z
+
+
+def matrix_product(Tensor a not None, Tensor b not None):
+    """Return a @ b by four real products."""
+    ar, ai, br, bi = real(a), imag(a), real(b), imag(b)
+    return complex(ar @ br - ai @ bi, ar @ bi + ai @ br)
+
+
+def rows_added(add, Tensor values not None, tuple shape, tuple indices):
+    """Return `add`, which sums rows at indices, applied to both parts."""
+    return _as_complex(<Tensor>add(_as_real(values), (*shape, 2), indices))
+
+
+def last_added(add, Tensor values not None, tuple shape, Tensor positions not None):
+    """The same along the last axis."""
+    return complex(
+        add(real(values), shape, positions), add(imag(values), shape, positions)
+    )
+
+
+# ---- public --------------------------------------------------------------------
+def view_as_real(x, /):
+    """Return the parts of a complex tensor along a last axis of two, as a view.
+
+    Parameters
+    ----------
+    x : Tensor of complex64 or complex128, of shape (...)
+
+    Returns
+    -------
+    Tensor of float32 or float64, of shape (..., 2)
+        Writing to one is seen in the other.
+
+    Raises
+    ------
+    DTypeError
+        If `x` is not complex.
+    ShapeError
+        If `x` has as many axes as tensors may have.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.view_as_real(tl.tensor([1 + 2j]))
+    tensor([[1., 2.]])
+    """
+    cdef Tensor z = as_tensor("view_as_real", x)
+    if not is_complex_code(z.buf.dtype):
+        raise DTypeError(f"view_as_real: expected a complex tensor, got {x.dtype}")
+    if z.buf.ndim == TL_MAX_NDIM:
+        raise ShapeError(
+            f"view_as_real: expected at most {TL_MAX_NDIM - 1} axes, got {z.buf.ndim}"
+        )
+    return _as_real(z)
+
+
+def view_as_complex(x, /):
+    """Return a real tensor with a last axis of two as complex numbers.
+
+    Parameters
+    ----------
+    x : Tensor of float32 or float64, of shape (..., 2)
+
+    Returns
+    -------
+    Tensor of complex64 or complex128, of shape (...)
+        A view, where the parts lie side by side in memory; a copy otherwise.
+
+    Raises
+    ------
+    DTypeError, ShapeError
+        If the dtype or the last axis is another one.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.view_as_complex(tl.tensor([[1.0, 2.0]]))
+    tensor([1.+2.j], dtype=complex64)
+    """
+    cdef Tensor a = as_tensor("view_as_complex", x)
+    if a.buf.dtype != TL_FLOAT32 and a.buf.dtype != TL_FLOAT64:
+        raise DTypeError(
+            f"view_as_complex: expected float32 or float64, got {dtype_of(a.buf.dtype)}"
+        )
+    if a.buf.ndim == 0 or a.buf.shape[a.buf.ndim - 1] != 2:
+        raise ShapeError(
+            f"view_as_complex: expected a last axis of two, got shape {a.shape}"
+        )
+    return _as_complex(a)
+
+
+def complex(x1, x2, /):
+    """Return x1 + i x2.
+
+    Parameters
+    ----------
+    x1, x2 : Tensor or Python scalar
+        The parts, broadcast against each other; float32 or float64 after promotion.
+
+    Returns
+    -------
+    Tensor of complex64 or complex128
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.complex(tl.tensor([1.0, 2.0]), 3.0)
+    tensor([1.+3.j, 2.+3.j], dtype=complex64)
+    """
+    cdef Tensor a = as_float(as_tensor("complex", x1))
+    cdef Tensor b = as_float(as_tensor("complex", x2))
+    cdef int dtype = promote_codes(a.buf.dtype, b.buf.dtype)
+    if is_complex_code(dtype):
+        raise DTypeError(
+            f"complex: expected real parts, got {dtype_of(a.buf.dtype)} and "
+            f"{dtype_of(b.buf.dtype)}"
+        )
+    dtype = TL_FLOAT64 if dtype == TL_FLOAT64 else TL_FLOAT32
+    a, b = broadcast_arrays(cast(a, dtype), cast(b, dtype))
+    return _as_complex(<Tensor>stack((a, b), axis=-1))
+
+
+def real(x, /):
+    """Return the real part of each element.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        A view of `x`, and `x` itself when it is real.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.real(tl.tensor([1 + 2j]))
+    tensor([1.])
+    """
+    cdef Tensor a = as_tensor("real", x)
+    return _as_real(a)[..., 0] if is_complex_code(a.buf.dtype) else a
+
+
+def imag(x, /):
+    """Return the imaginary part of each element.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        A view of `x`; zeros when it is real.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.imag(tl.tensor([1 + 2j]))
+    tensor([2.])
+    """
+    cdef Tensor a = as_tensor("imag", x)
+    return _as_real(a)[..., 1] if is_complex_code(a.buf.dtype) else full_like(a, 0)
+
+
+def conj(x, /):
+    """Return the complex conjugate of each element.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        `x` itself when it is real.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.conj(tl.tensor([1 + 2j]))
+    tensor([1.-2.j], dtype=complex64)
+    """
+    cdef Tensor a = as_tensor("conj", x)
+    return _conj.apply(a) if is_complex_code(a.buf.dtype) else a
+
+
+def angle(x, /):
+    """Return the argument of each element, in (-pi, pi].
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of real floating dtype.
+
+    Notes
+    -----
+    The gradient at 0 is 0.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.angle(tl.tensor([1j, 1 + 0j]))
+    tensor([1.5707964, 0.       ])
+    """
+    cdef Tensor a = as_float(as_tensor("angle", x))
+    if is_complex_code(a.buf.dtype):
+        return _angle.apply(a)
+    return where(a < 0, 3.141592653589793, where(a == a, 0.0, a))
