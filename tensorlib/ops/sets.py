@@ -1,0 +1,254 @@
+"""Distinct elements and membership, by sorting. Loaded at the first use of a name."""
+
+from collections import namedtuple
+
+from tensorlib.core.dtype import result_type
+from tensorlib.core.errors import DTypeError
+from tensorlib.ops.arguments import tensor_of
+from tensorlib.ops.creation import asarray, empty, full
+from tensorlib.ops.elementwise import astype
+from tensorlib.ops.indexing import nonzero, take
+from tensorlib.ops.joining import concat
+from tensorlib.ops.logic import isnan
+from tensorlib.ops.reduce import cumsum
+from tensorlib.ops.shape import reshape
+from tensorlib.ops.sorting import argsort, searchsorted, sort
+
+UniqueAll = namedtuple("UniqueAll", ("values", "indices", "inverse_indices", "counts"))
+UniqueCounts = namedtuple("UniqueCounts", ("values", "counts"))
+UniqueInverse = namedtuple("UniqueInverse", ("values", "inverse_indices"))
+
+
+# ---- distinct elements ---------------------------------------------------------
+def _flat(op, x):
+    x = tensor_of(op, x).detach()
+    return reshape(x, (x.size,))
+
+
+def _begins(ordered, equal_nan):
+    """Return where a sorted tensor's element differs from the one before it."""
+    new = ordered[1:] != ordered[:-1]
+    if equal_nan and ordered.dtype.kind == "f":
+        new &= ~isnan(ordered[:-1])
+    first = full((min(ordered.size, 1),), True, dtype="bool")
+    return concat((first, new)) if ordered.size else first
+
+
+def _lengths(starts, size):
+    """Return how long the runs are that begin at `starts`."""
+    ends = concat((starts[1:], full((min(starts.size, 1),), size, dtype="int64")))
+    return ends - starts
+
+
+def _inverse(order, begins, shape):
+    """Return, for each element in its place, the number of its run."""
+    places = empty((order.size,), dtype="int64")
+    places[order] = cumsum(begins, axis=0) - 1
+    return reshape(places, shape)
+
+
+def _distinct(op, x, *, equal_nan=False, inverse=True):
+    """Return values, first positions, inverse and counts."""
+    flat = _flat(op, x)
+    order = argsort(flat)
+    ordered = take(flat, order)
+    begins = _begins(ordered, equal_nan)
+    (starts,) = nonzero(begins)
+    back = _inverse(order, begins, tensor_of(op, x).shape) if inverse else None
+    return UniqueAll(
+        take(ordered, starts), take(order, starts), back, _lengths(starts, flat.size)
+    )
+
+
+def unique_values(x, /):
+    """Return the distinct elements.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+
+    Notes
+    -----
+    Not differentiable. Of -0.0 and 0.0, which are equal, the first one stands.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.unique_values(tl.tensor([[3, 1], [1, 2]]))
+    tensor([1, 2, 3])
+    """
+    ordered = sort(_flat("unique_values", x))
+    return ordered[_begins(ordered, False)]
+
+
+def unique_counts(x, /):
+    """Return the distinct elements and how often each occurs.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    values : Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+    counts : Tensor of int64, of shape (N,)
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> values, counts = tl.unique_counts(tl.tensor([3, 1, 3]))
+    >>> values.tolist(), counts.tolist()
+    ([1, 3], [1, 2])
+    """
+    ordered = sort(_flat("unique_counts", x))
+    (starts,) = nonzero(_begins(ordered, False))
+    return UniqueCounts(take(ordered, starts), _lengths(starts, ordered.size))
+
+
+def unique_inverse(x, /):
+    """Return the distinct elements and where among them each element stands.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    values : Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+    inverse_indices : Tensor of int64
+        Of the shape of `x`: ``values[inverse_indices]`` is `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> values, inverse = tl.unique_inverse(tl.tensor([3, 1, 3]))
+    >>> values.tolist(), inverse.tolist()
+    ([1, 3], [1, 0, 1])
+    """
+    found = _distinct("unique_inverse", x)
+    return UniqueInverse(found.values, found.inverse_indices)
+
+
+def unique_all(x, /):
+    """Return the distinct elements, where each occurs first, and the way back.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    values : Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+    indices : Tensor of int64, of shape (N,)
+        First positions in the flattened `x`.
+    inverse_indices : Tensor of int64
+        Of the shape of `x`: ``values[inverse_indices]`` is `x`.
+    counts : Tensor of int64, of shape (N,)
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> found = tl.unique_all(tl.tensor([3, 1, 3]))
+    >>> found.values.tolist(), found.indices.tolist(), found.counts.tolist()
+    ([1, 3], [1, 0], [1, 2])
+    """
+    return _distinct("unique_all", x)
+
+
+def unique(
+    x,
+    /,
+    return_index=False,
+    return_inverse=False,
+    return_counts=False,
+    *,
+    equal_nan=True,
+):
+    """Return the distinct elements and, on request, what is known of them.
+
+    Parameters
+    ----------
+    x : Tensor
+    return_index, return_inverse, return_counts : bool, default False
+        Whether to return first positions, places and counts too; see `unique_all`.
+    equal_nan : bool, default True
+        Whether all NaNs count as one element.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        The values in ascending order; with a request, a tuple that begins with them.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.unique(tl.tensor([tl.nan, 1.0, tl.nan]))
+    tensor([ 1., nan])
+    """
+    if not (return_index or return_inverse or return_counts):
+        ordered = sort(_flat("unique", x))
+        return ordered[_begins(ordered, equal_nan)]
+    found = _distinct("unique", x, equal_nan=equal_nan, inverse=return_inverse)
+    wanted = (True, return_index, return_inverse, return_counts)
+    return tuple(part for part, want in zip(found, wanted, strict=True) if want)
+
+
+# ---- membership ----------------------------------------------------------------
+def isin(x1, x2, /, *, invert=False):
+    """Return, for each element, whether it is among others.
+
+    Parameters
+    ----------
+    x1 : Tensor or scalar
+        The elements.
+    x2 : Tensor or scalar
+        The others, in any shape.
+    invert : bool, default False
+        Ask whether it is not among them.
+
+    Returns
+    -------
+    Tensor of bool
+        Of the shape of `x1`. NaN is among no elements.
+
+    Raises
+    ------
+    DTypeError
+        If neither argument is a tensor.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.isin(tl.tensor([1, 5, 2]), tl.tensor([2, 1]))
+    tensor([ True, False,  True])
+    """
+    if isinstance(x1, (bool, int, float)) and isinstance(x2, (bool, int, float)):
+        raise DTypeError("isin: expected at least one tensor, got two scalars")
+    others = _operand(x2, x1)
+    elements = _operand(x1, x2)
+    dtype = result_type(elements, others)
+    elements = astype(elements, dtype, copy=False)
+    others = sort(astype(reshape(others, (others.size,)), dtype, copy=False))
+    if others.size == 0:
+        return full(elements.shape, bool(invert), dtype="bool")
+    # A place behind all others stands for the last of them, which differs.
+    places = searchsorted(others, elements)
+    places = places - astype(places == others.size, "int64")
+    found = take(others, reshape(places, (places.size,)))
+    found = reshape(found, elements.shape) == elements
+    return ~found if invert else found
+
+
+def _operand(x, beside):
+    """Return a tensor; a scalar gets the dtype it has beside the other operand."""
+    if isinstance(x, (bool, int, float)):
+        return asarray(x, dtype=result_type(beside, x))
+    return tensor_of("isin", x).detach()
