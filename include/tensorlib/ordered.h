@@ -6,33 +6,58 @@
 
 namespace tl {
 
-constexpr int64_t TOGETHER = 8; /* searches that wait for memory together */
+constexpr int64_t TOGETHER = 6; /* searches that wait for memory together */
 
-/* to[i] = how many of the n sorted elements are less than v[i]; or not greater, if
- * `right`. Without branches: each step takes half of what is left. */
-template <class O>
-void search(const void *sorted, int64_t n, const void *values, int64_t count,
-            int32_t right, int64_t *to) {
+/* Keys of sorted elements, to be searched more often than there are elements. */
+template <class O> void encode(const void *sorted, int64_t n, void *keys) {
     typedef typename O::bits U;
-    const U *a = (const U *)sorted, *v = (const U *)values;
-    const auto goes_before = [right](U k, U wanted) {
-        return right ? k <= wanted : k < wanted;
-    };
+    for (int64_t i = 0; i < n; i++)
+        ((U *)keys)[i] = O::key(((const U *)sorted)[i], 0);
+}
+
+/* to[i] = how many of n sorted keys are less than that of v[i]; or not greater, if
+ * Right. Without branches: each step leaves half of what is left. */
+template <class O, bool Right, class Keys>
+void search_keys(const Keys &key, int64_t n, const typename O::bits *v, int64_t count,
+                 int64_t *to) {
+    typedef typename O::bits U;
     for (int64_t i = 0; i < count; i += TOGETHER) {
         int64_t some = std::min(TOGETHER, count - i), at[TOGETHER] = {};
         U wanted[TOGETHER] = {};
         for (int64_t j = 0; j < some; j++)
             wanted[j] = O::key(v[i + j], 0);
+        const auto passes = [&](int64_t where, int64_t j) {
+            return Right ? key(where) <= wanted[j] : key(where) < wanted[j];
+        };
         int64_t left = n;
-        for (; left > 1; left -= left / 2)
-            for (int64_t j = 0; j < TOGETHER; j++) {
-                U k = O::key(a[at[j] + left / 2 - 1], 0);
-                at[j] += goes_before(k, wanted[j]) ? left / 2 : 0;
-            }
+        for (; left > 1; left -= left / 2) {
+            const int64_t half = left / 2;
+#pragma GCC unroll 6
+            for (int64_t j = 0; j < TOGETHER; j++)
+                at[j] += passes(at[j] + half - 1, j) ? half : 0;
+        }
         for (int64_t j = 0; j < some; j++)
-            to[i + j] =
-                at[j] + (left ? goes_before(O::key(a[at[j]], 0), wanted[j]) : 0);
+            to[i + j] = at[j] + (left && passes(at[j], j));
     }
+}
+
+/* Search n sorted elements, or their keys where there are any, for v[0 .. count - 1].
+ */
+template <class O>
+void search(const void *sorted, const void *keys, int64_t n, const void *values,
+            int64_t count, int32_t right, int64_t *to) {
+    typedef typename O::bits U;
+    const U *a = (const U *)sorted, *k = (const U *)keys, *v = (const U *)values;
+    const auto known = [k](int64_t i) { return k[i]; };
+    const auto found = [a](int64_t i) { return O::key(a[i], 0); };
+    if (keys && right)
+        search_keys<O, true>(known, n, v, count, to);
+    else if (keys)
+        search_keys<O, false>(known, n, v, count, to);
+    else if (right)
+        search_keys<O, true>(found, n, v, count, to);
+    else
+        search_keys<O, false>(found, n, v, count, to);
 }
 
 /* Add the elements of x, which are in [0, bins), to counts. */

@@ -125,7 +125,7 @@ struct parts {
 };
 
 /* ---- digits ---------------------------------------------------------------------- */
-constexpr int64_t FEW = 24;        /* records that insertion sorts fastest */
+constexpr int64_t FEW = 32;        /* records that are placed by comparing all pairs */
 constexpr int SHORT_BITS = 8;      /* of a digit in a short row, whose counters cost */
 constexpr int MOST_BITS = 11;      /* of a digit: its counters fit the first cache */
 constexpr int MOST_PASSES = 6;     /* 64 bits */
@@ -141,6 +141,38 @@ template <class R> inline void insert(R *r, int64_t n) {
             r[j] = r[j - 1];
         r[j] = held;
     }
+}
+
+/* Up to FEW records, each placed behind as many as go before it: no branch depends on
+ * keys. Lanes beyond n are compared too, and not looked at. */
+template <int Lanes, class R, class Source>
+inline void place_few(const Source &x, int64_t n, R *to) {
+    typedef typename record<R>::key K;
+    R held[Lanes];
+    K keys[Lanes] = {}, places[Lanes] = {}, numbers[Lanes];
+    for (int i = 0; i < Lanes; i++)
+        numbers[i] = (K)i;
+    for (int64_t i = 0; i < n; i++) {
+        held[i] = x[i];
+        keys[i] = key_of(held[i]);
+    }
+    for (int64_t j = 0; j < n; j++) {
+        K key = keys[j], number = (K)j;
+        for (int i = 0; i < Lanes; i++)
+            places[i] +=
+                (K)((key < keys[i]) | ((key == keys[i]) & (number < numbers[i])));
+    }
+    for (int64_t i = 0; i < n; i++)
+        to[places[i]] = held[i];
+}
+template <class R, class Source>
+inline void sort_few(const Source &x, int64_t n, R *to) {
+    if (n <= FEW / 4)
+        place_few<FEW / 4>(x, n, to);
+    else if (n <= FEW / 2)
+        place_few<FEW / 2>(x, n, to);
+    else
+        place_few<FEW>(x, n, to);
 }
 
 /* What is known of keys: the smallest, the largest, and which bits differ. */
@@ -296,10 +328,13 @@ template <class R, class Source> struct sorter {
 
     /* The records in order, in a or in b. */
     R *sort(digits d) const {
-        if (n <= FEW || d.passes == 0) {
+        if (n <= FEW) {
+            sort_few(x, n, a);
+            return a;
+        }
+        if (d.passes == 0) {
             for (int64_t i = 0; i < n; i++)
                 a[i] = x[i];
-            if (d.passes) insert(a, n);
             return a;
         }
         R *from = a, *to = b;

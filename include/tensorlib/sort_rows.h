@@ -227,10 +227,57 @@ template <class O> void argselect_row(const row_task *t) {
         argselect_as<O, keyed<uint64_t>>(*t);
 }
 
+/* Records in order, in r or in spare. */
+template <class R>
+inline R *sort_records(R *r, int64_t n, R *spare, typename record<R>::offset *counts) {
+    sorter<R, const R *> s{r, n, spare, r, {nullptr, 1}, counts};
+    auto seen = look(s.x, 0, n, r[0].key);
+    return s.sort(plan((uint64_t)seen.varying, (uint64_t)seen.varying, n));
+}
+
+/* Room for the first k records of a row and for those that may yet be among them. */
+inline int64_t candidates(int64_t k) { return 2 * k + 64; }
+constexpr int64_t BLOCK = 64; /* elements compared with the bound together */
+
+/* The first k records of the sorted row, few of many: an element that is not less than
+ * the k-th of those before it is passed over. */
+template <class O, class R>
+const R *leading_few(const row_task &t, const row<O, R> &x, workspace<R> w) {
+    typedef typename O::bits U;
+    const int64_t most = candidates(t.k);
+    R *kept = w.room, *spare = w.room + most;
+    int64_t count = 0, i = 0;
+    U bound = 0;
+    const auto reduce = [&](int64_t wanted) {
+        if (sort_records(kept, count, spare, w.counts) != kept) std::swap(kept, spare);
+        count = wanted;
+        bound = (U)kept[wanted - 1].key;
+    };
+    for (; i < most; i++)
+        kept[count++] = x[i];
+    reduce(t.k);
+    while (i < t.n) {
+        int64_t end = std::min(i + BLOCK, t.n);
+        U some = 0; /* as wide as keys, or the loop would not be vectorized */
+        for (int64_t j = i; j < end; j++)
+            some |= (U)(x.key(x.x[j * x.step]) < bound);
+        for (; some && i < end; i++) {
+            R r = x[i];
+            if ((U)r.key >= bound) continue;
+            kept[count++] = r;
+            if (count == most) reduce(t.k);
+        }
+        i = end;
+    }
+    reduce(t.k);
+    return kept;
+}
+
 /* The first k records of the sorted row: those up to the one of rank k - 1. */
 template <class O, class R> inline const R *leading(const row_task &t, workspace<R> w) {
     row<O, R> x = row_of<O, R>(t);
     if (t.n <= FEW || t.k > t.n / 4) return sorted_records(t, x, w);
+    if (t.n >= 2 * candidates(t.k)) return leading_few<O, R>(t, x, w);
     int64_t rank = t.k - 1, kept = 0;
     R last;
     select<R>(x, t.n, 0, &rank, 1, &last, w.room, 2 * t.n, w.counts);
@@ -241,9 +288,7 @@ template <class O, class R> inline const R *leading(const row_task &t, workspace
             room[kept++] = r;
     }
     if (!t.sorted) return room;
-    sorter<R, const R *> s{room, kept, room + kept, room, {nullptr, 1}, w.counts};
-    auto seen = look(s.x, 0, kept, room[0].key);
-    return s.sort(plan((uint64_t)seen.varying, (uint64_t)seen.varying, kept));
+    return sort_records(room, kept, room + kept, w.counts);
 }
 
 template <class O, class R> inline void topk_as(const row_task &t) {

@@ -5,12 +5,14 @@ from collections import namedtuple
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import tensor_of
-from tensorlib.ops.creation import asarray, empty, full
+from tensorlib.ops.creation import asarray, empty, full, zeros
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import nonzero, take
 from tensorlib.ops.joining import concat
-from tensorlib.ops.logic import isnan
+from tensorlib.ops.logic import isnan, where
 from tensorlib.ops.reduce import cumsum
+from tensorlib.ops.reduce import max as largest
+from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.shape import reshape
 from tensorlib.ops.sorting import argsort, searchsorted, sort
 
@@ -236,15 +238,39 @@ def isin(x1, x2, /, *, invert=False):
     elements = _operand(x1, x2)
     dtype = result_type(elements, others)
     elements = astype(elements, dtype, copy=False)
-    others = sort(astype(reshape(others, (others.size,)), dtype, copy=False))
+    others = astype(reshape(others, (others.size,)), dtype, copy=False)
     if others.size == 0:
         return full(elements.shape, bool(invert), dtype="bool")
+    found = _in_table(elements, others)
+    if found is None:
+        found = _in_sorted(elements, sort(others))
+    return ~found if invert else found
+
+
+def _in_table(elements, others):
+    """Look integers up in a table of truths, None where it would be too long."""
+    if others.dtype.kind not in "iu":
+        return None
+    low, high = smallest(others).item(), largest(others).item()
+    if high - low >= 4 * (elements.size + others.size):
+        return None
+    table = zeros((high - low + 1,), dtype="bool")
+    table[others - low] = True
+    inside = (elements >= low) & (elements <= high)
+    return (
+        take(
+            table, reshape(where(inside, elements - low, 0), (elements.size,))
+        ).reshape(elements.shape)
+        & inside
+    )
+
+
+def _in_sorted(elements, others):
     # A place behind all others stands for the last of them, which differs.
     places = searchsorted(others, elements)
     places = places - astype(places == others.size, "int64")
     found = take(others, reshape(places, (places.size,)))
-    found = reshape(found, elements.shape) == elements
-    return ~found if invert else found
+    return reshape(found, elements.shape) == elements
 
 
 def _operand(x, beside):
