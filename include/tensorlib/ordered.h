@@ -66,6 +66,13 @@ inline void count_bins(const int64_t *x, int64_t n, int64_t *counts) {
         counts[x[i]]++;
 }
 
+/* Add a weight for each element, in their order; T is float or double. */
+template <class T>
+void add_weights(const int64_t *x, const T *weights, int64_t n, double *sums) {
+    for (int64_t i = 0; i < n; i++)
+        sums[x[i]] += (double)weights[i];
+}
+
 /* Add the elements of x to the bins between edges that are about equally far apart: a
  * quotient names a bin, the edges decide. What is outside, or NaN, is left out. */
 template <class T>

@@ -6,7 +6,7 @@ at the first use of one of its names, with its kernels.
 """
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run, run1, tracking
-from tensorlib.core.abi cimport TL_FLOAT64, TL_INT64, tl_buffer
+from tensorlib.core.abi cimport TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer
 from tensorlib.core.dtype cimport dtype_of, is_float_code, is_integer_code
 from tensorlib.core.layout cimport copy_layout, parse_axis, set_contiguous
 from tensorlib.core.tensor cimport (
@@ -37,6 +37,7 @@ cdef Primitive _argselect = Primitive("argselect")
 cdef Primitive _topk = Primitive("topk")
 cdef Primitive _searchsorted = Primitive("searchsorted")
 cdef Primitive _bincount = Primitive("bincount")
+cdef Primitive _weighted = Primitive("weighted_bincount")
 cdef Primitive _histogram = Primitive("histogram")
 
 Selected = namedtuple("Selected", ("values", "indices"))
@@ -380,8 +381,8 @@ cdef int _run_on(
 
 
 # ---- counting --------------------------------------------------------------------
-cdef Tensor _zero_counts(Tensor x, object bins):
-    return zeros(bins, dtype=dtype_of(TL_INT64), device=x.device)
+cdef Tensor _zero_counts(Tensor x, object bins, int dtype):
+    return zeros(bins, dtype=dtype_of(dtype), device=x.device)
 
 
 def bincount(x, /, weights=None, minlength=0):
@@ -439,7 +440,7 @@ def bincount(x, /, weights=None, minlength=0):
         bins = max(least, reduce_max(a).item() + 1)
     a = contiguous(cast(a, TL_INT64))
     if weights is None:
-        out = _zero_counts(a, bins)
+        out = _zero_counts(a, bins, TL_INT64)
         _run_on(_bincount, TL_INT64, out, a, None, NULL)
         return out
     w = _operand("bincount", weights)
@@ -447,9 +448,23 @@ def bincount(x, /, weights=None, minlength=0):
         raise ShapeError(
             f"bincount: expected weights of shape {a.shape}, got {w.shape}"
         )
-    dtype = w.buf.dtype if is_float_code(w.buf.dtype) else TL_INT64
-    w = cast(w, TL_FLOAT64 if is_float_code(w.buf.dtype) else TL_INT64)
-    return cast(<Tensor>add_rows(w, (bins,), a), dtype)
+    return _weigh(a, w, bins)
+
+
+cdef Tensor _weigh(Tensor positions, Tensor w, object bins):
+    """Sums of the weights at positions in [0, bins)."""
+    cdef int dtype = w.buf.dtype
+    cdef Tensor out
+    if not is_float_code(dtype):
+        return <Tensor>add_rows(cast(w, TL_INT64), (bins,), positions)
+    if w.track and tracking(w.track):
+        return cast(<Tensor>add_rows(cast(w, TL_FLOAT64), (bins,), positions), dtype)
+    if dtype != TL_FLOAT32:
+        w = cast(w, TL_FLOAT64)
+    out = _zero_counts(positions, bins, TL_FLOAT64)
+    w = contiguous(w)
+    _run_on(_weighted, w.buf.dtype, out, w, positions, NULL)
+    return cast(out, dtype)
 
 
 def uniform_counts(Tensor x not None, Tensor edges not None):
@@ -472,7 +487,7 @@ def uniform_counts(Tensor x not None, Tensor edges not None):
     >>> uniform_counts(tl.tensor([0.5, 2.0]), tl.tensor([0.0, 1.0, 2.0])).tolist()
     [1, 1]
     """
-    cdef Tensor out = _zero_counts(x, edges.buf.size - 1)
+    cdef Tensor out = _zero_counts(x, edges.buf.size - 1, TL_INT64)
     x, edges = contiguous(x.detach()), contiguous(edges.detach())
     _run_on(_histogram, x.buf.dtype, out, x, edges, NULL)
     return out
