@@ -60,6 +60,28 @@ void search(const void *sorted, const void *keys, int64_t n, const void *values,
         search_keys<O, false>(found, n, v, count, to);
 }
 
+/* Where runs of equal elements begin, x being in order, or brought into it by `order`.
+ * starts has room for n + 1; returned is how many there are. inverse, unless NULL: the
+ * run of each element in its place. */
+template <class O>
+int64_t find_runs(const void *elements, const int64_t *order, int64_t n,
+                  int32_t equal_nan, int64_t *starts, int64_t *inverse) {
+    typedef typename O::bits U;
+    const U *x = (const U *)elements;
+    const U nan = O::HAS_ODD && !equal_nan ? O::key((U) ~(U)0, 0) : (U)0;
+    int64_t runs = 0;
+    U before = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t at = order ? order[i] : i;
+        const U k = O::key(x[at], 0);
+        starts[runs] = i;
+        runs += i == 0 || k != before || (nan && k == nan);
+        before = k;
+        if (inverse) inverse[at] = runs - 1;
+    }
+    return runs;
+}
+
 /* Add the elements of x, which are in [0, bins), to counts. */
 inline void count_bins(const int64_t *x, int64_t n, int64_t *counts) {
     for (int64_t i = 0; i < n; i++)

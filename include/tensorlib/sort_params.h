@@ -20,4 +20,11 @@ typedef struct tl_search_params {
     int32_t right; /* behind elements that are equal */
 } tl_search_params;
 
+/* runs: in = x (n)[, int64 order that sorts it], contiguous; out = where runs of equal
+ * elements begin (n + 1), whose last entry is their number[, each element's run (n)].
+ */
+typedef struct tl_runs_params {
+    int32_t equal_nan; /* all NaNs are one run; else each is one */
+} tl_runs_params;
+
 #endif /* TENSORLIB_SORT_PARAMS_H */

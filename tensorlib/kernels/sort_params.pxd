@@ -9,3 +9,6 @@ cdef extern from "tensorlib/sort_params.h" nogil:
 
     ctypedef struct tl_search_params:
         int32_t right
+
+    ctypedef struct tl_runs_params:
+        int32_t equal_nan

@@ -5,16 +5,15 @@ from collections import namedtuple
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import tensor_of
-from tensorlib.ops.creation import asarray, empty, full, zeros
+from tensorlib.ops.creation import asarray, full, zeros
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.indexing import nonzero, take
+from tensorlib.ops.indexing import take
 from tensorlib.ops.joining import concat
-from tensorlib.ops.logic import isnan, where
-from tensorlib.ops.reduce import cumsum
+from tensorlib.ops.logic import where
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.shape import reshape
-from tensorlib.ops.sorting import argsort, searchsorted, sort
+from tensorlib.ops.sorting import argsort, find_runs, searchsorted, sort
 
 UniqueAll = namedtuple("UniqueAll", ("values", "indices", "inverse_indices", "counts"))
 UniqueCounts = namedtuple("UniqueCounts", ("values", "counts"))
@@ -27,39 +26,27 @@ def _flat(op, x):
     return reshape(x, (x.size,))
 
 
-def _begins(ordered, equal_nan):
-    """Return where a sorted tensor's element differs from the one before it."""
-    new = ordered[1:] != ordered[:-1]
-    if equal_nan and ordered.dtype.kind == "f":
-        new &= ~isnan(ordered[:-1])
-    first = full((min(ordered.size, 1),), True, dtype="bool")
-    return concat((first, new)) if ordered.size else first
-
-
 def _lengths(starts, size):
     """Return how long the runs are that begin at `starts`."""
     ends = concat((starts[1:], full((min(starts.size, 1),), size, dtype="int64")))
     return ends - starts
 
 
-def _inverse(order, begins, shape):
-    """Return, for each element in its place, the number of its run."""
-    places = empty((order.size,), dtype="int64")
-    places[order] = cumsum(begins, axis=0) - 1
-    return reshape(places, shape)
-
-
 def _distinct(op, x, *, equal_nan=False, inverse=True):
     """Return values, first positions, inverse and counts."""
     flat = _flat(op, x)
     order = argsort(flat)
-    ordered = take(flat, order)
-    begins = _begins(ordered, equal_nan)
-    (starts,) = nonzero(begins)
-    back = _inverse(order, begins, tensor_of(op, x).shape) if inverse else None
-    return UniqueAll(
-        take(ordered, starts), take(order, starts), back, _lengths(starts, flat.size)
-    )
+    starts, back = find_runs(flat, order, inverse, equal_nan)
+    first = take(order, starts)
+    if inverse:
+        back = reshape(back, tensor_of(op, x).shape)
+    return UniqueAll(take(flat, first), first, back, _lengths(starts, flat.size))
+
+
+def _ordered_runs(op, x, equal_nan=False):
+    """Return the sorted elements and where runs of equal ones begin."""
+    ordered = sort(_flat(op, x))
+    return ordered, find_runs(ordered, None, False, equal_nan)[0]
 
 
 def unique_values(x, /):
@@ -84,8 +71,7 @@ def unique_values(x, /):
     >>> tl.unique_values(tl.tensor([[3, 1], [1, 2]]))
     tensor([1, 2, 3])
     """
-    ordered = sort(_flat("unique_values", x))
-    return ordered[_begins(ordered, False)]
+    return take(*_ordered_runs("unique_values", x))
 
 
 def unique_counts(x, /):
@@ -108,8 +94,7 @@ def unique_counts(x, /):
     >>> values.tolist(), counts.tolist()
     ([1, 3], [1, 2])
     """
-    ordered = sort(_flat("unique_counts", x))
-    (starts,) = nonzero(_begins(ordered, False))
+    ordered, starts = _ordered_runs("unique_counts", x)
     return UniqueCounts(take(ordered, starts), _lengths(starts, ordered.size))
 
 
@@ -196,8 +181,7 @@ def unique(
     tensor([ 1., nan])
     """
     if not (return_index or return_inverse or return_counts):
-        ordered = sort(_flat("unique", x))
-        return ordered[_begins(ordered, equal_nan)]
+        return take(*_ordered_runs("unique", x, equal_nan))
     found = _distinct("unique", x, equal_nan=equal_nan, inverse=return_inverse)
     wanted = (True, return_index, return_inverse, return_counts)
     return tuple(part for part, want in zip(found, wanted, strict=True) if want)

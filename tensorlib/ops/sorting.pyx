@@ -12,7 +12,9 @@ from tensorlib.core.layout cimport copy_layout, parse_axis, set_contiguous
 from tensorlib.core.tensor cimport (
     Tensor, check_host, check_same_device, new_like, new_tensor,
 )
-from tensorlib.kernels.sort_params cimport tl_search_params, tl_sort_params
+from tensorlib.kernels.sort_params cimport (
+    tl_runs_params, tl_search_params, tl_sort_params,
+)
 from tensorlib.ops.elementwise cimport (
     as_tensor, cast, common_dtype, contiguous, in_dtype,
 )
@@ -36,6 +38,7 @@ cdef Primitive _argsort = Primitive("argsort")
 cdef Primitive _argselect = Primitive("argselect")
 cdef Primitive _topk = Primitive("topk")
 cdef Primitive _searchsorted = Primitive("searchsorted")
+cdef Primitive _runs = Primitive("runs")
 cdef Primitive _bincount = Primitive("bincount")
 cdef Primitive _weighted = Primitive("weighted_bincount")
 cdef Primitive _histogram = Primitive("histogram")
@@ -378,6 +381,50 @@ cdef int _run_on(
         p, dtype, &target, 1, inputs, 1 if b is None else 2, params,
         a.buf.size + out.buf.size,
     )
+
+
+def find_runs(Tensor x not None, Tensor order, bint inverse, bint equal_nan):
+    """Return where runs of equal elements begin, and the run of each element.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n,)
+    order : Tensor of int64, of shape (n,), or None
+        What sorts `x`; None if it is sorted.
+    inverse : bool
+        Whether the run of each element is wanted.
+    equal_nan : bool
+        Whether all NaNs are one run; else each is one.
+
+    Returns
+    -------
+    starts : Tensor of int64, of shape (runs,)
+    inverse : Tensor of int64, of shape (n,), or None
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib.ops.sorting import find_runs
+    >>> find_runs(tl.tensor([4, 4, 7]), None, False, True)[0].tolist()
+    [0, 2]
+    """
+    cdef const tl_buffer *targets[2]
+    cdef const tl_buffer *inputs[2]
+    cdef tl_runs_params params
+    cdef Tensor starts = _zero_counts(x, x.buf.size + 1, TL_INT64)
+    cdef Tensor back = new_like(x, TL_INT64) if inverse else None
+    x = contiguous(x.detach())
+    params.equal_nan = equal_nan
+    targets[0], inputs[0] = &starts.buf, &x.buf
+    if back is not None:
+        targets[1] = &back.buf
+    if order is not None:
+        inputs[1] = &order.buf
+    run(
+        _runs, x.buf.dtype, targets, 2 if inverse else 1, inputs,
+        1 if order is None else 2, &params, x.buf.size,
+    )
+    return starts[:starts[-1].item()], back
 
 
 # ---- counting --------------------------------------------------------------------
