@@ -7,6 +7,7 @@ gradients follow by composition and the one rounding is that of the result.
 
 import math
 from collections import namedtuple
+from types import SimpleNamespace
 
 from tensorlib.core.dtype import float32, float64
 from tensorlib.core.errors import ShapeError
@@ -24,7 +25,7 @@ from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.reduce import sum as total
-from tensorlib.ops.shape import expand_dims, permute_dims, reshape
+from tensorlib.ops.shape import permute_dims, reshape
 from tensorlib.ops.sorting import argselect, bincount, searchsorted, uniform_counts
 
 Histogram = namedtuple("Histogram", ("hist", "bin_edges"))
@@ -39,31 +40,37 @@ _CONTINUOUS = {
     "median_unbiased": (1 / 3, 1 / 3),
     "normal_unbiased": (3 / 8, 3 / 8),
 }
+# The same by the functions m, on numbers or on tensors.
 _DISCRETE = {
-    "inverted_cdf": lambda n, q: ceil(n * q) - 1,
-    "averaged_inverted_cdf": lambda n, q: _between(n * q - 1),
-    "closest_observation": lambda n, q: nearest_even(n * q) - 1,
-    "lower": lambda n, q: floor((n - 1) * q),
-    "higher": lambda n, q: ceil((n - 1) * q),
-    "midpoint": lambda n, q: (floor((n - 1) * q) + ceil((n - 1) * q)) * 0.5,
-    "nearest": lambda n, q: nearest_even((n - 1) * q),
+    "inverted_cdf": lambda m, n, q: m.ceil(n * q) - 1.0,
+    "averaged_inverted_cdf": lambda m, n, q: _between(m, n * q - 1.0),
+    "closest_observation": lambda m, n, q: m.round(n * q) - 1.0,
+    "lower": lambda m, n, q: m.floor((n - 1.0) * q),
+    "higher": lambda m, n, q: m.ceil((n - 1.0) * q),
+    "midpoint": lambda m, n, q: (m.floor((n - 1.0) * q) + m.ceil((n - 1.0) * q)) * 0.5,
+    "nearest": lambda m, n, q: m.round((n - 1.0) * q),
 }
+_ON_NUMBERS = SimpleNamespace(
+    floor=math.floor, ceil=math.ceil, round=round, where=lambda c, a, b: a if c else b
+)
+_ON_TENSORS = SimpleNamespace(floor=floor, ceil=ceil, round=nearest_even, where=where)
 
 
-def _between(place):
+def _between(m, place):
     """Half-way to the next place from a whole one, the next place from others."""
-    return where(place == floor(place), place + 0.5, ceil(place))
+    return m.where(place == m.floor(place), place + 0.5, m.ceil(place))
 
 
-def _places(n, q, method):
-    """Return places in [0, n - 1], in float64; n and q are tensors that broadcast."""
-    if method in _CONTINUOUS:
+def _place(m, n, q, method):
+    """Return the place in [0, n - 1] of quantile q, which may lie between two."""
+    if method == "linear":
+        place = (n - 1.0) * q
+    elif method in _CONTINUOUS:
         alpha, beta = _CONTINUOUS[method]
         place = n * q + (alpha + q * (1.0 - alpha - beta)) - 1.0
-        place = (n - 1.0) * q if method == "linear" else place
     else:
-        place = _DISCRETE[method](n, q)
-    return where(place < 0.0, 0.0, where(place > n - 1.0, n - 1.0, place))
+        place = _DISCRETE[method](m, n, q)
+    return m.where(place < 0.0, 0.0, m.where(place > n - 1.0, n - 1.0, place))
 
 
 # ---- arguments -----------------------------------------------------------------
@@ -86,13 +93,14 @@ def _rows(op, x, axis):
 
 
 def _fractions(op, q, unit):
-    """Return quantiles in [0, 1] as a float64 tensor."""
+    """Return quantiles in [0, 1] as a list of floats, and their shape."""
     given = tensor_of(op, q)
     # A Python number is not rounded to float32 on its way.
-    q = astype(given.detach(), "float64") if given is q else asarray(q, dtype=float64)
-    if q.size and not bool(every((q >= 0.0) & (q <= unit)).item()):
-        raise ValueError(f"{op}: expected q in [0, {unit:g}], got {q.tolist()}")
-    return q / unit
+    given = given.detach() if given is q else asarray(q, dtype=float64)
+    values = reshape(given, (given.size,)).tolist()
+    if not all(0.0 <= value <= unit for value in values):
+        raise ValueError(f"{op}: expected q in [0, {unit:g}], got {given.tolist()}")
+    return [value / unit for value in values], given.shape
 
 
 def _result_dtype(x):
@@ -100,19 +108,42 @@ def _result_dtype(x):
 
 
 # ---- quantiles -----------------------------------------------------------------
-def _pick(rows, places):
-    """Return elements at places (..., m) of the sorted rows (..., n), in float64."""
-    low = floor(places)
-    part = places - low
-    ranks = astype(low, "int64")
-    above = astype(ceil(places), "int64")
-    found = argselect(rows.detach(), concat((ranks, above), axis=-1))
+def _pick(rows, low, high, part):
+    """Return elements of the sorted rows (..., n) between ranks low and high (..., m).
+
+    In float64 unless `part`, how far behind `low`, is None: all are at `low`.
+    """
+    if part is None:
+        return take_along_axis(rows, argselect(rows.detach(), low), axis=-1)
+    found = argselect(rows.detach(), concat((low, high), axis=-1))
     picked = astype(take_along_axis(rows, found, axis=-1), "float64")
-    m = places.shape[-1]
+    m = low.shape[-1]
     lower, upper = picked[..., :m], picked[..., m:]
     # Equal neighbours, infinities among them, are not averaged.
     mixed = lower * (1.0 - part) + upper * part
     return where((part == 0.0) | (lower == upper), lower, mixed)
+
+
+def _pick_alike(rows, q, method):
+    """Return quantiles of rows whose elements all count."""
+    places = [_place(_ON_NUMBERS, rows.shape[-1], value, method) for value in q]
+    low = [math.floor(place) for place in places]
+    part = [place - rank for place, rank in zip(places, low, strict=True)]
+    return _pick(
+        rows,
+        asarray(low),
+        asarray([math.ceil(place) for place in places]),
+        asarray(part, dtype=float64) if any(part) else None,
+    )
+
+
+def _pick_valid(rows, valid, q, method):
+    """Return quantiles of the `valid` elements of each row, or of one."""
+    n = astype(where(valid == 0, 1, valid), "float64")
+    places = _place(_ON_TENSORS, n, asarray(q, dtype=float64), method)
+    low = floor(places)
+    ranks = astype(low, "int64"), astype(ceil(places), "int64")
+    return _pick(rows, *ranks, places - low)
 
 
 def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
@@ -120,28 +151,22 @@ def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
         known = ", ".join(sorted({*_CONTINUOUS, *_DISCRETE}))
         raise ValueError(f"{op}: expected a method among {known}, got {method!r}")
     rows, outer, with_axes = _rows(op, x, axis)
-    q = _fractions(op, q, unit)
+    q, q_shape = _fractions(op, q, unit)
     dtype = _result_dtype(rows)
-    shape = (*q.shape, *(with_axes if keepdims else outer))
-    if rows.shape[-1] == 0 or rows.size == 0 or q.size == 0:
+    shape = (*q_shape, *(with_axes if keepdims else outer))
+    if rows.size == 0 or not q:
         return full(shape, math.nan, dtype=dtype)
-    n, lost = _counted(rows, skip_nan)
-    picked = _pick(rows, _places(n, reshape(q, (q.size,)), method))
-    picked = astype(where(lost, math.nan, picked), dtype)
+    if rows.dtype.kind == "f" and skip_nan:
+        valid = total(~isnan(rows.detach()), axis=-1, keepdims=True)
+        picked, lost = _pick_valid(rows, valid, q, method), valid == 0
+    else:
+        picked, lost = _pick_alike(rows, q, method), None
+        if rows.dtype.kind == "f":
+            lost = isnan(largest(rows.detach(), axis=-1, keepdims=True))
+    if lost is not None:
+        picked = where(lost, math.nan, picked)
+    picked = astype(picked, dtype, copy=False)
     return reshape(moveaxis(picked, -1, 0), shape)
-
-
-def _counted(rows, skip_nan):
-    """Return how many elements count, at least one, and where the result is NaN."""
-    n = rows.shape[-1]
-    if rows.dtype.kind != "f":
-        return asarray(float(n), dtype="float64"), asarray(False)
-    rows = rows.detach()
-    if not skip_nan:
-        lost = expand_dims(isnan(largest(rows, axis=-1)), -1)
-        return asarray(float(n), dtype="float64"), lost
-    valid = total(~isnan(rows), axis=-1, keepdims=True)
-    return astype(where(valid == 0, 1, valid), "float64"), valid == 0
 
 
 def median(x, /, axis=None, keepdims=False):
