@@ -166,7 +166,7 @@ def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
     if lost is not None:
         picked = where(lost, math.nan, picked)
     picked = astype(picked, dtype, copy=False)
-    return reshape(moveaxis(picked, -1, 0), shape)
+    return reshape(moveaxis(picked, -1, 0) if outer else picked, shape)
 
 
 def median(x, /, axis=None, keepdims=False):
