@@ -14,6 +14,7 @@ from bench.families import (
     random,
     reduction,
     sequence,
+    sorting,
     training,
 )
 from bench.registry import public_ops
@@ -30,6 +31,7 @@ _FAMILIES = (
     convolution,
     sequence,
     movement,
+    sorting,
     random,
     loading,
     process,

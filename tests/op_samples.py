@@ -23,6 +23,7 @@ from op_samples_nnet import LINALG, NNET, OPTIMIZERS
 from op_samples_reduce import REDUCTIONS
 from op_samples_sequence import ATTENTION, RECURRENT
 from op_samples_shape import INDEXING, SHAPES
+from op_samples_sorting import SETS, SORTING, STATISTICS
 from op_samples_window import CONVOLUTIONS, FOLDING, NORMS, POOLING
 
 OPS = (
@@ -30,5 +31,6 @@ OPS = (
     + INDEXING + LINALG + NNET + RECURRENT + OPTIMIZERS + RANDOM + CREATION + INPLACE
     + ELEMENTARY + MANIPULATION + CONTRACTIONS
     + SEARCHING + SCATTERING + CONVOLUTIONS + POOLING + FOLDING + NORMS + ATTENTION
+    + SORTING + SETS + STATISTICS
 )  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}

@@ -204,7 +204,9 @@ SEARCHING = [
             tolerance=near(1e-6, 1e-14), reason="a running sum", errors=_SCAN_ERRORS),
     shaping("cumulative_prod", _SCANS, _scanned(np.cumprod, 1), dtypes=NUMERIC, result="sum",
             tolerance={"float32": (2e-6, 1e-30), "float64": (4e-15, 1e-200)},
-            reason="products in another order", errors=_SCAN_ERRORS),
+            reason="products in another order", errors=_SCAN_ERRORS,
+            large=lambda d, r: [call(draw((449, 451), d, r, 0.9, 1.1), axis=k) for k in (0, 1)]
+            + [call(draw((200_003,), d, r, 0.999, 1.001))]),
 ]  # fmt: skip
 
 

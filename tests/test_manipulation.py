@@ -151,6 +151,27 @@ def test_cumulative_prod_gradient_with_zeros_equals_torch():
     np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), rtol=1e-14)
 
 
+@pytest.mark.parametrize("tiny", [0.0, 1e-200])
+def test_cumulative_prod_gradient_behind_a_product_that_vanished(tiny):
+    x = tl.tensor([tiny, tiny, 2.0, 3.0], dtype="float64", requires_grad=True)
+    (tl.cumulative_prod(x) * tl.tensor([1.0, 1.0, 1.0, 1.0])).sum().backward()
+    a = x.detach().numpy()
+    expected = [
+        sum(np.prod(np.delete(a[: k + 1], i)) for k in range(i, 4)) for i in range(4)
+    ]
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-15)
+
+
+def test_cumulative_prod_of_floats_is_carried_in_double():
+    x = np.array([1e30, 1e30, 1e-30, 1e-30, 2.0] * 50, np.float32)
+    with np.errstate(over="ignore"):
+        expected = np.cumprod(x.astype(np.float64)).astype(np.float32)
+    np.testing.assert_allclose(tl.cumulative_prod(tl.tensor(x)).numpy(), expected, 1e-6)
+    wide = tl.broadcast_to(tl.expand_dims(tl.tensor(x), 1), (250, 3))
+    found = tl.cumulative_prod(wide.contiguous(), axis=0).numpy()
+    np.testing.assert_allclose(found[:, 2], expected, 1e-6)
+
+
 def test_cumulative_prod_of_integers_wraps_as_numpy():
     a = np.full(70, 3, np.int64)
     assert_same(tl.cumulative_prod(tl.tensor(a)), np.cumprod(a))

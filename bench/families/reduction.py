@@ -76,5 +76,14 @@ def cases():
                 for where in AXES:
                     if (op, where) != ("prod", "all"):
                         yield case(op, size, where)
+    for axis in (0, 1):
+        yield Case(
+            "reduction",
+            f"cumulative_prod axis {axis} 10^6",
+            f"tl.cumulative_prod(a, axis={axis})",
+            f"torch.cumprod(a, {axis})",
+            f"np.cumprod(a, {axis})",
+            operands={"a": Spec((1000, 1000), "signs")},
+        )
     yield _backward("sum", "all")
     yield _backward("mean", "axis -1")

@@ -187,6 +187,28 @@ _METHODS = (
 )
 
 
+# Methods of modules that are loaded at the first use of one of their names.
+_LAZY_METHODS = {
+    "sets": "unique isin",
+    "sorting": "sort argsort topk kthvalue searchsorted bincount",
+    "statistics": "median nanmedian quantile nanquantile percentile",
+}
+
+
+class _Lazy:
+    """A method whose module is loaded when it is looked up; it then takes its place."""
+
+    def __init__(self, home, name):
+        self.home, self.name = f"tensorlib.ops.{home}", name
+
+    def __get__(self, instance, owner=None):
+        from importlib import import_module
+
+        function = getattr(import_module(self.home), self.name)
+        bind_methods({self.name: function})
+        return function if instance is None else function.__get__(instance, owner)
+
+
 def bind_operators():
     """Fill Tensor's operator table and methods, and the reverse pass's table."""
     cdef TapeOps *table = tape_ops()
@@ -210,5 +232,10 @@ def bind_operators():
     methods.update(
         copy=_copy, clone=_copy, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
         copy_=_copy_, to=_to,
+    )
+    methods.update(
+        (name, _Lazy(home, name))
+        for home, names in _LAZY_METHODS.items()
+        for name in names.split()
     )
     bind_methods(methods)

@@ -9,6 +9,7 @@ from tensorlib.core.errors import ShapeError
 from tensorlib.ops.arguments import axis_of, tensor_of
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.creation import full
+from tensorlib.ops.cumulative import cumprod
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import concat
 from tensorlib.ops.logic import isfinite, isnan
@@ -174,8 +175,8 @@ def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
 
     Notes
     -----
-    By doubling, in log2(N) products of the whole: the rounding error grows with the
-    logarithm of the length, and the gradient is right where elements are zero.
+    Products of floats are carried in float64. The gradient is right where elements are
+    zero; it then takes log2(N) products of the whole.
 
     References
     ----------
@@ -188,14 +189,8 @@ def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
     tensor([1, 2, 6])
     """
     x, axis = _scanned("cumulative_prod", x, axis)
-    if dtype is None:
-        dtype = {"f": x.dtype, "u": "uint64"}.get(x.dtype.kind, "int64")
-    y = astype(x, dtype)
-    before, step = (slice(None),) * axis, 1
-    while step < y.shape[axis]:
-        tail = y[*before, step:] * y[*before, :-step]
-        y = concat((y[*before, :step], tail), axis=axis)
-        step *= 2
+    y = cumprod(x if dtype is None else astype(x, dtype, copy=False), axis)
+    y = y if dtype is None else astype(y, dtype, copy=False)
     return _from(1, y, axis, include_initial)
 
 

@@ -1,0 +1,313 @@
+/* What the kernels do with one row: sort it, or find the elements of some ranks.
+ *
+ * A selection looks at the highest digit that varies, keeps the records whose digit a
+ * wanted rank falls on, and goes on with these: few after one pass over the row.
+ */
+#ifndef TENSORLIB_SORT_ROWS_H
+#define TENSORLIB_SORT_ROWS_H
+
+#include "tensorlib/sort.h"
+
+#include <type_traits>
+
+namespace tl {
+
+/* A row and where its results go. */
+struct row_task {
+    const void *x;
+    void *values;
+    int64_t *indices;
+    const int64_t *ranks;
+    int64_t x_step, values_step, indices_step, ranks_step; /* in elements */
+    int64_t n;                                             /* elements of the row */
+    int64_t k;       /* results: ranks, or of topk */
+    int32_t flipped; /* descending, NaN last */
+    int32_t turned;  /* descending, NaN first */
+    int32_t sorted;  /* topk: in order; by position otherwise */
+    char *scratch;   /* row_scratch() bytes */
+    tl::parts parts;
+};
+
+constexpr int64_t WIDE_ROW = (int64_t)1 << 32; /* positions need 64 bits */
+constexpr int64_t SEVERAL = 8; /* ranks for which sorting all records is cheaper */
+
+/* Counters, two records an element, and what is found. */
+inline int64_t row_scratch(int64_t n, int64_t k, int64_t parts) {
+    return counters(parts) * (int64_t)sizeof(uint64_t) +
+           (2 * n + 2 * k) * (int64_t)sizeof(keyed<uint64_t>) +
+           k * (int64_t)sizeof(int64_t);
+}
+
+/* Bytes of an order's keys. */
+template <class O> constexpr int width = sizeof(typename O::bits);
+
+template <class R> struct workspace {
+    typename record<R>::offset *counts;
+    R *room;
+    explicit workspace(const row_task &t)
+        : counts((typename record<R>::offset *)t.scratch),
+          room((R *)(t.scratch + counters(t.parts.count) * (int64_t)sizeof(uint64_t))) {
+    }
+};
+
+template <class O, class R> inline row<O, R> row_of(const row_task &t) {
+    typedef typename O::bits U;
+    const U all = (U) ~(U)0;
+    return {(const U *)t.x, t.x_step, t.flipped ? all : (U)0, t.turned ? all : (U)0, 0};
+}
+
+/* The records of a row in order; x gets the base of their keys. */
+template <class R, class Row>
+inline R *sorted_records(const row_task &t, Row &x, workspace<R> w) {
+    sorter<R, Row> s{x, t.n, w.room, w.room + t.n, t.parts, w.counts};
+    digits d{0, 0, 0, 1};
+    if (t.n > FEW) {
+        auto seen = s.look_all();
+        x.base = (decltype(x.base))seen.least;
+        s.x = x;
+        d = plan((uint64_t)(seen.most - seen.least), (uint64_t)seen.varying, t.n);
+    }
+    return s.sort(d);
+}
+
+/* ---- sort ------------------------------------------------------------------------ */
+/* Zeros and NaNs, whose keys do not give them back, in the order of the row. */
+template <class O, class R>
+inline void restore(const row_task &t, const row<O, R> &x, const R *from) {
+    typedef typename O::bits U;
+    if constexpr (O::HAS_ODD) {
+        const auto below = [](R r, U key) { return key_of(r) < key; };
+        U *out = (U *)t.values;
+        int64_t zeros = std::lower_bound(from, from + t.n, x.key(0), below) - from;
+        int64_t nans = std::lower_bound(from, from + t.n, x.key(O::ALL), below) - from;
+        for (int64_t i = 0; i < t.n; i++) {
+            U v = x.x[i * x.step];
+            if (O::zero(v))
+                out[zeros++ * t.values_step] = v;
+            else if (O::odd(v))
+                out[nans++ * t.values_step] = v;
+        }
+    }
+}
+
+template <class O, class R> inline void sort_as(const row_task &t) {
+    typedef typename O::bits U;
+    row<O, R> x = row_of<O, R>(t);
+    const R *from = sorted_records(t, x, workspace<R>(t));
+    U *out = (U *)t.values;
+    bool odd[MOST_PARTS];
+    t.parts.each([&](int64_t part) {
+        int64_t i = t.n * part / t.parts.count, last = t.n * (part + 1) / t.parts.count;
+        bool some = false;
+        for (; i < last; i++) {
+            some |= O::odd(x.x[i * x.step]);
+            out[i * t.values_step] = x.element((U)key_of(from[i]));
+        }
+        odd[part] = some;
+    });
+    for (int64_t part = 0; part < t.parts.count; part++)
+        if (odd[part]) return restore(t, x, from);
+}
+template <class O> void sort_row(const row_task *t) {
+    if (t->n < WIDE_ROW)
+        sort_as<O, typename O::bits>(*t);
+    else
+        sort_as<O, keyed<uint64_t>>(*t);
+}
+
+/* ---- argsort --------------------------------------------------------------------- */
+template <class O, class R> inline void argsort_as(const row_task &t) {
+    row<O, R> x = row_of<O, R>(t);
+    const R *from = sorted_records(t, x, workspace<R>(t));
+    t.parts.each([&](int64_t part) {
+        int64_t i = t.n * part / t.parts.count, last = t.n * (part + 1) / t.parts.count;
+        for (; i < last; i++)
+            t.indices[i * t.indices_step] = (int64_t)from[i].index;
+    });
+}
+template <class O> void argsort_row(const row_task *t) {
+    if (width<O> < 8 && t->n < WIDE_ROW)
+        argsort_as<O, keyed<uint32_t>>(*t);
+    else
+        argsort_as<O, keyed<uint64_t>>(*t);
+}
+
+/* ---- selection ------------------------------------------------------------------- */
+/* Ranks first .. last - 1 fall on one digit of `size` records, `before` are smaller. */
+struct bucket {
+    uint64_t digit;
+    int64_t first, last, before, size;
+};
+
+template <class Offset>
+inline int find_buckets(const Offset *counts, const int64_t *ranks, int64_t m,
+                        int64_t before, bucket *found) {
+    int n = 0;
+    uint64_t digit = 0;
+    for (int64_t q = 0; q < m; digit++) {
+        int64_t size = (int64_t)counts[digit], last = q;
+        while (last < m && ranks[last] < before + size)
+            last++;
+        if (last > q) found[n++] = {digit, q, last, before, size};
+        before += size;
+        q = last;
+    }
+    return n;
+}
+
+/* found[q] = the record of rank ranks[q], for 1 .. SEVERAL ascending ranks; `before` is
+ * the rank of the least of the n records. room: `left` >= n records; x may be spoilt.
+ */
+template <class R, class Source>
+void select(Source x, int64_t n, int64_t before, const int64_t *ranks, int64_t m,
+            R *found, R *room, int64_t left, typename record<R>::offset *counts) {
+    auto seen = look(x, 0, n, key_of(x[0]));
+    int high = seen.varying ? 64 - __builtin_clzll((uint64_t)seen.varying) : 0;
+    int low = std::max(high - MOST_BITS, 0);
+    digits d{low, low, high - low, 1};
+    count<1>(x, 0, n, d, 0, counts);
+    bucket wanted[SEVERAL];
+    int buckets = find_buckets(counts, ranks, m, before, wanted);
+    int64_t most = 0;
+    for (int i = 0; i < buckets; i++)
+        most = std::max(most, wanted[i].size);
+    if constexpr (std::is_pointer<Source>::value)
+        if (n <= FEW || n + 2 * most > left) {
+            sorter<R, Source> s{x, n, room, (R *)x, {nullptr, 1}, counts};
+            const R *from =
+                s.sort(plan((uint64_t)seen.varying, (uint64_t)seen.varying, n));
+            for (int64_t q = 0; q < m; q++)
+                found[q] = from[ranks[q] - before];
+            return;
+        }
+    if (high == 0) {
+        for (int64_t q = 0; q < m; q++)
+            found[q] = x[ranks[q] - before];
+        return;
+    }
+    const uint64_t mask = ((uint64_t)1 << d.bits) - 1;
+    for (int i = 0; i < buckets; i++) {
+        bucket b = wanted[i];
+        int64_t kept = 0;
+        for (int64_t j = 0; kept < b.size; j++) {
+            R r = x[j];
+            if ((((uint64_t)key_of(r) >> low) & mask) == b.digit) room[kept++] = r;
+        }
+        select<R, const R *>(room, kept, b.before, ranks + b.first, b.last - b.first,
+                             found + b.first, room + kept, left - kept, counts);
+    }
+}
+
+template <class O, class R> inline void argselect_as(const row_task &t) {
+    row<O, R> x = row_of<O, R>(t);
+    workspace<R> w(t);
+    if (t.k > SEVERAL || t.n <= FEW) {
+        const R *from = sorted_records(t, x, w);
+        for (int64_t q = 0; q < t.k; q++)
+            t.indices[q * t.indices_step] =
+                (int64_t)from[t.ranks[q * t.ranks_step]].index;
+        return;
+    }
+    keyed<uint64_t> order[SEVERAL];
+    int64_t ranks[SEVERAL];
+    R found[SEVERAL];
+    for (int64_t q = 0; q < t.k; q++)
+        make(order + q, (uint64_t)t.ranks[q * t.ranks_step], q);
+    insert(order, t.k);
+    for (int64_t q = 0; q < t.k; q++)
+        ranks[q] = (int64_t)order[q].key;
+    select<R>(x, t.n, 0, ranks, t.k, found, w.room, 2 * t.n, w.counts);
+    for (int64_t q = 0; q < t.k; q++)
+        t.indices[(int64_t)order[q].index * t.indices_step] = (int64_t)found[q].index;
+}
+template <class O> void argselect_row(const row_task *t) {
+    if (width<O> < 8 && t->n < WIDE_ROW)
+        argselect_as<O, keyed<uint32_t>>(*t);
+    else
+        argselect_as<O, keyed<uint64_t>>(*t);
+}
+
+/* Records in order, in r or in spare. */
+template <class R>
+inline R *sort_records(R *r, int64_t n, R *spare, typename record<R>::offset *counts) {
+    sorter<R, const R *> s{r, n, spare, r, {nullptr, 1}, counts};
+    auto seen = look(s.x, 0, n, r[0].key);
+    return s.sort(plan((uint64_t)seen.varying, (uint64_t)seen.varying, n));
+}
+
+/* Room for the first k records of a row and for those that may yet be among them. */
+inline int64_t candidates(int64_t k) { return 2 * k + 64; }
+constexpr int64_t BLOCK = 64; /* elements compared with the bound together */
+
+/* The first k records of the sorted row, few of many: an element that is not less than
+ * the k-th of those before it is passed over. */
+template <class O, class R>
+const R *leading_few(const row_task &t, const row<O, R> &x, workspace<R> w) {
+    typedef typename O::bits U;
+    const int64_t most = candidates(t.k);
+    R *kept = w.room, *spare = w.room + most;
+    int64_t count = 0, i = 0;
+    U bound = 0;
+    const auto reduce = [&](int64_t wanted) {
+        if (sort_records(kept, count, spare, w.counts) != kept) std::swap(kept, spare);
+        count = wanted;
+        bound = (U)kept[wanted - 1].key;
+    };
+    for (; i < most; i++)
+        kept[count++] = x[i];
+    reduce(t.k);
+    while (i < t.n) {
+        int64_t end = std::min(i + BLOCK, t.n);
+        U some = 0; /* as wide as keys, or the loop would not be vectorized */
+        for (int64_t j = i; j < end; j++)
+            some |= (U)(x.key(x.x[j * x.step]) < bound);
+        for (; some && i < end; i++) {
+            R r = x[i];
+            if ((U)r.key >= bound) continue;
+            kept[count++] = r;
+            if (count == most) reduce(t.k);
+        }
+        i = end;
+    }
+    reduce(t.k);
+    return kept;
+}
+
+/* The first k records of the sorted row: those up to the one of rank k - 1. */
+template <class O, class R> inline const R *leading(const row_task &t, workspace<R> w) {
+    row<O, R> x = row_of<O, R>(t);
+    if (t.n <= FEW || t.k > t.n / 4) return sorted_records(t, x, w);
+    if (t.n >= 2 * candidates(t.k)) return leading_few<O, R>(t, x, w);
+    int64_t rank = t.k - 1, kept = 0;
+    R last;
+    select<R>(x, t.n, 0, &rank, 1, &last, w.room, 2 * t.n, w.counts);
+    R *room = w.room;
+    for (int64_t i = 0; kept < t.k; i++) {
+        R r = x[i];
+        if (r.key < last.key || (r.key == last.key && r.index <= last.index))
+            room[kept++] = r;
+    }
+    if (!t.sorted) return room;
+    return sort_records(room, kept, room + kept, w.counts);
+}
+
+template <class O, class R> inline void topk_as(const row_task &t) {
+    typedef typename O::bits U;
+    if (t.k == 0) return;
+    const R *from = leading<O>(t, workspace<R>(t));
+    for (int64_t i = 0; i < t.k; i++) {
+        int64_t at = (int64_t)from[i].index;
+        t.indices[i * t.indices_step] = at;
+        ((U *)t.values)[i * t.values_step] = ((const U *)t.x)[at * t.x_step];
+    }
+}
+template <class O> void topk_row(const row_task *t) {
+    if (width<O> < 8 && t->n < WIDE_ROW)
+        topk_as<O, keyed<uint32_t>>(*t);
+    else
+        topk_as<O, keyed<uint64_t>>(*t);
+}
+
+} /* namespace tl */
+
+#endif /* TENSORLIB_SORT_ROWS_H */

@@ -1,0 +1,264 @@
+"""Distinct elements and membership, by sorting. Loaded at the first use of a name."""
+
+from collections import namedtuple
+
+from tensorlib.core.dtype import result_type
+from tensorlib.core.errors import DTypeError
+from tensorlib.ops.arguments import tensor_of
+from tensorlib.ops.creation import asarray, full, zeros
+from tensorlib.ops.elementwise import astype
+from tensorlib.ops.indexing import take
+from tensorlib.ops.joining import concat
+from tensorlib.ops.logic import where
+from tensorlib.ops.reduce import max as largest
+from tensorlib.ops.reduce import min as smallest
+from tensorlib.ops.shape import reshape
+from tensorlib.ops.sorting import argsort, find_runs, searchsorted, sort
+
+UniqueAll = namedtuple("UniqueAll", ("values", "indices", "inverse_indices", "counts"))
+UniqueCounts = namedtuple("UniqueCounts", ("values", "counts"))
+UniqueInverse = namedtuple("UniqueInverse", ("values", "inverse_indices"))
+
+
+# ---- distinct elements ---------------------------------------------------------
+def _flat(op, x):
+    x = tensor_of(op, x).detach()
+    return reshape(x, (x.size,))
+
+
+def _lengths(starts, size):
+    """Return how long the runs are that begin at `starts`."""
+    ends = concat((starts[1:], full((min(starts.size, 1),), size, dtype="int64")))
+    return ends - starts
+
+
+def _distinct(op, x, *, equal_nan=False, inverse=True):
+    """Return values, first positions, inverse and counts."""
+    flat = _flat(op, x)
+    order = argsort(flat)
+    starts, back = find_runs(flat, order, inverse, equal_nan)
+    first = take(order, starts)
+    if inverse:
+        back = reshape(back, tensor_of(op, x).shape)
+    return UniqueAll(take(flat, first), first, back, _lengths(starts, flat.size))
+
+
+def _ordered_runs(op, x, equal_nan=False):
+    """Return the sorted elements and where runs of equal ones begin."""
+    ordered = sort(_flat(op, x))
+    return ordered, find_runs(ordered, None, False, equal_nan)[0]
+
+
+def unique_values(x, /):
+    """Return the distinct elements.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+
+    Notes
+    -----
+    Not differentiable. Of -0.0 and 0.0, which are equal, the first one stands.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.unique_values(tl.tensor([[3, 1], [1, 2]]))
+    tensor([1, 2, 3])
+    """
+    return take(*_ordered_runs("unique_values", x))
+
+
+def unique_counts(x, /):
+    """Return the distinct elements and how often each occurs.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    values : Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+    counts : Tensor of int64, of shape (N,)
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> values, counts = tl.unique_counts(tl.tensor([3, 1, 3]))
+    >>> values.tolist(), counts.tolist()
+    ([1, 3], [1, 2])
+    """
+    ordered, starts = _ordered_runs("unique_counts", x)
+    return UniqueCounts(take(ordered, starts), _lengths(starts, ordered.size))
+
+
+def unique_inverse(x, /):
+    """Return the distinct elements and where among them each element stands.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    values : Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+    inverse_indices : Tensor of int64
+        Of the shape of `x`: ``values[inverse_indices]`` is `x`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> values, inverse = tl.unique_inverse(tl.tensor([3, 1, 3]))
+    >>> values.tolist(), inverse.tolist()
+    ([1, 3], [1, 0, 1])
+    """
+    found = _distinct("unique_inverse", x)
+    return UniqueInverse(found.values, found.inverse_indices)
+
+
+def unique_all(x, /):
+    """Return the distinct elements, where each occurs first, and the way back.
+
+    Parameters
+    ----------
+    x : Tensor
+
+    Returns
+    -------
+    values : Tensor of shape (N,)
+        In ascending order; every NaN is distinct from the others.
+    indices : Tensor of int64, of shape (N,)
+        First positions in the flattened `x`.
+    inverse_indices : Tensor of int64
+        Of the shape of `x`: ``values[inverse_indices]`` is `x`.
+    counts : Tensor of int64, of shape (N,)
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> found = tl.unique_all(tl.tensor([3, 1, 3]))
+    >>> found.values.tolist(), found.indices.tolist(), found.counts.tolist()
+    ([1, 3], [1, 0], [1, 2])
+    """
+    return _distinct("unique_all", x)
+
+
+def unique(
+    x,
+    /,
+    return_index=False,
+    return_inverse=False,
+    return_counts=False,
+    *,
+    equal_nan=True,
+):
+    """Return the distinct elements and, on request, what is known of them.
+
+    Parameters
+    ----------
+    x : Tensor
+    return_index, return_inverse, return_counts : bool, default False
+        Whether to return first positions, places and counts too; see `unique_all`.
+    equal_nan : bool, default True
+        Whether all NaNs count as one element.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        The values in ascending order; with a request, a tuple that begins with them.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.unique(tl.tensor([tl.nan, 1.0, tl.nan]))
+    tensor([ 1., nan])
+    """
+    if not (return_index or return_inverse or return_counts):
+        return take(*_ordered_runs("unique", x, equal_nan))
+    found = _distinct("unique", x, equal_nan=equal_nan, inverse=return_inverse)
+    wanted = (True, return_index, return_inverse, return_counts)
+    return tuple(part for part, want in zip(found, wanted, strict=True) if want)
+
+
+# ---- membership ----------------------------------------------------------------
+def isin(x1, x2, /, *, invert=False):
+    """Return, for each element, whether it is among others.
+
+    Parameters
+    ----------
+    x1 : Tensor or scalar
+        The elements.
+    x2 : Tensor or scalar
+        The others, in any shape.
+    invert : bool, default False
+        Ask whether it is not among them.
+
+    Returns
+    -------
+    Tensor of bool
+        Of the shape of `x1`. NaN is among no elements.
+
+    Raises
+    ------
+    DTypeError
+        If neither argument is a tensor.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.isin(tl.tensor([1, 5, 2]), tl.tensor([2, 1]))
+    tensor([ True, False,  True])
+    """
+    if isinstance(x1, (bool, int, float)) and isinstance(x2, (bool, int, float)):
+        raise DTypeError("isin: expected at least one tensor, got two scalars")
+    others = _operand(x2, x1)
+    elements = _operand(x1, x2)
+    dtype = result_type(elements, others)
+    elements = astype(elements, dtype, copy=False)
+    others = astype(reshape(others, (others.size,)), dtype, copy=False)
+    if others.size == 0:
+        return full(elements.shape, bool(invert), dtype="bool")
+    found = _in_table(elements, others)
+    if found is None:
+        found = _in_sorted(elements, sort(others))
+    return ~found if invert else found
+
+
+def _in_table(elements, others):
+    """Look integers up in a table of truths, None where it would be too long."""
+    if others.dtype.kind not in "iu":
+        return None
+    low, high = smallest(others).item(), largest(others).item()
+    if high - low >= 4 * (elements.size + others.size):
+        return None
+    table = zeros((high - low + 1,), dtype="bool")
+    table[others - low] = True
+    inside = (elements >= low) & (elements <= high)
+    return (
+        take(
+            table, reshape(where(inside, elements - low, 0), (elements.size,))
+        ).reshape(elements.shape)
+        & inside
+    )
+
+
+def _in_sorted(elements, others):
+    # A place behind all others stands for the last of them, which differs.
+    places = searchsorted(others, elements)
+    places = places - astype(places == others.size, "int64")
+    found = take(others, reshape(places, (places.size,)))
+    return reshape(found, elements.shape) == elements
+
+
+def _operand(x, beside):
+    """Return a tensor; a scalar gets the dtype it has beside the other operand."""
+    if isinstance(x, (bool, int, float)):
+        return asarray(x, dtype=result_type(beside, x))
+    return tensor_of("isin", x).detach()
