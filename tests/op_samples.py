@@ -13,6 +13,7 @@ from op_samples_elementwise import (
     MATHEMATICS,
     SELECTION,
 )
+from op_samples_linalg import LINEAR_ALGEBRA
 from op_samples_manipulation import (
     CONTRACTIONS,
     MANIPULATION,
@@ -30,5 +31,6 @@ OPS = (
     + INDEXING + LINALG + NNET + RECURRENT + OPTIMIZERS + RANDOM + CREATION + INPLACE
     + ELEMENTARY + MANIPULATION + CONTRACTIONS
     + SEARCHING + SCATTERING + CONVOLUTIONS + POOLING + FOLDING + NORMS + ATTENTION
+    + LINEAR_ALGEBRA
 )  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}
