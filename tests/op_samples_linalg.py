@@ -176,7 +176,8 @@ SYSTEMS = [
 
 # ---- factorizations --------------------------------------------------------------
 def _definite(x):
-    return x @ x.mT + tl.eye(x.shape[-1], dtype=x.dtype)
+    product = tl.matmul(x, tl.matrix_transpose(x))
+    return product + tl.eye(product.shape[-1], dtype=product.dtype)
 
 
 def _cholesky(x, upper=False):
@@ -197,7 +198,7 @@ def _svd(x, full_matrices=True):
 
 def _apply_to_spectrum(x):
     """A function of the symmetric part, which does not depend on signs of vectors."""
-    w, v = L.eigh(x + x.mT)
+    w, v = L.eigh(tl.add(x, tl.matrix_transpose(x)))
     return w, (v * tl.sin(w)[..., None, :]) @ v.mT
 
 
@@ -223,25 +224,26 @@ FACTORIZATIONS = [
                                    for u in (False, True)],
                large=_large(_large_matrices), errors=()),
     _any_op("qr", lambda x, **k: tuple(NLA.qr(x, **k)),
-            calls=lambda d, r: [call(regular(s, d, r), mode=m) for s in WIDE
-                                for m in ("reduced", "complete")],
-            smooth=lambda d, r: [call(regular(s, d, r)) for s in WIDE],
-            errors=WRONG),
+            calls=lambda d, r: [call(regular(s, d, r)) for s in WIDE]),
+    Op("linalg.qr", L.qr, lambda x, **k: tuple(NLA.qr(x, **k)),
+       lambda d, r: [call(regular(s, d, r), mode="complete") for s in WIDE],
+       tolerance=ROUNDINGS, reason=REASON),
     _any_op("lu", lambda x: tuple(scipy.linalg.lu(x)),
             calls=lambda d, r: [call(regular(s, d, r)) for s in WIDE[:-2]]),
     _any_op("lu_factor", _compact_lu, result=None,
             calls=lambda d, r: [call(regular(s, d, r)) for s in WIDE]),
     _any_op("svd", _svd, function=lambda x, **k: _svd_invariants(*L.svd(x, **k)),
-            calls=lambda d, r: [call(draw(s, d, r, -1, 1), **k) for s in WIDE
-                                for k in ({}, {"full_matrices": False})],
-            smooth=lambda d, r: [call(regular(s, d, r), full_matrices=False)
-                                 for s in WIDE[:-3]], tolerance=near(2e-4, 2e-12)),
+            calls=lambda d, r: [call(regular(s, d, r), full_matrices=False)
+                                for s in WIDE], tolerance=near(2e-4, 2e-12)),
+    Op("linalg.svd", lambda x: _svd_invariants(*L.svd(x)), _svd,
+       lambda d, r: [call(draw(s, d, r, -1, 1)) for s in WIDE],
+       tolerance=near(2e-4, 2e-12), reason=REASON),
     _any_op("svdvals", lambda x: NLA.svd(x, compute_uv=False)),
     _square_op("eigh", _spectrum, function=_apply_to_spectrum,
                calls=lambda d, r: [call(draw(s, d, r, -1, 1)) for s in SQUARES],
                large=_large(_large_matrices), tolerance=near(1e-4, 1e-12), errors=WRONG[1:]),
     _square_op("eigvalsh", lambda x: NLA.eigvalsh(x + _mt(x)),
-               function=lambda x: L.eigvalsh(x + x.mT),
+               function=lambda x: L.eigvalsh(tl.add(x, tl.matrix_transpose(x))),
                calls=lambda d, r: [call(draw(s, d, r, -1, 1)) for s in SQUARES],
                large=_large(_large_matrices), errors=WRONG[1:]),
     _any_op("pinv", NLA.pinv, tolerance=near(1e-3, 1e-11),

@@ -33,6 +33,7 @@ from tensorlib.kernels.small_matrix cimport (
 cdef enum:
     GRAIN = 20000         # floating-point operations that pay for another thread
     OVERHEAD = 200        # ... that a matrix costs besides its arithmetic
+    UNBLOCKED = 32        # columns of a QR factorization that gain nothing from blocks
     TILE = 32             # of a transposing copy: two tiles stay in the first cache
 
 ctypedef fused real:
@@ -56,6 +57,12 @@ ctypedef void (*geqrf_fn)(
 ctypedef void (*orgqr_fn)(
     int *m, int *n, int *k, void *a, int *lda, void *tau, void *work, int *lwork,
     int *info
+) noexcept nogil
+ctypedef void (*geqr2_fn)(
+    int *m, int *n, void *a, int *lda, void *tau, void *work, int *info
+) noexcept nogil
+ctypedef void (*org2r_fn)(
+    int *m, int *n, int *k, void *a, int *lda, void *tau, void *work, int *info
 ) noexcept nogil
 ctypedef void (*syevd_fn)(
     char *jobz, char *uplo, int *n, void *a, int *lda, void *w, void *work, int *lwork,
@@ -84,6 +91,8 @@ ctypedef struct Lapack:
     potrf_fn potrf
     geqrf_fn geqrf
     orgqr_fn orgqr
+    geqr2_fn geqr2        # the same two, column by column
+    org2r_fn org2r
     syevd_fn syevd
     gesdd_fn gesdd
     gesvd_fn gesvd
@@ -102,6 +111,8 @@ cdef int _fill(Lapack *table, str letter, int itemsize) except -1:
     table.potrf = <potrf_fn>blas_function(letter + "potrf_")
     table.geqrf = <geqrf_fn>blas_function(letter + "geqrf_")
     table.orgqr = <orgqr_fn>blas_function(letter + "orgqr_")
+    table.geqr2 = <geqr2_fn>blas_function(letter + "geqr2_")
+    table.org2r = <org2r_fn>blas_function(letter + "org2r_")
     table.syevd = <syevd_fn>blas_function(letter + "syevd_")
     table.gesdd = <gesdd_fn>blas_function(letter + "gesdd_")
     table.gesvd = <gesvd_fn>blas_function(letter + "gesvd_")
@@ -587,16 +598,22 @@ cdef int qr_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     cdef char *work = scratch + job.work_at
     cdef int columns
     transpose(job, scratch, input(job, 0, i), m, n, m)
-    job.lapack.geqrf(&m, &n, scratch, &m, tau, work, &lwork, &info)
+    if k <= UNBLOCKED:
+        job.lapack.geqr2(&m, &n, scratch, &m, tau, work, &info)
+    else:
+        job.lapack.geqrf(&m, &n, scratch, &m, tau, work, &lwork, &info)
     if is_single(job):
         upper_part(<float *>output(job, 1, i), <float *>scratch, r.shape[1], n, m)
     else:
         upper_part(<double *>output(job, 1, i), <double *>scratch, r.shape[1], n, m)
     if job.call.nout > 2:
         columns = <int>job.call.out[2].shape[1]
-        job.lapack.orgqr(
-            &m, &columns, &k, scratch, &m, tau, work, &lwork, &info
-        )
+        if k <= UNBLOCKED:
+            job.lapack.org2r(&m, &columns, &k, scratch, &m, tau, work, &info)
+        else:
+            job.lapack.orgqr(
+                &m, &columns, &k, scratch, &m, tau, work, &lwork, &info
+            )
         memcpy(output(job, 2, i), scratch,
                <size_t>m * columns * job.lapack.itemsize)
     return 0
@@ -610,7 +627,7 @@ cdef tl_status qr(const tl_call *call) noexcept nogil:
     if call.nout > 2:
         q = <int>call.out[2].shape[1]
     job.lapack.geqrf(&m, &n, NULL, &m, NULL, &found, &query, &info)
-    job.lwork = max(round_up(&job, &found), 1)
+    job.lwork = max(round_up(&job, &found), n, q)
     if call.nout > 2:
         job.lapack.orgqr(&m, &q, &k, NULL, &m, NULL, &found, &query, &info)
         job.lwork = max(round_up(&job, &found), job.lwork)

@@ -2,7 +2,7 @@
 # All are row-major. Results are LAPACK's info: 0, or the place (from 1) of the failure.
 
 cdef enum:
-    SMALL = 8             # rows; above it LAPACK is as fast
+    SMALL = 16            # rows; above it LAPACK is as fast
 
 ctypedef fused small_real:
     float

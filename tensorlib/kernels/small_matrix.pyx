@@ -126,8 +126,8 @@ cdef void small_solve_lu(
 
 
 cdef inline int inverse(int n, const small_real *a, small_real *y) noexcept nogil:
-    cdef small_real[64] work
-    cdef int[8] order
+    cdef small_real[SMALL * SMALL] work
+    cdef int[SMALL] order
     cdef int i, info
     for i in range(n * n):
         work[i] = a[i]

@@ -156,7 +156,7 @@ def multi_dot(tensors, /):
 
     Parameters
     ----------
-    tensors : sequence of Tensor
+    tensors : list or tuple of Tensor
         Two or more matrices; the first may be a vector, a row, and the last one a
         column, whose axes are dropped from the result.
 
@@ -170,6 +170,8 @@ def multi_dot(tensors, /):
         If an operand has another number of dimensions, or shapes do not fit.
     ValueError
         If there are fewer than two.
+    TypeError
+        If `tensors` is not a list or a tuple.
 
     References
     ----------
@@ -181,6 +183,10 @@ def multi_dot(tensors, /):
     >>> tl.linalg.multi_dot([tl.ones((2, 9)), tl.ones((9, 3)), tl.ones(3)])
     tensor([27., 27.])
     """
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(
+            f"multi_dot: expected a list of tensors, got {type(tensors).__name__}"
+        )
     chain = [tensor_of("multi_dot", x) for x in tensors]
     if len(chain) < 2:
         raise ValueError(f"multi_dot: expected two or more tensors, got {len(chain)}")

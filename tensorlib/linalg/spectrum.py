@@ -359,6 +359,10 @@ _svdvals = Svdvals("svdvals", kernel="svd")
 def svd_stack(a, batch=(), full=False):
     """Return U, S and Vh of contiguous matrices (B, M, N)."""
     b, m, n = a.shape
+    if m > n:
+        # A tall matrix of ours is a wide one for LAPACK, which takes twice as long.
+        v, s, ut = svd_stack(matrix_transpose(a).contiguous(), batch, full)
+        return matrix_transpose(ut), s, matrix_transpose(v)
     k = min(m, n)
     ku, kv = (m, n) if full else (k, k)
     params = (m, ku), (kv, n)
@@ -455,7 +459,8 @@ def svdvals(x, /):
     tensor([3., 2.])
     """
     x = matrices_of("svdvals", x)
-    a, batch = stacked(x), x.shape[:-2]
+    wide = x if x.shape[-1] >= x.shape[-2] else matrix_transpose(x)
+    a, batch = stacked(wide), x.shape[:-2]
     if _svdvals.is_tracked((a,)):
         u, s, vh = svd_stack(a.detach(), batch)
         s = _svdvals.recorded(s, (a,), (a, u, vh))
