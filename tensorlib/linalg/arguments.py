@@ -7,11 +7,12 @@ from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.creation import empty
 from tensorlib.ops.elementwise import astype
+from tensorlib.ops.manipulation import broadcast_shapes
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.shape import reshape
 
 __all__ = [
-    "floating", "fresh", "matrices_of", "promoted", "spread", "stacked",
+    "common_batch", "floating", "fresh", "matrices_of", "promoted", "spread", "stacked",
 ]  # fmt: skip
 
 
@@ -38,6 +39,8 @@ def matrices_of(op, x, square=False):
 
 def promoted(*tensors):
     """Return tensors in their common dtype."""
+    if all(x.dtype is tensors[0].dtype for x in tensors):
+        return tensors
     dtype = result_type(*tensors)
     return [astype(x, dtype, copy=False) for x in tensors]
 
@@ -47,6 +50,12 @@ def stacked(x):
     if x.ndim != 3:
         x = reshape(x, (prod(x.shape[:-2]), *x.shape[-2:]))
     return x.contiguous()
+
+
+def common_batch(a, b):
+    """Return the leading axes that two stacks of matrices broadcast to."""
+    batch, other = a.shape[:-2], b.shape[:-2]
+    return batch if batch == other else broadcast_shapes(batch, other)
 
 
 def spread(x, batch):

@@ -17,7 +17,7 @@ from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.creation import eye, full
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.manipulation import diagonal
+from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import prod as product
 from tensorlib.ops.reduce import sum as total
@@ -180,7 +180,7 @@ def _singular_second(a, v):
     n = a.shape[1]
     w = matmul(matmul(matrix_transpose(u), v), matrix_transpose(vh))
     pairs = _products_without_two(s)
-    on = matmul(pairs, expand_dims(diagonal(w, 0, 1, 2), axis=2))
+    on = matmul(pairs, expand_dims(last_diagonal(w, 0), axis=2))
     m = where(eye(n, dtype="bool"), on, -pairs * matrix_transpose(w))
     return sign * matmul(matmul(u, m), vh)
 
@@ -203,7 +203,7 @@ class Slogdet(MatrixOp):
 
     def pushforward(self, params, tangents, out, saved):
         product = solve_stack(saved[0], tangents[0].contiguous())
-        return total(diagonal(product, 0, 1, 2), axis=1)
+        return total(last_diagonal(product, 0), axis=1)
 
 
 _slogdet = Slogdet("slogdet")

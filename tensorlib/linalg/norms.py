@@ -82,12 +82,24 @@ def _root(squares):
     return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
 
 
+# Sums of squares outside these limits have lost digits to underflow, or overflowed.
+_LIMITS = {
+    name: (finfo(name).smallest_normal / finfo(name).eps ** 2, finfo(name).max)
+    for name in ("float32", "float64")
+}
+
+
 def _euclidean(x, axis, keepdims):
     squares = total(x * x, axis=axis, keepdims=keepdims)
-    plain, limits = squares.detach(), finfo(x.dtype)
-    # Below it squares are subnormal and have lost digits.
-    lost = (plain < limits.smallest_normal / limits.eps**2) | (plain > limits.max)
-    if not some(lost).item() or not x.size:
+    low, high = _LIMITS[x.dtype.name]
+    if squares.size == 1:
+        if low <= squares.item() <= high:
+            return sqrt(squares)
+    else:
+        plain = squares.detach()
+        if not some((plain < low) | (plain > high)).item():
+            return sqrt(squares)
+    if not x.size:
         return _root(squares)
     top = largest(magnitude(x.detach()), axis=axis, keepdims=True)
     top = where((top > 0) & isfinite(top), top, 1.0)

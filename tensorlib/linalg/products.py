@@ -13,7 +13,7 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import stack, unstack
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import isfinite, where
-from tensorlib.ops.manipulation import diagonal as any_diagonal
+from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.mathematics import log
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.reduce import max as largest
@@ -52,7 +52,7 @@ def diagonal(x, /, *, offset=0):
         raise ShapeError(
             f"diagonal: expected at least 2 dimensions, got shape {x.shape}"
         )
-    return any_diagonal(x, offset, -2, -1)
+    return last_diagonal(x, int_of("diagonal", "offset", offset))
 
 
 def cross(x1, x2, /, *, axis=-1):

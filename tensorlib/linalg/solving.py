@@ -8,13 +8,20 @@ sections 2.2 and 2.3.
 from math import prod
 
 from tensorlib.core.errors import DTypeError, ShapeError
-from tensorlib.linalg.arguments import fresh, matrices_of, promoted, spread, stacked
+from tensorlib.linalg.arguments import (
+    common_batch,
+    fresh,
+    matrices_of,
+    promoted,
+    spread,
+    stacked,
+)
 from tensorlib.linalg.matrix_op import MatrixOp, is_differentiated, permutation
 from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.creation import arange, empty_like
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.manipulation import broadcast_shapes, moveaxis, tril, triu
+from tensorlib.ops.manipulation import moveaxis, tril, triu
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape, squeeze
 
@@ -177,9 +184,9 @@ def solve(x1, x2, /):
     b = matrices_of("solve", b)
     _check_sides("solve", a, b, b.shape[-2])
     a, b = promoted(a, b)
-    if prod(a.shape[:-2]) == 1 and b.ndim > 2:
+    if b.ndim > 2 and prod(a.shape[:-2]) == 1:
         return _solve_one(a, b)
-    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = common_batch(a, b)
     x = solve_stack(spread(a, batch), spread(b, batch), batch)
     return reshape(x, (*batch, *b.shape[-2:]))
 
@@ -194,7 +201,7 @@ def _check_sides(op, a, b, rows):
 
 def _solve_one(a, b):
     """One matrix and many right sides: they become the columns of one."""
-    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = common_batch(a, b)
     columns = moveaxis(b, -2, 0)
     n = columns.shape[0]
     flat = reshape(columns, (1, n, prod(columns.shape[1:])))
@@ -301,7 +308,7 @@ def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa
             f"A.shape={a.shape}, B.shape={b.shape}"
         )
     a, b = promoted(a, b)
-    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = common_batch(a, b)
     x = triangular_stack(
         spread(a, batch), spread(b, batch), bool(upper), bool(left),
         unit=bool(unitriangular), batch=batch,
@@ -389,7 +396,7 @@ def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
         return matrix_transpose(x)
     b = matrices_of("lu_solve", B)
     _check_sides("lu_solve", lu, b, b.shape[-2])
-    batch = broadcast_shapes(lu.shape[:-2], b.shape[:-2])
+    batch = common_batch(lu, b)
     order = _order("lu_solve", lu, pivots)
     if adjoint:
         upper = matrix_transpose(lu)

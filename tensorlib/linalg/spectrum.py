@@ -18,7 +18,7 @@ from tensorlib.ops.creation import zeros as zeros_of
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.manipulation import diagonal
+from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import sum as total
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape, squeeze
@@ -64,7 +64,7 @@ def _symmetric(x):
 
 
 def _diagonals(x):
-    return diagonal(x, 0, 1, 2)
+    return last_diagonal(x, 0)
 
 
 def _columns_times(v, w):

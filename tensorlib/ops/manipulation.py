@@ -123,6 +123,11 @@ def diagonal(x, /, offset=0, axis1=0, axis2=1):
     pair = axes_of("diagonal", (axis1, axis2), x.ndim)
     order = (*(d for d in range(x.ndim) if d not in pair), *pair)
     x = x if order == tuple(range(x.ndim)) else permute_dims(x, order)
+    return last_diagonal(x, offset)
+
+
+def last_diagonal(x, offset):
+    """Return the diagonals of the matrices in the last two axes."""
     rows, columns = x.shape[-2:]
     length = max(min(rows, columns - offset) if offset >= 0 else
                  min(rows + offset, columns), 0)  # fmt: skip
