@@ -292,13 +292,43 @@ def test_complete_qr_of_tall_matrix_refuses_gradient():
 
 def test_full_svd_has_gradient_except_for_added_columns():
     x = leaf(matrix(4, 2, shift=False))
-    u, s, vh = L.svd(x)
-    (found,) = tl.autograd.grad((u[:, :2] * s).sum() + vh.sum(), [x], retain_graph=True)
-    u, s, vh = L.svd(x, full_matrices=False)
-    (expected,) = tl.autograd.grad((u * s).sum() + vh.sum(), [x])
+    weights = tl.tensor(matrix(4, 2, seed=1))
+    u, _, vh = L.svd(x)
+    (found,) = tl.autograd.grad(((u[:, :2] @ vh) * weights).sum(), [x])
+    u, _, vh = L.svd(x, full_matrices=False)
+    (expected,) = tl.autograd.grad(((u @ vh) * weights).sum(), [x])
     assert_near(found, expected.numpy())
     with pytest.raises(tl.GraphError, match="full_matrices=False"):
         L.svd(x).U.sum().backward()
+
+
+def test_small_qr_of_extreme_columns_neither_overflows_nor_underflows():
+    for scale in (1e-200, 1e200, 1e-310):
+        a = matrix(3, 3, shift=False)
+        q, r = L.qr(tl.tensor(a * scale))
+        assert_near(q.mT @ q, np.eye(3), 1e-9 if scale > 1e-300 else 1e-3)
+        np.testing.assert_allclose((q @ r).numpy() / scale, a, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-150, 1e150])
+def test_small_spectra_of_any_scale_equal_numpy(scale):
+    for n in (1, 2, 3, 4):
+        a = matrix(n, n, shift=False) * scale
+        found = L.svdvals(tl.tensor(a)).numpy() / scale
+        np.testing.assert_allclose(found, np.linalg.svd(a / scale)[1], rtol=1e-12)
+        w = L.eigvalsh(tl.tensor(a + a.T)).numpy() / scale
+        expected = np.linalg.eigvalsh((a + a.T) / scale)
+        np.testing.assert_allclose(w, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_small_svd_of_singular_matrix_has_orthonormal_vectors(rank):
+    a = matrix(4, rank, shift=False) @ matrix(rank, 3, shift=False)
+    for x in (a, a.T.copy()):
+        u, s, vh = L.svd(tl.tensor(x))
+        assert_near(u.mT @ u, np.eye(len(x)))
+        assert_near(vh @ vh.mT, np.eye(x.shape[1]))
+        assert_near((u[:, :3] * s) @ vh[:3], x)
 
 
 def test_input_changed_in_place_is_noticed():

@@ -3,7 +3,8 @@
 LAPACK is the one inside the BLAS library, on one thread; the batch is shared among the
 threads of the pool. Each matrix is worked on alone, so its bits depend neither on the
 number of threads nor on its neighbours. Matrices up to `SMALL` rows go through loops
-of our own (small_matrix.pyx): there a call of LAPACK costs more than the arithmetic.
+of our own (small_matrix.pyx, small_spectrum.pyx): there a call of LAPACK costs more
+than the arithmetic.
 
 LAPACK is column-major: what is row-major for us is the transpose for it. Each kernel
 says how it makes use of that rather than transpose its operands.
@@ -27,8 +28,9 @@ from tensorlib.core.threads cimport thread_pool, threads_for
 from tensorlib.kernels.blas cimport blas_function
 from tensorlib.kernels.gomp cimport use_pool
 from tensorlib.kernels.small_matrix cimport (
-    SMALL, small_cholesky, small_inv, small_lu, small_solve, small_solve_lu,
+    SMALL, small_cholesky, small_inv, small_lu, small_qr, small_solve, small_solve_lu,
 )
+from tensorlib.kernels.small_spectrum cimport JACOBI, jacobi_eigh, jacobi_svd
 
 cdef enum:
     GRAIN = 20000         # floating-point operations that pay for another thread
@@ -590,13 +592,35 @@ cdef void upper_part(
             r[i * columns + j] = f[j * ld + i]
 
 
+cdef void small_qr_one(
+    const real *a, real *r, real *q, int m, int n, int c, int rows
+) noexcept nogil:
+    """q, where it is wanted, is Q.T."""
+    cdef real[SMALL * SMALL] x
+    cdef real[SMALL * SMALL] square
+    memcpy(x, a, m * n * sizeof(real))
+    small_qr(m, n, c, x, square if q != NULL else NULL)
+    memcpy(r, x, rows * n * sizeof(real))
+    if q != NULL:
+        transposed_of(q, square, m, c, m)
+
+
 cdef int qr_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     """Factor a column-major copy; Q leaves as its transpose, which needs no copy."""
     cdef int m = job.m, n = job.n, info = 0, lwork = job.lwork, k = min(m, n)
     cdef const tl_buffer *r = job.call.out[1]
     cdef char *tau = scratch + job.more_at
     cdef char *work = scratch + job.work_at
-    cdef int columns
+    cdef int columns = <int>job.call.out[2].shape[1] if job.call.nout > 2 else 0
+    cdef char *q = output(job, 2, i) if job.call.nout > 2 else NULL
+    if max(m, n) <= SMALL:
+        if is_single(job):
+            small_qr_one(<float *>input(job, 0, i), <float *>output(job, 1, i),
+                         <float *>q, m, n, columns, <int>r.shape[1])
+        else:
+            small_qr_one(<double *>input(job, 0, i), <double *>output(job, 1, i),
+                         <double *>q, m, n, columns, <int>r.shape[1])
+        return 0
     transpose(job, scratch, input(job, 0, i), m, n, m)
     if k <= UNBLOCKED:
         job.lapack.geqr2(&m, &n, scratch, &m, tau, work, &info)
@@ -606,16 +630,14 @@ cdef int qr_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
         upper_part(<float *>output(job, 1, i), <float *>scratch, r.shape[1], n, m)
     else:
         upper_part(<double *>output(job, 1, i), <double *>scratch, r.shape[1], n, m)
-    if job.call.nout > 2:
-        columns = <int>job.call.out[2].shape[1]
+    if q != NULL:
         if k <= UNBLOCKED:
             job.lapack.org2r(&m, &columns, &k, scratch, &m, tau, work, &info)
         else:
             job.lapack.orgqr(
                 &m, &columns, &k, scratch, &m, tau, work, &lwork, &info
             )
-        memcpy(output(job, 2, i), scratch,
-               <size_t>m * columns * job.lapack.itemsize)
+        memcpy(q, scratch, <size_t>m * columns * job.lapack.itemsize)
     return 0
 
 
@@ -638,6 +660,58 @@ cdef tl_status qr(const tl_call *call) noexcept nogil:
 
 
 # ---- spectra ---------------------------------------------------------------------
+cdef void to_double(const Job *job, double *y, const char *x, int n) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        y[i] = (<const float *>x)[i] if is_single(job) else (<const double *>x)[i]
+
+
+cdef void from_double(const Job *job, char *y, const double *x, int n) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        if is_single(job):
+            (<float *>y)[i] = <float>x[i]
+        else:
+            (<double *>y)[i] = x[i]
+
+
+cdef bint small_eigh(const Job *job, int64_t i) noexcept nogil:
+    cdef double[JACOBI * JACOBI] a
+    cdef double[JACOBI * JACOBI] v
+    cdef double[JACOBI] w
+    cdef int n = job.n
+    cdef bint vectors = job.call.nout > 2
+    to_double(job, a, input(job, 0, i), n * n)
+    if not jacobi_eigh(n, a, w, v if vectors else NULL):
+        return False
+    from_double(job, output(job, 1, i), w, n)
+    if vectors:
+        from_double(job, output(job, 2, i), v, n * n)
+    return True
+
+
+cdef bint small_svd(const Job *job, int64_t i) noexcept nogil:
+    """Nearly singular matrices are left to LAPACK, which completes their bases."""
+    cdef double[JACOBI * JACOBI] a
+    cdef double[JACOBI * JACOBI] ut
+    cdef double[JACOBI * JACOBI] u
+    cdef double[JACOBI] s
+    cdef int m = job.m, n = job.n
+    cdef bint vectors = job.call.nout > 2
+    cdef double eps = 1.2e-7 if is_single(job) else 2.3e-16
+    if vectors and job.params.upper and m < n:
+        return False
+    to_double(job, a, input(job, 0, i), m * n)
+    if not jacobi_svd(m, n, a, s, ut if vectors else NULL, eps):
+        return False
+    from_double(job, output(job, 1, i), s, m)
+    if vectors:
+        transposed_of(u, ut, m, m, m)
+        from_double(job, output(job, 2, i), u, m * m)
+        from_double(job, output(job, 3, i), a, m * n)
+    return True
+
+
 cdef int eigh_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     """The columns of LAPACK's eigenvectors are rows of ours: out[2] is V.T."""
     cdef int n = job.n, info = 0, lwork = job.lwork
@@ -647,6 +721,8 @@ cdef int eigh_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     cdef char *v = output(job, 2, i) if vectors else scratch + job.more_at
     if not lower_finite(job, a, n):
         return NOT_FINITE
+    if n <= JACOBI and small_eigh(job, i):
+        return 0
     memcpy(v, a, <size_t>n * n * job.lapack.itemsize)
     job.lapack.syevd(
         b"V" if vectors else b"N", b"U", &n, v, &n, output(job, 1, i),
@@ -685,6 +761,8 @@ cdef int svd_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     cdef size_t size = <size_t>m * n * job.lapack.itemsize
     if not all_finite(job, a, <int64_t>m * n):
         return NOT_FINITE
+    if m <= n <= JACOBI and small_svd(job, i):
+        return 0
     if vectors:
         how = b"A" if job.params.upper else b"S"
     memcpy(scratch + job.more_at, a, size)

@@ -17,6 +17,10 @@ cdef int small_solve(
 cdef void small_solve_lu(
     int n, int k, const small_real *lu, const int *order, small_real *x,
     bint adjoint) noexcept nogil
+# x (m, n) becomes R, zeros below; q (m, c) the first c columns of Q, c >= min(m, n).
+# None of m, n and c is above SMALL. q may be NULL.
+cdef void small_qr(
+    int m, int n, int c, small_real *x, small_real *q) noexcept nogil
 cdef int small_inv(int n, const small_real *a, small_real *y) noexcept nogil
 # y: L of L L.T from the lower triangle of a, or U of U.T U from the upper one.
 cdef int small_cholesky(

@@ -1,4 +1,4 @@
-"""Loops for matrices of a few rows: Gaussian elimination and Cholesky, on the stack.
+"""Loops for matrices of a few rows: elimination, Cholesky, Householder's QR.
 
 The loops are those of the textbooks, with partial pivoting. Sizes 2 to 4, of which
 batches hold most, are compiled once each with the size as a constant.
@@ -6,7 +6,7 @@ batches hold most, are compiled once each with the size as a constant.
 References
 ----------
 G. H. Golub, C. F. Van Loan, "Matrix Computations", 4th ed., Johns Hopkins 2013,
-algorithms 3.4.1 and 4.2.1.
+algorithms 3.4.1, 4.2.1 and 5.2.1.
 """
 from libc.math cimport INFINITY, fabs, sqrt
 
@@ -182,3 +182,67 @@ cdef int small_cholesky(
     if n == 4:
         return cholesky(4, a, y, upper)
     return cholesky(n, a, y, upper)
+
+
+cdef double reflector(int m, int step, small_real *x) noexcept nogil:
+    """Householder's vector for x, with a first element of 1, below beta; returns tau.
+
+    (I - tau v v.T) x = beta e1, with the sign opposite to that of x[0], as in LAPACK.
+    """
+    cdef int i
+    cdef double size = 0, squares = 0, alpha = x[0], beta, scale = 1
+    for i in range(1, m):
+        size = max(size, fabs(<double>x[i * step]))
+        squares += <double>x[i * step] * <double>x[i * step]
+    if size == 0 and squares == 0:
+        return 0
+    if not 1e-140 < size < 1e140 or fabs(alpha) > 1e140:
+        scale, squares = max(size, fabs(alpha)), 0
+        for i in range(1, m):
+            squares += (x[i * step] / scale) * (x[i * step] / scale)
+        alpha /= scale
+    beta = sqrt(alpha * alpha + squares)
+    if alpha > 0:
+        beta = -beta
+    for i in range(1, m):
+        x[i * step] = <small_real>((x[i * step] / scale) / (alpha - beta))
+    x[0] = <small_real>(beta * scale)
+    return (beta - alpha) / beta
+
+
+cdef inline void reflect(
+    int m, int n, double tau, const small_real *v, int step, small_real *x, int ld
+) noexcept nogil:
+    """x (m, n) becomes (I - tau v v.T) x, v[0] being 1."""
+    cdef small_real[SMALL] w
+    cdef int i, j
+    for j in range(n):
+        w[j] = x[j]
+    for i in range(1, m):
+        for j in range(n):
+            w[j] += v[i * step] * x[i * ld + j]
+    for j in range(n):
+        w[j] *= <small_real>tau
+        x[j] -= w[j]
+    for i in range(1, m):
+        for j in range(n):
+            x[i * ld + j] -= v[i * step] * w[j]
+
+
+cdef void small_qr(
+    int m, int n, int c, small_real *x, small_real *q
+) noexcept nogil:
+    cdef double[SMALL] tau
+    cdef int i, j, k = min(m, n)
+    for i in range(k):
+        tau[i] = reflector(m - i, n, x + i * n + i)
+        reflect(m - i, n - i - 1, tau[i], x + i * n + i, n, x + i * n + i + 1, n)
+    if q != NULL:
+        for i in range(m):
+            for j in range(c):
+                q[i * c + j] = i == j
+        for i in range(k - 1, -1, -1):
+            reflect(m - i, c - i, tau[i], x + i * n + i, n, q + i * c + i, c)
+    for i in range(m):
+        for j in range(min(i, n)):
+            x[i * n + j] = 0
