@@ -5,8 +5,8 @@ bidiagonal reduction; float32 is computed in double.
 
 References
 ----------
-G. H. Golub, C. F. Van Loan, "Matrix Computations", 4th ed., Johns Hopkins 2013, sections
-8.5 (two-sided, symmetric) and 8.6.3 (one-sided, singular values).
+G. H. Golub, C. F. Van Loan, "Matrix Computations", 4th ed., Johns Hopkins 2013,
+sections 8.5 (two-sided, symmetric) and 8.6.3 (one-sided, singular values).
 """
 from libc.math cimport fabs, sqrt
 
