@@ -28,8 +28,13 @@ def floating(op, x):
 
 
 def matrices_of(op, x, square=False):
-    """Return `x` as a tensor of floating matrices in the last two axes."""
+    """Return `x` as a tensor of matrices, in the last two axes, that LAPACK takes."""
     x = floating(op, x)
+    if x.dtype.name not in ("float32", "float64"):
+        raise DTypeError(
+            f"{op}: expected float32 or float64, got {x.dtype.name}; cast with "
+            ".astype() first"
+        )
     if x.ndim < 2:
         raise ShapeError(f"{op}: expected at least 2 dimensions, got shape {x.shape}")
     if square and x.shape[-1] != x.shape[-2]:

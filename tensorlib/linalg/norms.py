@@ -1,5 +1,6 @@
 """Norms of vectors and matrices, and condition numbers."""
 
+from functools import cache
 from math import inf
 
 from tensorlib.core.dtype import finfo
@@ -82,16 +83,16 @@ def _root(squares):
     return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
 
 
-# Sums of squares outside these limits have lost digits to underflow, or overflowed.
-_LIMITS = {
-    name: (finfo(name).smallest_normal / finfo(name).eps ** 2, finfo(name).max)
-    for name in ("float32", "float64")
-}
+@cache
+def _limits(name):
+    """Return between what sums of squares have neither overflowed nor lost digits."""
+    info = finfo(name)
+    return info.smallest_normal / info.eps**2, info.max
 
 
 def _euclidean(x, axis, keepdims):
     squares = total(x * x, axis=axis, keepdims=keepdims)
-    low, high = _LIMITS[x.dtype.name]
+    low, high = _limits(x.dtype.name)
     if squares.size == 1:
         if low <= squares.item() <= high:
             return sqrt(squares)
