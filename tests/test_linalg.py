@@ -208,6 +208,15 @@ def test_lu_solve_refuses_pivots_out_of_range():
         L.lu_solve(lu, pivots[:2], tl.ones((3, 1)))
 
 
+def test_matrices_beyond_the_reach_of_lapack_are_refused():
+    huge = tl.zeros(1).broadcast_to((1, 20001, 20001))
+    for op in (L.spectrum._eigh, L.spectrum._svd):
+        with pytest.raises(tl.ShapeError, match="up to 20000 rows"):
+            op.execute((), (huge,), ())
+    with pytest.raises(tl.ShapeError, match=r"2\*\*31 elements"):
+        L.solving._inv.execute((), (tl.zeros(1).broadcast_to((1, 50000, 50000)),), ())
+
+
 def test_unknown_modes_are_refused():
     with pytest.raises(ValueError, match="qr: expected mode"):
         L.qr(tl.eye(2), mode="full")

@@ -27,10 +27,12 @@ cdef class MatrixOp(Primitive):
     A subclass defines ``pullback(params, g, needs, out, saved)``, which returns one
     gradient (or None) an input, and ``pushforward(params, tangents, out, saved)``,
     which returns the tangent of the output. `out` is None unless `reads_output`.
-    `expected` and `found` are words for errors.
+    `expected` and `found` are words for errors. `largest` is the number of rows, or of
+    columns if there are fewer, for which LAPACK's workspace has a 32-bit size.
     """
 
     reads_output = False
+    largest = 1 << 31
     expected = "matrices that LAPACK accepts"
     found = "one with info {}"
 
@@ -61,25 +63,35 @@ cdef class MatrixOp(Primitive):
         cdef tl_buffer layout
         cdef Tensor first = inputs[0], info
         cdef int i, nout = len(outputs), nin = len(inputs)
+        if first.buf.ndim != 3 or max(nout, nin) > MAX_OPERANDS:
+            raise ShapeError(
+                f"{self.name}: expected up to {MAX_OPERANDS} stacks of matrices, got "
+                f"{nin}, the first of shape {first.shape}"
+            )
         if first.buf.size == 0:
             return True
-        if first.buf.shape[1] * first.buf.shape[2] >= 1 << 31:
-            raise ShapeError(
-                f"{self.name}: expected matrices of fewer than 2**31 elements, got "
-                f"{first.buf.shape[1]} x {first.buf.shape[2]}"
-            )
+        self.check_extents(first)
         params.upper, params.left = upper, left
         params.transposed, params.unit = transposed, unit
         layout.ndim, layout.shape[0] = 1, first.buf.shape[0]
         info = new_tensor(&layout, TL_INT32, first.buf.device_type, 0)
         written[0] = &info.buf
         for i in range(nout):
-            written[i + 1] = &(<Tensor>outputs[i]).buf
+            written[i + 1] = &(<Tensor?>outputs[i]).buf
         for i in range(nin):
-            read[i] = &(<Tensor>inputs[i]).buf
+            read[i] = &(<Tensor?>inputs[i]).buf
         run(self, first.buf.dtype, written, nout + 1, read, nin, &params,
             first.buf.size * min(first.buf.shape[1], first.buf.shape[2]))
         return self.succeeded(info, batch, check)
+
+    cdef int check_extents(self, Tensor x) except -1:
+        rows, columns = x.buf.shape[1], x.buf.shape[2]
+        if rows * columns >= 1 << 31 or min(rows, columns) > self.largest:
+            raise ShapeError(
+                f"{self.name}: expected matrices of fewer than 2**31 elements and up to "
+                f"{self.largest} rows or columns, got {rows} x {columns}"
+            )
+        return 0
 
     cdef bint succeeded(self, Tensor info, tuple batch, bint check) except -1:
         cdef int32_t *codes = <int32_t *>info.buf.data

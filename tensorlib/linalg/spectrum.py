@@ -44,6 +44,10 @@ LstsqResult = namedtuple(
 )
 
 
+# Workspaces have up to 4 N^2 + 7 N elements, counted in 32 bits.
+LARGEST = 20000
+
+
 def _over_gaps(m, gaps):
     """Return m / gaps off the diagonal and 0 on it; 0 where both are 0.
 
@@ -82,6 +86,7 @@ class Eigh(MatrixOp):
     reads_output = True
     expected = "a symmetric matrix whose eigenvalues can be found"
     found = "one where LAPACK's iteration did not converge (info {})"
+    largest = LARGEST
 
     def unpacked(self, x):
         n = _side(x)
@@ -116,6 +121,7 @@ class Eigvalsh(MatrixOp):
 
     expected = Eigh.expected
     found = Eigh.found
+    largest = LARGEST
 
     def vectors(self, saved):
         return eigh_stack(saved[0])[1] if is_differentiated() else saved[1]
@@ -242,6 +248,7 @@ class SVD(MatrixOp):
     reads_output = True
     expected = "a matrix whose singular values can be found"
     found = "one where LAPACK's iterations did not converge (info {})"
+    largest = LARGEST
 
     def unpacked(self, params, x):
         (m, ku), (kv, n) = params
@@ -336,6 +343,7 @@ class Svdvals(MatrixOp):
 
     expected = SVD.expected
     found = SVD.found
+    largest = LARGEST
 
     def vectors(self, saved):
         if is_differentiated():
