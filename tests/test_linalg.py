@@ -211,7 +211,7 @@ def test_lu_solve_refuses_pivots_out_of_range():
 def test_matrices_beyond_the_reach_of_lapack_are_refused():
     huge = tl.zeros(1).broadcast_to((1, 20001, 20001))
     for op in (L.spectrum._eigh, L.spectrum._svd):
-        with pytest.raises(tl.ShapeError, match="up to 20000 rows"):
+        with pytest.raises(tl.ShapeError, match="to 20000 rows"):
             op.execute((), (huge,), ())
     with pytest.raises(tl.ShapeError, match=r"2\*\*31 elements"):
         L.solving._inv.execute((), (tl.zeros(1).broadcast_to((1, 50000, 50000)),), ())

@@ -88,8 +88,8 @@ cdef class MatrixOp(Primitive):
         rows, columns = x.buf.shape[1], x.buf.shape[2]
         if rows * columns >= 1 << 31 or min(rows, columns) > self.largest:
             raise ShapeError(
-                f"{self.name}: expected matrices of fewer than 2**31 elements and up to "
-                f"{self.largest} rows or columns, got {rows} x {columns}"
+                f"{self.name}: expected matrices of fewer than 2**31 elements, and up "
+                f"to {self.largest} rows or columns, got {rows} x {columns}"
             )
         return 0
 
