@@ -12,8 +12,15 @@ from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.shape import reshape
 
 __all__ = [
-    "common_batch", "floating", "fresh", "matrices_of", "promoted", "spread", "stacked",
-]  # fmt: skip
+    "common_batch",
+    "flat",
+    "floating",
+    "fresh",
+    "matrices_of",
+    "promoted",
+    "spread",
+    "stacked",
+]
 
 
 def floating(op, x):
@@ -68,6 +75,11 @@ def spread(x, batch):
     if x.shape[:-2] != batch:
         x = broadcast_to(x, (*batch, *x.shape[-2:]))
     return stacked(x)
+
+
+def flat(x):
+    """Return the elements of each matrix in a row (B, ...)."""
+    return reshape(x, (x.shape[0], prod(x.shape[1:])))
 
 
 def fresh(like, *shape, dtype=None):

@@ -12,7 +12,7 @@ design", arXiv:1001.1654 (2010), for QR.
 from collections import namedtuple
 
 from tensorlib.core.errors import GraphError
-from tensorlib.linalg.arguments import fresh, matrices_of, stacked
+from tensorlib.linalg.arguments import flat, fresh, matrices_of, stacked
 from tensorlib.linalg.matrix_op import MatrixOp, permutation
 from tensorlib.linalg.solving import triangular_stack
 from tensorlib.ops.creation import arange, eye, ones
@@ -126,15 +126,7 @@ class QR(MatrixOp):
         return q, reshape(x[:, k * m :], (x.shape[0], k, n))
 
     def packed(self, q, r):
-        rows = q.shape[0]
-        q = matrix_transpose(q)
-        return concat(
-            (
-                reshape(q, (rows, q.shape[1] * q.shape[2])),
-                reshape(r, (rows, r.shape[1] * r.shape[2])),
-            ),
-            axis=1,
-        )
+        return concat((flat(matrix_transpose(q)), flat(r)), axis=1)
 
     def check(self, params):
         m, n, k = params

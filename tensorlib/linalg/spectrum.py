@@ -11,7 +11,7 @@ from collections import namedtuple
 
 from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import GraphError, ShapeError
-from tensorlib.linalg.arguments import fresh, matrices_of, promoted, stacked
+from tensorlib.linalg.arguments import flat, fresh, matrices_of, promoted, stacked
 from tensorlib.linalg.matrix_op import MatrixOp, is_differentiated
 from tensorlib.ops.creation import eye
 from tensorlib.ops.creation import zeros as zeros_of
@@ -105,10 +105,7 @@ class Eigh(MatrixOp):
         w, v = self.unpacked(out)
         m = matmul(matmul(matrix_transpose(v), _symmetric(tangents[0])), v)
         dv = matmul(v, _over_gaps(m, _gaps(w)))
-        b, n = w.shape
-        return concat(
-            (_diagonals(m), reshape(matrix_transpose(dv), (b, n * n))), axis=1
-        )
+        return concat((_diagonals(m), flat(matrix_transpose(dv))), axis=1)
 
 
 def _side(packed):
@@ -275,8 +272,7 @@ class SVD(MatrixOp):
                 "that are not square; use full_matrices=False"
             )
         parts = _svd_pushforward(u, s, vh, tangents[0])
-        return concat([reshape(p, (s.shape[0], -1)) if p.size else
-                       reshape(p, (s.shape[0], 0)) for p in parts], axis=1)  # fmt: skip
+        return concat([flat(part) for part in parts], axis=1)
 
 
 def _check_extra(*cotangents):
