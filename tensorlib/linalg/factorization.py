@@ -23,7 +23,16 @@ from tensorlib.ops.linalg import matmul
 from tensorlib.ops.manipulation import tril, triu
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
 
-__all__ = ["LUFactors", "LUResult", "QRResult", "cholesky", "lu", "lu_factor", "qr"]
+__all__ = [
+    "LUFactors",
+    "LUResult",
+    "QRResult",
+    "cholesky",
+    "lu",
+    "lu_factor",
+    "qr",
+    "thin_qr",
+]
 
 QRResult = namedtuple("QRResult", ("Q", "R"))
 LUFactors = namedtuple("LUFactors", ("LU", "pivots"))
@@ -250,6 +259,12 @@ def _plain_qr(a, m, n, k, mode):
     q = _first_q(a, m, n, k)
     _qr.execute((r, q), (a,), ())
     return matrix_transpose(q), r
+
+
+def thin_qr(a):
+    """Return Q (B, M, K) and R (B, K, N) of contiguous matrices, outside the graph."""
+    _, m, n = a.shape
+    return _plain_qr(a, m, n, min(m, n), "reduced")
 
 
 def _first_q(a, m, n, k):

@@ -12,6 +12,7 @@ from collections import namedtuple
 from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import GraphError, ShapeError
 from tensorlib.linalg.arguments import flat, fresh, matrices_of, promoted, stacked
+from tensorlib.linalg.factorization import thin_qr
 from tensorlib.linalg.matrix_op import MatrixOp, is_differentiated
 from tensorlib.ops.creation import eye
 from tensorlib.ops.creation import zeros as zeros_of
@@ -548,9 +549,18 @@ class Pinv(MatrixOp):
 _pinv = Pinv("pinv")
 
 
+def _thin_svd(a, batch):
+    """Return U, S and Vh outside the graph; much taller matrices are reduced to R."""
+    if a.shape[1] < 2 * a.shape[2]:
+        return svd_stack(a, batch)
+    q, r = thin_qr(a)
+    u, s, vh = svd_stack(r, batch)
+    return matmul(q, u), s, vh
+
+
 def _pinv_stack(a, batch, rtol):
     """Return the pseudo-inverses, the singular values and which of them count."""
-    u, s, vh = svd_stack(a.detach(), batch)
+    u, s, vh = _thin_svd(a.detach(), batch)
     if getattr(rtol, "ndim", 0):
         rtol = reshape(rtol, (a.shape[0],))
     counts = _cutoff(s, a.shape[1:], rtol)
