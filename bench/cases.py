@@ -4,6 +4,7 @@ import re
 
 from bench.families import (
     convolution,
+    decompositions,
     dispatch,
     elementwise,
     linalg,
@@ -27,6 +28,7 @@ _FAMILIES = (
     elementwise,
     reduction,
     linalg,
+    decompositions,
     nnet,
     convolution,
     sequence,
@@ -59,11 +61,12 @@ def all_cases(*, quick=False, only=None):
 def covered_ops():
     """Return the public names that some case exercises.
 
-    A name counts when a statement of ours says ``tl.name``, or a case lists it.
+    A name counts when a statement of ours says ``tl.name`` or ``tl.linalg.name``, or a
+    case lists it.
     """
     names = set()
     for case in all_cases():
-        names.update(re.findall(r"\btl\.(\w+)\(", case.ours))
+        names.update(re.findall(r"\btl\.((?:linalg\.)?\w+)\(", case.ours))
         names.update(case.ops)
     return names
 

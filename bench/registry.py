@@ -10,17 +10,22 @@ _FAMILIES = {"Unary": "unary", "Binary": "binary", "Ternary": "ternary"}
 def public_ops():
     """Return the names of the public operations.
 
-    These are the functions of ``tensorlib`` that the ops package defines; settings
-    such as `set_num_threads` are none.
+    These are the functions of ``tensorlib`` that the ops package defines, and those of
+    ``tensorlib.linalg``; settings such as `set_num_threads` are none.
     """
     found = {name: getattr(tl, name) for name in dir(tl)}  # loads the lazy ones
+    for name in tl.linalg.__all__:
+        if getattr(tl.linalg, name) is not found.get(name):
+            found[f"linalg.{name}"] = getattr(tl.linalg, name)
     return {
         name
         for name, value in found.items()
         if not name.startswith("_")
         and callable(value)
         and not isinstance(value, type)
-        and (getattr(value, "__module__", None) or "").startswith("tensorlib.ops")
+        and (getattr(value, "__module__", None) or "").startswith(
+            ("tensorlib.ops", "tensorlib.linalg")
+        )
     }
 
 

@@ -13,6 +13,7 @@ from op_samples_elementwise import (
     MATHEMATICS,
     SELECTION,
 )
+from op_samples_linalg import LINEAR_ALGEBRA
 from op_samples_manipulation import (
     CONTRACTIONS,
     MANIPULATION,
@@ -31,6 +32,6 @@ OPS = (
     + INDEXING + LINALG + NNET + RECURRENT + OPTIMIZERS + RANDOM + CREATION + INPLACE
     + ELEMENTARY + MANIPULATION + CONTRACTIONS
     + SEARCHING + SCATTERING + CONVOLUTIONS + POOLING + FOLDING + NORMS + ATTENTION
-    + SORTING + SETS + STATISTICS
+    + SORTING + SETS + STATISTICS + LINEAR_ALGEBRA
 )  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}

@@ -28,6 +28,8 @@ MODULES = [
     "tensorlib.data",
     "tensorlib.data.transforms",
     "tensorlib.kernels",
+    "tensorlib.linalg",
+    "tensorlib.linalg.matrix_op",
     "tensorlib.metrics_log",
     "tensorlib.nn",
     "tensorlib.nn.functional",

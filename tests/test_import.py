@@ -17,6 +17,7 @@ HEAVY = (
     "torch",
     "ctypes",
     "safetensors",
+    "tensorlib.linalg",
     "tensorlib.nn",
     "tensorlib.optim",
     "tensorlib.data",

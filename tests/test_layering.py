@@ -15,6 +15,7 @@ ALLOWED = {
     "kernels": {"core"},
     "autograd": {"core"},
     "ops": {"core", "kernels", "autograd"},
+    "linalg": {"core", "kernels", "autograd", "ops"},
     "data": {"core", "ops", "public"},
     "nn": {"core", "autograd", "ops", "public"},
     "optim": {"core", "autograd", "ops", "nn", "public"},

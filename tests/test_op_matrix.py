@@ -562,6 +562,9 @@ NOT_OP_METHODS = {
 def public_functions():
     """The namespace's functions by name, without settings, classes and modules."""
     found = {name: getattr(tl, name) for name in dir(tl)}  # loads the lazy ones
+    for name in tl.linalg.__all__:
+        if getattr(tl.linalg, name) is not found.get(name):
+            found[f"linalg.{name}"] = getattr(tl.linalg, name)
     return {
         name: value
         for name, value in found.items()
@@ -597,6 +600,7 @@ def test_every_row_is_public():
     methods = set(vars(tl.Tensor))
     known = (
         set(dir(tl))
+        | {f"linalg.{name}" for name in tl.linalg.__all__}
         | methods
         | {
             "getitem",

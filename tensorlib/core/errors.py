@@ -1,6 +1,6 @@
 """Exceptions, and the one table from a kernel's status to an exception."""
 
-__all__ = ["DTypeError", "DeviceError", "GraphError", "ShapeError"]
+__all__ = ["DTypeError", "DeviceError", "GraphError", "LinAlgError", "ShapeError"]
 
 
 class ShapeError(ValueError):
@@ -17,6 +17,10 @@ class DeviceError(RuntimeError):
 
 class GraphError(RuntimeError):
     """The autograd graph cannot be used as asked."""
+
+
+class LinAlgError(ValueError):
+    """A matrix has no such inverse, factorization or spectrum, or none was found."""
 
 
 # Index: tl_status of include/tensorlib/buffer.h.

@@ -29,3 +29,6 @@ cdef sgemm_fn blas_sgemm
 cdef dgemm_fn blas_dgemm
 cdef sgemv_fn blas_sgemv
 cdef dgemv_fn blas_dgemv
+
+# Another function of that library, by its name without the wheel's prefix.
+cdef void *blas_function(str name) except NULL

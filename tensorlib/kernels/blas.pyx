@@ -33,6 +33,7 @@ ctypedef char *(*get_config_fn)() noexcept nogil
 ctypedef void (*set_num_threads_fn)(int count) noexcept nogil
 
 cdef str _WHEEL = "scipy-openblas32"
+cdef void *_handle = NULL
 cdef str _path = None
 cdef str _config = None
 
@@ -106,10 +107,15 @@ cdef void *_needed(void *handle, str name) except NULL:
     return address
 
 
+cdef void *blas_function(str name) except NULL:
+    return _needed(_handle, name)
+
+
 cdef int _load() except -1:
-    global _path, _config, blas_sgemm, blas_dgemm, blas_sgemv, blas_dgemv
+    global _path, _config, _handle, blas_sgemm, blas_dgemm, blas_sgemv, blas_dgemv
     _path = _library_path()
     cdef void *handle = _open(_path)
+    _handle = handle
     blas_sgemm = <sgemm_fn>_needed(handle, "cblas_sgemm")
     blas_dgemm = <dgemm_fn>_needed(handle, "cblas_dgemm")
     blas_sgemv = <sgemv_fn>_needed(handle, "cblas_sgemv")

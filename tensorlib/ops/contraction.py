@@ -4,12 +4,15 @@ einsum contracts its operands pair by pair. A pair's axes are sorted into batch 
 and kept), left, right and contracted ones, and the two become stacks of matrices.
 """
 
+from collections import namedtuple
+from functools import lru_cache
 from itertools import combinations
 from math import prod
 
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.arguments import axes_of, axis_of, int_of, tensor_of
+from tensorlib.ops.arithmetic import multiply
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.manipulation import diagonal, moveaxis
@@ -217,7 +220,8 @@ def einsum(subscripts, /, *operands):
     Notes
     -----
     Several operands are contracted pair by pair: at each step the pair whose result is
-    smallest, relative to what it replaces. Each contraction is one `matmul`.
+    smallest, relative to what it replaces. Each contraction is one `matmul`. The order
+    and what it takes are worked out once for subscripts and shapes, and remembered.
 
     References
     ----------
@@ -232,23 +236,74 @@ def einsum(subscripts, /, *operands):
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum: expected subscripts as a str, got {subscripts!r}")
     tensors = [tensor_of("einsum", x) for x in operands]
-    groups, output = _parse(subscripts, tensors)
-    sizes = _extents(groups, tensors)
+    plan = _plan(subscripts, tuple([x.shape for x in tensors]))
     dtype = result_type(*tensors)
     terms = [
-        _single(group, astype(x, dtype, copy=False), sizes)
-        for group, x in zip(groups, tensors, strict=True)
+        _prepared(astype(x, dtype, copy=False), *how)
+        for x, how in zip(tensors, plan.singles, strict=True)
     ]
+    for pair in plan.pairs:
+        second, first = terms.pop(pair.j), terms.pop(pair.i)
+        product = matmul if pair.inner else multiply
+        found = product(_arranged(first, pair.left), _arranged(second, pair.right))
+        terms.append(found if found.shape == pair.shape else reshape(found, pair.shape))
+    return _arranged(terms[0], plan.output)
+
+
+# How an operand is brought into place: axes to sum, then an order, then a shape; None
+# where there is nothing to do.
+_Arrangement = namedtuple("_Arrangement", ("gone", "order", "shape"))
+# Terms i and j are taken out of the list, and their product goes to its end; inner:
+# whether axes are contracted.
+_Pair = namedtuple("_Pair", ("i", "j", "left", "right", "inner", "shape"))
+_Plan = namedtuple("_Plan", ("singles", "pairs", "output"))
+
+
+def _arranged(x, how):
+    if how.gone:
+        x = total(x, axis=how.gone, dtype=x.dtype)
+    if how.order is not None:
+        x = permute_dims(x, how.order)
+    return x if how.shape is None else reshape(x, how.shape)
+
+
+def _prepared(x, diagonals, shape):
+    """Return an operand with distinct letters, without axes that broadcast."""
+    for first, second in diagonals:
+        x = diagonal(x, 0, first, second)
+    return x if shape is None else reshape(x, shape)
+
+
+@lru_cache(maxsize=256)
+def _plan(subscripts, shapes):
+    """Return what is to be done, in which order, for operands of these shapes."""
+    groups, output = _parse(subscripts, [len(shape) for shape in shapes])
+    sizes = _extents(groups, shapes)
+    singles, terms, pairs = [], [], []
+    for group, shape in zip(groups, shapes, strict=True):
+        letters, how = _single(group, shape, sizes)
+        singles.append(how)
+        terms.append(letters)
     while len(terms) > 1:
         i, j = _cheapest(terms, output, sizes)
         second, first = terms.pop(j), terms.pop(i)
-        needed = set(output).union(*[letters for letters, _ in terms])
-        terms.append(_contract(first, second, needed, sizes))
-    letters, x = _summed(*terms[0], set(output))
-    return permute_dims(x, tuple(letters.index(c) for c in output))
+        needed = set(output).union(*terms)
+        letters, pair = _paired(i, j, first, second, needed, sizes)
+        pairs.append(pair)
+        terms.append(letters)
+    kept = [c for c in terms[0] if c in output]
+    gone = tuple(d for d, c in enumerate(terms[0]) if c not in output)
+    order = _order(kept, output)
+    return _Plan(singles, pairs, _Arrangement(gone, order, None))
 
 
-def _parse(subscripts, tensors):
+def _order(letters, wanted):
+    """Return the permutation that brings letters into an order, None for none."""
+    order = tuple(letters.index(c) for c in wanted)
+    return None if order == tuple(range(len(order))) else order
+
+
+def _parse(subscripts, dimensions):
     """Return the letters of each operand and of the output, ellipses written out.
 
     The axes of an ellipsis have the names "0", "1", ... from the right.
@@ -256,14 +311,14 @@ def _parse(subscripts, tensors):
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     groups = left.split(",")
-    if len(groups) != len(tensors):
+    if len(groups) != len(dimensions):
         raise ValueError(
             f"einsum: {subscripts!r} has {len(groups)} groups of letters, got "
-            f"{len(tensors)} operands"
+            f"{len(dimensions)} operands"
         )
     found = [
-        _letters(subscripts, group, x.ndim)
-        for group, x in zip(groups, tensors, strict=True)
+        _letters(subscripts, group, ndim)
+        for group, ndim in zip(groups, dimensions, strict=True)
     ]
     rest = max((sum(c.isdigit() for c in letters) for letters in found), default=0)
     spread = [str(k) for k in range(rest)][::-1]
@@ -300,11 +355,11 @@ def _expanded(subscripts, group, spread):
     return [*before, *(spread if dots else ()), *after]
 
 
-def _extents(groups, tensors):
+def _extents(groups, shapes):
     """Return the length of each letter's axes; those of an ellipsis may be 1."""
     sizes = {}
-    for letters, x in zip(groups, tensors, strict=True):
-        for c, n in zip(letters, x.shape, strict=True):
+    for letters, shape in zip(groups, shapes, strict=True):
+        for c, n in zip(letters, shape, strict=True):
             known = sizes.setdefault(c, n)
             if known == n or (c.isdigit() and n == 1):
                 continue
@@ -312,73 +367,64 @@ def _extents(groups, tensors):
                 name = "an axis of '...'" if c.isdigit() else f"axis {c!r}"
                 raise ShapeError(
                     f"einsum: {name} has length {known} in one operand and {n} in "
-                    f"another, got shapes {', '.join(str(y.shape) for y in tensors)}"
+                    f"another, got shapes {', '.join(str(shape) for shape in shapes)}"
                 )
             sizes[c] = n
     return sizes
 
 
-def _single(letters, x, sizes):
-    """Return an operand with distinct letters, without axes that broadcast."""
-    letters = list(letters)
-    for c in set(letters):
+def _single(letters, shape, sizes):
+    """Return an operand's letters once each, and how it is brought to them."""
+    letters, shape, diagonals = list(letters), list(shape), []
+    for c in sorted(set(letters)):
         while letters.count(c) > 1:
             first = letters.index(c)
             second = letters.index(c, first + 1)
-            x = diagonal(x, 0, first, second)
-            del letters[second], letters[first]
+            diagonals.append((first, second))
+            del letters[second], letters[first], shape[second]
             letters.append(c)
-    for d in reversed(range(len(letters))):
-        if x.shape[d] != sizes[letters[d]]:
-            x = reshape(x, x.shape[:d] + x.shape[d + 1 :])
-            del letters[d]
-    return letters, x
-
-
-def _summed(letters, x, needed):
-    """Sum over the axes that nobody needs any more."""
-    gone = tuple(d for d, c in enumerate(letters) if c not in needed)
-    if not gone:
-        return letters, x
-    return [c for c in letters if c in needed], total(x, axis=gone, dtype=x.dtype)
+            shape.append(shape.pop(first))
+    kept = [d for d, c in enumerate(letters) if shape[d] == sizes[c]]
+    if len(kept) == len(letters):
+        return letters, (diagonals, None)
+    new_shape = tuple(shape[d] for d in kept)
+    return [letters[d] for d in kept], (diagonals, new_shape)
 
 
 def _cheapest(terms, output, sizes):
     """Return the pair whose contraction frees most memory."""
 
+    def size(letters):
+        return prod(sizes[c] for c in letters)
+
     def cost(pair):
         i, j = pair
-        others = [letters for k, (letters, _) in enumerate(terms) if k not in pair]
-        both = {*terms[i][0], *terms[j][0]}
+        others = [letters for k, letters in enumerate(terms) if k not in pair]
+        both = {*terms[i], *terms[j]}
         kept = both & set(output).union(*others)
-        made = prod(sizes[c] for c in kept)
-        return made - terms[i][1].size - terms[j][1].size, prod(sizes[c] for c in both)
+        return size(kept) - size(terms[i]) - size(terms[j]), size(both)
 
     return min(combinations(range(len(terms)), 2), key=cost)
 
 
-def _contract(first, second, needed, sizes):
-    """Multiply two operands as stacks of matrices."""
-    first = _summed(*first, needed | set(second[0]))
-    second = _summed(*second, needed | set(first[0]))
-    (a, x), (b, y) = first, second
+def _paired(i, j, a, b, needed, sizes):
+    """Return the letters of a product, and how it is made of stacks of matrices."""
     batch = [c for c in a if c in b and c in needed]
     inner = [c for c in a if c in b and c not in needed]
-    rows = [c for c in a if c not in b]
-    columns = [c for c in b if c not in a]
+    rows = [c for c in a if c not in b and c in needed]
+    columns = [c for c in b if c not in a and c in needed]
 
-    def stack(letters, tensor, *parts):
-        order = tuple(letters.index(c) for part in parts for c in part)
+    def stack(letters, *parts):
+        wanted = [c for part in parts for c in part]
+        kept = [c for c in letters if c in wanted]
+        gone = tuple(d for d, c in enumerate(letters) if c not in wanted)
         extents = [tuple(sizes[c] for c in part) for part in parts]
         shape = (*extents[0], *(prod(extent) for extent in extents[1:]))
-        return reshape(permute_dims(tensor, order), shape)
+        same = shape == tuple(sizes[c] for c in wanted)
+        return _Arrangement(gone, _order(kept, wanted), None if same else shape)
 
+    left = stack(a, batch, rows, inner)
+    right = stack(b, batch, inner, columns)
     letters = batch + rows + columns
     shape = tuple(sizes[c] for c in letters)
-    if not inner:
-        product = stack(a, x, batch, rows, ()) * stack(b, y, batch, (), columns)
-    else:
-        product = matmul(
-            stack(a, x, batch, rows, inner), stack(b, y, batch, inner, columns)
-        )
-    return letters, reshape(product, shape)
+    return letters, _Pair(i, j, left, right, bool(inner), shape)

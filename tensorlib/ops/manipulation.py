@@ -121,8 +121,13 @@ def diagonal(x, /, offset=0, axis1=0, axis2=1):
     x = tensor_of("diagonal", x)
     offset = int_of("diagonal", "offset", offset)
     pair = axes_of("diagonal", (axis1, axis2), x.ndim)
-    kept = tuple(d for d in range(x.ndim) if d not in pair)
-    x = permute_dims(x, (*kept, *pair))
+    order = (*(d for d in range(x.ndim) if d not in pair), *pair)
+    x = x if order == tuple(range(x.ndim)) else permute_dims(x, order)
+    return last_diagonal(x, offset)
+
+
+def last_diagonal(x, offset):
+    """Return the diagonals of the matrices in the last two axes."""
     rows, columns = x.shape[-2:]
     length = max(min(rows, columns - offset) if offset >= 0 else
                  min(rows + offset, columns), 0)  # fmt: skip
@@ -130,7 +135,8 @@ def diagonal(x, /, offset=0, axis1=0, axis2=1):
     if length == 0:
         return flat[..., :0]
     start = offset if offset >= 0 else -offset * columns
-    return flat[..., start : start + (length - 1) * (columns + 1) + 1 : columns + 1]
+    places = slice(start, start + (length - 1) * (columns + 1) + 1, columns + 1)
+    return flat[places] if flat.ndim == 1 else flat[..., places]
 
 
 def diag(x, /, k=0):

@@ -1,0 +1,88 @@
+"""Matrices as arguments: checked, promoted, and as a stack (B, M, N)."""
+
+from math import prod
+
+from tensorlib.core.dtype import result_type
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.ops.arguments import tensor_of
+from tensorlib.ops.creation import empty
+from tensorlib.ops.elementwise import astype
+from tensorlib.ops.manipulation import broadcast_shapes
+from tensorlib.ops.reduce import broadcast_to
+from tensorlib.ops.shape import reshape
+
+__all__ = [
+    "common_batch",
+    "flat",
+    "floating",
+    "fresh",
+    "matrices_of",
+    "promoted",
+    "spread",
+    "stacked",
+]
+
+
+def floating(op, x):
+    """Return `x` as a tensor of a floating dtype."""
+    x = tensor_of(op, x)
+    if x.dtype.kind != "f":
+        raise DTypeError(
+            f"{op}: expected a floating dtype, got {x.dtype.name}; cast with "
+            ".astype() first"
+        )
+    return x
+
+
+def matrices_of(op, x, square=False):
+    """Return `x` as a tensor of matrices, in the last two axes, that LAPACK takes."""
+    x = floating(op, x)
+    if x.dtype.name not in ("float32", "float64"):
+        raise DTypeError(
+            f"{op}: expected float32 or float64, got {x.dtype.name}; cast with "
+            ".astype() first"
+        )
+    if x.ndim < 2:
+        raise ShapeError(f"{op}: expected at least 2 dimensions, got shape {x.shape}")
+    if square and x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"{op}: expected square matrices, got shape {x.shape}")
+    return x
+
+
+def promoted(*tensors):
+    """Return tensors in their common dtype."""
+    if all(x.dtype is tensors[0].dtype for x in tensors):
+        return tensors
+    dtype = result_type(*tensors)
+    return [astype(x, dtype, copy=False) for x in tensors]
+
+
+def stacked(x):
+    """Return matrices (..., M, N) as contiguous ones (B, M, N)."""
+    if x.ndim != 3:
+        x = reshape(x, (prod(x.shape[:-2]), *x.shape[-2:]))
+    return x.contiguous()
+
+
+def common_batch(a, b):
+    """Return the leading axes that two stacks of matrices broadcast to."""
+    batch, other = a.shape[:-2], b.shape[:-2]
+    return batch if batch == other else broadcast_shapes(batch, other)
+
+
+def spread(x, batch):
+    """Return matrices (..., M, N), broadcast over `batch`, as (B, M, N)."""
+    if x.shape[:-2] != batch:
+        x = broadcast_to(x, (*batch, *x.shape[-2:]))
+    return stacked(x)
+
+
+def flat(x):
+    """Return the elements of each matrix in a row (B, ...)."""
+    return reshape(x, (x.shape[0], prod(x.shape[1:])))
+
+
+def fresh(like, *shape, dtype=None):
+    """Return a new tensor on the device of `like`, by default in its dtype."""
+    dtype = like.dtype if dtype is None else dtype
+    return empty(shape, dtype=dtype, device=like.device)
