@@ -6,7 +6,14 @@ CUDA, ops of neural networks with kernels of their own) is loaded at its first u
 
 from tensorlib import autograd
 from tensorlib import kernels as _kernels
-from tensorlib.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tensorlib.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tensorlib.core import pickling as _pickling
 from tensorlib.core.device import Device, device
 from tensorlib.core.dlpack import from_dlpack

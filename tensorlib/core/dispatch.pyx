@@ -8,20 +8,28 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc
 from tensorlib.core.abi cimport (
     TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_OK, tl_call, tl_kernel, tl_kernel_fn,
-    tl_status,
+    tl_buffer, tl_status,
 )
+from tensorlib.core.finite cimport described, has_nonfinite
 
-from tensorlib.core.errors import raise_status, missing_kernel
+from tensorlib.core.errors import missing_kernel, raise_status
+from tensorlib.core.provenance import line_text, user_line
 
 cdef extern from *:
     """
     static __thread struct { int grad_disabled; int forward_mode; } tl_state_;
+    static __thread int tl_checked_;
     """
     tl_thread_state tl_state_
+    int tl_checked_
 
 # Below this many elements the kernel is shorter than a GIL hand-over (about 1 us).
 cdef enum:
     NOGIL_WORK = 4096
+
+# Zero while any thread has its results checked: each call then looks who is asked.
+cdef int64_t _nogil_work = NOGIL_WORK
+cdef int _checkers = 0
 
 cdef dict _rows = {}
 
@@ -62,14 +70,81 @@ cdef int launch(
     if entry.run == NULL:
         missing_kernel(op, device_type, dtype)
     call.loop = entry.loop
-    if work < NOGIL_WORK:
+    if work < _nogil_work:
         status = entry.run(call)
+    elif tl_checked_:
+        return _checked_launch(op, entry, call)
     else:
         with nogil:
             status = entry.run(call)
     if status != TL_OK:
         raise_status(op, <int>status)
     return 0
+
+
+cdef int _checked_launch(str op, const tl_kernel *entry, tl_call *call) except -1:
+    """Run a kernel, and raise when it makes inf or NaN of finite inputs."""
+    cdef bint was_finite = call.nin > 0, made = False
+    cdef tl_status status
+    with nogil:
+        if _works_in_place(call):
+            was_finite = was_finite and not _any_nonfinite(call.in_, call.nin)
+        status = entry.run(call)
+        if status == TL_OK and was_finite:
+            made = _any_nonfinite(call.out, call.nout)
+            if made and not _works_in_place(call):
+                made = not _any_nonfinite(call.in_, call.nin)
+    if status != TL_OK:
+        raise_status(op, <int>status)
+    if made:
+        _raise_nonfinite(op, call)
+    return 0
+
+
+cdef bint _any_nonfinite(const tl_buffer **buffers, int n) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        if buffers[i] != NULL and has_nonfinite(buffers[i]):
+            return True
+    return False
+
+
+cdef bint _works_in_place(const tl_call *call) noexcept nogil:
+    cdef int i, j
+    for i in range(call.nout):
+        for j in range(call.nin):
+            if call.out[i].data == call.in_[j].data:
+                return True
+    return False
+
+
+cdef int _raise_nonfinite(str op, const tl_call *call) except -1:
+    cdef int i
+    place = user_line()
+    where = "" if place is None else ", at " + line_text(place)
+    outputs = ", ".join([
+        described(call.out[i]) for i in range(call.nout) if has_nonfinite(call.out[i])
+    ])
+    inputs = ", ".join([described(call.in_[i]) for i in range(call.nin)])
+    if _works_in_place(call):
+        inputs = "finite, overwritten since"
+    raise FloatingPointError(
+        f"{op}: expected a finite result of finite inputs, got {outputs}; "
+        f"inputs: {inputs}{where}"
+    )
+
+
+def check_results(int change):
+    """Add to the number of contexts in which this thread has results checked.
+
+    Examples
+    --------
+    >>> check_results(0)
+    """
+    global _checkers, _nogil_work, tl_checked_
+    _checkers += change
+    tl_checked_ += change
+    _nogil_work = 0 if _checkers else NOGIL_WORK
 
 
 def registered_kernels():
