@@ -83,7 +83,11 @@ cdef int launch(
 
 
 cdef int _checked_launch(str op, const tl_kernel *entry, tl_call *call) except -1:
-    """Run a kernel, and raise when it makes inf or NaN of finite inputs."""
+    """Run a kernel, and raise when it makes inf or NaN of finite inputs.
+
+    The first output alone counts: others are notes for the gradient, logarithms of
+    zero weights among them.
+    """
     cdef bint was_finite = call.nin > 0, made = False
     cdef tl_status status
     with nogil:
@@ -91,7 +95,7 @@ cdef int _checked_launch(str op, const tl_kernel *entry, tl_call *call) except -
             was_finite = was_finite and not _any_nonfinite(call.in_, call.nin)
         status = entry.run(call)
         if status == TL_OK and was_finite:
-            made = _any_nonfinite(call.out, call.nout)
+            made = _any_nonfinite(call.out, 1)
             if made and not _works_in_place(call):
                 made = not _any_nonfinite(call.in_, call.nin)
     if status != TL_OK:
@@ -113,6 +117,8 @@ cdef bint _works_in_place(const tl_call *call) noexcept nogil:
     cdef int i, j
     for i in range(call.nout):
         for j in range(call.nin):
+            if call.out[i] == NULL or call.in_[j] == NULL:
+                continue    # an operand that the kernel does without
             if call.out[i].data == call.in_[j].data:
                 return True
     return False
@@ -122,15 +128,14 @@ cdef int _raise_nonfinite(str op, const tl_call *call) except -1:
     cdef int i
     place = user_line()
     where = "" if place is None else ", at " + line_text(place)
-    outputs = ", ".join([
-        described(call.out[i]) for i in range(call.nout) if has_nonfinite(call.out[i])
+    inputs = ", ".join([
+        described(call.in_[i]) for i in range(call.nin) if call.in_[i] != NULL
     ])
-    inputs = ", ".join([described(call.in_[i]) for i in range(call.nin)])
     if _works_in_place(call):
         inputs = "finite, overwritten since"
     raise FloatingPointError(
-        f"{op}: expected a finite result of finite inputs, got {outputs}; "
-        f"inputs: {inputs}{where}"
+        f"{op}: expected a finite result of finite inputs, got "
+        f"{described(call.out[0])}; inputs: {inputs}{where}"
     )
 
 
