@@ -181,7 +181,7 @@ pi = 3.141592653589793
 e = 2.718281828459045
 newaxis = None
 
-_LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization", "transforms")
+_LAZY_MODULES = ("cuda", "data", "nn", "optim", "serialization", "transforms", "viz")
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {
     "build_paths": ("get_cython_include", "get_include"),

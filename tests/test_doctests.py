@@ -45,6 +45,7 @@ MODULES = [
     "tensorlib.optim.lr_scheduler",
     "tensorlib.ops.fused_optim",
     "tensorlib.transforms.pytree",
+    "tensorlib.viz",
 ]
 
 
