@@ -20,8 +20,8 @@ _LINES = 1000
 class Graph:
     """The graph below some tensors: nodes for operations, leaves for variables.
 
-    Printed, it is a tree of plain text, in which what was shown before is only named; of
-    large graphs the first lines.
+    Printed, it is a tree of plain text, in which what was shown before is only named;
+    of a large graph it shows the first lines.
 
     Attributes
     ----------

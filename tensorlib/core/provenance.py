@@ -8,7 +8,7 @@ alone (`autograd.detect_anomaly`), and when an error has been raised in any case
 
 import sys
 
-__all__ = ["is_tracing", "line_text", "trace", "user_line"]
+__all__ = ["failing_line", "is_tracing", "line_text", "trace", "user_line"]
 
 _tracing = 0
 
@@ -46,11 +46,35 @@ def user_line():
     """
     frame = sys._getframe(1)
     while frame is not None:
-        name = frame.f_globals.get("__name__") or ""
-        if name != "tensorlib" and not name.startswith("tensorlib."):
+        if _is_users(frame):
             return frame.f_code, frame.f_lasti
         frame = frame.f_back
     return None
+
+
+def failing_line(error):
+    """Return what `user_line` returned where `error` was raised.
+
+    Examples
+    --------
+    >>> try:
+    ...     1 / 0
+    ... except ZeroDivisionError as error:
+    ...     place = failing_line(error)
+    >>> place is None or len(place) == 2
+    True
+    """
+    found, step = None, error.__traceback__
+    while step is not None:
+        if _is_users(step.tb_frame):
+            found = step.tb_frame.f_code, step.tb_lasti
+        step = step.tb_next
+    return user_line() if found is None else found
+
+
+def _is_users(frame):
+    name = frame.f_globals.get("__name__") or ""
+    return name != "tensorlib" and not name.startswith("tensorlib.")
 
 
 def line_text(place):

@@ -5,6 +5,7 @@ conversions, hooks and the representation.
 """
 
 import tensorlib as tl
+from tensorlib.core.provenance import failing_line, line_text
 from tensorlib.core.tensor import Tensor
 from tensorlib.nn.hooks import RemovableHandle, call_with_hooks
 from tensorlib.nn.state_dict import collect_state, load_state
@@ -513,12 +514,14 @@ def _describe(module):
 def _note_module_path(module, error):
     """Note on `error` the path from the outermost module to the failing one.
 
-    The failing module leaves a note; each module around it, as the exception
-    passes, puts its own name for the inner one in front.
+    The failing module leaves a note, with the user's line; each module around it, as
+    the exception passes, puts its own name for the inner one in front.
     """
     trail = getattr(error, "_module_trail", None)
     if trail is None:
-        trail = {"path": "", "failed": _describe(module), "note": None}
+        place = failing_line(error)
+        line = "" if place is None else f", at {line_text(place)}"
+        trail = {"path": "", "failed": _describe(module), "line": line, "note": None}
     else:
         names = (name for name, m in module.named_modules() if m is trail["outermost"])
         name = next(names, None)
@@ -529,7 +532,8 @@ def _note_module_path(module, error):
             error.__notes__.remove(trail["note"])
     path, failed = trail["path"], trail["failed"]
     trail["outermost"] = module
-    trail["note"] = f"in module {path} ({failed})" if path else f"in module {failed}"
+    where = f"{path} ({failed})" if path else failed
+    trail["note"] = f"in module {where}{trail['line']}"
     try:
         error._module_trail = trail
     except AttributeError:  # an exception class with __slots__ takes no attribute
