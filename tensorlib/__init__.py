@@ -6,7 +6,14 @@ CUDA, ops of neural networks with kernels of their own) is loaded at its first u
 
 from tensorlib import autograd
 from tensorlib import kernels as _kernels
-from tensorlib.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tensorlib.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from tensorlib.core import pickling as _pickling
 from tensorlib.core.device import Device, device
 from tensorlib.core.dlpack import from_dlpack
@@ -183,7 +190,9 @@ pi = 3.141592653589793
 e = 2.718281828459045
 newaxis = None
 
-_LAZY_MODULES = ("cuda", "data", "linalg", "nn", "optim", "serialization", "transforms")
+_LAZY_MODULES = (
+    "cuda", "data", "linalg", "nn", "optim", "serialization", "transforms", "viz",
+)  # fmt: skip
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {
     "build_paths": ("get_cython_include", "get_include"),

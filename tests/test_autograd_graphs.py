@@ -151,10 +151,10 @@ def test_failed_backward_leaves_the_graph_usable():
     def refuse(_):
         raise KeyError("hook")
 
-    remove = x.register_hook(refuse)
+    handle = x.register_hook(refuse)
     with pytest.raises(KeyError):
         y.sum().backward(retain_graph=True)
-    remove()
+    handle.remove()
     x.grad = None
     y.sum().backward()
     assert x.grad.tolist() == [2.0, 4.0]
@@ -181,8 +181,8 @@ def test_hooks_run_in_order_and_can_be_removed():
     x = leaf(1.0)
     seen = []
     removals = [x.register_hook(lambda g, k=k: seen.append(k)) for k in range(3)]
-    removals[1]()
-    removals[1]()
+    removals[1].remove()
+    removals[1].remove()
     x.sum().backward()
     assert seen == [0, 2]
 

@@ -17,8 +17,16 @@ MODULES = [
     "tensorlib",
     "tensorlib.autograd",
     "tensorlib.autograd.check",
+    "tensorlib.autograd.anomaly",
     "tensorlib.autograd.forward",
+    "tensorlib.autograd.function",
+    "tensorlib.autograd.hooks",
+    "tensorlib.autograd.joint",
+    "tensorlib.autograd.recompute",
+    "tensorlib.autograd.saved",
     "tensorlib.autograd.tape",
+    "tensorlib.core.handles",
+    "tensorlib.core.provenance",
     "tensorlib.core.threads",
     "tensorlib.core.storage",
     "tensorlib.core.dispatch",
@@ -39,6 +47,7 @@ MODULES = [
     "tensorlib.optim.lr_scheduler",
     "tensorlib.ops.fused_optim",
     "tensorlib.transforms.pytree",
+    "tensorlib.viz",
 ]
 
 

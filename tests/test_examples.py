@@ -61,6 +61,20 @@ def test_worked_example_has_the_lecture_derivatives():
         assert found == pytest.approx(expected, rel=1e-12)
 
 
+def test_layers_in_the_style_of_caffe_learn_and_agree_with_the_tape():
+    losses, difference = example("caffe_layers").main(["--epochs", "60"])
+    assert losses[-1] < 0.3 < 2 < losses[0]
+    assert difference < 1e-6
+
+
+def test_checkpoints_need_memory_of_the_square_root():
+    peaks = example("checkpoint_memory").main(["--quick"])
+    assert list(peaks) == [1, 2, 4, 8, 16]
+    # Inputs of segments, activations of one, and little more of what is under way.
+    for segments, peak in peaks.items():
+        assert segments + 16 / segments - 1 <= peak <= segments + 16 / segments + 3
+
+
 def test_mlp_residual_learns():
     assert example("mlp_residual").main(epochs=8) < 0.04
 

@@ -22,8 +22,11 @@ ALLOWED = {
     "transforms": {"core", "autograd", "ops", "nn"},
     "cli": {"core", "autograd", "ops", "nn", "optim", "data", "kernels", "public"},
 }
-# A tool that applies ops to check rules; loaded only when it is asked for.
-EXCEPTIONS = {"tensorlib/autograd/check.py": {"ops"}}
+# Tools that apply ops, to check rules and to compute again; loaded when asked for.
+EXCEPTIONS = {
+    "tensorlib/autograd/check.py": {"ops"},
+    "tensorlib/autograd/recompute.py": {"ops"},
+}
 # Kernels see tl_buffer, never Tensor.
 CORE_FOR_KERNELS = {
     "abi",

@@ -148,7 +148,7 @@ METHODS_LEFT_OUT = {
     "PyTorch's compiler and processes": {"compile", "share_memory"},
     "hooks around backward, saving and the optimizer's step": {
         "get_extra_state", "register_backward_hook",
-        "register_full_backward_pre_hook", "register_load_state_dict_post_hook",
+        "register_load_state_dict_post_hook",
         "register_load_state_dict_pre_hook", "register_state_dict_post_hook",
         "register_state_dict_pre_hook", "register_step_post_hook",
         "register_step_pre_hook", "set_extra_state",

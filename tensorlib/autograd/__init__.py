@@ -2,33 +2,59 @@
 
 from tensorlib.autograd.forward import jvp
 from tensorlib.autograd.primitive import Node, primitives
+from tensorlib.autograd.saved import saved_tensors_hooks
 from tensorlib.autograd.tape import (
     backward,
     enable_grad,
     grad,
+    inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )
 
+# Modules whose names are loaded at the first use of one of them.
+_LAZY_NAMES = {
+    "Function": "function",
+    "FunctionCtx": "function",
+    "checkpoint": "recompute",
+    "checkpoint_sequential": "recompute",
+    "detect_anomaly": "anomaly",
+    "gradcheck": "check",
+    "gradgradcheck": "check",
+    "once_differentiable": "function",
+}
+
 __all__ = [
+    "Function",
+    "FunctionCtx",
     "Node",
     "backward",
+    "checkpoint",
+    "checkpoint_sequential",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "inference_mode",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "jvp",
     "no_grad",
+    "once_differentiable",
     "primitives",
+    "saved_tensors_hooks",
     "set_grad_enabled",
 ]
 
 
 def __getattr__(name):
-    if name in ("gradcheck", "gradgradcheck"):
-        from tensorlib.autograd import check
+    if name in _LAZY_NAMES:
+        from importlib import import_module
 
-        return getattr(check, name)
+        found = getattr(import_module(f"tensorlib.autograd.{_LAZY_NAMES[name]}"), name)
+        globals()[name] = found  # in place of a module of the same name
+        return found
     raise AttributeError(f"module 'tensorlib.autograd' has no attribute {name!r}")

@@ -1,6 +1,8 @@
 # Primitive: the rules of an op. Node: one recorded application of it.
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from tensorlib.autograd.hooks cimport GradHooks
+from tensorlib.autograd.saved cimport SavedTensor
 from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer, tl_call, tl_kernel, tl_storage
 from tensorlib.core.tensor cimport Tensor
 
@@ -19,6 +21,17 @@ cdef class Primitive:
     cdef tuple vjp(self, Node node, Tensor g)
     # The output's tangent; tangents[i] is None for an input that has none.
     cdef Tensor jvp(self, Node node, tuple tangents)
+    # What messages and drawings call an application; the primitive's name by default.
+    cdef str label(self, Node node)
+
+
+# What few nodes have: made when the first of these is needed.
+@cython.final
+cdef class NodeExtras:
+    cdef GradHooks hooks               # on the output's gradient, or None
+    cdef tuple packed                  # instead of `saved`: SavedTensors or None
+    cdef SavedTensor out               # the output, where the rules read it
+    cdef tuple origin                  # the user's line that recorded it, or None
 
 
 @cython.final
@@ -26,12 +39,13 @@ cdef class Primitive:
 cdef class Node:
     cdef readonly Primitive primitive
     cdef readonly object params        # the op's parameters, as the op likes them
-    cdef tuple saved                   # tensors the rules read; None once released
+    # Tensors the rules read; None once released, or where they are packed.
+    cdef tuple saved
     cdef tl_storage *out_storage       # the output's memory when the rules read it:
     cdef void *out_data                # contiguous, and a reference is held
     cdef tuple edges                   # per input: Node, leaf Tensor or None
     cdef object cotangent              # while a backward pass runs: Tensor or None
-    cdef list watchers                 # hooks on the output's gradient, or None
+    cdef NodeExtras extras             # or None
     cdef readonly uint64_t sequence    # order of recording
     cdef uint64_t run                  # the backward pass that owns cotangent
     cdef uint64_t seen                 # the last pass that looked at it
@@ -46,13 +60,19 @@ cdef class Node:
     cdef tuple shape_tuple(self)
     # The saved tensor i, checked against in-place changes.
     cdef Tensor get(self, int i)
+    cdef Tensor unpacked(self, int i)
+    # How many were saved, and whether the i-th was anything but None.
+    cdef int saved_count(self) noexcept
+    cdef bint has_saved(self, int i) noexcept
+    cdef NodeExtras more(self)
+    cdef Tensor _packed_output(self)
+    cdef Tensor _placed(self, Tensor x)
     # The output, differentiable again when gradients are being recorded.
     cdef Tensor output(self)
     cdef bint needs(self, int i) noexcept
     cdef bint recorded(self) noexcept
     # The extents of input i, which must have an edge.
     cdef int input_shape(self, int i, tl_buffer *shape) except -1
-    cdef _changed(self, tl_storage *storage, tuple shape, uint32_t seen)
     cdef void release(self) noexcept
 
 # Whether an op on inputs of these track bits (or-ed) must be recorded.

@@ -14,9 +14,14 @@ A. Griewank, A. Walther, "Evaluating Derivatives", 2nd ed., SIAM 2008, chapters 
 """
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from tensorlib.autograd.dual cimport active_level, add_tangent, hold, tangent_at
-from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer, tl_call, tl_storage
+from tensorlib.autograd.hooks cimport GradHooks
+from tensorlib.autograd.saved cimport (
+    SavedTensor, check_no_inference, hooks_are_set, raise_changed, save, saving_watched,
+    set_hooks_aside,
+)
+from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer, tl_call
 from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
 )
@@ -28,9 +33,12 @@ from tensorlib.core.tensor cimport (
 )
 
 from tensorlib.core.errors import GraphError
+from tensorlib.core.provenance import is_tracing, line_text, user_line
 
 cdef uint64_t _sequence = 0
 cdef list _primitives = []
+# Not zero while recording has more to do than to link a node.
+cdef int *_watched = saving_watched()
 
 
 cdef class Primitive:
@@ -60,6 +68,14 @@ cdef class Primitive:
     cdef Tensor jvp(self, Node node, tuple tangents):
         raise GraphError(f"{self.name}: has no forward-mode derivative")
 
+    cdef str label(self, Node node):
+        return self.name
+
+
+@cython.final
+cdef class NodeExtras:
+    """What few nodes have: hooks, packed tensors, the line that recorded it."""
+
 
 @cython.final
 @cython.freelist(256)
@@ -70,8 +86,8 @@ cdef class Node:
 
     @property
     def name(self):
-        """The primitive's name."""
-        return self.primitive.name
+        """The name of the op or function that was applied."""
+        return self.primitive.label(self)
 
     @property
     def next_functions(self):
@@ -84,7 +100,7 @@ cdef class Node:
         return self.shape_tuple()
 
     def __repr__(self):
-        return f"<{self.primitive.name} node>"
+        return f"<{self.name} node>"
 
     def __dealloc__(self):
         if self.out_storage != NULL:
@@ -94,9 +110,23 @@ cdef class Node:
         """Drop the output's tangents; called when the last jvp has ended."""
         self.tangents = None
 
-    def watch(self, list hooks):
+    def watch(self, GradHooks hooks not None):
         """Run `hooks` on the gradient of this node's output."""
-        self.watchers = hooks
+        self.more().hooks = hooks
+
+    def origin_text(self):
+        """Return ``", recorded at file:line: source"``, or "" when that is not known.
+
+        Lines are kept inside `detect_anomaly` alone.
+        """
+        if self.extras is None or self.extras.origin is None:
+            return ""
+        return ", recorded at " + line_text(self.extras.origin)
+
+    cdef NodeExtras more(self):
+        if self.extras is None:
+            self.extras = NodeExtras.__new__(NodeExtras)
+        return self.extras
 
     cdef tuple shape_tuple(self):
         return tuple([self.extents[d] for d in range(self.ndim)])
@@ -104,25 +134,47 @@ cdef class Node:
     cdef Tensor get(self, int i):
         cdef Tensor x
         if self.saved is None:
-            raise GraphError(
-                f"backward: the tensors saved by {self.primitive.name} were freed by "
-                "an earlier backward; pass retain_graph=True to the first one"
-            )
+            return self.unpacked(i)
         x = <Tensor>self.saved[i]
         if x.buf.storage.version != self.versions[i]:
-            self._changed(x.buf.storage, x.shape, self.versions[i])
+            raise_changed(
+                self.name + self.origin_text(), x.buf.storage, x.shape, self.versions[i]
+            )
         return x
+
+    cdef Tensor unpacked(self, int i):
+        cdef SavedTensor item
+        if self.extras is None or self.extras.packed is None:
+            raise GraphError(
+                f"backward: the tensors saved by {self.name}{self.origin_text()} were "
+                "freed by an earlier backward; pass retain_graph=True to the first one"
+            )
+        item = <SavedTensor>self.extras.packed[i]
+        return None if item is None else item.get(self)
+
+    cdef int saved_count(self) noexcept:
+        if self.saved is not None:
+            return <int>len(self.saved)
+        if self.extras is not None and self.extras.packed is not None:
+            return <int>len(self.extras.packed)
+        return 0
+
+    cdef bint has_saved(self, int i) noexcept:
+        if self.saved is not None:
+            return self.saved[i] is not None
+        if self.extras is not None and self.extras.packed is not None:
+            return self.extras.packed[i] is not None
+        return True    # released: get says so
 
     cdef Tensor output(self):
         cdef tl_buffer layout
-        cdef Tensor x
         if self.out_storage == NULL:
-            raise GraphError(
-                f"backward: the output saved by {self.primitive.name} was freed by "
-                "an earlier backward; pass retain_graph=True to the first one"
-            )
+            return self._placed(self._packed_output())
         if self.out_storage.version != self.out_version:
-            self._changed(self.out_storage, self.shape_tuple(), self.out_version)
+            raise_changed(
+                self.name + self.origin_text(), self.out_storage, self.shape_tuple(),
+                self.out_version,
+            )
         layout.ndim, layout.dtype = self.ndim, self.dtype
         layout.device_type = self.out_storage.device_type
         layout.device_index = self.out_storage.device_index
@@ -130,7 +182,19 @@ cdef class Node:
         for d in range(self.ndim):
             layout.shape[d] = self.extents[d]
         set_contiguous(&layout)
-        x = new_over(self.out_storage, &layout)
+        return self._placed(new_over(self.out_storage, &layout))
+
+    cdef Tensor _packed_output(self):
+        if self.extras is None or self.extras.out is None:
+            raise GraphError(
+                f"backward: the output saved by {self.name}{self.origin_text()} was "
+                "freed by an earlier backward; pass retain_graph=True to the first one"
+            )
+        return self.extras.out.get(self)
+
+    cdef Tensor _placed(self, Tensor x):
+        """Put an alias of the output where the output is: in the graph, with tangents.
+        """
         if not thread_state().grad_disabled and self.recorded():
             x.node = self
             x.track |= TRACK_GRAD
@@ -159,16 +223,6 @@ cdef class Node:
                 return True
         return False
 
-    cdef _changed(self, tl_storage *storage, tuple shape, uint32_t seen):
-        writer = "a write through shared memory"
-        if storage.last_writer != NULL:
-            writer = (<bytes>storage.last_writer).decode()
-        raise GraphError(
-            f"backward: a tensor of shape {shape} saved by {self.primitive.name} was "
-            f"changed in place by {writer} (version {storage.version}, expected "
-            f"{seen}); use the out-of-place form, or change a copy"
-        )
-
     cdef bint needs(self, int i) noexcept:
         return <PyObject *>self.edges[i] != <PyObject *>None
 
@@ -178,6 +232,9 @@ cdef class Node:
         if self.out_storage != NULL:
             storage_release(self.out_storage)
             self.out_storage = NULL
+        if self.extras is not None:
+            self.extras.packed = None
+            self.extras.out = None
 
 
 cdef bint tracking(int track) noexcept:
@@ -237,6 +294,31 @@ cdef int _link(
     return 0
 
 
+cdef int _record_watched(Node node, Tensor out) except -1:
+    """Refuse inference tensors, keep the user's line, pack what is saved.
+
+    Comes last: jvp rules have read what was saved by now.
+    """
+    cdef bint save_out = node.out_storage != NULL
+    for x in node.saved:
+        if x is not None:
+            check_no_inference(node.primitive.name, <Tensor>x)
+    if save_out:
+        check_no_inference(node.primitive.name, out)
+    if is_tracing():
+        node.more().origin = user_line()
+    if not hooks_are_set():
+        return 0
+    packed = tuple([None if x is None else save(<Tensor>x, False) for x in node.saved])
+    node.more().packed = packed
+    node.saved = None
+    if save_out:
+        node.extras.out = save(out, True)
+        storage_release(node.out_storage)
+        node.out_storage = NULL
+    return 0
+
+
 cdef bint _any_at(tuple inputs, uint64_t level) noexcept:
     for x in inputs:
         if tangent_at(<Tensor>x, level) is not None:
@@ -254,6 +336,7 @@ cdef int _carry(Node node, Tensor out, tuple inputs) except -1:
     cdef int i, active = state.forward_mode
     cdef uint64_t level
     cdef Tensor tangent
+    set_hooks_aside(1)
     try:
         for i in range(active):
             level = active_level(i)
@@ -269,6 +352,7 @@ cdef int _carry(Node node, Tensor out, tuple inputs) except -1:
                     node.tangents = out.tangent
     finally:
         state.forward_mode = active
+        set_hooks_aside(-1)
     if node.tangents is not None:
         if node.recorded():
             hold(node)
@@ -284,6 +368,8 @@ cdef int _finish(Node node, Tensor out, tuple inputs, int track) except -1:
         out.track |= TRACK_GRAD
     if track & TRACK_TANGENT and thread_state().forward_mode:
         _carry(node, out, inputs)
+    if _watched[0]:
+        _record_watched(node, out)
     return 0
 
 
@@ -293,7 +379,7 @@ cdef int record1(
     cdef Node node = Node.__new__(Node)
     node.edges = (edge_to(a),)
     _link(node, p, out, saved, save_out, params)
-    if a.track == TRACK_GRAD:
+    if a.track == TRACK_GRAD and not _watched[0]:
         out.node = node
         out.track |= TRACK_GRAD
         return 0
@@ -307,7 +393,7 @@ cdef int record2(
     cdef Node node = Node.__new__(Node)
     node.edges = (edge_to(a), edge_to(b))
     _link(node, p, out, saved, save_out, params)
-    if a.track | b.track == TRACK_GRAD:
+    if a.track | b.track == TRACK_GRAD and not _watched[0]:
         out.node = node
         out.track |= TRACK_GRAD
         return 0

@@ -13,6 +13,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
+from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.primitive cimport Node
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
@@ -23,6 +24,8 @@ from tensorlib.core.tensor cimport (
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+from tensorlib.core.storage import switch_inference
+from tensorlib.autograd.saved import watch_saving
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *o) noexcept nogil
@@ -94,7 +97,7 @@ class enable_grad(_GradSwitch):  # noqa: N801
     """
 
     def __enter__(self):
-        return self._switch(0)
+        return self._switch(1 if switch_inference(0) else 0)
 
 
 class set_grad_enabled(_GradSwitch):  # noqa: N801
@@ -116,7 +119,97 @@ class set_grad_enabled(_GradSwitch):  # noqa: N801
         return set_grad_enabled(self._mode)
 
     def __enter__(self):
-        return self._switch(0 if self._mode else 1)
+        return self._switch(0 if self._mode and not switch_inference(0) else 1)
+
+
+class inference_mode(_GradSwitch):  # noqa: N801
+    """Record nothing inside the block, and keep what is made there out of graphs.
+
+    Stronger than `no_grad`: recording cannot be switched on again inside, and a tensor
+    made inside can never be saved by a recorded operation, so that results of inference
+    do not enter training by mistake. Views of tensors from outside are as those. Also a
+    decorator; holds for the current thread only.
+
+    Parameters
+    ----------
+    mode : bool, default True
+        Whether to do so; with False the block leaves an enclosing inference mode.
+
+    Raises
+    ------
+    TypeError
+        If `mode` is not a bool.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> w = tl.ones(2, requires_grad=True)
+    >>> with tl.inference_mode():
+    ...     y = w * 2
+    >>> y.requires_grad, y.is_inference()
+    (False, True)
+    >>> w * y
+    Traceback (most recent call last):
+        ...
+    tensorlib.core.errors.GraphError: multiply: expected tensors that a recorded ...
+    >>> (w * y.clone()).requires_grad
+    True
+    """
+
+    def __new__(cls, mode=True):
+        made = super().__new__(cls)
+        if callable(mode):    # @inference_mode, without parentheses
+            made.__init__()
+            return made(mode)
+        return made
+
+    def __init__(self, mode=True):
+        if not isinstance(mode, bool):
+            raise TypeError(f"inference_mode: expected a bool, got {mode!r}")
+        super().__init__()
+        self._mode = mode
+        self._depths = []
+
+    def _fresh(self):
+        return inference_mode(self._mode)
+
+    def __enter__(self):
+        depth = switch_inference(0)
+        self._depths.append(depth)
+        if self._mode:
+            watch_saving(0 if _inference_used() else 1)
+        switch_inference(1 if self._mode else -depth)
+        return self._switch(1 if self._mode else 0)
+
+    def __exit__(self, *exc_info):
+        switch_inference(self._depths.pop() - switch_inference(0))
+        super().__exit__(*exc_info)
+
+
+cdef bint _inference_was_used = False
+
+
+cdef bint _inference_used() noexcept:
+    """Whether inference mode was used before; from now on it was.
+
+    Its tensors may outlive it, so recording looks for them ever after.
+    """
+    global _inference_was_used
+    before = _inference_was_used
+    _inference_was_used = True
+    return before
+
+
+def is_inference_mode_enabled():
+    """Return whether this thread is in `inference_mode`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.is_inference_mode_enabled()
+    False
+    """
+    return switch_inference(0) > 0
 
 
 def is_grad_enabled():
@@ -202,21 +295,6 @@ cdef inline bint _is_ours_alone(PyObject *tensor, Py_ssize_t references) noexcep
     )
 
 
-cdef Tensor _run_hooks(list hooks, Tensor g):
-    for hook in list(hooks):
-        replaced = hook(g)
-        if replaced is not None:
-            if not isinstance(replaced, Tensor) or not same_shape(
-                &g.buf, &(<Tensor>replaced).buf
-            ):
-                raise ShapeError(
-                    f"hook: expected a Tensor of shape {g.shape} or None, "
-                    f"got {replaced!r}"
-                )
-            g = <Tensor>replaced
-    return g
-
-
 cdef bint _has_shape(const tl_buffer *b, Node node) noexcept:
     cdef int d
     if b.ndim != node.ndim:
@@ -251,8 +329,6 @@ cdef Tensor _fit_leaf(Tensor leaf, Tensor g):
         g = <Tensor>_tape_ops.sum_to(g, leaf.shape)
     if g.buf.dtype != leaf.buf.dtype:
         g = <Tensor>_tape_ops.cast(g, leaf.buf.dtype)
-    if leaf.hooks is not None:
-        g = _run_hooks(leaf.hooks, g)
     return g
 
 
@@ -282,6 +358,8 @@ cdef class _Pass:
     cdef bint retain
     cdef dict captures      # id(Node or leaf) -> list of result slots; None: leaves
     cdef list results
+    cdef PyObject *current  # borrowed: the node that is visited; NULL before and after
+    cdef dict waiting       # id(leaf with hooks) -> [leaf, sum so far, edges to come]
 
     def __cinit__(self):
         global _runs
@@ -305,6 +383,8 @@ cdef class _Pass:
         if type(edge) is Node:
             if self.captures is None or (<Node>edge).wanted == self.run:
                 _to_node(&self.heap, <Node>edge, g, self.run)
+        elif (<Tensor>edge).hooks is not None:
+            self.wait(<Tensor>edge, g)
         elif self.captures is None:
             _to_leaf(<Tensor>edge, g, references + 1)
         elif id(edge) in self.captures:
@@ -319,27 +399,120 @@ cdef class _Pass:
                 self.results[slot] = operators().add(self.results[slot], g)
         return 0
 
+    cdef int wait(self, Tensor leaf, Tensor g) except -1:
+        """Sum what a leaf with hooks gets: they see its whole gradient, once."""
+        cdef object key = id(leaf)
+        if self.captures is not None and key not in self.captures:
+            return 0
+        if self.waiting is None:
+            self.waiting = {}
+            self.expect_hooked_leaves()
+        g = _fit_leaf(leaf, g)
+        entry = self.waiting.setdefault(key, [leaf, None, 0])
+        entry[1] = g if entry[1] is None else operators().add(entry[1], g)
+        if self.current != NULL:
+            entry[2] -= 1
+        if self.current != NULL and entry[2] == 0:
+            del self.waiting[key]
+            self.settle(leaf, <Tensor>entry[1])
+        return 0
+
+    cdef int expect_hooked_leaves(self) except -1:
+        """Count the edges to leaves with hooks from what is still to be visited.
+
+        An edge may turn out to carry nothing; such leaves are settled at the end.
+        """
+        cdef set met = set()
+        cdef list stack = []
+        cdef Py_ssize_t i
+        if self.current != NULL:
+            stack.append(<Node>self.current)
+        for i in range(self.heap.size):
+            stack.append(<Node>self.heap.items[i])
+        while stack:
+            node = stack.pop()
+            if node in met:
+                continue
+            met.add(node)
+            for edge in (<Node>node).edges:
+                if type(edge) is Node:
+                    stack.append(edge)
+                elif edge is not None and (<Tensor>edge).hooks is not None:
+                    entry = self.waiting.setdefault(id(edge), [edge, None, 0])
+                    entry[2] += 1
+        return 0
+
+    cdef int settle(self, Tensor leaf, Tensor g) except -1:
+        g = (<GradHooks>leaf.hooks).run(g)
+        if self.captures is not None:
+            return self.capture(id(leaf), g)
+        _to_leaf(leaf, g, 1)
+        return (<GradHooks>leaf.hooks).accumulated(leaf)
+
+    cdef int settle_rest(self) except -1:
+        for entry in list(self.waiting.values()):
+            if entry[1] is not None:
+                self.settle(<Tensor>entry[0], <Tensor>entry[1])
+        return 0
+
+    cdef bint leads_on(self, Node node) except -1:
+        """Whether anything is wanted below this node, itself perhaps a target."""
+        if id(node) not in self.captures:
+            return True
+        for edge in node.edges:
+            if type(edge) is Node:
+                if (<Node>edge).wanted == self.run:
+                    return True
+            elif edge is not None and id(edge) in self.captures:
+                return True
+        return False
+
     cdef int drain(self) except -1:
-        cdef Node node
+        cdef Node node = None
         cdef Tensor g
         cdef tuple grads
         cdef Py_ssize_t i
-        while self.heap.size:
-            node = _pop(&self.heap)
-            g = <Tensor>node.cotangent
-            node.cotangent = None
-            if node.watchers is not None:
-                g = _run_hooks(node.watchers, g)
-            if self.captures is not None and id(node) in self.captures:
-                self.capture(id(node), g)
-            grads = _pulled_back(node, g)
-            g = None
-            for i in range(len(node.edges)):
-                if node.edges[i] is not None and grads[i] is not None:
-                    self.feed(node.edges[i], <Tensor>grads[i], 1)
-            if not self.retain:
-                node.release()
+        try:    # around the loop: entering it costs a node nothing
+            while self.heap.size:
+                node = _pop(&self.heap)
+                self.current = <PyObject *>node
+                g = <Tensor>node.cotangent
+                node.cotangent = None
+                if node.extras is not None and node.extras.hooks is not None:
+                    g = node.extras.hooks.run(g)
+                if self.captures is not None:
+                    if id(node) in self.captures:
+                        self.capture(id(node), g)
+                    if not self.leads_on(node):
+                        continue
+                grads = _pulled_back(node, g)
+                g = None
+                for i in range(len(node.edges)):
+                    if node.edges[i] is not None and grads[i] is not None:
+                        self.feed(node.edges[i], <Tensor>grads[i], 1)
+                # Held on to, it would outlive its readers by the next rule's run.
+                grads = None
+                if not self.retain:
+                    node.release()
+            node = None
+            self.current = NULL
+            if self.waiting is not None:
+                self.settle_rest()
+        except Exception as error:
+            _note_node(error, node)
+            raise
         return 0
+
+
+cdef int _note_node(object error, Node node) except -1:
+    """Say on an error whose backward it comes from, once."""
+    if node is not None and not getattr(error, "_noted_node", False):
+        try:
+            error._noted_node = True
+        except AttributeError:    # an exception class with __slots__
+            return 0
+        error.add_note(f"in the backward of {node.name}{node.origin_text()}")
+    return 0
 
 
 cdef tuple _pulled_back(Node node, Tensor g):
@@ -406,7 +579,7 @@ cdef int _mark_wanted(list roots, dict targets, uint64_t run) except -1:
     found.sort(key=_sequence)    # producers before consumers
     for node in found:
         if id(node) in targets:
-            node.wanted = run
+            node.wanted = run    # whether more is wanted below it is seen in the pass
             continue
         for edge in node.edges:
             leads = type(edge) is Node and (<Node>edge).wanted == run

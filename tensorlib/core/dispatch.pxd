@@ -17,4 +17,9 @@ cdef int launch(
     str op, const tl_kernel *row, int device_type, int dtype, tl_call *call,
     int64_t work
 ) except -1
+# What launch does on a device where the table is empty: a slower way, or an error.
+ctypedef int (*absent_launch)(
+    str op, const tl_kernel *row, int dtype, tl_call *call, int64_t work
+) except -1
+cdef void set_absent(int device_type, absent_launch function) noexcept
 cdef tl_thread_state *thread_state() noexcept nogil

@@ -3,39 +3,36 @@
 Kernel modules fill it when they are imported; a primitive looks its row up once
 and indexes it at every call. `launch` is the single place where an op leaves
 Python, where the GIL is released, and where a kernel's status is checked.
-
-A narrow dtype (8 and 16-bit integers, uint32, the half-precision floats) needs no loops
-of its own: `launch` widens its operands, runs the wide dtype's kernel, and narrows what
-that wrote. Sums of half-precision numbers are float32's, rounded once.
 """
-from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc
 from tensorlib.core.abi cimport (
-    TL_CPU, TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_OK, tl_buffer, tl_call, tl_kernel,
-    tl_kernel_fn, tl_status,
+    TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_OK, tl_call, tl_kernel, tl_kernel_fn,
+    tl_buffer, tl_status,
 )
-from tensorlib.core.dtype cimport dtype_sizes, wider_code
-from tensorlib.core.layout cimport (
-    copy_layout, same_shape, set_contiguous, update_layout,
-)
-from tensorlib.core.storage cimport storage_new, storage_release
+from tensorlib.core.finite cimport described, has_nonfinite
 
-from tensorlib.core.dtype import dtype_name
-from tensorlib.core.errors import raise_status, missing_kernel
+from tensorlib.core.errors import missing_kernel, raise_status
+from tensorlib.core.provenance import line_text, user_line
 
 cdef extern from *:
     """
     static __thread struct { int grad_disabled; int forward_mode; } tl_state_;
+    static __thread int tl_checked_;
     """
     tl_thread_state tl_state_
+    int tl_checked_
 
 # Below this many elements the kernel is shorter than a GIL hand-over (about 1 us).
 cdef enum:
     NOGIL_WORK = 4096
-    MANY = 16       # operands, of an optimizer, which share no memory
+
+# Zero while any thread has its results checked: each call then looks who is asked.
+cdef int64_t _nogil_work = NOGIL_WORK
+cdef int _checkers = 0
 
 cdef dict _rows = {}
-cdef dict _late = {}    # dtype: what loads its kernels when one is first missed
+cdef absent_launch _absent[TL_DEVICE_TYPE_COUNT]
 
 
 cdef tl_thread_state *thread_state() noexcept nogil:
@@ -65,6 +62,10 @@ cdef int register_kernel(
     return 0
 
 
+cdef void set_absent(int device_type, absent_launch function) noexcept:
+    _absent[device_type] = function
+
+
 cdef int launch(
     str op, const tl_kernel *row, int device_type, int dtype, tl_call *call,
     int64_t work
@@ -72,10 +73,14 @@ cdef int launch(
     cdef const tl_kernel *entry = row + device_type * TL_DTYPE_COUNT + dtype
     cdef tl_status status
     if entry.run == NULL:
-        return _launch_wider(op, row, device_type, dtype, call, work)
+        if _absent[device_type] == NULL:
+            missing_kernel(op, device_type, dtype)
+        return _absent[device_type](op, row, dtype, call, work)
     call.loop = entry.loop
-    if work < NOGIL_WORK:
+    if work < _nogil_work:
         status = entry.run(call)
+    elif tl_checked_:
+        return _checked_launch(op, entry, call)
     else:
         with nogil:
             status = entry.run(call)
@@ -84,116 +89,74 @@ cdef int launch(
     return 0
 
 
-# ---- narrow dtypes ---------------------------------------------------------------
-cdef int _convert(const tl_buffer *target, const tl_buffer *source) except -1:
-    cdef tl_call call
-    cdef const tl_buffer *out = target
-    call.out, call.in_, call.params = &out, &source, NULL
-    call.nout = call.nin = 1
-    return launch(
-        "astype", kernel_row(f"cast_{dtype_name(target.dtype)}"), TL_CPU, source.dtype,
-        &call, target.size,
+cdef int _checked_launch(str op, const tl_kernel *entry, tl_call *call) except -1:
+    """Run a kernel, and raise when it makes inf or NaN of finite inputs.
+
+    The first output alone counts: others are notes for the gradient, logarithms of
+    zero weights among them.
+    """
+    cdef bint was_finite = call.nin > 0, made = False
+    cdef tl_status status
+    with nogil:
+        if _works_in_place(call):
+            was_finite = was_finite and not _any_nonfinite(call.in_, call.nin)
+        status = entry.run(call)
+        if status == TL_OK and was_finite:
+            made = _any_nonfinite(call.out, 1)
+            if made and not _works_in_place(call):
+                made = not _any_nonfinite(call.in_, call.nin)
+    if status != TL_OK:
+        raise_status(op, <int>status)
+    if made:
+        _raise_nonfinite(op, call)
+    return 0
+
+
+cdef bint _any_nonfinite(const tl_buffer **buffers, int n) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        if buffers[i] != NULL and has_nonfinite(buffers[i]):
+            return True
+    return False
+
+
+cdef bint _works_in_place(const tl_call *call) noexcept nogil:
+    cdef int i, j
+    for i in range(call.nout):
+        for j in range(call.nin):
+            if call.out[i] == NULL or call.in_[j] == NULL:
+                continue    # an operand that the kernel does without
+            if call.out[i].data == call.in_[j].data:
+                return True
+    return False
+
+
+cdef int _raise_nonfinite(str op, const tl_call *call) except -1:
+    cdef int i
+    place = user_line()
+    where = "" if place is None else ", at " + line_text(place)
+    inputs = ", ".join([
+        described(call.in_[i]) for i in range(call.nin) if call.in_[i] != NULL
+    ])
+    if _works_in_place(call):
+        inputs = "finite, overwritten since"
+    raise FloatingPointError(
+        f"{op}: expected a finite result of finite inputs, got "
+        f"{described(call.out[0])}; inputs: {inputs}{where}"
     )
 
 
-cdef int _widen(tl_buffer *wide, const tl_buffer *narrow, int dtype) except -1:
-    """Make `wide` a copy; axes that are broadcast (stride 0) stay so."""
-    cdef tl_buffer source
-    cdef int d
-    copy_layout(&source, narrow)
-    for d in range(narrow.ndim):
-        if narrow.strides[d] == 0 and narrow.size:
-            source.shape[d] = 1
-    copy_layout(wide, &source)
-    wide.dtype = <uint8_t>dtype
-    set_contiguous(wide)
-    source.size = wide.size
-    wide.storage = storage_new(wide.size * dtype_sizes()[dtype])
-    wide.data = wide.storage.data
-    _convert(wide, &source)
-    if wide.size != narrow.size:
-        for d in range(narrow.ndim):
-            if source.shape[d] != narrow.shape[d]:
-                wide.shape[d], wide.strides[d] = narrow.shape[d], 0
-        update_layout(wide)
-    return 0
+def check_results(int change):
+    """Add to the number of contexts in which this thread has results checked.
 
-
-cdef int _same_memory(
-    const tl_buffer **operands, int k, const tl_buffer *buffer
-) noexcept:
-    """Which operand before k is `buffer` under another name, -1: none."""
-    cdef int d, i
-    cdef const tl_buffer *other
-    cdef bint same
-    for i in range(k if k < MANY else 0):
-        other = operands[i]
-        if other != NULL and other.data == buffer.data and same_shape(other, buffer):
-            same = other.dtype == buffer.dtype
-            for d in range(buffer.ndim):
-                same = same and other.strides[d] == buffer.strides[d]
-            if same:
-                return i
-    return -1
-
-
-cdef int _run_wider(
-    str op, const tl_kernel *row, int dtype, int wide, tl_call *call, int64_t work,
-    tl_buffer *made, const tl_buffer **operands,
-) except -1:
-    """operands: the call's, and behind them room for what stands in for them."""
-    cdef int k, twin, n = call.nout + call.nin
-    cdef tl_call wider
-    cdef const tl_buffer *operand
-    cdef const tl_buffer **widened = operands + n
-    for k in range(n):
-        operand = call.out[k] if k < call.nout else call.in_[k - call.nout]
-        operands[k] = widened[k] = operand
-        if operand != NULL and operand.dtype == dtype:
-            twin = _same_memory(operands, k, operand)
-            if twin < 0:    # outputs too: some kernels add to them
-                _widen(&made[k], operand, wide)
-            widened[k] = &made[k] if twin < 0 else widened[twin]
-    wider.out, wider.in_ = widened, widened + call.nout
-    wider.nout, wider.nin, wider.params = call.nout, call.nin, call.params
-    launch(op, row, TL_CPU, wide, &wider, work)
-    for k in range(call.nout):
-        if made[k].storage != NULL:
-            _convert(call.out[k], &made[k])
-    return 0
-
-
-cdef int _launch_wider(
-    str op, const tl_kernel *row, int device_type, int dtype, tl_call *call,
-    int64_t work
-) except -1:
-    cdef int k, n = call.nout + call.nin, wide = wider_code(dtype)
-    cdef tl_buffer *made
-    cdef const tl_buffer **operands
-    load = _late.pop(dtype, None)
-    if load is not None:
-        load()
-        return launch(op, row, device_type, dtype, call, work)
-    if device_type != TL_CPU or wide < 0 or (row + wide).run == NULL:
-        missing_kernel(op, device_type, dtype)
-    made = <tl_buffer *>calloc(n, sizeof(tl_buffer))
-    operands = <const tl_buffer **>calloc(2 * n, sizeof(tl_buffer *))
-    try:
-        if made == NULL or operands == NULL:
-            raise MemoryError(f"{op}: no memory for {n} operands")
-        return _run_wider(op, row, dtype, wide, call, work, made, operands)
-    finally:
-        if made != NULL:
-            for k in range(n):
-                if made[k].storage != NULL:
-                    storage_release(made[k].storage)
-        free(made)
-        free(operands)
-
-
-def load_late(dtypes, load):
-    """Have `load` called when a kernel of one of these dtype codes is first missed."""
-    _late.update(dict.fromkeys(dtypes, load))
+    Examples
+    --------
+    >>> check_results(0)
+    """
+    global _checkers, _nogil_work, tl_checked_
+    _checkers += change
+    tl_checked_ += change
+    _nogil_work = 0 if _checkers else NOGIL_WORK
 
 
 def registered_kernels():

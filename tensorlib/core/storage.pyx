@@ -12,6 +12,12 @@ from libc.string cimport memset
 
 from tensorlib.core.abi cimport TL_CPU, TL_STORAGE_BORROWED, tl_storage
 
+cdef extern from *:
+    """
+    static __thread int tl_inference_;
+    """
+    int tl_inference_
+
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **memptr, size_t alignment, size_t size)
 
@@ -74,6 +80,7 @@ cdef Statistics _stats
 cdef tl_storage *_free_lists[CLASSES]   # chained through tl_storage.owner
 cdef int _lock = 0
 cdef int64_t CACHE_FLOOR = 64 << 20
+cdef int _inference = 0     # contexts of inference mode in all threads
 
 memset(&_stats, 0, sizeof(_stats))
 memset(_free_lists, 0, sizeof(_free_lists))
@@ -167,6 +174,8 @@ cdef tl_storage *scratch_new(int64_t nbytes) noexcept nogil:
     block.last_writer = NULL
     block.owner = NULL
     block.release = NULL
+    if _inference and tl_inference_:
+        block.flags = STORAGE_INFERENCE
     return block
 
 
@@ -229,6 +238,20 @@ cdef void _after_fork() noexcept nogil:
 
 
 pthread_atfork(_before_fork, _after_fork, _after_fork)
+
+
+def switch_inference(int change):
+    """Enter inference mode in this thread (1), leave it (-1), or return the depth (0).
+
+    Examples
+    --------
+    >>> switch_inference(0)
+    0
+    """
+    global _inference, tl_inference_
+    _inference += change
+    tl_inference_ += change
+    return tl_inference_
 
 
 def memory_stats():

@@ -15,7 +15,7 @@ cdef class Tensor:
     cdef object node              # autograd.Node that made it, or None
     cdef object grad_             # Tensor or None
     cdef object tangent           # autograd.dual.Tangent or None (forward mode)
-    cdef object hooks             # list of callables on its gradient, or None
+    cdef object hooks             # autograd.hooks.GradHooks or None
     cdef uint8_t track            # TRACK_*
     cdef uint8_t is_view          # shares the storage of the tensor it came from
     cdef uint8_t parameter        # an nn.Parameter

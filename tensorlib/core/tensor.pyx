@@ -31,7 +31,9 @@ from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
 from tensorlib.core.sealed cimport tl_seal
-from tensorlib.core.storage cimport storage_new, storage_release, storage_retain
+from tensorlib.core.storage cimport (
+    STORAGE_INFERENCE, storage_new, storage_release, storage_retain,
+)
 
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
 
@@ -160,6 +162,11 @@ cdef class Tensor:
                 "requires_grad: expected a floating-point or complex tensor, got "
                 f"{dtype_of(self.buf.dtype)}"
             )
+        if value and self.buf.storage.flags & STORAGE_INFERENCE:
+            raise GraphError(
+                "requires_grad: expected a tensor made outside of inference_mode, got "
+                "one made inside; use .clone() outside of it"
+            )
         if value:
             self.track |= TRACK_GRAD
         else:
@@ -238,6 +245,19 @@ cdef class Tensor:
         copy_layout(&self.buf, &other.buf)
         self.buf.storage = other.buf.storage
 
+    def is_inference(self):
+        """Return whether the elements were made in `inference_mode`.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> with tl.inference_mode():
+        ...     x = tl.ones(2)
+        >>> x.is_inference(), x.clone().is_inference()
+        (True, False)
+        """
+        return (self.buf.storage.flags & STORAGE_INFERENCE) != 0
+
     @property
     def version(self):
         """How many in-place writes the storage has seen."""
@@ -254,38 +274,6 @@ cdef class Tensor:
         False
         """
         return detached(self)
-
-    def register_hook(self, hook):
-        """Call ``hook(grad)`` when this tensor's gradient is computed.
-
-        A hook that returns a tensor replaces the gradient. Returns a function that
-        removes the hook.
-
-        Examples
-        --------
-        >>> import tensorlib as tl
-        >>> x = tl.ones(2, requires_grad=True)
-        >>> remove = x.register_hook(lambda grad: grad * 10)
-        >>> x.sum().backward()
-        >>> x.grad
-        tensor([10., 10.])
-        """
-        if not self.track & TRACK_GRAD:
-            raise GraphError("register_hook: the tensor does not require grad")
-        if not callable(hook):
-            raise TypeError(f"register_hook: expected a callable, got {hook!r}")
-        if self.hooks is None:
-            self.hooks = []
-            if self.node is not None:
-                self.node.watch(self.hooks)
-        hooks = self.hooks
-        hooks.append(hook)
-
-        def remove():
-            if hook in hooks:
-                hooks.remove(hook)
-
-        return remove
 
     # ---- Python values ---------------------------------------------------------
     def item(self):

@@ -7,7 +7,7 @@ force a lower one, for tests.
 
 import os
 
-from tensorlib.core.dispatch import load_late
+from tensorlib.core.widening import load_late
 from tensorlib.core.dtype import dtype
 from tensorlib.kernels.driver import x86_level
 

@@ -1,52 +1,11 @@
-"""Handles of registered hooks, and the call that runs them."""
-
-from functools import partial
+"""The call of a module that has hooks."""
 
 import tensorlib as tl
+from tensorlib.autograd.function import Function
+from tensorlib.core.handles import RemovableHandle
 from tensorlib.core.tensor import Tensor
 
 __all__ = ["RemovableHandle"]
-
-
-class RemovableHandle:
-    """Undo one hook registration; also a context manager that does so at its end.
-
-    Parameters
-    ----------
-    module : Module
-        The module that holds the hook.
-    table : dict
-        The table the hook sits in.
-    key : int
-        Its key there.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> from tensorlib import nn
-    >>> layer = nn.Identity()
-    >>> with layer.register_forward_hook(lambda module, args, out: out + 1):
-    ...     layer(tl.zeros(2)).tolist()
-    [1.0, 1.0]
-    >>> layer(tl.zeros(2)).tolist()
-    [0.0, 0.0]
-    """
-
-    def __init__(self, module, table, key):
-        self._module = module
-        self._table = table
-        self._key = key
-
-    def remove(self):
-        """Take the hook out; doing so twice is harmless."""
-        self._table.pop(self._key, None)
-        self._module._refresh_hooked()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.remove()
 
 
 def call_with_hooks(module, args, kwargs):
@@ -61,7 +20,8 @@ def call_with_hooks(module, args, kwargs):
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
     watch = None
-    if module._backward_hooks and tl.is_grad_enabled():
+    hooked = module._backward_hooks or module._backward_pre_hooks
+    if hooked and tl.is_grad_enabled():
         watch = _BackwardWatch(module)
         args = watch.watch_inputs(args)
     output = module.forward(*args, **kwargs)
@@ -84,71 +44,111 @@ def _checked_pair(hook, changed):
     return changed
 
 
+class _Gate(Function):
+    """The identity, whose backward hands all cotangents to a function at once."""
+
+    @staticmethod
+    def forward(ctx, passed, *tensors):
+        ctx.passed = passed
+        ctx.set_materialize_grads(False)
+        return tensors
+
+    @staticmethod
+    def backward(ctx, *grads):
+        return None, *ctx.passed(grads)
+
+    @staticmethod
+    def jvp(ctx, _, *tangents):
+        return tangents
+
+
 class _BackwardWatch:
     """Collect the gradients of one call's outputs and inputs for backward hooks.
 
-    Inputs and outputs are replaced by views, so that only what flows through this
-    call is seen.
+    Inputs and outputs go through a gate each, so that only what flows through this call
+    is seen, and all of it at once.
     """
 
     def __init__(self, module):
         self.module = module
-        self.grad_inputs = []
-        self.grad_outputs = []
-        self.inputs = 0
-        self.missing = 0
+        self.grad_outputs = ()
+        self.inputs = ()
 
     def watch_inputs(self, args):
-        """Return the positional arguments, differentiable tensors as watched views."""
-        self.grad_inputs = [None] * len(args)
-        watched = [self._watched(arg, n, self._input) for n, arg in enumerate(args)]
-        pairs = zip(watched, args, strict=True)
-        self.inputs = self.missing = sum(new is not old for new, old in pairs)
-        return tuple(watched)
+        """Return the positional arguments, differentiable tensors behind a gate."""
+        self.arguments = len(args)
+        self.inputs, args = _gated(args, self._leave)
+        return args
 
     def watch_output(self, output):
-        """Return the output, its differentiable tensors as watched views."""
-        if isinstance(output, (tuple, list)):
-            self.grad_outputs = [None] * len(output)
-            parts = [self._watched(x, n, self._output) for n, x in enumerate(output)]
-            return type(output)(parts)
-        self.grad_outputs = [None]
-        return self._watched(output, 0, self._output)
+        """Return the output, its differentiable tensors behind a gate."""
+        many = isinstance(output, (tuple, list))
+        parts = tuple(output) if many else (output,)
+        self.outputs = len(parts)
+        self.places, parts = _gated(parts, self._enter)
+        if not many:
+            return parts[0]
+        # A namedtuple takes its fields one by one.
+        return (
+            type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+        )
 
-    @staticmethod
-    def _watched(value, position, hook):
-        if not isinstance(value, Tensor) or not value.requires_grad:
-            return value
-        view = tl.permute_dims(value, tuple(range(value.ndim)))
-        view.register_hook(partial(hook, position))
-        return view
-
-    def _output(self, position, grad):
-        self.grad_outputs[position] = grad
-        self.missing = self.inputs
+    def _enter(self, grads):
+        """Run the pre-hooks on the cotangents of the outputs."""
+        found = [None] * self.outputs
+        for place, g in zip(self.places, grads, strict=True):
+            found[place] = g
+        found = tuple(found)
+        for hook in list(self.module._backward_pre_hooks.values()):
+            changed = hook(self.module, found)
+            if changed is not None:
+                found = self._replaced("pre-hook", changed, found)
+        self.grad_outputs = found
         if not self.inputs:
-            self._call_hooks()
+            self._run_hooks((None,) * self.arguments)
+        return [found[place] for place in self.places]
 
-    def _input(self, position, grad):
-        self.grad_inputs[position] = grad
-        self.missing -= 1
-        if self.missing == 0:
-            return self._call_hooks()
-        return None
+    def _leave(self, grads):
+        """Run the hooks on the gradients of the inputs."""
+        found = [None] * self.arguments
+        for place, g in zip(self.inputs, grads, strict=True):
+            found[place] = g
+        found = self._run_hooks(tuple(found))
+        self.grad_outputs = ()
+        return [found[place] for place in self.inputs]
 
-    def _call_hooks(self):
-        module, replaced = self.module, None
-        for hook in list(module._backward_hooks.values()):
-            changed = hook(module, tuple(self.grad_inputs), tuple(self.grad_outputs))
-            if changed is None:
-                continue
-            if self.inputs != 1:
-                raise NotImplementedError(
-                    f"{module._get_name()}: a full backward hook can replace the "
-                    "gradient only of a module with one differentiable input, this "
-                    f"call had {self.inputs}; return None"
+    def _run_hooks(self, grads):
+        for hook in list(self.module._backward_hooks.values()):
+            changed = hook(self.module, grads, self.grad_outputs)
+            if changed is not None:
+                grads = self._replaced("hook", changed, grads)
+        return grads
+
+    def _replaced(self, kind, changed, grads):
+        changed = tuple(changed) if isinstance(changed, (tuple, list)) else (changed,)
+        if len(changed) != len(grads):
+            raise ValueError(
+                f"{self.module._get_name()}: expected the full backward {kind} to "
+                f"return {len(grads)} gradients or None, got {len(changed)}"
+            )
+        for n, (new, old) in enumerate(zip(changed, grads, strict=True)):
+            if new is not None and old is not None and new.shape != old.shape:
+                raise tl.ShapeError(
+                    f"{self.module._get_name()}: expected the full backward {kind} to "
+                    f"return gradient {n} of shape {old.shape}, got {new.shape}"
                 )
-            changed = changed if isinstance(changed, (tuple, list)) else (changed,)
-            self.grad_inputs = list(changed)
-            replaced = next(grad for grad in changed if grad is not None)
-        return replaced
+        return changed
+
+
+def _gated(values, passed):
+    """Return where differentiable tensors are, and the values with those gated."""
+    places = [
+        n for n, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad
+    ]
+    if not places:
+        return places, values
+    values = list(values)
+    made = _Gate.apply(passed, *(values[n] for n in places))
+    for n, x in zip(places, made, strict=True):
+        values[n] = x
+    return places, tuple(values)

@@ -5,6 +5,7 @@ conversions, hooks and the representation.
 """
 
 import tensorlib as tl
+from tensorlib.core.provenance import failing_line, line_text
 from tensorlib.core.tensor import Tensor
 from tensorlib.nn.hooks import RemovableHandle, call_with_hooks
 from tensorlib.nn.state_dict import collect_state, load_state
@@ -55,6 +56,7 @@ class Module(ModuleTree):
         own["_forward_pre_hooks"] = {}
         own["_forward_hooks"] = {}
         own["_backward_hooks"] = {}
+        own["_backward_pre_hooks"] = {}
         own["_hook_count"] = 0
 
     # ---- calling -----------------------------------------------------------------
@@ -316,14 +318,25 @@ class Module(ModuleTree):
 
     def _refresh_hooked(self):
         self.__dict__["_hooked"] = bool(
-            self._forward_pre_hooks or self._forward_hooks or self._backward_hooks
+            self._forward_pre_hooks
+            or self._forward_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
         )
 
     def _add_hook(self, table, hook, prepend, with_kwargs):
+        return self._insert_hook(table, (hook, with_kwargs), prepend)
+
+    def _insert_hook(self, table, entry, prepend):
         key = self.__dict__["_hook_count"] = self._hook_count + 1
-        _insert(table, key, (hook, with_kwargs), prepend)
+        _insert(table, key, entry, prepend)
         self._refresh_hooked()
-        return RemovableHandle(self, table, key)
+
+        def remove():
+            table.pop(key, None)
+            self._refresh_hooked()
+
+        return RemovableHandle(remove)
 
     def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
         """Call ``hook(module, args)`` before ``forward``.
@@ -385,14 +398,14 @@ class Module(ModuleTree):
         """Call ``hook(module, grad_input, grad_output)`` in the backward pass.
 
         It runs when the gradients of all differentiable inputs are known. What it
-        returns, unless None, replaces `grad_input`, for calls with one
-        differentiable input.
+        returns, unless None, replaces `grad_input`.
 
         Parameters
         ----------
         hook : callable
             Gets two tuples of tensors (or None), one entry for each positional
-            argument and for each output.
+            argument and for each output; returns None or one such tuple of gradients
+            of the arguments.
         prepend : bool, default False
             Run before the hooks that are already there.
 
@@ -403,9 +416,11 @@ class Module(ModuleTree):
 
         Raises
         ------
-        NotImplementedError
-            In the backward pass, if the hook returns a value for a call with several
-            differentiable inputs.
+        ValueError
+            In the backward pass, if the hook returns another number of gradients than
+            there are positional arguments.
+        ShapeError
+            In the backward pass, if a gradient does not have its argument's shape.
 
         Examples
         --------
@@ -418,11 +433,43 @@ class Module(ModuleTree):
         >>> layer(tl.tensor([-1.0, 2.0], requires_grad=True)).sum().backward()
         [0.0, 1.0] [1.0, 1.0]
         """
-        key = self.__dict__["_hook_count"] = self._hook_count + 1
-        table = self._backward_hooks
-        _insert(table, key, hook, prepend)
-        self._refresh_hooked()
-        return RemovableHandle(self, table, key)
+        return self._insert_hook(self._backward_hooks, hook, prepend)
+
+    def register_full_backward_pre_hook(self, hook, prepend=False):
+        """Call ``hook(module, grad_output)`` before the module's backward.
+
+        What it returns, unless None, replaces `grad_output`.
+
+        Parameters
+        ----------
+        hook : callable
+            Gets a tuple of tensors (or None), one entry for each output.
+        prepend : bool, default False
+            Run before the hooks that are already there.
+
+        Returns
+        -------
+        RemovableHandle
+            ``handle.remove()`` undoes it.
+
+        Raises
+        ------
+        ValueError
+            In the backward pass, if the hook returns another number of gradients than
+            there are outputs.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> from tensorlib import nn
+        >>> layer = nn.ReLU()
+        >>> handle = layer.register_full_backward_pre_hook(lambda m, g: (g[0] * 10,))
+        >>> x = tl.tensor([-1.0, 2.0], requires_grad=True)
+        >>> layer(x).sum().backward()
+        >>> x.grad
+        tensor([ 0., 10.])
+        """
+        return self._insert_hook(self._backward_pre_hooks, hook, prepend)
 
     # ---- representation ----------------------------------------------------------
 
@@ -467,12 +514,14 @@ def _describe(module):
 def _note_module_path(module, error):
     """Note on `error` the path from the outermost module to the failing one.
 
-    The failing module leaves a note; each module around it, as the exception
-    passes, puts its own name for the inner one in front.
+    The failing module leaves a note, with the user's line; each module around it, as
+    the exception passes, puts its own name for the inner one in front.
     """
     trail = getattr(error, "_module_trail", None)
     if trail is None:
-        trail = {"path": "", "failed": _describe(module), "note": None}
+        place = failing_line(error)
+        line = "" if place is None else f", at {line_text(place)}"
+        trail = {"path": "", "failed": _describe(module), "line": line, "note": None}
     else:
         names = (name for name, m in module.named_modules() if m is trail["outermost"])
         name = next(names, None)
@@ -483,7 +532,8 @@ def _note_module_path(module, error):
             error.__notes__.remove(trail["note"])
     path, failed = trail["path"], trail["failed"]
     trail["outermost"] = module
-    trail["note"] = f"in module {path} ({failed})" if path else f"in module {failed}"
+    where = f"{path} ({failed})" if path else failed
+    trail["note"] = f"in module {where}{trail['line']}"
     try:
         error._module_trail = trail
     except AttributeError:  # an exception class with __slots__ takes no attribute

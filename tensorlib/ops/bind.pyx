@@ -15,7 +15,7 @@ from tensorlib.ops.reduce cimport sum_to_shape
 from tensorlib.ops.shape cimport bind_shape
 
 
-from tensorlib.autograd import tape
+from tensorlib.autograd import hooks, tape
 from tensorlib.core.tensor import bind_methods
 from tensorlib.ops import shape as shape_ops
 from tensorlib.ops import (
@@ -183,6 +183,7 @@ _METHODS = (
     (linalg, "matmul"),
     (indexing, "take take_along_axis gather nonzero as_strided"),
     (softmax, "softmax log_softmax"),
+    (hooks, "register_hook register_post_accumulate_grad_hook retain_grad"),
     (tape, "backward"),
 )
 

@@ -8,6 +8,7 @@ allocate, call.
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record1, record2, run, run1, run2, tracking,
 )
+from tensorlib.autograd.saved cimport check_no_inference
 from tensorlib.core.abi cimport (
     TL_BOOL, TL_C_CONTIGUOUS, TL_FLOAT32, tl_buffer, tl_fill_params,
 )
@@ -164,6 +165,7 @@ cdef int check_inplace(str op, Tensor x, bint recorded) except -1:
             "because the tensor it views would not know; assign to the base instead "
             "(base[index] = value), or use the out-of-place form"
         )
+    check_no_inference(op, x)
     return 0
 
 

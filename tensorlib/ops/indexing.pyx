@@ -128,7 +128,7 @@ cdef ScatterAdd _scatter_add = ScatterAdd("scatter_add")
 cdef tuple _indices(Node node):
     """The saved index tensors, each checked; get(0) raises once they are freed."""
     cdef int i
-    return (node.get(0), *[node.get(i) for i in range(1, len(node.saved))])
+    return (node.get(0), *[node.get(i) for i in range(1, node.saved_count())])
 
 
 # ---- reading and adding by index tensors ---------------------------------------

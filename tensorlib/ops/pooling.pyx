@@ -82,7 +82,7 @@ cdef class Between(Primitive):
         return out
 
     cdef Tensor place(self, Node node):
-        return None if node.saved is not None and node.saved[0] is None else node.get(0)
+        return node.get(0) if node.has_saved(0) else None
 
     cdef tuple vjp(self, Node node, Tensor g):
         cdef Between transposed = _avg_pool if self.back else _avg_pool_grad
