@@ -51,6 +51,12 @@ CAUSES = {
     "^elementwise: .*10.[67]": (
         "bound by memory: see the floor; no streaming stores yet"
     ),
+    r"^sorting: (nan)?median 10\^3": (
+        "the kernel takes 4 us of it; the rest are small operations around it, which "
+        "PyTorch's lower median does without"
+    ),
+    r"^sorting: histogram by edges 10\^3": "a search, a mask and a count, one by one",
+    r"^sorting: topk": "few elements of short rows: candidates are sorted by radix",
     "^matmul": (
         "at the rate of products; OpenBLAS and our panels pack tiles again, PyTorch's "
         "MKL packs an operand once"
