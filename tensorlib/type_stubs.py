@@ -298,7 +298,7 @@ def tensor_stub(source):
         bind.index("_METHODS = (") : bind.index("\n)\n", bind.index("_METHODS"))
     ]
     for home, words in re.findall(r"\((\w+), ((?:\"[^\"]*\"\s*)+)\)", table):
-        folder = "autograd" if home == "tape" else "ops"
+        folder = "autograd" if home in ("tape", "hooks") else "ops"
         name = {"shape_ops": "shape"}.get(home, home)
         text = (source / folder / f"{name}.pyx").read_text("utf-8")
         bodies = {m["name"]: m for m in DEF.finditer(text) if not m["indent"]}
