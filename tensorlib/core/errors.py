@@ -50,7 +50,7 @@ def missing_kernel(op, device_type, dtype):
     """Raise for an empty entry of the kernel table."""
     from tensorlib.core.dtype import dtype_name
 
-    device = ("cpu", "cuda")[device_type]
+    device = ("cpu", "cuda", "cpu")[device_type]
     raise DTypeError(
         f"{op}: not implemented for {dtype_name(dtype)} on {device}; "
         "cast with .astype() first"
