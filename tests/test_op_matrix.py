@@ -500,6 +500,7 @@ NOT_OPS = {
     "linearize",
     "value_and_grad",
     "vjp",
+    "vmap",
 }
 NOT_OP_METHODS = {
     "backward",

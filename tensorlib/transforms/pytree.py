@@ -7,7 +7,7 @@ which has no leaves; anything else is a leaf.
 import dataclasses
 from collections import OrderedDict
 
-__all__ = ["flatten", "flatten_like", "tree_map", "unflatten"]
+__all__ = ["broadcast_prefix", "flatten", "flatten_like", "tree_map", "unflatten"]
 
 _LEAF = ("leaf", None, ())
 
@@ -116,6 +116,46 @@ def flatten_like(structure, tree, what):
 
     walk(structure, tree, "")
     return leaves
+
+
+def broadcast_prefix(prefix, tree, what):
+    """Return for each leaf of `tree` the entry of `prefix` that stands above it.
+
+    `prefix` is `tree` with subtrees replaced by one entry each. None is an entry: it
+    stands for the whole subtree, not for a node without leaves.
+
+    Raises
+    ------
+    ValueError
+        If `tree` does not begin like it; `what` opens the message.
+
+    Examples
+    --------
+    >>> broadcast_prefix((0, {"a": None, "b": 1}), (5, {"a": (6, 7), "b": 8}), "axes")
+    [0, None, None, 1]
+    """
+    found = []
+
+    def walk(prefix, tree, path):
+        node = None if prefix is None else _children(prefix)
+        if node is None:
+            found.extend([prefix] * len(flatten(tree)[0]))
+            return
+        kind, keys, children = node
+        below = _children(tree)
+        if below is None or below[0] is not kind or set(below[1]) != set(keys):
+            raise ValueError(
+                f"{what}: expected a beginning of the tree it is for, got "
+                f"{_described(kind, keys)} at {path or 'the top'} where that has "
+                f"{_described(*below[:2]) if below else 'a leaf'}"
+            )
+        # In the tree's order of keys, which is that of its leaves.
+        above = dict(zip(keys, children, strict=True))
+        for key, child in zip(below[1], below[2], strict=True):
+            walk(above[key], child, f"{path}[{key!r}]")
+
+    walk(prefix, tree, "")
+    return found
 
 
 def _described(kind, keys):
