@@ -616,6 +616,30 @@ def test_vmap_leaves_no_storage_behind():
     assert tl.memory_stats()["live"] == before
 
 
+CALLS = {
+    "vmap": lambda: tl.vmap(lambda r: r * 2)(X),
+    "vmap of grad": lambda: tl.vmap(tl.grad(lambda r: tl.sin(r).sum()))(X),
+    "grad of vmap": lambda: tl.grad(lambda x: tl.vmap(tl.sin)(x).sum())(X),
+    "jvp": lambda: tl.jvp(tl.sin, (X,), (X,)),
+    "jacfwd": lambda: tl.jacfwd(tl.sin)(X),
+    "hessian": lambda: tl.hessian(lambda x: tl.sin(x).sum())(X),
+    "linearize": lambda: tl.linearize(tl.sin, X)[1](X),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_memory_is_free_without_the_garbage_collector(name):
+    CALLS[name]()
+    gc.collect()
+    gc.disable()
+    try:
+        before = tl.memory_stats()["live"]
+        CALLS[name]()
+        assert tl.memory_stats()["live"] == before
+    finally:
+        gc.enable()
+
+
 def test_table_of_batch_axes_is_collected():
     # More calls than the table has entries: each call has a level of its own.
     double = tl.vmap(lambda r: r * 2)

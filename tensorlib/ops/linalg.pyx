@@ -5,7 +5,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record2, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_matmul_params
-from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.dtype cimport is_float_code, promote_codes
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view
 from tensorlib.core.tensor cimport Tensor, new_tensor, operators
 from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous
@@ -159,6 +159,9 @@ cdef int _align(
 
 cdef Tensor _product(Tensor a, Tensor b):
     """The matrix product of two tensors of at least two axes."""
+    if a.buf.shape[a.buf.ndim - 1] == 1 and is_float_code(a.buf.dtype):
+        # A column times a row, as in gradients for one example: a matter of memory.
+        return <Tensor>operators().multiply(a, b)
     return _matmul.apply(a, b)
 
 
