@@ -3,6 +3,7 @@
 import re
 
 from bench.families import (
+    autograd,
     convolution,
     dispatch,
     elementwise,
@@ -23,6 +24,7 @@ __all__ = ["all_cases", "covered_ops", "uncovered_ops"]
 _FAMILIES = (
     dispatch,
     training,
+    autograd,
     elementwise,
     reduction,
     linalg,
