@@ -275,6 +275,8 @@ def test_gradient_of_vmap_equals_gradient_of_loop(op):
 def test_every_kernel_has_a_batching_rule():
     assert [getattr(tl, name) for name in dir(tl)]  # loads all families
     kernels = {op for op, entries in registered_kernels().items() if entries}
+    # Optimizers' names end in the number of their states; an example at a time.
+    kernels = {op for op in kernels if "/" not in op}
     assert not {op for op in kernels if batching_rule(op) is None}
 
 

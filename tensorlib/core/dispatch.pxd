@@ -12,6 +12,9 @@ cdef tl_kernel *kernel_row(str op) except NULL
 cdef int register_kernel(
     str op, int device_type, int dtype, tl_kernel_fn run, const void *loop
 ) except -1
+# State that a kernel takes operands of any strides and number of axes: it then takes the
+# batch axes of vmap as leading ones.
+cdef int takes_any_axes(tl_kernel_fn run) except -1
 # Run a kernel, off the GIL when work (elements touched) is worth it.
 cdef int launch(
     str op, const tl_kernel *row, int device_type, int dtype, tl_call *call,

@@ -12,8 +12,8 @@ kernel's batching rule, which stands where its TL_BATCHED loop would be.
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_CPU, TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_MAX_NDIM, TL_OK,
-    tl_buffer, tl_call, tl_kernel, tl_kernel_fn, tl_status,
+    TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT,
+    TL_MAX_NDIM, TL_OK, tl_buffer, tl_call, tl_kernel, tl_kernel_fn, tl_status,
 )
 from tensorlib.core.batch cimport MAX_LEVELS, find_level, hidden_axes, tl_hidden
 from tensorlib.core.dtype cimport dtype_sizes
@@ -91,6 +91,13 @@ cdef enum:
     WAYS = 4
 
 cdef tuple _WAYS = (None, "axes", "rows", "loop")
+# A rule is a way, and bits for the operands that are shared or packed.
+cdef enum:
+    SHARED = 2       # first bit
+    PACKED = 18
+# Kernels that any loop over elements may be registered with.
+cdef tl_kernel_fn[8] _any_axes
+cdef int _any_axes_count = 0
 
 # One operand under the batch axes of a call: its layout, and its step along each.
 ctypedef struct Operand:
@@ -98,7 +105,16 @@ ctypedef struct Operand:
     int64_t[MAX_LEVELS] steps       # bytes
 
 
-def set_batching_rule(op, way, shared=()):
+cdef int takes_any_axes(tl_kernel_fn run) except -1:
+    global _any_axes_count
+    if _any_axes_count == 8:
+        raise RuntimeError("kernel table: too many kernels that take any axes")
+    _any_axes[_any_axes_count] = run
+    _any_axes_count += 1
+    return 0
+
+
+def set_batching_rule(op, way, shared=(), packed=()):
     """State how the kernels of an op take the batch axes of `vmap`.
 
     Parameters
@@ -110,29 +126,37 @@ def set_batching_rule(op, way, shared=()):
     shared : sequence of int
         Operands, outputs before inputs, that "axes" and "rows" pass as they are: the
         rule holds for calls in which these are the same for all examples.
+    packed : sequence of int
+        Operands whose strides the kernel does not look at, because they are
+        contiguous: the rule holds where they are so with the batch axes. With "rows"
+        all are.
     """
     cdef tl_kernel *row = kernel_row(op) + TL_BATCHED * TL_DTYPE_COUNT
     cdef uintptr_t rule = _WAYS.index(way)
     cdef int dtype
     for place in shared:
-        rule |= <uintptr_t>WAYS << <int>place
+        rule |= <uintptr_t>1 << (SHARED + <int>place)
+    for place in packed:
+        rule |= <uintptr_t>1 << (PACKED + <int>place)
     for dtype in range(TL_DTYPE_COUNT):
         row[dtype].loop = <const void *>rule
 
 
 cdef uintptr_t _rule_of(const tl_kernel *row, int dtype) noexcept:
-    """The rule, or nothing said: a loop over elements takes any axes."""
     cdef uintptr_t rule = <uintptr_t>row[TL_BATCHED * TL_DTYPE_COUNT + dtype].loop
-    if rule == 0 and row[TL_CPU * TL_DTYPE_COUNT + dtype].loop != NULL:
-        return AS_AXES
+    cdef int i
+    if rule == 0:
+        for i in range(_any_axes_count):
+            if row[TL_CPU * TL_DTYPE_COUNT + dtype].run == _any_axes[i]:
+                return AS_AXES
     return rule
 
 
 def batching_rule(op):
     """Return how the op's kernels take batch axes: a way of `set_batching_rule`.
 
-    "axes" is understood for kernels that are loops over elements. None for other
-    kernels that nothing was said about; an example at a time is right for these too.
+    "axes" is understood for loops over elements, and reductions. None for other kernels
+    that nothing was said about; an example at a time is right for these too.
     """
     cdef const tl_kernel *row = kernel_row(op)
     return _WAYS[max([_rule_of(row, d) % WAYS for d in range(TL_DTYPE_COUNT)])]
@@ -214,90 +238,113 @@ cdef bint _with_rows(Operand *operand, const tl_hidden *axes) noexcept:
     return True
 
 
-cdef bint _merged(
-    uintptr_t rule, Operand *operands, int n, const tl_hidden *axes,
-    const tl_buffer **given
-) noexcept:
-    """Whether the call can be one call for all examples; then operands are made so."""
+# A call, and the same without batch axes.
+ctypedef struct Batch:
+    tl_hidden axes
+    int64_t count               # examples
+    uintptr_t rule
+    int n                       # operands
+    Operand *operands           # as given; n more to be changed
+    const tl_buffer **given     # outputs and inputs, NULL where there is none
+    tl_call one
+
+
+cdef bint _merge(Batch *batch) noexcept:
+    """Make the operands those of one call for all examples; False when it cannot be."""
+    cdef Operand *operand
     cdef int k
-    cdef bint fits
-    for k in range(n):
-        if given[k] == NULL:
+    cdef bint fits, packed
+    if batch.rule % WAYS not in (AS_AXES, AS_ROWS):
+        return False
+    for k in range(batch.n):
+        if batch.given[k] == NULL:
             continue
-        if rule & (<uintptr_t>WAYS << k):
-            fits = _is_shared(&operands[k], axes)
-        elif rule % WAYS == AS_AXES:
-            fits = _with_axes(&operands[k], axes)
+        operand = &batch.operands[batch.n + k]
+        packed = batch.rule % WAYS == AS_ROWS or batch.rule >> (PACKED + k) & 1
+        if batch.rule >> (SHARED + k) & 1:
+            fits = _is_shared(operand, &batch.axes)
+        elif batch.rule % WAYS == AS_AXES:
+            fits = _with_axes(operand, &batch.axes)
         else:
-            fits = _with_rows(&operands[k], axes)
-        if not fits:
+            fits = _with_rows(operand, &batch.axes)
+        if not fits or packed and not operand.view.flags & TL_C_CONTIGUOUS:
             return False
     return True
+
+
+cdef void _reset(Batch *batch) noexcept:
+    """Make the operands those of the first example."""
+    cdef int k
+    for k in range(batch.n):
+        batch.operands[batch.n + k] = batch.operands[k]
+
+
+cdef void _next_example(Batch *batch, int64_t *at) noexcept:
+    """Move the operands on by one in C order of the batch axes, where `at` counts."""
+    cdef Operand *moved = batch.operands + batch.n
+    cdef int k, d = batch.axes.n - 1
+    while d >= 0:
+        at[d] += 1
+        for k in range(batch.n):
+            moved[k].view.data = <char *>moved[k].view.data + moved[k].steps[d]
+        if at[d] < batch.axes.size[d]:
+            return
+        for k in range(batch.n):
+            moved[k].view.data = <char *>moved[k].view.data - at[d] * moved[k].steps[d]
+        at[d] = 0
+        d -= 1
+
+
+cdef int _describe_call(str op, Batch *batch, tl_call *call) except -1:
+    cdef int k
+    if batch.operands == NULL or batch.given == NULL:
+        raise MemoryError(f"{op}: no memory for {batch.n} operands")
+    for k in range(batch.n):
+        batch.given[k] = call.out[k] if k < call.nout else call.in_[k - call.nout]
+        if batch.given[k] != NULL:
+            _describe(
+                op, &batch.operands[k], batch.given[k], &batch.axes, k < call.nout
+            )
+            batch.given[batch.n + k] = &batch.operands[batch.n + k].view
+    batch.count = 1
+    for k in range(batch.axes.n):
+        batch.count *= batch.axes.size[k]
+    batch.one = call[0]
+    batch.one.out, batch.one.in_ = (
+        batch.given + batch.n, batch.given + batch.n + call.nout
+    )
+    return 0
 
 
 cdef int _launch_batched(
     str op, const tl_kernel *row, int dtype, tl_call *call, int64_t work
 ) except -1:
-    cdef tl_hidden axes = hidden_axes(call.out[0].device_index)[0]
-    cdef uintptr_t rule = _rule_of(row, dtype)
-    cdef int k, n = call.nout + call.nin
-    cdef int64_t count = 1
-    cdef Operand *operands = <Operand *>calloc(2 * n, sizeof(Operand))
-    cdef const tl_buffer **given = <const tl_buffer **>calloc(2 * n, sizeof(void *))
-    try:
-        if operands == NULL or given == NULL:
-            raise MemoryError(f"{op}: no memory for {n} operands")
-        for k in range(n):
-            given[k] = call.out[k] if k < call.nout else call.in_[k - call.nout]
-            if given[k] != NULL:
-                _describe(op, &operands[k], given[k], &axes, k < call.nout)
-        for k in range(axes.n):
-            count *= axes.size[k]
-        if count == 0:
-            return 0
-        return _run_batched(op, row, dtype, call, work, &axes, count, rule, operands,
-                            given)
-    finally:
-        free(operands)
-        free(given)
-
-
-cdef int _run_batched(
-    str op, const tl_kernel *row, int dtype, tl_call *call, int64_t work,
-    const tl_hidden *axes, int64_t count, uintptr_t rule, Operand *operands,
-    const tl_buffer **given
-) except -1:
-    cdef int k, d, n = call.nout + call.nin
+    cdef Batch batch
     cdef int64_t[MAX_LEVELS] at
-    cdef tl_call one = call[0]
-    cdef Operand *merged = operands + n
-    one.out, one.in_ = given + n, given + n + call.nout
-    for k in range(n):
-        merged[k] = operands[k]
-        given[n + k] = NULL if given[k] == NULL else &merged[k].view
-    if rule % WAYS in (AS_AXES, AS_ROWS) and _merged(rule, merged, n, axes, given):
-        return launch(op, row, TL_CPU, dtype, &one, work * count)
-    for k in range(n):
-        merged[k] = operands[k]
-    for d in range(axes.n):
-        at[d] = 0
-    while count:
-        launch(op, row, TL_CPU, dtype, &one, work)
-        count -= 1
-        d = axes.n - 1
-        while d >= 0:
-            at[d] += 1
-            for k in range(n):
-                merged[k].view.data = <char *>merged[k].view.data + merged[k].steps[d]
-            if at[d] < axes.size[d]:
-                break
-            for k in range(n):
-                merged[k].view.data = (
-                    <char *>merged[k].view.data - at[d] * merged[k].steps[d]
-                )
-            at[d] = 0
-            d -= 1
-    return 0
+    cdef int k
+    batch.axes = hidden_axes(call.out[0].device_index)[0]
+    batch.rule = _rule_of(row, dtype)
+    batch.n = call.nout + call.nin
+    batch.operands = <Operand *>calloc(2 * batch.n, sizeof(Operand))
+    batch.given = <const tl_buffer **>calloc(2 * batch.n, sizeof(void *))
+    try:
+        _describe_call(op, &batch, call)
+        if batch.count == 0:
+            return 0
+        _reset(&batch)
+        if _merge(&batch):
+            return launch(op, row, TL_CPU, dtype, &batch.one, work * batch.count)
+        _reset(&batch)
+        for k in range(batch.axes.n):
+            at[k] = 0
+        while batch.count:
+            launch(op, row, TL_CPU, dtype, &batch.one, work)
+            batch.count -= 1
+            _next_example(&batch, at)
+        return 0
+    finally:
+        free(batch.operands)
+        free(batch.given)
 
 
 def registered_kernels():

@@ -9,6 +9,7 @@ from tensorlib.core.dispatch import set_batching_rule
 
 __all__ = ["set_batching_rules"]
 
+# Their shared operands.
 _AXES = {
     "softmax": (),
     "log_softmax": (),
@@ -19,6 +20,11 @@ _AXES = {
     "scatter_add": (),
     "matmul": (3,),  # the bias
     "index_get": (1,),  # what is indexed
+}
+# Leading axes too, but some operands are read without a look at their strides.
+_PACKED = {
+    "attention": (0, 1),
+    "attention_grad": (0, 1, 2, 3, 4, 9, 10),  # all but q, k, v and the mask
 }
 _ROWS = {
     "layer_norm": (4, 5),  # weight and bias
@@ -34,8 +40,8 @@ _ROWS = {
 }
 # Sums over examples, sequences whose first axis is time, streams of random numbers.
 _LOOP = [
-    "attention",
-    "attention_grad",
+    "attention_dropout",
+    "attention_dropout_grad",
     "arange",
     "augment_blend",
     "augment_erase",
@@ -57,7 +63,12 @@ _LOOP = [
     "index_put",
     "layer_norm_grad",
     "nonzero",
+    "random_bernoulli",
+    "random_integers",
+    "random_normal",
     "random_permutation",
+    "random_raw",
+    "random_uniform",
     "recurrent",
     "recurrent_grad",
     "unfold",
@@ -69,5 +80,7 @@ def set_batching_rules():
     for way, table in (("axes", _AXES), ("rows", _ROWS)):
         for op, shared in table.items():
             set_batching_rule(op, way, shared)
+    for op, packed in _PACKED.items():
+        set_batching_rule(op, "axes", packed=packed)
     for op in _LOOP:
         set_batching_rule(op, "loop")

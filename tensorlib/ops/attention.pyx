@@ -93,7 +93,8 @@ cdef class Attention(Composite):
         cdef int track = 0
         written[0], written[1] = &y.buf, &stats.buf
         _point(read, views)
-        run(self, q.buf.dtype, written, 2, read, 4, &how.params,
+        run(self if how.params.dropout == 0 else _dropout, q.buf.dtype, written, 2,
+            read, 4, &how.params,
             y.buf.size + how.keys)
         for each in inputs:
             track |= (<Tensor>each).track
@@ -154,7 +155,8 @@ cdef class Attention(Composite):
         read[0] = &g.buf
         _point(&read[1], views)
         read[5], read[6] = &y.buf, &stats.buf
-        run(_attention_grad, q.buf.dtype, written, 4, read, 7, &how.params,
+        run(_attention_grad if how.params.dropout == 0 else _dropout_grad,
+            q.buf.dtype, written, 4, read, 7, &how.params,
             y.buf.size + how.keys)
         return tuple(grads)
 
@@ -183,6 +185,8 @@ cdef class Attention(Composite):
 
 cdef Attention _attention = Attention("attention")
 cdef Primitive _attention_grad = Primitive("attention_grad")
+cdef Primitive _dropout = Primitive("attention_dropout")
+cdef Primitive _dropout_grad = Primitive("attention_dropout_grad")
 
 
 cdef int _point(const tl_buffer **buffers, list views) except -1:

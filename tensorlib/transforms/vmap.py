@@ -59,7 +59,8 @@ def vmap(func, in_axes=0, out_axes=0, randomness="error", chunk_size=None):
     -----
     It nests, and composes with `grad`, `vjp`, `jvp`, `linearize`, `jacrev`, `jacfwd`
     and `hessian` in any order. Operations without a batched form run one example after
-    the other; ``docs/transforms.md`` says which.
+    the other; ``docs/transforms.md`` says which. A result that is the same for all
+    examples is a view with stride 0: ``.contiguous()`` gives memory to write to.
 
     References
     ----------
