@@ -3,6 +3,7 @@
 import re
 
 from bench.families import (
+    autograd,
     convolution,
     decompositions,
     dispatch,
@@ -25,6 +26,7 @@ __all__ = ["all_cases", "covered_ops", "uncovered_ops"]
 _FAMILIES = (
     dispatch,
     training,
+    autograd,
     elementwise,
     reduction,
     linalg,

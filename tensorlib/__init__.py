@@ -329,6 +329,7 @@ _LAZY_NAMES = {
     "transforms.jacobian": ("hessian", "hvp", "jacfwd", "jacrev"),
     "transforms.module_call": ("functional_call",),
     "transforms.reverse": ("grad", "value_and_grad", "vjp"),
+    "transforms.vmap": ("vmap",),
 }
 _HOMES = {name: home for home, names in _LAZY_NAMES.items() for name in names}
 

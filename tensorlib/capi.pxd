@@ -30,6 +30,9 @@ from tensorlib.kernels.driver cimport run_elementwise
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, record, record1, record2, run, run1, run2, tracking,
 )
+# Under vmap: an op of several operands, unless it is a Binary, brings them under the
+# same batch axes before it makes its output: a, b = aligned(name, (a, b)).
+from tensorlib.autograd.batch cimport aligned, alike
 # Elementwise ops with promotion, broadcasting and recording done.
 from tensorlib.ops.elementwise cimport (
     SAVE_A, SAVE_B, SAVE_CROSS, SAVE_OUT, Binary, Unary, as_tensor,

@@ -68,6 +68,16 @@ def test_cube_passes_gradcheck_twice(extension):
     assert tl.autograd.gradgradcheck(extension.cube, (x,))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cube_under_vmap_equals_cube(extension, dtype):
+    # One of its two kernels is a loop over elements; of the other nothing is known.
+    x = tl.tensor(np.linspace(-2, 2, 12).reshape(3, 4).astype(dtype))
+    found = tl.vmap(extension.cube, 1, 1)(x)
+    np.testing.assert_array_equal(found.numpy(), extension.cube(x).numpy())
+    slopes = tl.vmap(tl.grad(lambda r: extension.cube(r).sum()))(x)
+    np.testing.assert_allclose(slopes.numpy(), 3 * x.numpy() ** 2, rtol=1e-6)
+
+
 def test_require_api_version_other_version_raises(extension):
     with pytest.raises(ImportError, match="compile the extension again"):
         extension.wrong_version()

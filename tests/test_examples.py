@@ -1,10 +1,12 @@
 """The course's examples do what they say."""
 
 import importlib.util
+import itertools
 import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tensorlib as tl
@@ -118,3 +120,52 @@ def test_example_explains_itself(name, capsys):
         example(name).main(["--help"])
     assert stopped.value.code == 0
     assert "Lecture 6" in capsys.readouterr().out
+
+
+def test_conjugate_gradients_solve_a_system():
+    a = tl.randn((12, 12), dtype="float64", generator=tl.Generator(0))
+    a, b = a @ a.T + tl.eye(12, dtype="float64"), tl.ones(12, dtype="float64")
+    found, count = example("newton_cg").conjugate_gradients(lambda v: a @ v, b, 1e-10)
+    expected = np.linalg.solve(a.numpy(), b.numpy())
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-8)
+    assert count <= 30
+
+
+def test_newton_cg_converges_faster_than_linearly():
+    norms, error = example("newton_cg").main()
+    assert norms[-1] < 1e-8
+    assert len(norms) < 15
+    # Near the minimum each step takes the gradient to a power of itself.
+    assert all(b < a**1.2 for a, b in itertools.pairwise(norms[-3:]))
+    assert error < 0.05
+
+
+def test_gradient_penalty_equals_torch():
+    torch = pytest.importorskip("torch")
+    module = example("gradient_penalty")
+    weights = tl.randn((2, 8), generator=tl.Generator(0)).requires_grad_()
+    x, y = (tl.randn((6, 2), generator=tl.Generator(k)) for k in (1, 2))
+    mix = tl.rand((6, 1), generator=tl.Generator(3))
+    loss = module.loss_of(lambda p: tl.tanh(p @ weights).sum(axis=-1), x, y, mix)
+    loss.backward()
+
+    w, x, y, mix = (
+        torch.tensor(t.detach().numpy(), requires_grad=True)
+        for t in (weights, x, y, mix)
+    )
+    critic = lambda p: torch.tanh(p @ w).sum(-1)  # noqa: E731
+    between = mix * x + (1 - mix) * y
+    (slopes,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    norms = torch.sqrt((slopes**2).sum(1) + 1e-12)
+    seen = critic(x).mean() - critic(y).mean()
+    expected = module.PENALTY * ((norms - 1) ** 2).mean() - seen
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    np.testing.assert_allclose(
+        weights.grad.numpy(), w.grad.numpy(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_gradient_penalty_sees_the_distance():
+    found, expected = example("gradient_penalty").main()
+    assert found == pytest.approx(expected, rel=0.05)

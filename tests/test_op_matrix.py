@@ -541,6 +541,7 @@ NOT_OPS = {
     "linearize",
     "value_and_grad",
     "vjp",
+    "vmap",
 }
 NOT_OP_METHODS = {
     "backward",

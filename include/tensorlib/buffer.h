@@ -33,7 +33,12 @@ typedef enum tl_dtype {
     TL_DTYPE_COUNT
 } tl_dtype;
 
-typedef enum tl_device_type { TL_CPU = 0, TL_CUDA, TL_DEVICE_TYPE_COUNT } tl_device_type;
+typedef enum tl_device_type {
+    TL_CPU = 0,
+    TL_CUDA,
+    TL_BATCHED, /* CPU memory under hidden batch axes: core/hidden.pyx */
+    TL_DEVICE_TYPE_COUNT
+} tl_device_type;
 
 /* What a kernel reports; core/errors.pyx turns each into one exception type. */
 typedef enum tl_status {
@@ -59,9 +64,9 @@ typedef struct tl_storage {
     int64_t capacity;       /* bytes held (size class) */
     int64_t refcount;       /* atomic */
     uint32_t version;       /* bumped by every in-place write */
-    uint16_t flags;         /* TL_STORAGE_* */
+    uint8_t flags;          /* TL_STORAGE_* */
     uint8_t device_type;    /* tl_device_type */
-    uint8_t device_index;   /* 0 on the CPU */
+    uint16_t device_index;  /* 0 on the CPU; TL_BATCHED: which hidden axes */
     uint32_t recorded_writes; /* in-place writes that autograd recorded */
     const char *last_writer; /* name of the op that bumped version, or NULL */
     void *owner;            /* borrowed memory: what release is given */
@@ -74,10 +79,10 @@ typedef struct tl_buffer {
     void *data;                   /* first element, already offset */
     tl_storage *storage;          /* counted reference, NULL for scratch views */
     int64_t size;                 /* number of elements */
-    int32_t ndim;                 /* 0..TL_MAX_NDIM */
+    int16_t ndim;                 /* 0..TL_MAX_NDIM */
+    uint16_t device_index;        /* as the storage's */
     uint8_t dtype;                /* tl_dtype */
     uint8_t device_type;          /* tl_device_type */
-    uint8_t device_index;
     uint8_t flags;                /* TL_C_CONTIGUOUS */
     int64_t shape[TL_MAX_NDIM];   /* elements; entries past ndim are undefined */
     int64_t strides[TL_MAX_NDIM]; /* elements; 0 = broadcast, negative allowed */

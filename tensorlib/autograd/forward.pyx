@@ -12,7 +12,7 @@ from tensorlib.autograd.tape cimport tape_ops
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_inexact_code
 from tensorlib.core.layout cimport same_shape
-from tensorlib.core.tensor cimport TRACK_GRAD, Tensor, check_same_device
+from tensorlib.core.tensor cimport TRACK_GRAD, Tensor, check_alignable
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
 
@@ -93,7 +93,7 @@ cdef int _check_pair(object primal, object tangent) except -1:
             f"jvp: expected a tangent of shape {x.shape} and {x.dtype}, "
             f"got {v.shape} and {v.dtype}"
         )
-    check_same_device("jvp", x, v)
+    check_alignable("jvp", x, v)
     return 0
 
 

@@ -1,6 +1,6 @@
 # Primitive: the rules of an op. Node: one recorded application of it.
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.saved cimport SavedTensor
 from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer, tl_call, tl_kernel, tl_storage
@@ -54,6 +54,8 @@ cdef class Node:
     cdef uint32_t[MAX_SAVED] versions
     cdef uint8_t released
     cdef uint8_t dtype
+    cdef uint8_t device_type           # of the output saved
+    cdef uint16_t device_index
     cdef int32_t ndim
     cdef int64_t[TL_MAX_NDIM] extents
     cdef object tangents               # the output's, while a jvp is under way

@@ -22,6 +22,7 @@ from tensorlib.autograd.saved cimport (
     set_hooks_aside,
 )
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer, tl_call
+from tensorlib.core.hidden cimport version_of
 from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
 )
@@ -136,7 +137,7 @@ cdef class Node:
         if self.saved is None:
             return self.unpacked(i)
         x = <Tensor>self.saved[i]
-        if x.buf.storage.version != self.versions[i]:
+        if version_of(x.buf.storage) != self.versions[i]:
             raise_changed(
                 self.name + self.origin_text(), x.buf.storage, x.shape, self.versions[i]
             )
@@ -176,8 +177,7 @@ cdef class Node:
                 self.out_version,
             )
         layout.ndim, layout.dtype = self.ndim, self.dtype
-        layout.device_type = self.out_storage.device_type
-        layout.device_index = self.out_storage.device_index
+        layout.device_type, layout.device_index = self.device_type, self.device_index
         layout.data = self.out_data
         for d in range(self.ndim):
             layout.shape[d] = self.extents[d]
@@ -280,13 +280,15 @@ cdef int _link(
     for i in range(len(saved)):
         x = <Tensor>saved[i]
         if x is not None:
-            node.versions[i] = x.buf.storage.version
+            node.versions[i] = version_of(x.buf.storage)
     if save_out:
         if not out.buf.flags & TL_C_CONTIGUOUS:
             raise GraphError(f"{p.name}: an output that is saved must be contiguous")
         storage_retain(out.buf.storage)
         node.out_storage, node.out_data = out.buf.storage, out.buf.data
         node.out_version = out.buf.storage.version
+        node.device_type = out.buf.device_type
+        node.device_index = out.buf.device_index
     node.dtype = out.buf.dtype
     node.ndim = out.buf.ndim
     for i in range(out.buf.ndim):

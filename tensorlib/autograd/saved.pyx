@@ -11,6 +11,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t
 from tensorlib.core.abi cimport tl_storage
+from tensorlib.core.hidden cimport version_of
 from tensorlib.core.dispatch cimport thread_state, tl_thread_state
 from tensorlib.core.dtype cimport dtype_of
 from tensorlib.core.sealed cimport tl_seal
@@ -92,7 +93,7 @@ cdef class SavedTensor:
         cdef Tensor x
         if self.shared is not None:
             x = self.shared
-            if x.buf.storage.version != self.version:
+            if version_of(x.buf.storage) != self.version:
                 raise_changed(
                     owner.name + owner.origin_text(), x.buf.storage, self.shape,
                     self.version,
@@ -142,7 +143,7 @@ cdef SavedTensor save(Tensor x, bint is_output):
     cdef bint is_leaf = x.node is None and x.track & TRACK_GRAD
     made.shape, made.dtype = x.shape, x.buf.dtype
     made.is_output = is_output
-    made.version = x.buf.storage.version
+    made.version = version_of(x.buf.storage)
     made.shared = made.value = detached(x) if is_output else x
     if not is_output:
         made.node, made.track, made.tangent = x.node, x.track, x.tangent
@@ -151,7 +152,7 @@ cdef SavedTensor save(Tensor x, bint is_output):
         return made
     pack, made.unpack = (<list>tl_hook_pairs_)[-1]
     made.value = _apart(pack, detached(x))
-    if x.buf.storage.version != made.version:
+    if version_of(x.buf.storage) != made.version:
         raise GraphError(
             "saved_tensors_hooks: expected pack to leave its argument as it is, but it "
             "changed it in place; change a copy"

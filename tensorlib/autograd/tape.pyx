@@ -15,12 +15,12 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.primitive cimport Node
-from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer
+from tensorlib.core.abi cimport TL_BATCHED, TL_C_CONTIGUOUS, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_complex_code, is_inexact_code
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, check_same_device, operators,
+    TRACK_GRAD, Tensor, check_alignable, operators,
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
@@ -295,6 +295,14 @@ cdef inline bint _is_ours_alone(PyObject *tensor, Py_ssize_t references) noexcep
     )
 
 
+cdef inline bint _is_on_same(Tensor a, Tensor b) noexcept:
+    """Whether b may be added to a in place: under vmap b may have more to it."""
+    return (
+        a.buf.device_type == b.buf.device_type
+        and a.buf.device_index == b.buf.device_index
+    )
+
+
 cdef bint _has_shape(const tl_buffer *b, Node node) noexcept:
     cdef int d
     if b.ndim != node.ndim:
@@ -317,7 +325,9 @@ cdef int _to_node(Heap *heap, Node node, Tensor g, uint64_t run) except -1:
         return _push(heap, node)
     if node.run != run:
         raise GraphError("backward: another thread's backward is on the same graph")
-    if g.track == 0 and _is_ours_alone(<PyObject *>node.cotangent, 1):
+    if g.track == 0 and _is_on_same(<Tensor>node.cotangent, g) and (
+        _is_ours_alone(<PyObject *>node.cotangent, 1)
+    ):
         _tape_ops.accumulate(node.cotangent, g)
     else:
         node.cotangent = operators().add(node.cotangent, g)
@@ -339,11 +349,18 @@ cdef int _to_leaf(Tensor leaf, Tensor g, Py_ssize_t references) except -1:
         references += 1
     else:
         references = 1
+    if fitted.buf.device_type == TL_BATCHED and leaf.buf.device_type != TL_BATCHED:
+        raise GraphError(
+            "backward: under vmap the gradient of this leaf differs between the "
+            "examples, and .grad has room for one; use tl.grad or tl.vjp inside vmap"
+        )
     if leaf.grad_ is None:
         if fitted.track == 0 and not _is_ours_alone(<PyObject *>fitted, references):
             fitted = <Tensor>_tape_ops.copy(fitted)
         leaf.grad_ = fitted
-    elif fitted.track == 0 and _is_ours_alone(<PyObject *>leaf.grad_, 1):
+    elif fitted.track == 0 and _is_on_same(<Tensor>leaf.grad_, fitted) and (
+        _is_ours_alone(<PyObject *>leaf.grad_, 1)
+    ):
         _tape_ops.accumulate(leaf.grad_, fitted)
     else:
         leaf.grad_ = operators().add(leaf.grad_, fitted)
@@ -554,7 +571,7 @@ cdef Tensor _seed(str op, Tensor output, object cotangent):
         )
     if not is_inexact_code((<Tensor>cotangent).buf.dtype):
         raise DTypeError(f"{op}: expected a float cotangent, got {cotangent.dtype}")
-    check_same_device(op, output, <Tensor>cotangent)
+    check_alignable(op, output, <Tensor>cotangent)
     return <Tensor>cotangent
 
 

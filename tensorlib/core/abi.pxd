@@ -1,6 +1,6 @@
 # The C headers of include/tensorlib as Cython sees them. No logic here.
 from libc.stdint cimport (
-    int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
+    int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
 )
 
 cdef extern from "tensorlib/half.h" nogil:
@@ -42,6 +42,7 @@ cdef extern from "tensorlib/buffer.h" nogil:
     ctypedef enum tl_device_type:
         TL_CPU
         TL_CUDA
+        TL_BATCHED
         TL_DEVICE_TYPE_COUNT
 
     ctypedef enum tl_status:
@@ -60,9 +61,9 @@ cdef extern from "tensorlib/buffer.h" nogil:
         int64_t capacity
         int64_t refcount
         uint32_t version
-        uint16_t flags
+        uint8_t flags
         uint8_t device_type
-        uint8_t device_index
+        uint16_t device_index
         uint32_t recorded_writes
         const char *last_writer
         void *owner
@@ -72,10 +73,10 @@ cdef extern from "tensorlib/buffer.h" nogil:
         void *data
         tl_storage *storage
         int64_t size
-        int32_t ndim
+        int16_t ndim
+        uint16_t device_index
         uint8_t dtype
         uint8_t device_type
-        uint8_t device_index
         uint8_t flags
         int64_t *shape      # inline arrays of TL_MAX_NDIM in C
         int64_t *strides

@@ -1,6 +1,6 @@
 """Devices: ``tl.device("cpu")``, ``tl.device("cuda", 0)``, ``tl.device("cuda:0")``."""
 cimport cython
-from tensorlib.core.abi cimport TL_CPU, TL_CUDA
+from tensorlib.core.abi cimport TL_BATCHED, TL_CPU, TL_CUDA
 from tensorlib.core.sealed cimport tl_seal
 
 from tensorlib.core.errors import DeviceError
@@ -58,7 +58,9 @@ cdef Device _cpu = _new_device("cpu", TL_CPU, 0)
 
 
 cdef Device device_of(int type_code, int index):
-    return _cpu if type_code == TL_CPU else _new_device("cuda", type_code, index)
+    if type_code == TL_CPU or type_code == TL_BATCHED:
+        return _cpu
+    return _new_device("cuda", type_code, index)
 
 
 cdef Device as_device(object spec):

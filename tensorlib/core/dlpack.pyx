@@ -14,8 +14,8 @@ from cpython.pycapsule cimport (
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
-    TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM,
+    TL_BFLOAT16, TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_CUDA, TL_FLOAT16,
+    TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM,
     TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, tl_buffer,
     tl_storage,
 )
@@ -147,7 +147,10 @@ cdef int _check_target(Tensor x, object stream, object dl_device) except -1:
             "use .detach()"
         )
     if x.buf.device_type != TL_CPU:
-        raise BufferError(f"__dlpack__: expected a CPU tensor, got one on {x.device}")
+        raise BufferError(
+            "__dlpack__: expected a CPU tensor outside of vmap, got one on "
+            f"{x.device} or under vmap"
+        )
     if stream is not None:
         raise BufferError(
             f"__dlpack__: expected stream=None for a CPU tensor, got {stream!r}"
@@ -207,7 +210,7 @@ def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None
 def __dlpack_device__(self):
     """Return ``(device type, device index)`` in DLPack's numbers; (1, 0) is the CPU."""
     cdef Tensor x = <Tensor?>self
-    if x.buf.device_type == TL_CPU:
+    if x.buf.device_type != TL_CUDA:
         return (TL_DL_CPU, 0)
     return (TL_DL_CUDA, x.buf.device_index)
 

@@ -54,7 +54,7 @@ def missing_kernel(op, device_type, dtype):
     """Raise for an empty entry of the kernel table."""
     from tensorlib.core.dtype import dtype_name
 
-    device = ("cpu", "cuda")[device_type]
+    device = ("cpu", "cuda", "cpu")[device_type]
     if dtype_name(dtype).startswith("complex"):
         raise DTypeError(
             f"{op}: is not defined for {dtype_name(dtype)}; take tl.real(x), "

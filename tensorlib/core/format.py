@@ -8,6 +8,8 @@ than 1,000 elements are summarized by three at each edge.
 import math
 import struct
 
+from tensorlib.core.tensor import is_batched
+
 LINE_WIDTH = 75
 THRESHOLD = 1000
 EDGE_ITEMS = 3
@@ -287,6 +289,9 @@ def _attributes(x):
 def tensor_repr(x):
     """Return the text of ``repr(x)``."""
     attributes = _attributes(x)
+    if is_batched(x):
+        shape = f"shape={x.shape}, dtype={x.dtype.name}"
+        return ", ".join([f"{_PREFIX}<one per example of vmap>", shape]) + ")"
     host = x.detach()
     if x.device.type != "cpu":
         host = host.to("cpu")

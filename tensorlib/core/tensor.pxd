@@ -37,6 +37,8 @@ cdef Tensor new_over(tl_storage *storage, const tl_buffer *layout)
 cdef Tensor detached(Tensor x)
 # Raises unless both are on one device, unless x is on the CPU.
 cdef int check_same_device(str op, Tensor a, Tensor b) except -1
+# The same, but one may be under more vmaps than the other.
+cdef int check_alignable(str op, Tensor a, Tensor b) except -1
 cdef int check_host(str op, Tensor x) except -1
 # Raises when x must not be written to by op.
 cdef int check_writable(str op, Tensor x) except -1

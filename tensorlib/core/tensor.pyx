@@ -16,13 +16,13 @@ from libc.stdint cimport (
 )
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU,
-    TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64,
+    TL_BATCHED, TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128,
+    TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64,
     TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64,
-    tl_bfloat16, tl_bfloat16_of_float,
-    tl_bfloat16_to_float, tl_buffer, tl_double_to_odd, tl_float16, tl_float16_of_float,
-    tl_float16_to_float, tl_storage,
+    tl_bfloat16, tl_bfloat16_of_float, tl_bfloat16_to_float, tl_buffer,
+    tl_double_to_odd, tl_float16, tl_float16_of_float, tl_float16_to_float, tl_storage,
 )
+from tensorlib.core.hidden cimport batched_storage
 from tensorlib.core.device cimport device_of
 from tensorlib.core.dtype cimport (
     dtype_format, dtype_of, dtype_sizes, is_inexact_code,
@@ -283,6 +283,8 @@ cdef class Tensor:
         ------
         ValueError
             If there is not exactly one element.
+        GraphError
+            Under `vmap`, where there is one for each example.
 
         Examples
         --------
@@ -460,7 +462,10 @@ cdef class Tensor:
         cdef int itemsize = dtype_sizes()[self.buf.dtype]
         cdef bint readonly = is_exposed_readonly(self)
         if self.buf.device_type != TL_CPU:
-            raise BufferError(f"buffer: the tensor is on {self.device}; use .to('cpu')")
+            raise BufferError(
+                f"buffer: the tensor is on {self.device} or under vmap; it has no "
+                "memory of its shape on the host"
+            )
         if self.track & TRACK_GRAD:
             raise BufferError("buffer: the tensor requires grad; use .detach()")
         if (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE and readonly:
@@ -528,6 +533,11 @@ cdef int _check_export(Tensor x) except -1:
 
 
 cdef int check_host(str op, Tensor x) except -1:
+    if x.buf.device_type == TL_BATCHED:
+        raise GraphError(
+            f"{op}: under vmap a tensor has a value for each example, so Python cannot "
+            "have its value; choose between results by tl.where, or read it after vmap"
+        )
     if x.buf.device_type != TL_CPU:
         raise DeviceError(f"{op}: expected a CPU tensor, got one on {x.device}")
     return 0
@@ -538,10 +548,21 @@ cdef int check_same_device(str op, Tensor a, Tensor b) except -1:
         a.buf.device_type != b.buf.device_type
         or a.buf.device_index != b.buf.device_index
     ):
+        if TL_BATCHED in (a.buf.device_type, b.buf.device_type):
+            raise GraphError(
+                f"{op}: expected operands that vmap maps alike, got one that has a "
+                "value for each example and one that has not"
+            )
         raise DeviceError(
             f"{op}: expected tensors on one device, got {a.device} and {b.device}"
         )
     return 0
+
+
+cdef int check_alignable(str op, Tensor a, Tensor b) except -1:
+    if TL_BATCHED in (a.buf.device_type, b.buf.device_type):
+        return 0
+    return check_same_device(op, a, b)
 
 
 cdef int check_writable(str op, Tensor x) except -1:
@@ -661,6 +682,11 @@ def _iterate(Tensor x):
         yield _operators.getitem(x, i)
 
 
+def is_batched(Tensor x not None):
+    """Return whether `x` has a value for each example of an enclosing `vmap`."""
+    return x.buf.device_type == TL_BATCHED
+
+
 # ---- making tensors ------------------------------------------------------------
 cdef Tensor new_tensor(
     const tl_buffer *layout, int dtype, int device_type, int device_index
@@ -673,9 +699,13 @@ cdef Tensor new_tensor(
         b.shape[d] = layout.shape[d]
     b.dtype = <uint8_t>dtype
     b.device_type = <uint8_t>device_type
-    b.device_index = <uint8_t>device_index
+    b.device_index = <uint16_t>device_index
     set_contiguous(b)
-    b.storage = storage_new(b.size * dtype_sizes()[dtype])
+    if device_type == TL_BATCHED:
+        b.storage = batched_storage(device_index, b.size * dtype_sizes()[dtype])
+        b.device_index = b.storage.device_index
+    else:
+        b.storage = storage_new(b.size * dtype_sizes()[dtype])
     b.data = b.storage.data
     return made
 

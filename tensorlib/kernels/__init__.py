@@ -7,8 +7,9 @@ force a lower one, for tests.
 
 import os
 
-from tensorlib.core.widening import load_late
 from tensorlib.core.dtype import dtype
+from tensorlib.core.widening import load_late
+from tensorlib.kernels.batching import set_batching_rules
 from tensorlib.kernels.driver import x86_level
 
 __all__ = ["instruction_set", "load_families"]
@@ -73,6 +74,7 @@ def _load(supported):
 
 
 _instruction_set = _load(_choose(os.environ.get("TENSORLIB_ISA", ""), x86_level()))
+set_batching_rules()
 
 
 def load_families(*families):

@@ -99,7 +99,7 @@ cdef class _Memory:
         made.buf.shape[0] = size
         made.buf.dtype = <uint8_t>dtype
         made.buf.device_type = TL_CUDA
-        made.buf.device_index = <uint8_t>device
+        made.buf.device_index = <uint16_t>device
         set_contiguous(&made.buf)
         _check("malloc", tl_cuda_malloc(device, size * itemsize, &made.buf.data))
         return made

@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tensorlib.core.abi cimport (
     TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_OK, tl_buffer, tl_call, tl_loop, tl_status,
 )
+from tensorlib.core.batching cimport takes_any_axes
 from tensorlib.core.threads cimport thread_pool, threads_for
 from tensorlib.kernels.gomp cimport use_pool
 
@@ -426,4 +427,6 @@ def x86_level():
     return tl_x86_level()
 
 
+takes_any_axes(run_elementwise)
+takes_any_axes(run_transcendental)
 use_pool(thread_pool())

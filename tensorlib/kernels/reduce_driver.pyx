@@ -11,6 +11,7 @@ from tensorlib.core.abi cimport (
     TL_C_CONTIGUOUS, TL_OK, TL_OUT_OF_MEMORY, tl_buffer, tl_call, tl_reduce_params,
     tl_status, tl_storage,
 )
+from tensorlib.core.batching cimport takes_any_axes
 from tensorlib.core.storage cimport scratch_new, storage_release
 from tensorlib.core.threads cimport thread_pool, threads_for
 from tensorlib.kernels.gomp cimport use_pool
@@ -402,4 +403,5 @@ cdef tl_status reduce_kernel(const tl_call *call) noexcept nogil:
     return reduce_any(call, op)
 
 
+takes_any_axes(reduce_kernel)
 use_pool(thread_pool())

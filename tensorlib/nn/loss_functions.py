@@ -3,6 +3,7 @@
 import math
 
 import tensorlib as tl
+from tensorlib.core.tensor import is_batched
 
 __all__ = [
     "binary_cross_entropy",
@@ -318,7 +319,8 @@ def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     """
     op = "binary_cross_entropy"
     check_same_shape(op, input, target)
-    if input.size and not bool(((input >= 0) & (input <= 1)).all()):
+    inside = (input >= 0) & (input <= 1)
+    if input.size and not is_batched(inside) and not bool(inside.all()):
         raise ValueError(
             f"{op}: expected probabilities in [0, 1]; see the _with_logits form"
         )
@@ -486,7 +488,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
             )
     if not eps > 0:
         raise ValueError(f"{op}: expected eps > 0, got {eps}")
-    if bool((var < 0).any()):
+    if not is_batched(var) and bool((var < 0).any()):
         raise ValueError(f"{op}: expected variances >= 0")
     var = var + (tl.clip(var, min=eps) - var).detach()
     loss = (tl.log(var) + tl.square(input - target) / var) * 0.5

@@ -4,13 +4,14 @@ The derivative of each is a primitive of its own (one pass over memory), whose r
 give the second derivatives.
 """
 from libc.math cimport M_PI, sqrt as c_sqrt
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record1, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_glu_params
 from tensorlib.core.dtype cimport dtype_sizes, working_code
 from tensorlib.core.layout cimport copy_layout, parse_axis, update_layout
-from tensorlib.core.tensor cimport Tensor, new_tensor
+from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
     SAVE_A, SAVE_B, SAVE_OUT, Binary, Unary, as_float, as_tensor, cast, contiguous,
@@ -153,9 +154,9 @@ cdef class Glu(Composite):
         cdef tl_glu_params params
         cdef const tl_buffer *read[3]
         cdef const tl_buffer *written = &target
-        cdef Tensor found = new_tensor(
-            &x.buf, x.buf.dtype, x.buf.device_type, x.buf.device_index
-        )
+        cdef Tensor found
+        x, g = aligned(self.name, (x, g))
+        found = new_like(x, x.buf.dtype)
         _halves(x, axis, &value, &gate)
         _halves(found, axis, &target, &behind)
         params.apart = found.buf.strides[axis] * target.shape[axis]

@@ -7,6 +7,7 @@ T. Dao et al., "FlashAttention", arXiv:2205.14135.
 """
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned, random_axes
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
@@ -17,7 +18,7 @@ from tensorlib.core.dtype cimport (
 from tensorlib.core.layout cimport (
     broadcast_shape, broadcast_view, parse_shape, shape_tuple,
 )
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_tensor, new_view
+from tensorlib.core.tensor cimport Tensor, new_tensor, new_view
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, full_like,
@@ -94,7 +95,8 @@ cdef class Attention(Composite):
         cdef int track = 0
         written[0], written[1] = &y.buf, &stats.buf
         _point(read, views)
-        run(self, q.buf.dtype, written, 2, read, 4, &how.params,
+        run(self if how.params.dropout == 0 else _dropout, q.buf.dtype, written, 2,
+            read, 4, &how.params,
             y.buf.size + how.keys)
         for each in inputs:
             track |= (<Tensor>each).track
@@ -129,11 +131,17 @@ cdef class Attention(Composite):
     cdef tuple kernel_vjp(self, Node node, Tensor g):
         cdef Attended how = <Attended>node.params
         cdef tuple inputs = self.recorded_inputs(node)
-        cdef Tensor q = inputs[0], y = node.output(), stats = node.get(len(inputs))
-        cdef list views = self.operands(inputs, how), grads
+        cdef Tensor q, y, stats
+        cdef list views, grads
         cdef Tensor grad_q, grad_k, grad_v, grad_mask = None
         cdef const tl_buffer *written[4]
         cdef const tl_buffer *read[7]
+        g, y, stats, *rest = aligned(
+            self.name, (g, node.output(), node.get(len(inputs)), *inputs)
+        )
+        inputs = tuple(rest)
+        views = self.operands(inputs, how)
+        q = inputs[0]
         depth = q.buf.shape[q.buf.ndim - 1]
         grad_q = _empty(q, q.buf.dtype, how, (how.queries, depth))
         grad_k = _empty(q, q.buf.dtype, how, (how.keys, depth))
@@ -151,7 +159,8 @@ cdef class Attention(Composite):
         read[0] = &g.buf
         _point(&read[1], views)
         read[5], read[6] = &y.buf, &stats.buf
-        run(_attention_grad, q.buf.dtype, written, 4, read, 7, &how.params,
+        run(_attention_grad if how.params.dropout == 0 else _dropout_grad,
+            q.buf.dtype, written, 4, read, 7, &how.params,
             y.buf.size + how.keys)
         return tuple(grads)
 
@@ -180,6 +189,8 @@ cdef class Attention(Composite):
 
 cdef Attention _attention = Attention("attention")
 cdef Primitive _attention_grad = Primitive("attention_grad")
+cdef Primitive _dropout = Primitive("attention_dropout")
+cdef Primitive _dropout_grad = Primitive("attention_dropout_grad")
 
 
 cdef int _point(const tl_buffer **buffers, list views) except -1:
@@ -271,7 +282,9 @@ cdef int _draw(Attended how, double dropout_p, object generator) except -1:
     if dropout_p == 0:
         return 0
     count = 1
-    for extent in (*how.lead, how.queries, how.keys):
+    axes = random_axes("scaled_dot_product_attention")
+    examples = () if axes is None else axes[0]
+    for extent in (*examples, *how.lead, how.queries, how.keys):
         count *= extent
     if count > 1 << 62:
         raise ShapeError(
@@ -390,8 +403,6 @@ def scaled_dot_product_attention(
         raise ValueError(f"{op}: expected dropout_p in [0, 1], got {dropout_p!r}")
     if is_causal and attn_mask is not None:
         raise ValueError(f"{op}: expected attn_mask or is_causal, got both")
-    check_same_device(op, q, k)
-    check_same_device(op, q, v)
     shape = None
     if enable_gqa:
         shape = q.shape
@@ -400,18 +411,22 @@ def scaled_dot_product_attention(
     dtype = promote_codes(promote_codes(q.buf.dtype, k.buf.dtype), v.buf.dtype)
     if attn_mask is not None:
         mask = _check_mask(how, attn_mask, dtype)
-        check_same_device(op, q, mask)
     depth = q.buf.shape[q.buf.ndim - 1]
     if scale is None:
         scale = 1.0 / sqrt(<double>max(depth, 1))
     how.params.scale, how.params.causal = scale, bool(is_causal)
     _draw(how, 0.0 if dropout_p == 1 else dropout_p, generator)
     inputs = tuple([_for_blas(cast(x, dtype)) for x in (q, k, v)])
+    *inputs, mask = aligned(op, (*inputs, mask))
     if mask is not None and mask.buf.dtype == TL_BOOL:
         how.allowed = mask.detach()
     elif mask is not None:
-        inputs = (*inputs, mask)
-    y = _attention.apply(inputs, how)
+        inputs.append(mask)
+    if how.params.dropout > 0 and random_axes(op) is not None:
+        # The kernel counts on the weights of one example; `bernoulli` does not.
+        y = _attention.compose(tuple(inputs), how)
+    else:
+        y = _attention.apply(tuple(inputs), how)
     if dropout_p == 1:
         y = <Tensor>(y * full_like(y.detach(), 0))
     if shape is not None:

@@ -14,6 +14,7 @@ from tensorlib.core.tensor cimport Tensor, check_host, new_like, new_scalar, new
 from tensorlib.ops.elementwise cimport as_tensor, contiguous
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+from tensorlib.core.tensor import is_batched
 from tensorlib.kernels import load_families
 
 load_families("augment")
@@ -29,7 +30,8 @@ cdef Primitive _blend = Primitive("augment_blend")
 cdef Tensor _images(str op, object images, tuple dtypes):
     """The batch, contiguous; dtypes is empty where every one will do."""
     cdef Tensor x = as_tensor(op, images)
-    check_host(op, x)
+    if not is_batched(x):
+        check_host(op, x)
     if x.buf.ndim != 4:
         raise ShapeError(f"{op}: expected images of shape (N, C, H, W), got {x.shape}")
     if dtypes and x.buf.dtype not in dtypes:

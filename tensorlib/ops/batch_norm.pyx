@@ -1,12 +1,13 @@
 """Normalization of channels over the batch, and of each channel of each sample."""
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
 from tensorlib.core.dtype cimport promote_codes, working_code
 from tensorlib.core.layout cimport parse_shape
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
+from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, full_like,
@@ -31,14 +32,16 @@ cdef class BatchNorm(Composite):
     cdef tuple apply(self, Tensor x, Tensor weight, Tensor bias, double eps):
         """The result, and mean and biased variance of each channel."""
         cdef tl_norm_params params
-        cdef Tensor out = new_like(x, x.buf.dtype)
-        cdef Tensor average = new_like(weight, working_code(x.buf.dtype))
-        cdef Tensor spread = new_like(weight, average.buf.dtype)
-        cdef Tensor rstd = new_like(weight, average.buf.dtype)
+        cdef Tensor out, average, spread, rstd
         cdef const tl_buffer *written[4]
         cdef const tl_buffer *read[3]
         cdef int track = x.track | weight.track | bias.track
         params.eps = eps
+        x, weight, bias = aligned(self.name, (x, weight, bias))
+        out = new_like(x, x.buf.dtype)
+        average = new_like(weight, working_code(x.buf.dtype))
+        spread = new_like(weight, average.buf.dtype)
+        rstd = new_like(weight, average.buf.dtype)
         written[0], written[1] = &out.buf, &average.buf
         written[2], written[3] = &spread.buf, &rstd.buf
         read[0], read[1], read[2] = &x.buf, &weight.buf, &bias.buf
@@ -67,12 +70,15 @@ cdef class BatchNorm(Composite):
         cdef Tensor weight = node.get(1)
         cdef Tensor average = node.get(3)
         cdef Tensor rstd = node.get(4)
-        cdef Tensor grad_x = new_like(x, x.buf.dtype)
-        cdef Tensor grad_weight = new_like(weight, x.buf.dtype)
-        cdef Tensor grad_bias = new_like(weight, x.buf.dtype)
+        cdef Tensor grad_x, grad_weight, grad_bias
         cdef const tl_buffer *written[3]
         cdef const tl_buffer *read[5]
-        g = contiguous(g)
+        g, x, weight, average, rstd = aligned(
+            self.name, (contiguous(g), x, weight, average, rstd)
+        )
+        grad_x = new_like(x, x.buf.dtype)
+        grad_weight = new_like(weight, x.buf.dtype)
+        grad_bias = new_like(weight, x.buf.dtype)
         written[0], written[1] = &grad_x.buf, &grad_weight.buf
         written[2] = &grad_bias.buf
         read[0], read[1], read[2] = &g.buf, &x.buf, &average.buf
@@ -99,7 +105,6 @@ cdef Tensor _channel_values(str op, str name, object given, Tensor x):
         raise ShapeError(
             f"{op}: expected {name} of shape ({x.buf.shape[1]},), got {found.shape}"
         )
-    check_same_device(op, x, found)
     return found
 
 

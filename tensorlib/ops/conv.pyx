@@ -6,13 +6,14 @@ respect to one of them, given the other two, is one primitive: `conv` gives y,
 so they close under differentiation. A transposed convolution is `conv_input`.
 """
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_conv_params
 from tensorlib.core.dtype cimport promote_codes
 from tensorlib.core.layout cimport parse_shape
-from tensorlib.core.tensor cimport Tensor, check_same_device, detached, new_tensor
+from tensorlib.core.tensor cimport Tensor, detached, new_tensor
 from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
@@ -60,12 +61,15 @@ cdef class Trilinear(Primitive):
     cdef Tensor apply(self, Tensor a, Tensor b, Tensor bias, Geometry how):
         cdef Tensor out
         cdef tl_buffer layout
+        cdef Tensor single
         cdef int track = a.track | b.track | (0 if bias is None else bias.track)
         a, b = contiguous(a), contiguous(b)
+        single = b          # not copied for each example of a vmap
+        a, b, bias = aligned(self.name, (a, b, bias))
         parse_shape(self.name, how.shapes[self.role], &layout)
         out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
         if self.role == X and not how.has_steps():
-            _input_without_steps(out, a, b, bias, how)
+            _input_without_steps(out, a, single, bias, how)
         else:
             _launch(self, out, a, b, bias, &how.params)
         if track and tracking(track):
@@ -177,9 +181,7 @@ cdef tuple _operands(str op, object x, object weight, object bias):
     cdef Tensor w = as_float(as_tensor(op, weight))
     cdef Tensor b = None if bias is None else as_tensor(op, bias)
     cdef int dtype = promote_codes(a.buf.dtype, w.buf.dtype)
-    check_same_device(op, a, w)
     if b is not None:
-        check_same_device(op, a, b)
         dtype = promote_codes(dtype, b.buf.dtype)
         b = contiguous(cast(b, dtype))
     return cast(a, dtype), cast(w, dtype), b

@@ -60,5 +60,7 @@ cdef Tensor as_float(Tensor x)
 cdef int check_inplace(str op, Tensor x, bint recorded) except -1
 # After a recorded in-place op computed `made`: x takes over its place in the graph.
 cdef int adopt(Tensor x, Tensor made) except -1
+# x, to be written into target by op: under the same vmaps, or an error.
+cdef Tensor beside(str op, Tensor target, Tensor x)
 # A tensor on the values of x, without a view of x's memory, when they may overlap.
 cdef Tensor disjoint(Tensor x, Tensor target)

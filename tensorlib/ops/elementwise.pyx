@@ -5,6 +5,7 @@ the kernel and records. Two tensors of one shape and dtype take a short path: co
 allocate, call.
 """
 
+from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record1, record2, run, run1, run2, tracking,
 )
@@ -18,8 +19,8 @@ from tensorlib.core.dtype cimport (
 )
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like,
-    new_scalar, new_tensor, write_scalar,
+    TRACK_GRAD, Tensor, bump_version, check_writable, new_like, new_scalar, new_tensor,
+    write_scalar,
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
@@ -177,6 +178,16 @@ cdef int adopt(Tensor x, Tensor made) except -1:
     return 0
 
 
+cdef Tensor beside(str op, Tensor target, Tensor x):
+    made, x = aligned(op, (target, x))
+    if made is not target:
+        raise GraphError(
+            f"{op}: a value that differs between the examples of vmap cannot be "
+            "written to a tensor that vmap does not map; use the out-of-place form"
+        )
+    return x
+
+
 cdef Tensor disjoint(Tensor x, Tensor target):
     cdef int d
     cdef bint same
@@ -327,7 +338,8 @@ cdef class Binary(Elementwise):
         if plain and self.float_only:
             plain = is_inexact_code(dtype)
         if not plain:
-            check_same_device(self.name, a, b)
+            if not alike(a, b):
+                a, b = aligned(self.name, (a, b))
             dtype = promote_codes(dtype, b.buf.dtype)
             if self.float_only and not is_inexact_code(dtype):
                 dtype = TL_FLOAT32
@@ -389,7 +401,8 @@ cdef class Binary(Elementwise):
             b = as_tensor(self.name, y)
         recorded = tracking(a.track | b.track)
         check_inplace(self.name, a, recorded)
-        check_same_device(self.name, a, b)
+        if not alike(a, b):
+            b = beside(self.name, a, b)
         self.check_target(a, b)
         if recorded:
             if b.buf.storage == a.buf.storage:
@@ -444,8 +457,8 @@ cdef class Ternary(Elementwise):
         cdef const tl_buffer *target
         cdef Tensor out
         cdef int i
-        check_same_device(self.name, a, b)
-        check_same_device(self.name, b, c)
+        if not (alike(a, b) and alike(b, c)):
+            a, b, c = aligned(self.name, (a, b, c))
         if (
             broadcast_shape(&partial, &a.buf, &b.buf) < 0
             or broadcast_shape(&shape, &partial, &c.buf) < 0

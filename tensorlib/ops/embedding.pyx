@@ -5,11 +5,13 @@ from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.elementwise cimport as_tensor, cast, full_like
 from tensorlib.ops.indexing cimport take_rows
 
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+from tensorlib.core.tensor import is_batched
 from tensorlib.ops.creation import arange, zeros
 from tensorlib.ops.random import bernoulli
 from tensorlib.ops.reduce import max as reduce_max
 from tensorlib.ops.reduce import min as reduce_min
+from tensorlib.ops.shape import expand_dims
 
 
 def embedding(indices, weight, /):
@@ -48,6 +50,13 @@ def embedding(indices, weight, /):
     return take_rows("embedding", w, as_tensor("embedding", indices))
 
 
+cdef Tensor _one_hot_compared(Tensor a, object num_classes):
+    """The same under vmap, where nobody can look at the classes."""
+    if num_classes == -1:
+        raise GraphError("one_hot: under vmap num_classes is needed")
+    return cast(<Tensor>(expand_dims(a, -1) == arange(num_classes)), TL_INT64)
+
+
 def one_hot(x, /, num_classes=-1):
     """Return a tensor with a 1 at each class and 0 elsewhere.
 
@@ -60,6 +69,7 @@ def one_hot(x, /, num_classes=-1):
     Returns
     -------
     Tensor of int64 of shape (*x.shape, num_classes)
+        Under `vmap` a class out of range has no 1 instead of raising.
 
     Raises
     ------
@@ -78,6 +88,8 @@ def one_hot(x, /, num_classes=-1):
     cdef Tensor a = as_tensor("one_hot", x)
     if not is_integer_code(a.buf.dtype):
         raise DTypeError(f"one_hot: expected integers, got {dtype_of(a.buf.dtype)}")
+    if is_batched(a):
+        return _one_hot_compared(a, num_classes)
     if num_classes == -1:
         if a.buf.size == 0:
             raise ValueError("one_hot: num_classes is needed for an empty tensor")

@@ -6,6 +6,7 @@ tensors and adding at their positions are each other's transposes.
 
 from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, record, record1, run, tracking,
 )
@@ -20,12 +21,11 @@ from tensorlib.core.layout cimport (
     broadcast_view, copy_layout, parse_axis, parse_shape, update_layout,
 )
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, bump_version, check_same_device, new_scalar, new_tensor,
-    new_view, operators,
+    TRACK_GRAD, Tensor, bump_version, new_scalar, new_tensor, new_view, operators,
 )
 from tensorlib.ops.elementwise cimport (
-    adopt, as_tensor, cast, check_inplace, contiguous, copy, copy_into, disjoint, fill,
-    full_like,
+    adopt, as_tensor, beside, cast, check_inplace, contiguous, copy, copy_into,
+    disjoint, fill, full_like,
 )
 from tensorlib.ops.keys cimport (
     Key, add_item, check_key, mask_positions, plain_key, resolve_key,
@@ -38,6 +38,7 @@ from tensorlib.ops.shape cimport (
 )
 
 from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.tensor import is_batched
 from tensorlib.ops.reduce import cumsum
 
 
@@ -68,6 +69,7 @@ cdef class Assign(Primitive):
     cdef tuple vjp(self, Node node, Tensor g):
         cdef Tensor kept = None, given = None
         cdef Key key = <Key>node.params
+        g = aligned("assign", (g, *key.indices))[0]
         if node.needs(0):
             kept = copy(g)
             _assign(kept, key, full_like(_read(g, key), 0))
@@ -80,7 +82,7 @@ cdef class Assign(Primitive):
     cdef Tensor jvp(self, Node node, tuple tangents):
         cdef Key key = <Key>node.params
         cdef Tensor out
-        x, value = tangents
+        x, value, *_ = aligned("assign", (*tangents, *key.indices))
         if x is None:
             out = zeros_shaped(<Tensor>value, node.shape_tuple())
         else:
@@ -158,6 +160,8 @@ cdef int _explain_range(Tensor rows, tuple indices) except -1:
     cdef int axis
     cdef int64_t extent
     for axis, positions in enumerate(indices):
+        if is_batched(positions):
+            return 0
         extent = rows.buf.shape[axis]
         for value in (int(positions.min().item()), int(positions.max().item())):
             if not -extent <= value < extent:
@@ -174,6 +178,8 @@ cdef Tensor _gather_rows(Tensor x, tuple indices):
     cdef Tensor out
     cdef tl_buffer shape
     cdef int d, n = <int>len(indices)
+    x, *rest = aligned("index", (x, *indices))
+    indices = tuple(rest)
     if first.buf.ndim + x.buf.ndim - n > TL_MAX_NDIM:
         raise ShapeError(f"index: the result has more than {TL_MAX_NDIM} dimensions")
     shape.ndim = first.buf.ndim
@@ -196,6 +202,8 @@ cdef Tensor _scatter(Tensor values, tuple shape, tuple indices):
         from tensorlib.ops.complex import rows_added
 
         return <Tensor>rows_added(_scatter, values, shape, indices)
+    values, *rest = aligned("index", (values, *indices))
+    indices = tuple(rest)
     out = zeros_shaped(values, shape)
     _row_kernel(_index_add, out, values, indices, True, True)
     if values.track and tracking(values.track):
@@ -218,14 +226,16 @@ cdef Tensor take_rows(str op, Tensor x, Tensor rows):
         raise DTypeError(
             f"{op}: expected integer indices, got {dtype_of(rows.buf.dtype)}"
         )
-    check_same_device(op, x, rows)
     return _gather_rows(x, (cast(rows, TL_INT64),))
 
 
 cdef Tensor _gather_last(Tensor x, Tensor positions):
     cdef const tl_buffer *inputs[2]
     cdef const tl_buffer *target
-    cdef Tensor out = new_tensor(
+    cdef Tensor out
+    if not alike(x, positions):
+        x, positions = aligned("gather", (x, positions))
+    out = new_tensor(
         &positions.buf, x.buf.dtype, x.buf.device_type, x.buf.device_index
     )
     inputs[0], inputs[1] = &x.buf, &positions.buf
@@ -244,6 +254,8 @@ cdef Tensor _scatter_last(Tensor values, tuple shape, Tensor positions):
         from tensorlib.ops.complex import last_added
 
         return <Tensor>last_added(add_last, values, shape, positions)
+    if not alike(values, positions):
+        values, positions = aligned("scatter_add", (values, positions))
     out = zeros_shaped(values, shape)
     inputs[0], inputs[1] = &values.buf, &positions.buf
     target = &out.buf
@@ -296,7 +308,7 @@ cdef Tensor _read(Tensor x, Key key):
 cdef int _write(Tensor x, Key key, Tensor value) except -1:
     """x[key] = value outside the graph; value has x's dtype."""
     cdef tl_buffer layout, spread
-    cdef Tensor base, rows, aligned
+    cdef Tensor base, rows, fitted
     cdef int[TL_MAX_NDIM] order
     cdef int d, k, first, n_index
     index_layout(&layout, &x.buf, &key.basic)
@@ -318,17 +330,17 @@ cdef int _write(Tensor x, Key key, Tensor value) except -1:
     parse_shape("assign", shape, &layout)
     if broadcast_view(&spread, &value.buf, &layout) < 0:
         raise _does_not_fit(value, shape)
-    aligned = new_view(value, &spread)
+    fitted = new_view(value, &spread)
     k = 0
     for d in range(n_index):
         order[k] = first + d
         k += 1
-    for d in range(aligned.buf.ndim):
+    for d in range(fitted.buf.ndim):
         if not first <= d < first + n_index:
             order[k] = d
             k += 1
-    aligned = permute(aligned, order)
-    return _row_kernel(_assign_primitive, rows, aligned, key.indices, True, False)
+    fitted = permute(fitted, order)
+    return _row_kernel(_assign_primitive, rows, fitted, key.indices, True, False)
 
 
 cdef object _does_not_fit(Tensor value, object shape):
@@ -357,7 +369,11 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
             f"assign: a {dtype_of(v.buf.dtype)} value that requires grad cannot be "
             f"stored in {dtype_of(x.buf.dtype)}"
         )
-    check_same_device("assign", x, v)
+    if not alike(x, v):
+        v = beside("assign", x, v)
+    for positions in key.indices:
+        if not alike(x, <Tensor>positions):
+            beside("assign", x, <Tensor>positions)
     v = cast(v, x.buf.dtype)
     recorded = tracking(x.track | v.track)
     check_inplace("assign", x, recorded)
@@ -497,7 +513,6 @@ def take_along_axis(x, indices, /, *, axis=-1):
             f"take_along_axis: expected {a.buf.ndim} dimensions of indices, got shape "
             f"{positions.shape}"
         )
-    check_same_device("take_along_axis", a, positions)
     positions = cast(positions, TL_INT64)
     outer = list(a.shape)
     outer[where] = positions.buf.shape[where]
@@ -506,6 +521,8 @@ def take_along_axis(x, indices, /, *, axis=-1):
     try:
         return move_back(_gather_last(move_last(a, where), positions), where)
     except IndexError:
+        if is_batched(positions):
+            raise
         extent = a.buf.shape[where]
         raise IndexError(
             f"take_along_axis: expected indices in [{-extent}, {extent}) along axis "

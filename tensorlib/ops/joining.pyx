@@ -2,11 +2,12 @@
 
 from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport Node, Primitive, record, record1, tracking
 from tensorlib.core.abi cimport tl_buffer
 from tensorlib.core.dtype cimport promote_codes
 from tensorlib.core.layout cimport copy_layout, parse_axis, parse_shape
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_tensor, new_view
+from tensorlib.core.tensor cimport Tensor, new_tensor, new_view
 from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into, fill
 from tensorlib.ops.shape cimport (
     BasicIndex, index_layout, reshape_like, selection_of, slice_axis,
@@ -100,13 +101,13 @@ def concat(tensors, /, *, axis=0):
     if axis is None:
         items = [reshape_like(x, (x.size,)) for x in items]
         axis = 0
+    items = aligned("concat", tuple(items))
     first = <Tensor>items[0]
     where = parse_axis("concat", axis, first.buf.ndim)
     copy_layout(&shape, &first.buf)
     dtype = first.buf.dtype
     shape.shape[where] = 0
     for x in items:
-        check_same_device("concat", first, x)
         for d in range(first.buf.ndim):
             if x.buf.ndim != first.buf.ndim or (
                 d != where and x.buf.shape[d] != first.buf.shape[d]

@@ -22,6 +22,7 @@ from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport INTEGER, NEW_AXIS, SLICE, BasicIndex
 
 from tensorlib.core.errors import ShapeError
+from tensorlib.core.tensor import is_batched
 
 cdef Primitive _nonzero = Primitive("nonzero")
 
@@ -168,6 +169,7 @@ cdef Key resolve_key(const tl_buffer *x, object key):
         )
     advanced = any([type(item) is Tensor and (
         (<Tensor>item).buf.ndim > 0 or (<Tensor>item).buf.dtype == TL_BOOL
+        or is_batched(item)
     ) for item in items])
     out.adjacent = True
     for item in items:

@@ -1,12 +1,13 @@
 """Matrix products."""
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record2, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_matmul_params
-from tensorlib.core.dtype cimport is_complex_code, promote_codes
+from tensorlib.core.dtype cimport is_complex_code, is_float_code, promote_codes
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_tensor, operators
+from tensorlib.core.tensor cimport Tensor, new_tensor, operators
 from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous
 from tensorlib.ops.reduce cimport broadcast, sum_to_shape
 from tensorlib.ops.shape cimport reshape_like, swap_axes
@@ -24,6 +25,8 @@ cdef class Matmul(Primitive):
         cdef tl_matmul_params params
         cdef Tensor out
         params.accumulate = 0
+        if not alike(a, b):
+            a, b = aligned("matmul", (a, b))
         if a.buf.shape[a.buf.ndim - 1] != b.buf.shape[b.buf.ndim - 2]:
             raise ShapeError(
                 f"matmul: inner dimensions must match, got a.shape={a.shape}, "
@@ -160,6 +163,9 @@ cdef int _align(
 
 cdef Tensor _product(Tensor a, Tensor b):
     """The matrix product of two tensors of at least two axes."""
+    if a.buf.shape[a.buf.ndim - 1] == 1 and is_float_code(a.buf.dtype):
+        # A column times a row, as in gradients for one example: a matter of memory.
+        return <Tensor>operators().multiply(a, b)
     return _matmul.apply(a, b)
 
 
@@ -174,7 +180,6 @@ cdef Tensor _any_product(Tensor a, Tensor b):
             "matmul: expected at least one dimension each, got "
             f"a.shape={a.shape}, b.shape={b.shape}; use * for scalars"
         )
-    check_same_device("matmul", a, b)
     dtype = promote_codes(a.buf.dtype, b.buf.dtype)
     a, b = cast(a, dtype), cast(b, dtype)
     if not row and not column:
@@ -280,16 +285,16 @@ def linear(x, weight, bias=None, /):
         raise ShapeError(
             f"linear: expected a bias of shape ({w.buf.shape[0]},), got {b.shape}"
         )
-    check_same_device("linear", a, w)
     dtype = promote_codes(a.buf.dtype, w.buf.dtype)
     if b is not None:
-        check_same_device("linear", a, b)
         dtype = promote_codes(dtype, b.buf.dtype)
         b = contiguous(cast(b, dtype))
     a, w = cast(a, dtype), cast(w, dtype)
     if is_complex_code(dtype):
         out = _any_product(a, swap_axes(w, 0, 1))
         return out if b is None else out + b
+    if not alike(a, w) or (b is not None and not alike(a, b)):
+        a, w, b = aligned("linear", (a, w, b))
     shape = None
     if a.buf.ndim != 2:
         shape = (*a.shape[:-1], w.buf.shape[0])

@@ -1,5 +1,6 @@
 """Losses with kernels of their own."""
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, differentiated, record1, record2, run, tracking,
 )
@@ -7,7 +8,7 @@ from tensorlib.core.abi cimport (
     TL_INT64, tl_buffer, tl_cross_entropy_params, tl_ctc_params,
 )
 from tensorlib.core.dtype cimport dtype_of, is_integer_code, working_code
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
+from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, copy, full_like,
 )
@@ -15,11 +16,13 @@ from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like
 
 from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.tensor import is_batched
 from tensorlib.ops.creation import arange, asarray, full
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.joining import concat, stack
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
+from tensorlib.ops.looped import any_batched, one_by_one
 from tensorlib.ops.mathematics import exp
 from tensorlib.ops.reduce import broadcast_to, logsumexp
 from tensorlib.ops.reduce import max as reduce_max
@@ -41,6 +44,7 @@ cdef class CrossEntropy(Primitive):
         cdef Tensor loss, lse
         cdef const tl_buffer *written[2]
         cdef const tl_buffer *read[2]
+        logits, target = aligned(self.name, (logits, target))
         rows.ndim = 1
         rows.shape[0] = logits.buf.shape[0]
         loss = new_tensor(
@@ -74,9 +78,12 @@ cdef class CrossEntropyGrad(Primitive):
     cdef Tensor apply(
         self, Tensor logits, Tensor lse, Tensor target, Tensor g, Loss how
     ):
-        cdef Tensor out = new_like(logits, logits.buf.dtype)
-        cdef const tl_buffer *written = &out.buf
+        cdef Tensor out
+        cdef const tl_buffer *written
         cdef const tl_buffer *read[4]
+        logits, lse, target, g = aligned(self.name, (logits, lse, target, g))
+        out = new_like(logits, logits.buf.dtype)
+        written = &out.buf
         read[0], read[1] = &logits.buf, &lse.buf
         read[2], read[3] = &target.buf, &g.buf
         run(self, logits.buf.dtype, &written, 1, read, 4, &how.params, logits.buf.size)
@@ -203,7 +210,6 @@ def cross_entropy(
             "cross_entropy: expected logits of shape (N, C, ...) and a target of shape "
             f"(N, ...), got {z.shape} and {t.shape}"
         )
-    check_same_device("cross_entropy", z, t)
     classes = z.buf.shape[0 if z.buf.ndim == 1 else 1]
     if z.buf.ndim > 2:
         z = <Tensor>permute_dims(z, (0, *range(2, z.buf.ndim), 1))
@@ -218,7 +224,9 @@ def cross_entropy(
     total = sum(loss)
     if reduction == "sum":
         return total
-    if ignore_index < 0 and t.buf.size and reduce_min(t).item() >= 0:
+    if ignore_index < 0 and t.buf.size and not is_batched(t) and (
+        reduce_min(t).item() >= 0
+    ):
         return total / t.buf.size
     return total / cast(<Tensor>sum(t != ignore_index), z.buf.dtype)
 
@@ -267,6 +275,7 @@ cdef class CTCLoss(Primitive):
         if x.buf.size and differentiated():
             # Recording: the same in Tensor operations, differentiable again.
             return -_occupation(x, how) * expand_dims(g, 1)
+        x, alpha, loss, g = aligned(self.name, (x, alpha, loss, contiguous(g)))
         out = new_like(x, x.buf.dtype)
         written = &out.buf
         read[0], read[1] = &x.buf, &alpha.buf
@@ -428,6 +437,24 @@ def ctc_loss(
     >>> tl.ctc_loss(x, tl.tensor([[1, 2]]), [4], [2], reduction="sum")
     tensor(1.686399)
     """
+    if any_batched(targets, input_lengths, target_lengths):
+        return one_by_one(
+            "ctc_loss",
+            lambda *each: ctc_loss(
+                *each, blank=blank, reduction=reduction, zero_infinity=zero_infinity
+            ),
+            log_probs, targets, input_lengths, target_lengths,
+        )
+    return _ctc_loss_of(
+        log_probs, targets, input_lengths, target_lengths, blank, reduction,
+        zero_infinity,
+    )
+
+
+cdef Tensor _ctc_loss_of(
+    object log_probs, object targets, object input_lengths, object target_lengths,
+    object blank, object reduction, object zero_infinity,
+):
     cdef Tensor x = as_float(as_tensor("ctc_loss", log_probs))
     cdef bint batched = x.buf.ndim == 3
     if x.buf.ndim not in (2, 3):
@@ -497,7 +524,6 @@ cdef Alignment _alignment(
             f"ctc_loss: expected targets of shape ({count}, S) or (sum of lengths,), "
             f"got {t.shape}"
         )
-    check_same_device("ctc_loss", x, t)
     if not 0 <= blank < classes:
         raise IndexError(f"ctc_loss: blank {blank} is no class of {classes}")
     how.input_lengths = _lengths("input_lengths", input_lengths, count, x.buf.shape[0])

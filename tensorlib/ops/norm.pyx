@@ -1,13 +1,14 @@
 """Normalization by statistics of the input."""
 
 from cpython.number cimport PyNumber_Index as index
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
 from tensorlib.core.dtype cimport dtype_of, promote_codes, working_code
 from tensorlib.core.layout cimport parse_shape
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_like, new_tensor
+from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, full_like,
 )
@@ -31,11 +32,12 @@ cdef class LayerNorm(Primitive):
     cdef Tensor apply(self, Tensor x, Tensor weight, Tensor bias, double eps):
         cdef tl_norm_params params
         cdef tl_buffer rows
-        cdef Tensor out = new_like(x, x.buf.dtype)
-        cdef Tensor average, rstd
+        cdef Tensor out, average, rstd
         cdef const tl_buffer *written[3]
         cdef const tl_buffer *read[3]
         cdef int nin = 1, track = x.track
+        x, weight, bias = aligned(self.name, (x, weight, bias))
+        out = new_like(x, x.buf.dtype)
         params.eps = eps
         rows.ndim = 1
         rows.shape[0] = x.buf.shape[0]
@@ -88,11 +90,14 @@ cdef class LayerNorm(Primitive):
         cdef Tensor average = node.get(1)
         cdef Tensor rstd = node.get(2)
         cdef Tensor weight = node.get(3) if len(node.edges) > 1 else None
-        cdef Tensor grad_x = new_like(x, x.buf.dtype)
-        cdef Tensor grad_weight, grad_bias
+        cdef Tensor grad_x, grad_weight, grad_bias
         cdef tl_buffer row
         cdef const tl_buffer *written[3]
         cdef const tl_buffer *read[5]
+        g, x, average, rstd, weight = aligned(
+            self.name, (g, x, average, rstd, weight)
+        )
+        grad_x = new_like(x, x.buf.dtype)
         row.ndim = 1
         row.shape[0] = x.buf.shape[1]
         grad_weight = new_tensor(
@@ -198,7 +203,6 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
                 raise ShapeError(
                     f"layer_norm: expected {name} of shape {wanted}, got {given.shape}"
                 )
-            check_same_device("layer_norm", a, <Tensor>given)
             dtype = promote_codes(dtype, (<Tensor>given).buf.dtype)
         affine.append(given)
     if affine[0] is not None:

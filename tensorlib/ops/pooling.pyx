@@ -4,6 +4,7 @@ The largest element's place is found once; the derivatives put to and take from 
 place, and each of the two is the other's transpose. So are the mean and its gradient.
 """
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, run, tracking
 from tensorlib.core.abi cimport TL_INT64, tl_buffer, tl_pool_params
 from tensorlib.core.layout cimport parse_shape
@@ -69,7 +70,7 @@ cdef class Between(Primitive):
         cdef Tensor out
         cdef const tl_buffer *written
         cdef const tl_buffer *read[2]
-        a = contiguous(a)
+        a, index = aligned(self.name, (contiguous(a), index))
         out = _shaped(a, how.x_shape if self.back else how.y_shape, a.buf.dtype)
         written = &out.buf
         read[0] = &a.buf

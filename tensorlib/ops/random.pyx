@@ -13,6 +13,7 @@ import os
 cimport cython
 from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t, uint64_t
+from tensorlib.autograd.batch cimport hide_axis, random_axes
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
     TL_BFLOAT16, TL_BOOL, TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16,
@@ -22,8 +23,10 @@ from tensorlib.core.dtype cimport as_dtype, dtype_of
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, new_tensor
 from tensorlib.ops.elementwise cimport as_float, cast
+from tensorlib.ops.shape cimport reshape_to
 
 from tensorlib.core.errors import DTypeError
+from tensorlib.core.tensor import is_batched
 
 cdef Primitive _uniform = Primitive("random_uniform")
 cdef Primitive _normal = Primitive("random_normal")
@@ -145,7 +148,6 @@ cdef Tensor _draw(
     """Fill a new tensor by p's kernel."""
     cdef tl_buffer layout
     cdef Tensor out
-    cdef const tl_buffer *target
     cdef int code = default if dtype is None else as_dtype(dtype).code
     cdef Generator source
     parse_shape(p.name, shape, &layout)
@@ -159,10 +161,40 @@ cdef Tensor _draw(
     if not isinstance(generator, Generator):
         raise TypeError(f"{p.name}: expected a Generator, got {generator!r}")
     source = <Generator>generator
+    axes = random_axes(p.name)
+    if axes is not None:
+        return _draw_examples(p, &layout, code, source, params, axes)
     out = new_tensor(&layout, code, TL_CPU, 0)
-    source.take(params, out.buf.size, _elements_per_block(p, code))
-    target = &out.buf
-    run(p, code, &target, 1, NULL, 0, params, out.buf.size)
+    _fill_random(p, out, source, params)
+    return out
+
+
+cdef int _fill_random(
+    Primitive p, Tensor out, Generator source, tl_random_params *params
+) except -1:
+    cdef const tl_buffer *target = &out.buf
+    source.take(params, out.buf.size, _elements_per_block(p, out.buf.dtype))
+    return run(p, out.buf.dtype, &target, 1, NULL, 0, params, out.buf.size)
+
+
+cdef Tensor _draw_examples(
+    Primitive p, tl_buffer *layout, int code, Generator source,
+    tl_random_params *params, tuple axes,
+):
+    """Numbers of their own for each example of the vmaps under way."""
+    cdef Tensor out
+    sizes, levels = axes
+    shape = tuple([layout.shape[d] for d in range(layout.ndim)])
+    parse_shape(p.name, (*sizes, *shape), layout)
+    out = new_tensor(layout, code, TL_CPU, 0)
+    if p is _permutation:
+        parse_shape(p.name, (out.buf.size // max(shape[0], 1), *shape), layout)
+        for row in reshape_to(out, layout) if out.buf.size else ():
+            _fill_random(p, <Tensor>row, source, params)
+    else:
+        _fill_random(p, out, source, params)
+    for level in levels:
+        out = hide_axis(out, level, 0)
     return out
 
 
@@ -386,7 +418,9 @@ def bernoulli(p, shape=None, *, dtype=None, generator=None):
     cdef Tensor probabilities
     if type(p) is Tensor:
         probabilities = as_float(<Tensor>p).detach()
-        if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        if not is_batched(probabilities) and not (
+            (probabilities >= 0) & (probabilities <= 1)
+        ).all():
             raise ValueError("bernoulli: expected probabilities in [0, 1]")
         kind = probabilities.dtype if dtype is None else dtype
         draws = rand(

@@ -1,4 +1,5 @@
 """Rectifiers and other activations that take numbers, as leaky_relu its slope."""
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record1, record2, run1, run2, tracking,
 )
@@ -66,7 +67,9 @@ cdef class ShapedGrad(Primitive):
     """g * f'(x), linear in g; f'' is 0 unless a subclass says otherwise."""
 
     cdef Tensor weigh(self, Tensor g, Tensor x, Numbers how):
-        cdef Tensor out = new_like(x, x.buf.dtype)
+        cdef Tensor out
+        g, x = aligned(self.name, (g, x))
+        out = new_like(x, x.buf.dtype)
         run2(self, out, &g.buf, &x.buf, &how.params)
         if g.track | x.track and tracking(g.track | x.track):
             record2(self, out, g, x, (g, x), False, how)

@@ -12,7 +12,10 @@ arXiv:1406.1078, equations 5-8 (the reset gate here follows the product, as in c
 H. Sak et al., "Long Short-Term Memory Recurrent Neural Network Architectures",
 arXiv:1402.1128 (projections).
 """
+from functools import partial
+
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
@@ -23,7 +26,7 @@ from tensorlib.core.abi cimport (
 from tensorlib.core.dtype cimport is_integer_code, promote_codes
 from tensorlib.core.layout cimport broadcast_view, parse_shape
 from tensorlib.core.tensor cimport (
-    Tensor, check_same_device, new_like, new_tensor, new_view,
+    Tensor, new_like, new_tensor, new_view,
 )
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
@@ -38,6 +41,7 @@ from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.ops.activation import relu, sigmoid
 from tensorlib.ops.joining import concat, split, stack
 from tensorlib.ops.linalg import linear
+from tensorlib.ops.looped import any_batched, one_by_one
 from tensorlib.ops.mathematics import tanh
 from tensorlib.ops.reduce import max as reduce_max, min as reduce_min, sum
 from tensorlib.ops.shape import expand_dims
@@ -181,13 +185,16 @@ cdef class Recurrent(Composite):
 
     cdef tuple kernel_vjp(self, Node node, Tensor g):
         cdef Direction how = <Direction>node.params
-        cdef list given = how.spread(self.recorded_inputs(node))
-        cdef list grads = [None] * PLACES
-        cdef Tensor h, gates = None
-        h, _ = _parts(node.output(), how)
-        gates = h
+        cdef list given, grads = [None] * PLACES
+        cdef Tensor h, packed, gates = None
         if how.params.cell in (TL_LSTM, TL_GRU):
             gates = node.get(len(node.edges))
+        g, packed, gates, *inputs = aligned(
+            self.name, (g, node.output(), gates, *self.recorded_inputs(node))
+        )
+        given = how.spread(tuple(inputs))
+        h, _ = _parts(packed, how)
+        gates = h if gates is None else gates
         found = self.walk_back(given, how, _parts(contiguous(g), how), h, gates)
         da, db, grads[H0], grads[C0], projected, inner = found
         needs = how.spread(tuple([node.needs(i) for i in range(len(node.edges))]))
@@ -379,6 +386,10 @@ cdef Tensor _lengths(str op, object lengths, Direction how):
     return copy(cast(found.detach(), TL_INT64))
 
 
+def _one_layer(op, cell, reverse, gates, lengths, *given):
+    return _layer(op, cell, list(given), reverse, lengths, gates)
+
+
 cdef tuple _layer(
     str op, int cell, list given, object reverse, object lengths, int gates
 ):
@@ -387,6 +398,9 @@ cdef tuple _layer(
     cdef int place, dtype
     cdef list inputs = []
     cdef Tensor packed
+    if any_batched(lengths):
+        one = partial(_one_layer, op, cell, reverse, gates)
+        return one_by_one(op, one, lengths, *given)
     for place in range(PLACES):
         if given[place] is not None:
             given[place] = as_tensor(op, given[place])
@@ -403,12 +417,11 @@ cdef tuple _layer(
     how.lengths = _lengths(op, lengths, how)
     how.places = [place for place in range(PLACES) if given[place] is not None]
     for place in how.places:
-        check_same_device(op, given[X], given[place])
         dtype = promote_codes(dtype, (<Tensor>given[place]).buf.dtype)
     for place in how.places:
         x = cast(<Tensor>given[place], dtype)
         inputs.append(x if place == X else contiguous(x))
-    packed = _recurrent.apply(tuple(inputs), how)
+    packed = _recurrent.apply(aligned(op, tuple(inputs)), how)
     h, c = _parts(packed, how)
     return h, take_axis(<Tensor>h, 0, how.step(how.steps - 1)), c
 

@@ -22,6 +22,7 @@ from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like
 
 from tensorlib.core.errors import ShapeError
+from tensorlib.core.tensor import is_batched
 from tensorlib.ops.mathematics import exp, sqrt
 from tensorlib.ops.shape import expand_dims, flip
 
@@ -175,7 +176,7 @@ cdef class Prod(Reduce):
     cdef Tensor others(self, Node node):
         cdef Reduction how = <Reduction>node.params
         cdef Tensor x = node.get(0)
-        if not (x == 0).any():
+        if not is_batched(x) and not (x == 0).any():
             return self.kept_output(node) / x
         # With zeros, leave each element out in turn: n^2 products, right to any order.
         n = how.count

@@ -4,8 +4,10 @@ Sums are the transposes of reading by position (`take`, `take_along_axis`); assi
 are those of ``x[index] = value``. Loaded at the first use of one of its names.
 """
 
+from tensorlib.autograd.batch import under_same_levels
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.tensor import is_batched
 from tensorlib.ops.arguments import axis_of, tensor_of
 from tensorlib.ops.creation import arange
 from tensorlib.ops.elementwise import astype
@@ -20,7 +22,7 @@ def _positions(op, indices, extent):
     found = tensor_of(op, indices)
     if found.dtype.kind not in "iu":
         raise DTypeError(f"{op}: expected integer indices, got {found.dtype}")
-    if found.size:
+    if found.size and not is_batched(found):
         low, high = found.min().item(), found.max().item()
         if low < -extent or high >= extent:
             raise IndexError(
@@ -187,7 +189,7 @@ def scatter(x, indices, values, /, *, axis=-1):
         for d, n in enumerate(x.shape)
     ]
     key[axis] = places
-    out = x.copy()
+    out = under_same_levels(x, places, values).copy()
     out[tuple(broadcast_to(k, places.shape) for k in key)] = values
     return out
 

@@ -1,4 +1,5 @@
 """Softmax and its logarithm, along any axis."""
+from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record1, record2, run, tracking,
 )
@@ -31,12 +32,15 @@ cdef class AlongAxisGrad(Primitive):
     """Two inputs (g, y), linear in g; params: the axis."""
 
     cdef Tensor apply(self, Tensor g, Tensor y, int axis):
-        cdef Tensor out = new_like(y, y.buf.dtype)
-        cdef Tensor moved_g = moved_last(g, axis)
-        cdef Tensor moved_y = moved_last(y, axis)
-        cdef Tensor target = moved_last(out, axis)
-        cdef const tl_buffer *written = &target.buf
+        cdef Tensor out, moved_g, moved_y, target
+        cdef const tl_buffer *written
         cdef const tl_buffer *inputs[2]
+        if not alike(g, y):
+            g, y = aligned(self.name, (g, y))
+        out = new_like(y, y.buf.dtype)
+        moved_g, moved_y = moved_last(g, axis), moved_last(y, axis)
+        target = moved_last(out, axis)
+        written = &target.buf
         inputs[0], inputs[1] = &moved_g.buf, &moved_y.buf
         run(self, y.buf.dtype, &written, 1, inputs, 2, NULL, y.buf.size)
         if g.track | y.track and tracking(g.track | y.track):

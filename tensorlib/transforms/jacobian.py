@@ -1,9 +1,14 @@
-"""Whole Jacobians and Hessians, and the product with a Hessian."""
+"""Whole Jacobians and Hessians, and the product with a Hessian.
+
+A Jacobian is a pull-back of every unit cotangent, or a push-forward of every unit
+tangent, by `vmap`: the function itself is evaluated once, on one example.
+"""
 
 import functools
 
 from tensorlib.ops.creation import eye, zeros, zeros_like
-from tensorlib.ops.joining import stack
+from tensorlib.ops.joining import concat
+from tensorlib.ops.manipulation import moveaxis
 from tensorlib.transforms.arguments import (
     check_callable,
     chosen,
@@ -13,21 +18,38 @@ from tensorlib.transforms.arguments import (
 from tensorlib.transforms.forward import jvp
 from tensorlib.transforms.pytree import flatten, unflatten
 from tensorlib.transforms.reverse import Recording, grad
+from tensorlib.transforms.vmap import vmap
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacrev"]
 
 
-def _basis(x):
-    """Yield the unit tensors of x's shape, one per element in C order."""
-    rows = eye(x.size, dtype=x.dtype)
-    for i in range(x.size):
-        yield rows[i].reshape(x.shape)
+# Elements of unit tensors at a time. What is computed from them is about as large; the
+# processor has had enough to do at a fraction of it.
+_PART = 1 << 22
+
+
+def _over_basis(function, x):
+    """Return the leaves of `function` of each unit tensor of x's shape, stacked.
+
+    One per element of x, in C order; `function` returns a list of tensors.
+    """
+    step = max(_PART // max(x.size, 1), 1)
+    mapped = vmap(function, randomness="same")
+    parts = []
+    for start in range(0, x.size, step):
+        rows = min(step, x.size - start)
+        units = eye(rows, x.size, k=start, dtype=x.dtype)
+        parts.append(mapped(units.reshape((rows, *x.shape))))
+    if len(parts) == 1:
+        return parts[0]
+    return [concat(column) for column in zip(*parts, strict=True)]
 
 
 def jacrev(func, argnums=0, has_aux=False):
     """Return a function that computes the Jacobian of `func` row by row.
 
-    One reverse pass per output element: for functions with fewer outputs than inputs.
+    The cost of a reverse pass per output element, all in one pass by `vmap`: for
+    functions with fewer outputs than inputs.
 
     Parameters
     ----------
@@ -77,16 +99,13 @@ def jacrev(func, argnums=0, has_aux=False):
 def _rows(made, k):
     """Return the derivative of output leaf k: the argument's tree of stacked rows."""
     y = made.leaves[k]
-    rows = []
-    if y.requires_grad:
-        rows = [flatten(made.pull_pairs([(y, u)], True))[0] for u in _basis(y)]
-    if not rows:  # independent of all, or empty
+    if not y.requires_grad or not y.size:  # independent of all, or empty
         found = [zeros((*y.shape, *x.shape), dtype=x.dtype) for x in made.variables]
         return unflatten(made.inputs, found)
-    columns = zip(*rows, strict=True)
+    rows = _over_basis(lambda u: flatten(made.pull_pairs([(y, u)], True))[0], y)
     found = [
-        stack(list(c)).reshape((*y.shape, *x.shape))
-        for c, x in zip(columns, made.variables, strict=True)
+        row.reshape((*y.shape, *x.shape))
+        for row, x in zip(rows, made.variables, strict=True)
     ]
     return unflatten(made.inputs, found)
 
@@ -94,7 +113,8 @@ def _rows(made, k):
 def jacfwd(func, argnums=0, has_aux=False):
     """Return a function that computes the Jacobian of `func` column by column.
 
-    One forward pass per input element: for functions with fewer inputs than outputs.
+    The cost of a forward pass per input element, all in one pass by `vmap`: for
+    functions with fewer inputs than outputs.
     Parameters, results and errors are those of `jacrev`.
 
     Parameters
@@ -133,38 +153,35 @@ def jacfwd(func, argnums=0, has_aux=False):
 
 def _columns(along, leaves, structure, has_aux):
     """Push each unit tangent of each leaf; stack what comes out."""
-    still = [zeros_like(x) for x in leaves]
-    blocks, aux = [], None
-    for k, x in enumerate(leaves):
-        # An empty leaf is pushed once, for the output's shapes.
-        units = list(_basis(x)) or [still[k]]
-        columns = []
-        for unit in units:
-            steps = [*still[:k], unit, *still[k + 1 :]]
-            output, tangent, *more = jvp(along, leaves, steps, has_aux)
-            aux = more[0] if has_aux else None
-            outputs, shape = flatten(output)
-            columns.append(flatten(tangent)[0])
-        blocks.append(
-            [
-                _joined(list(column), y, x)
-                for column, y in zip(zip(*columns, strict=True), outputs, strict=True)
-            ]
-        )
     if not leaves:
         raise ValueError("jacfwd: expected a tensor to differentiate by, got none")
+    still = [zeros_like(x) for x in leaves]
+    blocks = []
+    made = None
+
+    def push(steps):
+        nonlocal made
+        output, tangent, *aux = jvp(along, leaves, steps, has_aux)
+        made = (*flatten(output), *aux)
+        return flatten(tangent)[0]
+
+    for k, x in enumerate(leaves):
+        if x.size:
+            columns = _over_basis(
+                lambda unit, k=k: push([*still[:k], unit, *still[k + 1 :]]), x
+            )
+        else:  # for the output's shapes
+            columns = [t.reshape((1, *t.shape))[:0] for t in push(still)]
+        blocks.append(
+            [
+                moveaxis(c, 0, -1).reshape((*y.shape, *x.shape))
+                for c, y in zip(columns, made[0], strict=True)
+            ]
+        )
     jacobian = unflatten(
-        shape, [unflatten(structure, list(row)) for row in zip(*blocks, strict=True)]
+        made[1], [unflatten(structure, list(row)) for row in zip(*blocks, strict=True)]
     )
-    return (jacobian, aux) if has_aux else jacobian
-
-
-def _joined(column, y, x):
-    """Tangents of y for each element of x, as an array of y.shape + x.shape."""
-    stacked = stack(column, axis=-1)
-    if x.size == 0:
-        stacked = stacked[..., :0]
-    return stacked.reshape((*y.shape, *x.shape))
+    return (jacobian, made[2]) if has_aux else jacobian
 
 
 def hessian(func, argnums=0):

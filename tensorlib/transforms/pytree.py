@@ -2,12 +2,15 @@
 
 A node is a tuple, list, dict, OrderedDict, namedtuple, dataclass instance or None,
 which has no leaves; anything else is a leaf.
+
+What recurses is a function of the module, not one made by each call: that would refer
+to itself, and keep the leaves' memory until the garbage collector comes round.
 """
 
 import dataclasses
 from collections import OrderedDict
 
-__all__ = ["flatten", "flatten_like", "tree_map", "unflatten"]
+__all__ = ["broadcast_prefix", "flatten", "flatten_like", "tree_map", "unflatten"]
 
 _LEAF = ("leaf", None, ())
 
@@ -47,30 +50,29 @@ def flatten(tree):
     {'a': 10, 'b': (20, None)}
     """
     leaves = []
+    return leaves, _taken_apart(tree, leaves)
 
-    def walk(node):
-        found = _children(node)
-        if found is None:
-            leaves.append(node)
-            return _LEAF
-        kind, keys, children = found
-        return kind, keys, tuple(walk(child) for child in children)
 
-    structure = walk(tree)
-    return leaves, structure
+def _taken_apart(node, leaves):
+    """Return the structure of `node`, whose leaves are appended to `leaves`."""
+    found = _children(node)
+    if found is None:
+        leaves.append(node)
+        return _LEAF
+    kind, keys, children = found
+    return kind, keys, tuple([_taken_apart(child, leaves) for child in children])
 
 
 def unflatten(structure, leaves):
     """Return the tree of this structure with these leaves; the inverse of `flatten`."""
-    given = iter(leaves)
+    return _put_together(structure, iter(leaves))
 
-    def build(node):
-        if node is _LEAF:
-            return next(given)
-        kind, keys, children = node
-        return _made(kind, keys, [build(child) for child in children])
 
-    return build(structure)
+def _put_together(node, leaves):
+    if node is _LEAF:
+        return next(leaves)
+    kind, keys, children = node
+    return _made(kind, keys, [_put_together(child, leaves) for child in children])
 
 
 def _made(kind, keys, values):
@@ -98,24 +100,64 @@ def flatten_like(structure, tree, what):
         If it has another one; `what` opens the message, which names the place.
     """
     leaves = []
-
-    def walk(node, tree, path):
-        if node is _LEAF:
-            leaves.append(tree)
-            return
-        kind, keys, children = node
-        found = _children(tree)
-        if found is None or found[0] is not kind or set(found[1]) != set(keys):
-            raise ValueError(
-                f"{what}: expected {_described(kind, keys)} at {path or 'the top'}, "
-                f"got {_described(*found[:2]) if found else type(tree).__name__}"
-            )
-        below = dict(zip(found[1], found[2], strict=True))
-        for key, child in zip(keys, children, strict=True):
-            walk(child, below[key], f"{path}[{key!r}]")
-
-    walk(structure, tree, "")
+    _match(structure, tree, what, "", leaves)
     return leaves
+
+
+def _match(node, tree, what, path, leaves):
+    if node is _LEAF:
+        leaves.append(tree)
+        return
+    kind, keys, children = node
+    found = _children(tree)
+    if found is None or found[0] is not kind or set(found[1]) != set(keys):
+        raise ValueError(
+            f"{what}: expected {_described(kind, keys)} at {path or 'the top'}, "
+            f"got {_described(*found[:2]) if found else type(tree).__name__}"
+        )
+    below = dict(zip(found[1], found[2], strict=True))
+    for key, child in zip(keys, children, strict=True):
+        _match(child, below[key], what, f"{path}[{key!r}]", leaves)
+
+
+def broadcast_prefix(prefix, tree, what):
+    """Return for each leaf of `tree` the entry of `prefix` that stands above it.
+
+    `prefix` is `tree` with subtrees replaced by one entry each. None is an entry: it
+    stands for the whole subtree, not for a node without leaves.
+
+    Raises
+    ------
+    ValueError
+        If `tree` does not begin like it; `what` opens the message.
+
+    Examples
+    --------
+    >>> broadcast_prefix((0, {"a": None, "b": 1}), (5, {"a": (6, 7), "b": 8}), "axes")
+    [0, None, None, 1]
+    """
+    found = []
+    _repeat(prefix, tree, what, "", found)
+    return found
+
+
+def _repeat(prefix, tree, what, path, found):
+    node = None if prefix is None else _children(prefix)
+    if node is None:
+        found.extend([prefix] * len(flatten(tree)[0]))
+        return
+    kind, keys, children = node
+    below = _children(tree)
+    if below is None or below[0] is not kind or set(below[1]) != set(keys):
+        raise ValueError(
+            f"{what}: expected a beginning of the tree it is for, got "
+            f"{_described(kind, keys)} at {path or 'the top'} where that has "
+            f"{_described(*below[:2]) if below else 'a leaf'}"
+        )
+    # In the tree's order of keys, which is that of its leaves.
+    above = dict(zip(keys, children, strict=True))
+    for key, child in zip(below[1], below[2], strict=True):
+        _repeat(above[key], child, what, f"{path}[{key!r}]", found)
 
 
 def _described(kind, keys):

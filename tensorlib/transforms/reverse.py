@@ -71,8 +71,10 @@ class Recording:
                 outputs, self.variables, seeds, retain or create, create,
                 allow_unused=True,
             )  # fmt: skip
-        zeros = [outside_graph(zeros_like(x)) for x in self.variables]
-        grads = [z if g is None else g for g, z in zip(found, zeros, strict=True)]
+        grads = [
+            outside_graph(zeros_like(x)) if g is None else g
+            for g, x in zip(found, self.variables, strict=True)
+        ]
         return unflatten(self.inputs, grads)
 
     def value(self):

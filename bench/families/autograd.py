@@ -1,0 +1,108 @@
+"""Function transforms of an MLP against torch.func, and a long tape of small tensors.
+
+The same functions serve both libraries: the names are the same in the namespaces used.
+"""
+
+import itertools
+from importlib import import_module
+
+from bench.case import Case, Spec
+
+_LAYERS = (("w1", "b1"), ("w2", "b2"), ("w3", "b3"))
+
+
+def _operands(sizes, batch):
+    found = {"x": Spec((batch, sizes[0])), "y": Spec((batch, sizes[-1]))}
+    shapes = itertools.pairwise(sizes)
+    for (w, b), (fan_in, fan_out) in zip(_LAYERS, shapes, strict=True):
+        found[w], found[b] = Spec((fan_in, fan_out), "unit"), Spec((fan_out,))
+    return found
+
+
+def _functions(library, names):
+    """The network, its loss, and the transforms of a library."""
+    base = import_module("tensorlib" if library == "ours" else "torch")
+    func = base if library == "ours" else import_module("torch.func")
+    scale = names["w1"].shape[0] ** -0.5
+    params = {k: names[k] * scale for layer in _LAYERS for k in layer}
+
+    def mlp(params, x):
+        for w, b in _LAYERS[:-1]:
+            x = base.tanh(x @ params[w] + params[b])
+        return x @ params["w3"] + params["b3"]
+
+    def loss(params, x, y):
+        return ((mlp(params, x) - y) ** 2).sum()
+
+    return func, params, mlp, loss
+
+
+def _transforms(library, names):
+    func, params, mlp, loss = _functions(library, names)
+    x, y = names["x"], names["y"]
+    of_x = lambda x: loss(params, x, y)  # noqa: E731
+    one = x[0]
+    each = func.vmap(func.grad(loss), (None, 0, 0))
+    rows = func.jacrev(lambda x: mlp(params, x))
+    columns = func.jacfwd(lambda x: mlp(params, x))
+    curvature = func.hessian(lambda x: loss(params, x, y[0]))
+    names.update(
+        jvp=lambda: func.jvp(of_x, (x,), (x,))[1],
+        hvp=lambda: func.jvp(func.grad(of_x), (x,), (x,))[1],
+        per_example=lambda: each(params, x, y),
+        jacrev=lambda: rows(one),
+        jacfwd=lambda: columns(one),
+        hessian=lambda: curvature(one),
+    )
+
+
+def _chain(library, names):
+    """Operations on 8 elements, recorded, and the way back."""
+    x, c = names["x"], names["c"]
+    leaf = x.detach().requires_grad_()
+
+    def chain():
+        leaf.grad = None
+        y = leaf
+        for _ in range(500):
+            y = y * c
+            y = y + x
+        y.sum().backward()
+        return leaf.grad
+
+    names["chain"] = chain
+
+
+def _rows(sizes, batch, kinds):
+    label = "-".join(map(str, sizes))
+    for kind in kinds:
+        statement = f"{kind}()"
+        yield Case(
+            "autograd",
+            f"{kind.replace('_', ' ')} of MLP {label}, batch {batch}",
+            statement,
+            statement,
+            operands=_operands(sizes, batch),
+            prepare=_transforms,
+            check='per_example()["w1"]' if kind == "per_example" else statement,
+            tolerance=(1e-3, 1e-4),
+            target=0.5,
+            quick=sizes[0] == 32,
+        )
+
+
+def cases():
+    every = ("jvp", "hvp", "per_example", "jacrev", "jacfwd", "hessian")
+    yield from _rows((8, 16, 16, 4), 32, every)
+    yield from _rows((32, 64, 64, 10), 64, every)
+    yield from _rows((784, 128, 128, 10), 64, every[:4])
+    yield Case(
+        "autograd",
+        "tape of 1000 operations on 8 elements, and backward",
+        "chain()",
+        "chain()",
+        operands={"x": Spec((8,)), "c": Spec((8,), "unit")},
+        prepare=_chain,
+        target=0.25,
+        quick=True,
+    )

@@ -1,0 +1,86 @@
+"""How kernels take the batch axes of `vmap`: one line a kernel.
+
+Loops over elements, and reductions, take more leading axes and need no line. Operands
+are counted with the outputs first; shared ones, parameters mostly, must be the same for
+all examples, or the examples run one after the other.
+"""
+
+from tensorlib.core.batching import set_batching_rule
+
+__all__ = ["set_batching_rules"]
+
+# Their shared operands.
+_AXES = {
+    "softmax": (),
+    "log_softmax": (),
+    "softmax_grad": (),
+    "log_softmax_grad": (),
+    "cumsum": (),
+    "gather": (),
+    "scatter_add": (),
+    "matmul": (3,),  # the bias
+    "index_get": (1,),  # what is indexed
+}
+# Leading axes too, but some operands are read without a look at their strides.
+_PACKED = {
+    "attention": (0, 1),
+    "attention_grad": (0, 1, 2, 3, 4, 9, 10),  # all but q, k, v and the mask
+}
+_ROWS = {
+    "layer_norm": (4, 5),  # weight and bias
+    "cross_entropy": (),
+    "cross_entropy_grad": (),
+    "conv": (2, 3),  # weight and bias
+    "conv_input": (2, 3),
+    "max_pool": (),
+    "avg_pool": (),
+    "avg_pool_grad": (),
+    "pool_scatter": (),
+    "pool_gather": (),
+}
+# Sums over examples, sequences whose first axis is time, streams of random numbers.
+_LOOP = [
+    "attention_dropout",
+    "attention_dropout_grad",
+    "arange",
+    "augment_blend",
+    "augment_erase",
+    "augment_normalize",
+    "augment_paste",
+    "augment_warp",
+    "augment_window",
+    "batch_norm",
+    "batch_norm_grad",
+    "conv_direct",
+    "conv_input_direct",
+    "conv_weight",
+    "conv_weight_direct",
+    "conv_weight_winograd",
+    "conv_winograd",
+    "ctc_loss",
+    "ctc_loss_grad",
+    "fold",
+    "index_put",
+    "layer_norm_grad",
+    "nonzero",
+    "random_bernoulli",
+    "random_integers",
+    "random_normal",
+    "random_permutation",
+    "random_raw",
+    "random_uniform",
+    "recurrent",
+    "recurrent_grad",
+    "unfold",
+]
+
+
+def set_batching_rules():
+    """Enter the rules into the kernel table."""
+    for way, table in (("axes", _AXES), ("rows", _ROWS)):
+        for op, shared in table.items():
+            set_batching_rule(op, way, shared)
+    for op, packed in _PACKED.items():
+        set_batching_rule(op, "axes", packed=packed)
+    for op in _LOOP:
+        set_batching_rule(op, "loop")
