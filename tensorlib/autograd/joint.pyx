@@ -249,8 +249,8 @@ cdef Tensor _token_of(Node node):
 
 
 def record_application(
-    Application made, tuple inputs, list outputs, *, list tracked, list dirty,
-    list saved, bint materialize,
+    Application made not None, tuple inputs not None, list outputs not None, *,
+    list tracked not None, list dirty not None, list saved not None, bint materialize,
 ):
     """Record a call: hang the outputs on it.
 
@@ -280,9 +280,11 @@ def record_application(
     cdef Tensor token = new_scalar(0.0, TL_FLOAT32)
     cdef Node node
     cdef list kept = []
+    if not all([isinstance(x, Tensor) for x in inputs]):
+        raise TypeError(f"{made.name}: expected tensors, got {inputs!r}")
     for x, position in saved:
         if x is not None:
-            check_no_inference(made.name, <Tensor>x)
+            check_no_inference(made.name, <Tensor?>x)
         kept.append(None if x is None else save(<Tensor>x, position is not None))
     made.positions = [position for _, position in saved]
     made.materialize = materialize
@@ -299,11 +301,11 @@ def record_application(
         node.more().packed = tuple(kept)
         for i, y in enumerate(tracked):
             if y is not None:
-                _project(<Tensor>y, node, i)
+                _project(<Tensor?>y, node, i)
     finally:
         state.forward_mode = active
     for x in dirty:
-        (<Tensor>x).buf.storage.recorded_writes += 1
+        (<Tensor?>x).buf.storage.recorded_writes += 1
     return [(s, i) for s, i in zip(kept, made.positions) if i is not None]
 
 
@@ -316,7 +318,10 @@ cdef OutputLayout _layout_of(Tensor y):
     return made
 
 
-def carry_tangents(rule, tuple inputs, list outputs, list dirty, list kept):
+def carry_tangents(
+    rule, tuple inputs not None, list outputs not None, list dirty not None,
+    list kept not None,
+):
     """Give the outputs tangents, at each level at which an input has one.
 
     Parameters
@@ -335,10 +340,10 @@ def carry_tangents(rule, tuple inputs, list outputs, list dirty, list kept):
     cdef list levels = []
     for i in range(active):
         level = active_level(i)
-        tangents = [tangent_at(<Tensor>x, level) for x in inputs]
+        tangents = [tangent_at(<Tensor?>x, level) for x in inputs]
         levels.append((level, tangents))
     for x in dirty:
-        (<Tensor>x).tangent = None
+        (<Tensor?>x).tangent = None
         (<Tensor>x).track &= ~TRACK_TANGENT
     set_hooks_aside(1)
     try:
@@ -348,12 +353,12 @@ def carry_tangents(rule, tuple inputs, list outputs, list dirty, list kept):
             state.forward_mode = i
             for y, t in zip(outputs, rule(tangents)):
                 if t is not None and y is not None:
-                    add_tangent(<Tensor>y, level, <Tensor>t)
+                    add_tangent(<Tensor?>y, level, <Tensor?>t)
     finally:
         state.forward_mode = active
         set_hooks_aside(-1)
     for saved, position in kept:
-        (<SavedTensor>saved).tangent = (<Tensor>outputs[position]).tangent
+        (<SavedTensor?>saved).tangent = (<Tensor?>outputs[position]).tangent
         hold(saved)
 
 
@@ -369,7 +374,7 @@ def zero_tangent(Tensor x not None):
     return tape_ops().zeros_like(x) if is_float_code(x.buf.dtype) else None
 
 
-def has_tangents(tuple tensors):
+def has_tangents(tuple tensors not None):
     """Return whether any tensor carries a tangent of an active level.
 
     Examples
@@ -381,7 +386,7 @@ def has_tangents(tuple tensors):
     cdef int i
     for i in range(thread_state().forward_mode):
         for x in tensors:
-            if tangent_at(<Tensor>x, active_level(i)) is not None:
+            if tangent_at(<Tensor?>x, active_level(i)) is not None:
                 return True
     return False
 
