@@ -227,15 +227,12 @@ class _Call:
     def __init__(self, cls, args):
         self.cls, self.args, self.name = cls, args, cls.__name__
         self.places = [n for n, x in enumerate(args) if isinstance(x, Tensor)]
-        self.inputs = tuple(args[n] for n in self.places)
-        recording = is_grad_enabled()
-        self.ctx = FunctionCtx(
-            self.name,
-            args,
-            tuple(
-                recording and isinstance(x, Tensor) and x.requires_grad for x in args
-            ),
-        )
+        self.inputs = tuple([args[n] for n in self.places])
+        needed = [False] * len(args)
+        if is_grad_enabled():
+            for n, x in zip(self.places, self.inputs, strict=True):
+                needed[n] = x.requires_grad
+        self.ctx = FunctionCtx(self.name, args, tuple(needed))
 
     def run(self):
         """Compute, check, record and carry tangents."""
@@ -402,7 +399,10 @@ def _check_tangent(name, i, y, tangent):
 
 
 def _is_among(x, tensors):
-    return any(x is y for y in tensors)
+    for y in tensors:  # noqa: SIM110 - any() costs more than the loop on so few
+        if x is y:
+            return True
+    return False
 
 
 def _tensors(op, tensors):

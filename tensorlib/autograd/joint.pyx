@@ -159,9 +159,7 @@ cdef class Application:
 
     cdef tuple _checked(self, Node node, object found):
         """What the rule returned, as one gradient or None for each edge."""
-        if not isinstance(found, (tuple, list)):
-            found = (found,)
-        found = list(found)
+        found = list(found) if isinstance(found, (tuple, list)) else [found]
         while len(found) > self.count and found[-1] is None:
             found.pop()
         if len(found) != self.count:
@@ -409,7 +407,7 @@ def aliased(Tensor x not None, bint is_input):
     return made
 
 
-class Recording:
+cdef class Recording:
     """A context that records, or does not, and carries no tangents.
 
     Parameters
@@ -425,17 +423,20 @@ class Recording:
     False
     """
 
-    def __init__(self, on):
-        self._disabled = 0 if on else 1
+    cdef int disabled, recording, active
+
+    def __cinit__(self, bint on):
+        self.disabled = 0 if on else 1
 
     def __enter__(self):
         cdef tl_thread_state *state = thread_state()
-        self._before = (state.grad_disabled, state.forward_mode)
-        state.grad_disabled = self._disabled
+        self.recording, self.active = state.grad_disabled, state.forward_mode
+        state.grad_disabled = self.disabled
         state.forward_mode = 0
 
     def __exit__(self, *exc_info):
-        thread_state().grad_disabled, thread_state().forward_mode = self._before
+        cdef tl_thread_state *state = thread_state()
+        state.grad_disabled, state.forward_mode = self.recording, self.active
 
 
 def check_changed_in_place(str name, Tensor x not None):
