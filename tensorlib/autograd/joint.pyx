@@ -389,6 +389,22 @@ def has_tangents(tuple tensors not None):
     return False
 
 
+def is_among(x, tensors):
+    """Return whether x itself, not an equal, is among the items of a tuple or list.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.ones(1)
+    >>> is_among(x, (x,)), is_among(x, (x * 1,))
+    (True, False)
+    """
+    for y in tensors:
+        if x is y:
+            return True
+    return False
+
+
 def aliased(Tensor x not None, bint is_input):
     """Return a new tensor on the elements of `x`, outside of graphs.
 
