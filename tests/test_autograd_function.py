@@ -427,6 +427,24 @@ def test_function_is_not_instantiated():
         Function.apply(leaf(1.0))
 
 
+def test_context_set_to_nonsense_raises():
+    class Hostile(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx._saved = (5,)
+            return x * 2
+
+    class Untracks(Double1):
+        @staticmethod
+        def forward(ctx, x):
+            x.requires_grad = False
+            return x * 1
+
+    with pytest.raises(TypeError, match="Tensor"):
+        Hostile.apply(leaf(1.0))
+    assert not Untracks.apply(leaf(1.0)).requires_grad
+
+
 def test_save_for_backward_of_no_tensor_raises():
     class Saves(Function):
         @staticmethod

@@ -23,6 +23,7 @@ MODULES = [
     "tensorlib.autograd.hooks",
     "tensorlib.autograd.joint",
     "tensorlib.autograd.recompute",
+    "tensorlib.autograd.register",
     "tensorlib.autograd.saved",
     "tensorlib.autograd.tape",
     "tensorlib.core.handles",

@@ -24,6 +24,8 @@ _LAZY_NAMES = {
     "gradcheck": "check",
     "gradgradcheck": "check",
     "once_differentiable": "function",
+    "register_op": "register",
+    "registered_ops": "register",
 }
 
 __all__ = [
@@ -45,6 +47,8 @@ __all__ = [
     "no_grad",
     "once_differentiable",
     "primitives",
+    "register_op",
+    "registered_ops",
     "saved_tensors_hooks",
     "set_grad_enabled",
 ]

@@ -14,6 +14,7 @@ from tensorlib.autograd.joint import (
     carry_tangents,
     check_changed_in_place,
     has_tangents,
+    is_among,
     record_application,
     zero_tangent,
 )
@@ -101,7 +102,7 @@ class FunctionCtx:
         """
         self._dirty = _tensors(f"{self._name}: mark_dirty", tensors)
         for tensor in self._dirty:
-            if not _is_among(tensor, self._args):
+            if not is_among(tensor, self._args):
                 raise GraphError(
                     f"{self._name}: mark_dirty: expected arguments of forward, got "
                     f"another tensor of shape {tensor.shape}"
@@ -227,15 +228,12 @@ class _Call:
     def __init__(self, cls, args):
         self.cls, self.args, self.name = cls, args, cls.__name__
         self.places = [n for n, x in enumerate(args) if isinstance(x, Tensor)]
-        self.inputs = tuple(args[n] for n in self.places)
-        recording = is_grad_enabled()
-        self.ctx = FunctionCtx(
-            self.name,
-            args,
-            tuple(
-                recording and isinstance(x, Tensor) and x.requires_grad for x in args
-            ),
-        )
+        self.inputs = tuple([args[n] for n in self.places])
+        needed = [False] * len(args)
+        if is_grad_enabled():
+            for n, x in zip(self.places, self.inputs, strict=True):
+                needed[n] = x.requires_grad
+        self.ctx = FunctionCtx(self.name, args, tuple(needed))
 
     def run(self):
         """Compute, check, record and carry tangents."""
@@ -269,7 +267,7 @@ class _Call:
 
     def _check_writes(self, versions):
         for n, x, version in zip(self.places, self.inputs, versions, strict=True):
-            if x.version != version and not _is_among(x, self.ctx._dirty):
+            if x.version != version and not is_among(x, self.ctx._dirty):
                 raise GraphError(
                     f"{self.name}.forward: changed argument {n} in place; call "
                     "ctx.mark_dirty on it first and return it, or change a copy"
@@ -280,13 +278,13 @@ class _Call:
         ctx = self.ctx
         outputs = self._distinct(raw)
         for x in ctx._dirty:
-            if not _is_among(x, outputs):
+            if not is_among(x, outputs):
                 raise GraphError(
                     f"{self.name}.forward: expected the tensors of mark_dirty among "
                     "the outputs, got none of them there"
                 )
         tracked = [
-            y if isinstance(y, Tensor) and not _is_among(x, ctx._non_differentiable)
+            y if isinstance(y, Tensor) and not is_among(x, ctx._non_differentiable)
             and y.dtype.is_floating_point else None
             for x, y in zip(raw, outputs, strict=True)
         ]  # fmt: skip
@@ -318,17 +316,15 @@ class _Call:
         outputs = []
         for y in raw:
             if isinstance(y, Tensor) and not (
-                _is_among(y, self.ctx._dirty) and not _is_among(y, outputs)
+                is_among(y, self.ctx._dirty) and not is_among(y, outputs)
             ):
-                y = aliased(y, _is_among(y, self.inputs))
+                y = aliased(y, is_among(y, self.inputs))
             outputs.append(y)
         return outputs
 
     def _placed(self, x, raw, outputs):
         """Return a tensor to save, and its position if it is an output."""
-        if x is None or (
-            _is_among(x, self.inputs) and not _is_among(x, self.ctx._dirty)
-        ):
+        if x is None or (is_among(x, self.inputs) and not is_among(x, self.ctx._dirty)):
             return x, None
         for i, y in enumerate(raw):
             if y is x:
@@ -399,10 +395,6 @@ def _check_tangent(name, i, y, tangent):
         raise DTypeError(
             f"{name}.jvp: expected tangent {i} of {y.dtype}, got {tangent.dtype}"
         )
-
-
-def _is_among(x, tensors):
-    return any(x is y for y in tensors)
 
 
 def _tensors(op, tensors):

@@ -160,9 +160,7 @@ cdef class Application:
 
     cdef tuple _checked(self, Node node, object found):
         """What the rule returned, as one gradient or None for each edge."""
-        if not isinstance(found, (tuple, list)):
-            found = (found,)
-        found = list(found)
+        found = list(found) if isinstance(found, (tuple, list)) else [found]
         while len(found) > self.count and found[-1] is None:
             found.pop()
         if len(found) != self.count:
@@ -250,8 +248,8 @@ cdef Tensor _token_of(Node node):
 
 
 def record_application(
-    Application made, tuple inputs, list outputs, *, list tracked, list dirty,
-    list saved, bint materialize,
+    Application made not None, tuple inputs not None, list outputs not None, *,
+    list tracked not None, list dirty not None, list saved not None, bint materialize,
 ):
     """Record a call: hang the outputs on it.
 
@@ -281,9 +279,11 @@ def record_application(
     cdef Tensor token = new_scalar(0.0, TL_FLOAT32)
     cdef Node node
     cdef list kept = []
+    if not all([isinstance(x, Tensor) for x in inputs]):
+        raise TypeError(f"{made.name}: expected tensors, got {inputs!r}")
     for x, position in saved:
         if x is not None:
-            check_no_inference(made.name, <Tensor>x)
+            check_no_inference(made.name, <Tensor?>x)
         kept.append(None if x is None else save(<Tensor>x, position is not None))
     made.positions = [position for _, position in saved]
     made.materialize = materialize
@@ -300,11 +300,11 @@ def record_application(
         node.more().packed = tuple(kept)
         for i, y in enumerate(tracked):
             if y is not None:
-                _project(<Tensor>y, node, i)
+                _project(<Tensor?>y, node, i)
     finally:
         state.forward_mode = active
     for x in dirty:
-        (<Tensor>x).buf.storage.recorded_writes += 1
+        (<Tensor?>x).buf.storage.recorded_writes += 1
     return [(s, i) for s, i in zip(kept, made.positions) if i is not None]
 
 
@@ -317,7 +317,10 @@ cdef OutputLayout _layout_of(Tensor y):
     return made
 
 
-def carry_tangents(rule, tuple inputs, list outputs, list dirty, list kept):
+def carry_tangents(
+    rule, tuple inputs not None, list outputs not None, list dirty not None,
+    list kept not None,
+):
     """Give the outputs tangents, at each level at which an input has one.
 
     Parameters
@@ -336,10 +339,10 @@ def carry_tangents(rule, tuple inputs, list outputs, list dirty, list kept):
     cdef list levels = []
     for i in range(active):
         level = active_level(i)
-        tangents = [tangent_at(<Tensor>x, level) for x in inputs]
+        tangents = [tangent_at(<Tensor?>x, level) for x in inputs]
         levels.append((level, tangents))
     for x in dirty:
-        (<Tensor>x).tangent = None
+        (<Tensor?>x).tangent = None
         (<Tensor>x).track &= ~TRACK_TANGENT
     set_hooks_aside(1)
     try:
@@ -349,12 +352,12 @@ def carry_tangents(rule, tuple inputs, list outputs, list dirty, list kept):
             state.forward_mode = i
             for y, t in zip(outputs, rule(tangents)):
                 if t is not None and y is not None:
-                    add_tangent(<Tensor>y, level, <Tensor>t)
+                    add_tangent(<Tensor?>y, level, <Tensor?>t)
     finally:
         state.forward_mode = active
         set_hooks_aside(-1)
     for saved, position in kept:
-        (<SavedTensor>saved).tangent = (<Tensor>outputs[position]).tangent
+        (<SavedTensor?>saved).tangent = (<Tensor?>outputs[position]).tangent
         hold(saved)
 
 
@@ -370,7 +373,7 @@ def zero_tangent(Tensor x not None):
     return tape_ops().zeros_like(x) if is_inexact_code(x.buf.dtype) else None
 
 
-def has_tangents(tuple tensors):
+def has_tangents(tuple tensors not None):
     """Return whether any tensor carries a tangent of an active level.
 
     Examples
@@ -382,8 +385,24 @@ def has_tangents(tuple tensors):
     cdef int i
     for i in range(thread_state().forward_mode):
         for x in tensors:
-            if tangent_at(<Tensor>x, active_level(i)) is not None:
+            if tangent_at(<Tensor?>x, active_level(i)) is not None:
                 return True
+    return False
+
+
+def is_among(x, tensors):
+    """Return whether x itself, not an equal, is among the items of a tuple or list.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.ones(1)
+    >>> is_among(x, (x,)), is_among(x, (x * 1,))
+    (True, False)
+    """
+    for y in tensors:
+        if x is y:
+            return True
     return False
 
 
@@ -405,7 +424,7 @@ def aliased(Tensor x not None, bint is_input):
     return made
 
 
-class Recording:
+cdef class Recording:
     """A context that records, or does not, and carries no tangents.
 
     Parameters
@@ -421,17 +440,20 @@ class Recording:
     False
     """
 
-    def __init__(self, on):
-        self._disabled = 0 if on else 1
+    cdef int disabled, recording, active
+
+    def __cinit__(self, bint on):
+        self.disabled = 0 if on else 1
 
     def __enter__(self):
         cdef tl_thread_state *state = thread_state()
-        self._before = (state.grad_disabled, state.forward_mode)
-        state.grad_disabled = self._disabled
+        self.recording, self.active = state.grad_disabled, state.forward_mode
+        state.grad_disabled = self.disabled
         state.forward_mode = 0
 
     def __exit__(self, *exc_info):
-        thread_state().grad_disabled, thread_state().forward_mode = self._before
+        cdef tl_thread_state *state = thread_state()
+        state.grad_disabled, state.forward_mode = self.recording, self.active
 
 
 def check_changed_in_place(str name, Tensor x not None):

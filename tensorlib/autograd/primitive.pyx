@@ -27,6 +27,7 @@ from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
 )
 from tensorlib.core.layout cimport set_contiguous
+from tensorlib.core.provenance cimport innermost_line, tracing
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport storage_release, storage_retain
 from tensorlib.core.tensor cimport (
@@ -34,7 +35,7 @@ from tensorlib.core.tensor cimport (
 )
 
 from tensorlib.core.errors import GraphError
-from tensorlib.core.provenance import is_tracing, line_text, user_line
+from tensorlib.core.provenance import line_text
 
 cdef uint64_t _sequence = 0
 cdef list _primitives = []
@@ -307,8 +308,8 @@ cdef int _record_watched(Node node, Tensor out) except -1:
             check_no_inference(node.primitive.name, <Tensor>x)
     if save_out:
         check_no_inference(node.primitive.name, out)
-    if is_tracing():
-        node.more().origin = user_line()
+    if tracing():
+        node.more().origin = innermost_line()
     if not hooks_are_set():
         return 0
     packed = tuple([None if x is None else save(<Tensor>x, False) for x in node.saved])

@@ -79,7 +79,7 @@ cdef int launch(
     call.loop = entry.loop
     if work < _nogil_work:
         status = entry.run(call)
-    elif tl_checked_:
+    elif tl_checked_ > 0:
         return _checked_launch(op, entry, call)
     else:
         with nogil:

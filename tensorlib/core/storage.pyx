@@ -174,7 +174,7 @@ cdef tl_storage *scratch_new(int64_t nbytes) noexcept nogil:
     block.last_writer = NULL
     block.owner = NULL
     block.release = NULL
-    if _inference and tl_inference_:
+    if _inference and tl_inference_ > 0:
         block.flags = STORAGE_INFERENCE
     return block
 
