@@ -30,12 +30,14 @@ EXCEPTIONS = {
 # Kernels see tl_buffer, never Tensor.
 CORE_FOR_KERNELS = {
     "abi",
+    "batching",
     "dispatch",
     "errors",
     "layout",
     "storage",
     "threads",
     "dtype",
+    "widening",
 }
 SUFFIXES = (".py", ".pyx", ".pxd", ".pyx.in")
 

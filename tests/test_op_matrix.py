@@ -81,8 +81,8 @@ def test_forward_in_half_precision_equals_reference(op, dtype):
         x = contiguous(a)
         return x.astype(dtype) if a.dtype == np.float32 else x
 
-    if op.name in ("from_numpy", "complex", "view_as_complex"):
-        pytest.skip("NumPy has no bfloat16, and complex numbers no halves")
+    if op.name in ("from_numpy", "complex", "view_as_complex") or "linalg" in op.name:
+        pytest.skip("NumPy has no bfloat16, complex numbers and LAPACK no halves")
     # Recurrent layers round the input's part of a step, and then the step.
     eps = HALVES[dtype] * (3 if op.name in ("rnn", "gru", "lstm") else 1)
     for k, arguments in enumerate(calls_of(op, "float32")):

@@ -94,7 +94,7 @@ def is_refused(op, arguments, axes):
         return len(axes) > 1 and axes[1] is not None
     if op.name == "one_hot":
         return len(arguments.args) == 1 and "num_classes" not in arguments.kwargs
-    return op.name == "nonzero" or (
+    return op.name in UNIQUE or (
         op.name == "getitem" and mask_is_mapped(arguments, axes)
     )
 
@@ -109,6 +109,10 @@ def mask_is_mapped(arguments, axes):
     )
 
 
+UNIQUE = {
+    "nonzero", "unique", "unique_all", "unique_counts", "unique_inverse",
+    "unique_values",
+}  # fmt: skip
 WRITES = {"setitem", "add_", "sub_", "mul_", "div_", "copy_"}
 # Conversions from and to other libraries, and a step that changes what it is given.
 NO_BATCH = {"from_numpy", "from_dlpack", "optimizer_step"}

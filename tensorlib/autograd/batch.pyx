@@ -301,6 +301,17 @@ def under_same_levels(x, *others):
     return aligned("vmap", (x, *others))[0]
 
 
+def is_mapping():
+    """Return whether this thread is inside a vmap.
+
+    Examples
+    --------
+    >>> is_mapping()
+    False
+    """
+    return tl_batch_.open != 0
+
+
 def innermost_level(*tensors):
     """Return the last opened level of this thread that one is under, or None."""
     if tl_batch_.open:

@@ -17,6 +17,7 @@ from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.creation import eye, full
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
+from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import prod as product
@@ -64,6 +65,7 @@ def _det_stack(a):
     return _det.recorded(d, (a,), (a,))
 
 
+@looped
 def det(x, /):
     """Return the determinants of square matrices.
 
@@ -209,6 +211,7 @@ class Slogdet(MatrixOp):
 _slogdet = Slogdet("slogdet")
 
 
+@looped
 def slogdet(x, /):
     """Return signs and logarithms of the determinants of square matrices.
 

@@ -8,11 +8,12 @@ from libc.stdint cimport int32_t, int64_t
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
-from tensorlib.core.abi cimport TL_INT32, TL_INT64, tl_buffer
+from tensorlib.core.abi cimport TL_CPU, TL_INT32, TL_INT64, tl_buffer
 from tensorlib.core.tensor cimport Tensor, new_tensor
 from tensorlib.kernels.lapack cimport NOT_FINITE, tl_matrix_params
 
-from tensorlib.core.errors import LinAlgError, ShapeError
+from tensorlib.autograd.batch import is_mapping
+from tensorlib.core.errors import GraphError, LinAlgError, ShapeError
 from tensorlib.kernels import lapack
 
 lapack.register()
@@ -68,6 +69,11 @@ cdef class MatrixOp(Primitive):
                 f"{self.name}: expected up to {MAX_OPERANDS} stacks of matrices, got "
                 f"{nin}, the first of shape {first.shape}"
             )
+        for x in (*outputs, *inputs):
+            if (<Tensor?>x).buf.device_type != TL_CPU:
+                raise GraphError(
+                    f"{self.name}: expected matrices that vmap does not map, here"
+                )
         if first.buf.size == 0:
             return True
         self.check_extents(first)
@@ -132,16 +138,29 @@ cdef class MatrixOp(Primitive):
 
     cdef tuple vjp(self, Node node, Tensor g):
         needs = tuple([node.needs(i) for i in range(len(node.edges))])
-        return self.pullback(
-            node.params, g, needs, node.output() if self.reads_output else None,
-            saved_by(node),
+        return self.example_by_example(
+            lambda found, out, *saved: self.pullback(
+                node.params, found, needs, out, saved
+            ),
+            g, node.output() if self.reads_output else None, *saved_by(node),
         )
 
     cdef Tensor jvp(self, Node node, tuple tangents):
-        return self.pushforward(
-            node.params, tangents, node.output() if self.reads_output else None,
-            saved_by(node),
+        count = len(tangents)
+        return self.example_by_example(
+            lambda *given: self.pushforward(
+                node.params, given[:count], given[count], given[count + 1:]
+            ),
+            *tangents, node.output() if self.reads_output else None, *saved_by(node),
         )
+
+    def example_by_example(self, rule, *given):
+        """Return what a rule finds: under vmap, where g or a tangent may be mapped."""
+        if not is_mapping():
+            return rule(*given)
+        from tensorlib.ops.looped import any_batched, one_by_one
+
+        return one_by_one(self.name, rule, *given) if any_batched(*given) else rule(*given)
 
 
 cdef tuple saved_by(Node node):

@@ -13,6 +13,7 @@ from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.creation import full
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.logic import isfinite, where
+from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import moveaxis
 from tensorlib.ops.mathematics import sqrt
 from tensorlib.ops.reduce import any as some
@@ -25,6 +26,7 @@ __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
 
 # ---- vectors ---------------------------------------------------------------------
+@looped
 def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     """Return the p-norms of vectors, ``sum(|x|**ord) ** (1 / ord)``.
 
@@ -125,6 +127,7 @@ def _limit(total_power, ord):
 
 
 # ---- matrices --------------------------------------------------------------------
+@looped
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     """Return norms of the matrices in the last two axes.
 
@@ -177,6 +180,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     return expand_dims(expand_dims(found, axis=-1), axis=-1) if keepdims else found
 
 
+@looped
 def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     """Return a norm of vectors or matrices, by the number of axes.
 
@@ -233,6 +237,7 @@ def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     return moveaxis(found, (-2, -1), axes) if keepdims else found
 
 
+@looped
 def cond(A, p=None, /):  # noqa: N803
     """Return condition numbers: how much a matrix and its inverse stretch together.
 

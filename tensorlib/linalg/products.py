@@ -13,6 +13,7 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import stack, unstack
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import isfinite, where
+from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.mathematics import log
 from tensorlib.ops.reduce import broadcast_to
@@ -101,6 +102,7 @@ def cross(x1, x2, /, *, axis=-1):
 
 
 # ---- powers and chains -----------------------------------------------------------
+@looped
 def matrix_power(x, n, /):
     """Return integer powers of square matrices.
 
@@ -255,6 +257,7 @@ _BOUND7_SINGLE = 3.925724783138660
 _BOUND13 = 5.371920351148152
 
 
+@looped
 def matrix_exp(A, /):  # noqa: N803
     """Return the exponentials of square matrices, ``sum(A**k / k!)``.
 

@@ -21,6 +21,7 @@ from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.creation import arange, empty_like
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.linalg import matmul
+from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import moveaxis, tril, triu
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape, squeeze
@@ -63,6 +64,7 @@ def inverse_stack(a, batch=()):
     return _inv.recorded(y, (a,))
 
 
+@looped
 def inv(x, /):
     """Return the inverses of square matrices.
 
@@ -138,6 +140,7 @@ def solve_stack(a, b, batch=()):
     return _solve.recorded(x, (a, b), (a, lu, order))
 
 
+@looped
 def solve(x1, x2, /):
     """Return the solutions of systems of linear equations, ``x1 @ result = x2``.
 
@@ -263,6 +266,7 @@ def triangular_stack(a, b, upper, left=True, transposed=False, unit=False, batch
     return _solve_triangular.recorded(x, (a, b), (a,), params)
 
 
+@looped
 def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa: N803
     """Return the solutions of triangular systems, ``A @ X = B`` or ``X @ A = B``.
 
@@ -317,6 +321,7 @@ def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa
 
 
 # ---- with factors that are there already -----------------------------------------
+@looped
 def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     """Return the solutions of ``A @ X = B`` from a Cholesky factor of A.
 
@@ -354,6 +359,7 @@ def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     return solve_triangular(matrix_transpose(factor), half, upper=True)
 
 
+@looped
 def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
     """Return the solutions of ``A @ X = B`` from the factors of `lu_factor`.
 

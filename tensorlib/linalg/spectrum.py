@@ -19,6 +19,7 @@ from tensorlib.ops.creation import zeros as zeros_of
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
+from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import sum as total
@@ -150,6 +151,7 @@ def eigh_stack(a, batch=()):
     return _eigh.unpacked(_eigh.recorded(packed, (a,)))
 
 
+@looped
 def eigh(x, /):
     """Return eigenvalues and eigenvectors of symmetric matrices.
 
@@ -192,6 +194,7 @@ def eigh(x, /):
     return EighResult(reshape(w, x.shape[:-1]), reshape(v, x.shape))
 
 
+@looped
 def eigvalsh(x, /):
     """Return the eigenvalues of symmetric matrices, in ascending order.
 
@@ -386,6 +389,7 @@ def svd_stack(a, batch=(), full=False):
     return _svd.unpacked(params, _svd.recorded(packed, (a,), (), params))
 
 
+@looped
 def svd(x, /, *, full_matrices=True):
     """Return singular value decompositions: ``x = U @ diag(S) @ Vh``.
 
@@ -436,6 +440,7 @@ def svd(x, /, *, full_matrices=True):
     )
 
 
+@looped
 def svdvals(x, /):
     """Return the singular values of matrices, in descending order.
 
@@ -486,6 +491,7 @@ def _cutoff(s, shape, rtol):
     return s > rtol * top
 
 
+@looped
 def matrix_rank(x, /, *, rtol=None):
     """Return how many singular values of a matrix are not negligible.
 
@@ -571,6 +577,7 @@ def _pinv_stack(a, batch, rtol):
     return _pinv.recorded(p.contiguous(), (a,), (a,)), s, counts
 
 
+@looped
 def pinv(x, /, *, rtol=None):
     """Return the Moore-Penrose pseudo-inverses of matrices.
 
@@ -612,6 +619,7 @@ def pinv(x, /, *, rtol=None):
     return reshape(p, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
 
 
+@looped
 def lstsq(A, B, rcond=None, /):  # noqa: N803
     """Return solutions of least squares, the X of least norm with the least |A X - B|.
 

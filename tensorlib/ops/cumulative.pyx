@@ -5,12 +5,18 @@ from tensorlib.core.tensor cimport Tensor, new_like
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.reduce cimport moved_last
 
+from tensorlib.core.tensor import is_batched
 from tensorlib.kernels import load_families
 from tensorlib.ops.joining import concat
 from tensorlib.ops.reduce import cumsum
 from tensorlib.ops.shape import flip
 
 load_families("cumprod")
+
+
+cdef bint _has_zeros(Tensor y):
+    """Whether the product does, or may, under vmap, where nobody can look."""
+    return is_batched(y) or (y.detach() == 0).any().item()
 
 
 cdef class Cumprod(Composite):
@@ -42,14 +48,14 @@ cdef class Cumprod(Composite):
     cdef tuple vjp(self, Node node, Tensor g):
         cdef Tensor y = node.output()
         cdef int axis = node.params
-        if (y.detach() == 0).any().item():
+        if _has_zeros(y):
             return self.composed_vjp(node, g)
         later = flip(cumsum(flip(g * y, axis), axis=axis), axis)
         return (later / node.get(0),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         cdef Tensor y = node.output()
-        if (y.detach() == 0).any().item():
+        if _has_zeros(y):
             return self.composed_jvp(node, tangents)
         return <Tensor>(y * cumsum(tangents[0] / node.get(0), axis=node.params))
 

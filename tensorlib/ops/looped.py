@@ -4,12 +4,14 @@ Where the length of a sequence, say, is read from memory on the way to the kerne
 kernel can take a batch of lengths: the op runs once for each example.
 """
 
-from tensorlib.autograd.batch import innermost_level
+from functools import wraps
+
+from tensorlib.autograd.batch import innermost_level, is_mapping
 from tensorlib.core.errors import GraphError
 from tensorlib.core.tensor import Tensor, is_batched
 from tensorlib.ops.joining import stack
 
-__all__ = ["any_batched", "one_by_one"]
+__all__ = ["any_batched", "looped", "one_by_one"]
 
 
 def any_batched(*given):
@@ -31,7 +33,8 @@ def one_by_one(op, function, *given):
     level = innermost_level(*given)
     if level is None or level.size == 0:
         raise GraphError(f"{op}: expected at least one example under vmap")
-    mapped = [isinstance(x, Tensor) and level.holds(x) for x in given]
+    # Tensors that all examples share are shown too: gradients are each example's own.
+    mapped = [isinstance(x, Tensor) for x in given]
     shown = [
         level.show(x, 0) if held else x for x, held in zip(given, mapped, strict=True)
     ]
@@ -41,7 +44,35 @@ def one_by_one(op, function, *given):
     ]
     if not isinstance(rows[0], tuple):
         return level.hide(stack(rows), 0)
-    return tuple(
+    made = tuple(
         None if column[0] is None else level.hide(stack(list(column)), 0)
         for column in zip(*rows, strict=True)
     )
+    return type(rows[0])._make(made) if hasattr(rows[0], "_make") else made
+
+
+def looped(function):
+    """Make a function of tensors run once for each example under `vmap`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> @looped
+    ... def largest(x):
+    ...     return tl.tensor(x.max().item())
+    >>> tl.vmap(largest)(tl.tensor([[1, 4], [3, 2]]))
+    tensor([4, 3])
+    """
+
+    @wraps(function)
+    def mapped(*args, **kwargs):
+        if not is_mapping() or not any_batched(*args, *kwargs.values()):
+            return function(*args, **kwargs)
+
+        def one(*given):
+            rest = dict(zip(kwargs, given[len(args) :], strict=True))
+            return function(*given[: len(args)], **rest)
+
+        return one_by_one(function.__name__, one, *args, *kwargs.values())
+
+    return mapped

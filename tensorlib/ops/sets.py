@@ -10,6 +10,7 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import take
 from tensorlib.ops.joining import concat
 from tensorlib.ops.logic import where
+from tensorlib.ops.looped import looped
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.shape import reshape
@@ -188,6 +189,7 @@ def unique(
 
 
 # ---- membership ----------------------------------------------------------------
+@looped
 def isin(x1, x2, /, *, invert=False):
     """Return, for each element, whether it is among others.
 

@@ -28,6 +28,7 @@ from tensorlib.kernels import load_families
 from tensorlib.ops.arguments import int_of
 from tensorlib.ops.creation import zeros
 from tensorlib.ops.indexing import add_rows, take, take_along_axis
+from tensorlib.ops.looped import looped
 from tensorlib.ops.reduce import max as reduce_max
 from tensorlib.ops.reduce import min as reduce_min
 
@@ -47,12 +48,6 @@ Selected = namedtuple("Selected", ("values", "indices"))
 
 
 # ---- order -----------------------------------------------------------------------
-cdef Tensor _operand(str op, object x):
-    cdef Tensor a = as_tensor(op, x)
-    check_host(op, a)
-    return a
-
-
 cdef Tensor _in_order(Primitive p, Tensor x, int axis, bint descending, int dtype):
     """The row kernels `sort` and `argsort`."""
     cdef Tensor out = new_like(x, dtype)
@@ -100,7 +95,7 @@ def sort(x, /, *, axis=-1, descending=False, stable=True):
     >>> tl.sort(tl.tensor([2.0, tl.nan, 1.0]), descending=True)
     tensor([ 2.,  1., nan])
     """
-    cdef Tensor a = _operand("sort", x)
+    cdef Tensor a = as_tensor("sort", x)
     cdef int where = parse_axis("sort", axis, a.buf.ndim)
     cdef bint down = bool(descending)
     if a.track and tracking(a.track):
@@ -140,7 +135,7 @@ def argsort(x, /, *, axis=-1, descending=False, stable=True):
     >>> tl.argsort(tl.tensor([3, 1, 3, 2]), descending=True)
     tensor([0, 2, 3, 1])
     """
-    cdef Tensor a = _operand("argsort", x)
+    cdef Tensor a = as_tensor("argsort", x)
     cdef int where = parse_axis("argsort", axis, a.buf.ndim)
     return _in_order(_argsort, a, where, bool(descending), TL_INT64)
 
@@ -194,7 +189,7 @@ def topk(x, k, /, axis=-1, largest=True, sorted=True):
     >>> values.tolist(), indices.tolist()
     ([4.0, 2.0], [1, 2])
     """
-    cdef Tensor a = _operand("topk", x)
+    cdef Tensor a = as_tensor("topk", x)
     cdef int where = parse_axis("topk", axis, a.buf.ndim)
     cdef const tl_buffer *targets[2]
     cdef const tl_buffer *source
@@ -241,7 +236,6 @@ def argselect(Tensor x not None, Tensor ranks not None):
     cdef const tl_buffer *inputs[2]
     cdef tl_buffer layout
     cdef Tensor out
-    check_host("argselect", x)
     copy_layout(&layout, &x.buf)
     layout.shape[layout.ndim - 1] = ranks.buf.shape[ranks.buf.ndim - 1]
     set_contiguous(&layout)
@@ -286,7 +280,7 @@ def kthvalue(x, k, /, axis=-1, keepdims=False):
     >>> values.item(), indices.item()
     (2.0, 2)
     """
-    cdef Tensor a = _operand("kthvalue", x)
+    cdef Tensor a = as_tensor("kthvalue", x)
     cdef int where = parse_axis("kthvalue", axis, a.buf.ndim)
     cdef int64_t rank = _count_of("kthvalue", a, where, k, 1) - 1
     cdef Tensor indices = argselect(moved_last(a, where), as_tensor("kthvalue", [rank]))
@@ -300,6 +294,7 @@ def kthvalue(x, k, /, axis=-1, keepdims=False):
 
 
 # ---- searching -------------------------------------------------------------------
+@looped
 def searchsorted(x1, x2, /, *, side="left", sorter=None):
     """Return where elements would have to be inserted into a sorted tensor.
 
@@ -339,7 +334,7 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
     >>> tl.searchsorted(tl.tensor([1, 3, 3, 5]), tl.tensor([3, 9]), side="right")
     tensor([3, 4])
     """
-    cdef Tensor a = _operand("searchsorted", x1)
+    cdef Tensor a = as_tensor("searchsorted", x1)
     cdef tl_search_params params
     cdef Tensor v, out
     cdef int dtype
@@ -350,14 +345,14 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
     if a.buf.ndim != 1:
         raise ShapeError(f"searchsorted: expected x1 of shape (N,), got {a.shape}")
     if sorter is not None:
-        order = _operand("searchsorted", sorter)
+        order = as_tensor("searchsorted", sorter)
         if order.shape != a.shape:
             raise ShapeError(
                 f"searchsorted: expected a sorter of shape {a.shape}, got {order.shape}"
             )
         a = take(a.detach(), order)
     if not isinstance(x2, (bool, int, float)):
-        x2 = _operand("searchsorted", x2)
+        x2 = as_tensor("searchsorted", x2)
         check_same_device("searchsorted", a, x2)
     dtype = common_dtype([a, x2])
     a, v = contiguous(in_dtype(a.detach(), dtype)), in_dtype(x2, dtype)
@@ -411,8 +406,10 @@ def find_runs(Tensor x not None, Tensor order, bint inverse, bint equal_nan):
     cdef const tl_buffer *targets[2]
     cdef const tl_buffer *inputs[2]
     cdef tl_runs_params params
-    cdef Tensor starts = _zero_counts(x, x.buf.size + 1, TL_INT64)
-    cdef Tensor back = new_like(x, TL_INT64) if inverse else None
+    cdef Tensor starts, back
+    check_host("unique", x)     # how many runs there are is a value of x
+    starts = _zero_counts(x, x.buf.size + 1, TL_INT64)
+    back = new_like(x, TL_INT64) if inverse else None
     x = contiguous(x.detach())
     params.equal_nan = equal_nan
     targets[0], inputs[0] = &starts.buf, &x.buf
@@ -432,6 +429,7 @@ cdef Tensor _zero_counts(Tensor x, object bins, int dtype):
     return zeros(bins, dtype=dtype_of(dtype), device=x.device)
 
 
+@looped
 def bincount(x, /, weights=None, minlength=0):
     """Return how often each integer from 0 on occurs.
 
@@ -469,7 +467,7 @@ def bincount(x, /, weights=None, minlength=0):
     >>> tl.bincount(tl.tensor([0, 2, 2]), minlength=4)
     tensor([1, 0, 2, 0])
     """
-    cdef Tensor a = _operand("bincount", x)
+    cdef Tensor a = as_tensor("bincount", x)
     cdef Tensor w, out
     least = int_of("bincount", "minlength", minlength)
     if not is_integer_code(a.buf.dtype):
@@ -490,7 +488,7 @@ def bincount(x, /, weights=None, minlength=0):
         out = _zero_counts(a, bins, TL_INT64)
         _run_on(_bincount, TL_INT64, out, a, None, NULL)
         return out
-    w = _operand("bincount", weights)
+    w = as_tensor("bincount", weights)
     if w.shape != a.shape:
         raise ShapeError(
             f"bincount: expected weights of shape {a.shape}, got {w.shape}"

@@ -20,6 +20,7 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.joining import concat
 from tensorlib.ops.logic import isnan, where
+from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import diff, moveaxis
 from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import max as largest
@@ -169,6 +170,7 @@ def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
     return reshape(moveaxis(picked, -1, 0) if outer else picked, shape)
 
 
+@looped
 def median(x, /, axis=None, keepdims=False):
     """Return the median over axes: the middle element, or the mean of the two.
 
@@ -204,6 +206,7 @@ def median(x, /, axis=None, keepdims=False):
     return _quantiles("median", x, 0.5, axis, keepdims, "linear")
 
 
+@looped
 def nanmedian(x, /, axis=None, keepdims=False):
     """Return the median over axes of the elements that are not NaN.
 
@@ -234,6 +237,7 @@ def nanmedian(x, /, axis=None, keepdims=False):
     return _quantiles("nanmedian", x, 0.5, axis, keepdims, "linear", skip_nan=True)
 
 
+@looped
 def quantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return quantiles over axes.
 
@@ -284,6 +288,7 @@ def quantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     return _quantiles("quantile", x, q, axis, keepdims, method)
 
 
+@looped
 def nanquantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return quantiles over axes of the elements that are not NaN.
 
@@ -320,6 +325,7 @@ def nanquantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     return _quantiles("nanquantile", x, q, axis, keepdims, method, skip_nan=True)
 
 
+@looped
 def percentile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return percentiles over axes: quantiles of a hundredth of `q`.
 
@@ -392,6 +398,7 @@ def _edges(op, x, bins, bounds):
     return edges, False
 
 
+@looped
 def histogram_bin_edges(x, /, bins=10, range=None):
     """Return the edges that `histogram` uses.
 
@@ -439,6 +446,7 @@ def _is_nan(x):
     return isnan(x) if x.dtype.kind == "f" else full(x.shape, False, dtype="bool")
 
 
+@looped
 def histogram(x, /, bins=10, range=None, *, weights=None, density=False):
     """Return how many elements fall into each bin, and the edges of the bins.
 
