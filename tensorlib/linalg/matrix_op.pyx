@@ -160,7 +160,9 @@ cdef class MatrixOp(Primitive):
             return rule(*given)
         from tensorlib.ops.looped import any_batched, one_by_one
 
-        return one_by_one(self.name, rule, *given) if any_batched(*given) else rule(*given)
+        if any_batched(*given):
+            return one_by_one(self.name, rule, *given)
+        return rule(*given)
 
 
 cdef tuple saved_by(Node node):
