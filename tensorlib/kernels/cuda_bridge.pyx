@@ -3,7 +3,7 @@
 Importing needs neither a GPU nor a driver: the runtime is linked in, and loads the
 driver at the first call.
 """
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t
 from tensorlib.core.abi cimport (
     TL_CUDA, TL_FLOAT32, TL_FLOAT64, TL_OK, tl_buffer, tl_call, tl_status,
 )
