@@ -440,3 +440,96 @@ def test_sizes_beyond_memory_raise():
     wide = tl.ones((1, 1, 1)).broadcast_to((1 << 20, 1 << 30, 1))
     with pytest.raises(MemoryError):
         tl.rnn(wide, None, tl.ones((64, 1)), tl.ones((64, 64)))
+
+
+# ---- truncated backpropagation through time (CMU 10-414, lecture 19) ---------------
+RUN = 4  # steps between two cuts
+
+
+def truncated(layer, x, cut):
+    """The course's procedure: runs one after the other, the state handed on as data."""
+    layer.zero_grad()
+    state, states = None, []
+    for start in range(0, x.shape[0], RUN):
+        output, state = layer(x[start : start + RUN], state)
+        (output**2).sum().backward()
+        states.append(flat(state)[0].tolist())
+        state = tuple(map(cut, state)) if isinstance(state, tuple) else cut(state)
+    return states, [p.grad for p in layer.parameters()]
+
+
+def truncated_by_hand(x, w_ih, w_hh, b_ih, b_hh):
+    """The same for h' = tanh(W x + b + U h + c), its derivative written out."""
+    grads = [np.zeros_like(p) for p in (w_ih, w_hh, b_ih, b_hh)]
+    h = np.zeros((x.shape[1], w_hh.shape[0]))
+    for start in range(0, x.shape[0], RUN):
+        steps = [h]
+        for x_t in x[start : start + RUN]:
+            steps.append(np.tanh(x_t @ w_ih.T + b_ih + steps[-1] @ w_hh.T + b_hh))
+        g = np.zeros_like(h)
+        for t in reversed(range(len(steps) - 1)):
+            g = (g + 2 * steps[t + 1]) * (1 - steps[t + 1] ** 2)
+            grads[0] += g.T @ x[start + t]
+            grads[1] += g.T @ steps[t]
+            grads[2] += g.sum(0)
+            grads[3] += g.sum(0)
+            g = g @ w_hh
+        h = steps[-1]
+    return grads
+
+
+CUTS = {
+    "detach": lambda state: state.detach(),
+    "data": lambda state: state.data,
+    "copy": lambda state: tl.asarray(state.detach().numpy().copy()),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_truncated_gradients_are_those_written_by_hand(cut):
+    layer = nn.RNN(3, 5).double()
+    x = draw(10, 2, 3)
+    found = truncated(layer, x, CUTS[cut])[1]
+    expected = truncated_by_hand(
+        x.numpy(), *[p.detach().numpy() for p in layer.parameters()]
+    )
+    for g, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(g.numpy(), e, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_truncated_gradients_match_pytorch(kind):
+    torch = torch_module()
+    ours, theirs = (getattr(m, kind)(3, 5, 2).double() for m in (nn, torch.nn))
+    theirs.load_state_dict({k: to_torch(v) for k, v in ours.state_dict().items()})
+    x = draw(10, 2, 3)
+    states, found = truncated(ours, x, CUTS["data"])
+    their_states, expected = truncated(theirs, to_torch(x), CUTS["detach"])
+    np.testing.assert_allclose(states, their_states, rtol=1e-12, atol=1e-13)
+    for g, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(g.numpy(), e.numpy(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_truncated_states_are_those_of_the_whole_sequence(kind):
+    layer = getattr(nn, kind)(3, 5).double()
+    x = draw(12, 2, 3)
+    states, found = truncated(layer, x, CUTS["detach"])
+    output, _ = layer(x)
+    for n, h in enumerate(states, 1):
+        np.testing.assert_allclose(h[0], output[n * RUN - 1].tolist(), atol=1e-13)
+    layer.zero_grad()
+    (output**2).sum().backward()  # through all of time: another gradient
+    whole = [p.grad.numpy() for p in layer.parameters()]
+    assert not np.allclose(found[1].numpy(), whole[1], rtol=1e-3)
+
+
+def test_truncated_state_keeps_no_graph_of_earlier_runs():
+    layer = nn.GRU(3, 5)
+    x, state, live = tl.ones((RUN, 2, 3)), None, []
+    for _ in range(4):
+        output, state = layer(x, state)
+        output.sum().backward(retain_graph=True)  # frees nothing by itself
+        state = state.detach()
+        live.append(tl.memory_stats()["live"])
+    assert live[1] == live[2] == live[3]

@@ -340,6 +340,43 @@ def test_threads_train_independent_graphs():
     assert in_threads(4, trained) == expected
 
 
+def mixed_work(k):
+    """Bits of gradients, each round in another mode of this thread, in turn."""
+    model = tl.nn.Sequential(tl.nn.Linear(40, 40), tl.nn.Tanh(), tl.nn.Linear(40, 8))
+    g = tl.Generator(k)
+    for p in model.parameters():
+        p.data = tl.randn(p.shape, generator=g)
+    x, bits = tl.randn(300, 40, generator=g), []
+    for round_ in range(12):
+        mode = (k + round_) % 6
+        model.zero_grad()
+        if mode == 0:
+            with tl.no_grad():
+                assert not model(x).requires_grad
+        if mode == 1:
+            y = tl.autograd.checkpoint(model, x)
+        elif mode == 2:
+            with tl.autograd.memory_budget("200KB"):
+                y = model(x)
+        elif mode == 3:
+            with tl.autograd.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):
+                y = model(x)
+        elif mode == 4:
+            with tl.autograd.detect_anomaly():
+                y = model(x)
+        else:
+            y = model(x)
+        (first,) = tl.autograd.grad((y * y).mean(), model[0].weight, create_graph=True)
+        (first * first).sum().backward()
+        bits.append([p.grad.numpy().tobytes() for p in model.parameters()])
+    return bits
+
+
+def test_threads_differentiate_in_modes_of_their_own():
+    expected = [mixed_work(k) for k in range(4)]
+    assert in_threads(4, mixed_work) == expected
+
+
 def test_threads_compute_large_tensors_at_once():
     x = np.random.default_rng(0).normal(size=300_000).astype(np.float32)
 

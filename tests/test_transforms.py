@@ -1,5 +1,6 @@
 """Function transforms against closed forms, torch.func and each other."""
 
+import contextlib
 import gc
 import itertools
 from collections import OrderedDict, namedtuple
@@ -359,3 +360,46 @@ def test_bad_calls_are_refused(call, error, message):
         call()
     assert tl.is_grad_enabled()
     assert tl.grad(lambda x: x * x)(3.0).item() == 6.0
+
+
+# ---- memory ------------------------------------------------------------------------
+def forward_programs():
+    x, w = tl.tensor([0.5, -1.0]), tl.tensor([2.0, 3.0], requires_grad=True)
+    layer = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
+
+    def slope(y):
+        return tl.jvp(lambda x: tl.exp(x * y), (x,), (x,))[1]
+
+    return {
+        "constant": lambda: tl.jvp(lambda x: tl.tanh(x) * x, (x,), (x,)),
+        "leaf": lambda: tl.jvp(lambda x: tl.tanh(tl.exp(x * w)), (x,), (x,)),
+        "both": lambda: tl.jvp(lambda x: tl.exp(x) * w, (w,), (x,))[1].sum().backward(),
+        "aux": lambda: tl.jvp(lambda x: (x * w, tl.exp(x)), (x,), (x,), has_aux=True),
+        "module": lambda: tl.jvp(layer, (x,), (x,)),
+        "of grad": lambda: tl.jvp(tl.grad(lambda x: tl.tanh(x).sum()), (x,), (x,)),
+        "nested": lambda: tl.jvp(slope, (w,), (x,)),
+        "linearize": lambda: tl.linearize(lambda x: tl.exp(x) * w, x)[1](x),
+        "jacfwd": lambda: tl.jacfwd(lambda x: tl.exp(x) * w)(x),
+        "hessian": lambda: tl.hessian(lambda x: tl.tanh(x * w).sum())(x),
+        "error": lambda: tl.jvp(lambda x: [tl.exp(x * w), "text"], (x,), (x,)),
+    }
+
+
+@pytest.mark.parametrize("name", forward_programs())
+def test_forward_transform_leaves_no_cycle(name):
+    program = forward_programs()[name]
+
+    def run():
+        with contextlib.suppress(TypeError):
+            program()
+
+    run()
+    gc.collect()
+    gc.disable()
+    try:
+        before = tl.memory_stats()["live"]
+        run()
+        assert tl.memory_stats()["live"] == before
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -10,8 +10,8 @@ cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint32_t
-from tensorlib.core.abi cimport tl_storage
-from tensorlib.core.hidden cimport version_of
+from tensorlib.core.abi cimport TL_BATCHED, tl_storage
+from tensorlib.core.hidden cimport root_storage, version_of
 from tensorlib.core.dispatch cimport thread_state, tl_thread_state
 from tensorlib.core.dtype cimport dtype_of
 from tensorlib.core.sealed cimport tl_seal
@@ -236,6 +236,22 @@ class saved_tensors_hooks:  # noqa: N801
         watch_saving(-1)
         if not _has_pairs():
             _end_thread()
+
+
+def memory_of(Tensor x not None):
+    """Return the address of a tensor's storage, its bytes and the writes it has seen.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.zeros(64)
+    >>> memory_of(x)[1:], memory_of(x[:2]) == memory_of(x)
+    ((256, 0), True)
+    """
+    cdef tl_storage *storage = x.buf.storage
+    if storage.device_type == TL_BATCHED:
+        storage = root_storage(storage)
+    return <size_t>storage, storage.nbytes, storage.version
 
 
 class Kept:

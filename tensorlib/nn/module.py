@@ -5,6 +5,7 @@ conversions, hooks and the representation.
 """
 
 import tensorlib as tl
+from tensorlib.autograd.budget import as_segment, open_budgets
 from tensorlib.core.provenance import failing_line, line_text
 from tensorlib.core.tensor import Tensor
 from tensorlib.nn.hooks import RemovableHandle, call_with_hooks
@@ -76,12 +77,19 @@ class Module(ModuleTree):
     def __call__(self, *args, **kwargs):
         """Run ``forward``, and the hooks around it where there are any."""
         try:
+            if open_budgets:
+                return as_segment(self, self._run, args, kwargs)
             if self._hooked:
                 return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
             _note_module_path(self, error)
             raise
+
+    def _run(self, *args, **kwargs):
+        if self._hooked:
+            return call_with_hooks(self, args, kwargs)
+        return self.forward(*args, **kwargs)
 
     def summary(self, *args, verbose=True, **kwargs):
         """Run once and list layers, shapes, parameters, multiply-adds and memory.
