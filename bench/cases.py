@@ -8,6 +8,7 @@ from bench.families import (
     decompositions,
     dispatch,
     elementwise,
+    fourier,
     linalg,
     loading,
     movement,
@@ -31,6 +32,7 @@ _FAMILIES = (
     reduction,
     linalg,
     decompositions,
+    fourier,
     nnet,
     convolution,
     sequence,
@@ -68,7 +70,7 @@ def covered_ops():
     """
     names = set()
     for case in all_cases():
-        names.update(re.findall(r"\btl\.((?:linalg\.)?\w+)\(", case.ours))
+        names.update(re.findall(r"\btl\.((?:linalg\.|fft\.)?\w+)\(", case.ours))
         names.update(case.ops)
     return names
 

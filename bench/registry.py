@@ -11,12 +11,14 @@ def public_ops():
     """Return the names of the public operations.
 
     These are the functions of ``tensorlib`` that the ops package defines, and those of
-    ``tensorlib.linalg``; settings such as `set_num_threads` are none.
+    ``tensorlib.linalg`` and ``tensorlib.fft``; settings such as `set_num_threads` are
+    none.
     """
     found = {name: getattr(tl, name) for name in dir(tl)}  # loads the lazy ones
     for name in tl.linalg.__all__:
         if getattr(tl.linalg, name) is not found.get(name):
             found[f"linalg.{name}"] = getattr(tl.linalg, name)
+    found.update((f"fft.{name}", getattr(tl.fft, name)) for name in tl.fft.__all__)
     return {
         name
         for name, value in found.items()
@@ -24,7 +26,7 @@ def public_ops():
         and callable(value)
         and not isinstance(value, type)
         and (getattr(value, "__module__", None) or "").startswith(
-            ("tensorlib.ops", "tensorlib.linalg")
+            ("tensorlib.ops", "tensorlib.linalg", "tensorlib.fft")
         )
     }
 

@@ -182,6 +182,7 @@ from tensorlib.ops.softmax import log_softmax, softmax, softmin
 _bind_operators()
 
 __version__ = "0.1.0"
+__array_api_version__ = "2025.12"
 
 bool = bool_
 inf = float("inf")
@@ -191,12 +192,14 @@ e = 2.718281828459045
 newaxis = None
 
 _LAZY_MODULES = (
-    "cuda", "data", "linalg", "nn", "optim", "serialization", "transforms", "viz",
+    "cuda", "data", "fft", "linalg", "nn", "optim", "serialization", "transforms",
+    "viz",
 )  # fmt: skip
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {
     "build_paths": ("get_cython_include", "get_include"),
     "metrics_log": ("MetricsWriter",),
+    "namespace": ("__array_namespace_info__",),
     "ops.attention": ("scaled_dot_product_attention",),
     "ops.batch_norm": ("batch_norm", "instance_norm"),
     "ops.complex": (

@@ -13,6 +13,7 @@ from op_samples_elementwise import (
     MATHEMATICS,
     SELECTION,
 )
+from op_samples_fft import FOURIER
 from op_samples_linalg import LINEAR_ALGEBRA
 from op_samples_manipulation import (
     CONTRACTIONS,
@@ -32,6 +33,6 @@ OPS = (
     + INDEXING + LINALG + NNET + RECURRENT + OPTIMIZERS + RANDOM + CREATION + INPLACE
     + ELEMENTARY + MANIPULATION + CONTRACTIONS
     + SEARCHING + SCATTERING + CONVOLUTIONS + POOLING + FOLDING + NORMS + ATTENTION
-    + SORTING + SETS + STATISTICS + LINEAR_ALGEBRA
+    + SORTING + SETS + STATISTICS + LINEAR_ALGEBRA + FOURIER
 )  # fmt: skip
 BY_NAME = {op.name: op for op in OPS}

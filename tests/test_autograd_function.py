@@ -623,3 +623,24 @@ class Double1(Function):
     @staticmethod
     def backward(ctx, g):
         return g
+
+
+def test_complex_output_is_differentiated():
+    class Turn(tl.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1j
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return tl.real(grad_output * -1j)
+
+        @staticmethod
+        def jvp(ctx, tangent):
+            return tangent * 1j
+
+    x = tl.tensor([2.0, 3.0], requires_grad=True)
+    (tl.abs(Turn.apply(x)) ** 2).sum().backward()
+    assert x.grad.tolist() == [4.0, 6.0]
+    _, tangent = tl.autograd.jvp(Turn.apply, x.detach(), tl.ones(2))
+    assert tangent.tolist() == [1j, 1j]

@@ -36,6 +36,7 @@ MODULES = [
     "tensorlib.core.interop",
     "tensorlib.data",
     "tensorlib.data.transforms",
+    "tensorlib.fft",
     "tensorlib.kernels",
     "tensorlib.linalg",
     "tensorlib.linalg.matrix_op",

@@ -17,6 +17,7 @@ HEAVY = (
     "torch",
     "ctypes",
     "safetensors",
+    "tensorlib.fft",
     "tensorlib.linalg",
     "tensorlib.nn",
     "tensorlib.optim",
@@ -86,7 +87,7 @@ def test_import_prints_nothing_and_warns_of_nothing():
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("name", ["nn", "optim", "data"])
+@pytest.mark.parametrize("name", ["nn", "optim", "data", "fft"])
 def test_packages_load_at_first_use(name):
     found = run(
         f"import sys, tensorlib as tl; tl.{name}\n"

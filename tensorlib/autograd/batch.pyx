@@ -312,6 +312,25 @@ def is_mapping():
     return tl_batch_.open != 0
 
 
+def show_levels(Tensor x not None):
+    """Return `x` with its batch axes in front, and their levels for `hide_levels`.
+
+    For an op whose kernel is not ours, to which they are further rows.
+    """
+    cdef tl_hidden axes = _axes_of(x)[0]
+    cdef int i
+    for i in range(axes.n - 1, -1, -1):
+        x = show_axis(x, axes.level[i], 0, axes.size[i])
+    return x, tuple([axes.level[i] for i in range(axes.n)])
+
+
+def hide_levels(Tensor x not None, tuple levels not None):
+    """Return `x`, whose first axes are those of these levels, with them hidden."""
+    for level in levels:
+        x = hide_axis(x, level, 0)
+    return x
+
+
 def innermost_level(*tensors):
     """Return the last opened level of this thread that one is under, or None."""
     if tl_batch_.open:

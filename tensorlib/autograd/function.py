@@ -285,7 +285,7 @@ class _Call:
                 )
         tracked = [
             y if isinstance(y, Tensor) and not is_among(x, ctx._non_differentiable)
-            and y.dtype.is_floating_point else None
+            and y.dtype.kind in "fc" else None
             for x, y in zip(raw, outputs, strict=True)
         ]  # fmt: skip
         kept = []

@@ -18,6 +18,8 @@ cdef extern from "Python.h":
     PyObject *PyTuple_GET_ITEM(PyObject *tuple, Py_ssize_t i) noexcept
     long long PyLong_AsLongLongAndOverflow(PyObject *x, int *overflow) noexcept
 
+MAX_DIMENSIONS = TL_MAX_NDIM
+
 cdef enum:
     SMALL_EXTENT = 16384    # four of these multiply to less than any memory
 

@@ -14,6 +14,7 @@ from tensorlib.ops.logic cimport bind_logic
 from tensorlib.ops.reduce cimport sum_to_shape
 from tensorlib.ops.shape cimport bind_shape
 
+from sys import modules
 
 from tensorlib.autograd import hooks, tape
 from tensorlib.core.tensor import bind_methods
@@ -133,6 +134,63 @@ def _to(x, /, target=None, *, dtype=None, device=None):
     return x if dtype is None else elementwise.astype(x, dtype, copy=False)
 
 
+def _to_device(x, device, /, *, stream=None):
+    """Return the tensor on a device: itself when it is there.
+
+    Parameters
+    ----------
+    device : Device or str
+    stream : None
+        CPU tensors take no stream.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    DeviceError
+        If the device is not available.
+    ValueError
+        If a stream is given.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones(1).to_device("cpu")
+    tensor([1.])
+    """
+    if stream is not None:
+        raise ValueError(
+            f"to_device: expected stream=None for a CPU tensor, got {stream!r}"
+        )
+    return _to(x, device=device)
+
+
+_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+
+
+def _array_namespace(x, /, *, api_version=None):
+    """Return the namespace of the Array API's functions: tensorlib.
+
+    Parameters
+    ----------
+    api_version : str, optional
+        The version of the standard that is wanted, "2025.12" or an earlier one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such version.
+    """
+    if api_version is not None and api_version not in _VERSIONS:
+        raise ValueError(
+            f"__array_namespace__: expected a version among {', '.join(_VERSIONS)}, "
+            f"got {api_version!r}"
+        )
+    return modules["tensorlib"]
+
+
 # ---- the reverse pass ----------------------------------------------------------
 cdef object _sum_to(object g, object shape):
     return sum_to_shape(<Tensor>g, <tuple>shape)
@@ -232,7 +290,8 @@ def bind_operators():
     }
     methods.update(
         copy=_copy, clone=_copy, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
-        copy_=_copy_, to=_to,
+        copy_=_copy_, to=_to, to_device=_to_device,
+        __array_namespace__=_array_namespace,
     )
     methods.update(
         (name, _Lazy(home, name))
