@@ -13,9 +13,11 @@ from tensorlib.core.tensor cimport Tensor, new_tensor
 from tensorlib.kernels.lapack cimport NOT_FINITE, tl_matrix_params
 
 from tensorlib.core.errors import LinAlgError, ShapeError
-from tensorlib.kernels import lapack
+from tensorlib.kernels import lapack_factors, lapack_spectra, lapack_systems
 
-lapack.register()
+lapack_systems.register()
+lapack_factors.register()
+lapack_spectra.register()
 
 cdef enum:
     MAX_OPERANDS = 4
