@@ -14,9 +14,11 @@ from tensorlib.kernels.lapack cimport NOT_FINITE, tl_matrix_params
 
 from tensorlib.autograd.batch import is_mapping
 from tensorlib.core.errors import GraphError, LinAlgError, ShapeError
-from tensorlib.kernels import lapack
+from tensorlib.kernels import lapack_factors, lapack_spectra, lapack_systems
 
-lapack.register()
+lapack_systems.register()
+lapack_factors.register()
+lapack_spectra.register()
 
 cdef enum:
     MAX_OPERANDS = 4

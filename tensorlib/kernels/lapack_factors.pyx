@@ -1,0 +1,153 @@
+"""Kernels of the LU, Cholesky and QR factorizations.
+
+A matrix that is Hermitian is the conjugate of its transpose. LAPACK sees the transpose
+of ours, so it factors the conjugate; the transposes of its factors are ours.
+"""
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from tensorlib.core.abi cimport tl_buffer, tl_call, tl_status
+from tensorlib.kernels.lapack cimport (
+    Job, after, all_finite, input, is_single, job_of, output, real,
+    register_matrix_kernel, round_up, run_batch, transpose,
+)
+from tensorlib.kernels.small_matrix cimport SMALL, small_cholesky, small_qr
+
+cdef enum:
+    UNBLOCKED = 32        # columns of a QR factorization that gain nothing from blocks
+
+
+# ---- factorizations --------------------------------------------------------------
+cdef int lu_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
+    """Rows are interchanged, so LAPACK needs a true transpose: out is column-major."""
+    cdef int m = job.m, n = job.n, info = 0
+    cdef char *lu = output(job, 1, i)
+    transpose(job, lu, m, input(job, 0, i), n, m, n)
+    job.lapack.getrf(&m, &n, lu, &m, <int *>output(job, 2, i), &info)
+    return 0
+
+
+cdef tl_status lu_factor(const tl_call *call) noexcept nogil:
+    cdef Job job = job_of(call)
+    return run_batch(&job, lu_one, <double>job.m * job.n * min(job.m, job.n))
+
+
+cdef void clear_triangle(const Job *job, char *a, bint above) noexcept nogil:
+    cdef int64_t i, n = job.n, size = job.lapack.itemsize
+    for i in range(n):
+        if above:
+            memset(a + (i * n + i + 1) * size, 0, (n - i - 1) * size)
+        else:
+            memset(a + i * n * size, 0, i * size)
+
+
+cdef int cholesky_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
+    """Our lower triangle is LAPACK's upper one, and L is its U."""
+    cdef int n = job.n, info = 0, upper = job.params.upper, k
+    cdef char *a = input(job, 0, i)
+    cdef char *y = output(job, 1, i)
+    if n <= SMALL and not job.lapack.is_complex:
+        if is_single(job):
+            return small_cholesky(n, <const float *>a, <float *>y, upper)
+        return small_cholesky(n, <const double *>a, <double *>y, upper)
+    memcpy(y, a, <size_t>n * n * job.lapack.itemsize)
+    job.lapack.potrf(b"L" if upper else b"U", &n, y, &n, &info, 1)
+    clear_triangle(job, y, not upper)
+    for k in range(n if info == 0 else 0):
+        if not all_finite(job, y + <int64_t>k * (n + 1) * job.lapack.itemsize, 1):
+            return k + 1
+    return info
+
+
+cdef tl_status cholesky(const tl_call *call) noexcept nogil:
+    cdef Job job = job_of(call)
+    return run_batch(&job, cholesky_one, 0.34 * job.n * job.n * job.n)
+
+
+cdef void upper_part(
+    const Job *job, char *r, const char *f, int64_t rows
+) noexcept nogil:
+    """r, row-major, gets the upper triangle of f (n, m); zeros below."""
+    cdef int64_t i, n = job.n, size = job.lapack.itemsize
+    cdef int64_t kept = min(rows, job.m)
+    memset(r + kept * n * size, 0, (rows - kept) * n * size)
+    transpose(job, r, n, f, job.m, n, kept)
+    for i in range(kept):
+        memset(r + i * n * size, 0, min(i, n) * size)
+
+
+cdef void small_qr_one(
+    const Job *job, const real *a, real *r, real *q, int c, int rows
+) noexcept nogil:
+    """q, where it is wanted, is Q.T."""
+    cdef real[SMALL * SMALL] x
+    cdef real[SMALL * SMALL] square
+    cdef int m = job.m, n = job.n
+    memcpy(x, a, m * n * sizeof(real))
+    small_qr(m, n, c, x, square if q != NULL else NULL)
+    memcpy(r, x, rows * n * sizeof(real))
+    if q != NULL:
+        transpose(job, q, m, square, c, m, c)
+
+
+cdef int qr_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
+    """Factor a column-major copy; Q leaves as its transpose, which needs no copy."""
+    cdef int m = job.m, n = job.n, info = 0, lwork = job.lwork, k = min(m, n)
+    cdef const tl_buffer *r = job.call.out[1]
+    cdef char *tau = scratch + job.more_at
+    cdef char *work = scratch + job.work_at
+    cdef int columns = <int>job.call.out[2].shape[1] if job.call.nout > 2 else 0
+    cdef char *q = output(job, 2, i) if job.call.nout > 2 else NULL
+    if max(m, n) <= SMALL and not job.lapack.is_complex:
+        if is_single(job):
+            small_qr_one(job, <float *>input(job, 0, i), <float *>output(job, 1, i),
+                         <float *>q, columns, <int>r.shape[1])
+        else:
+            small_qr_one(job, <double *>input(job, 0, i), <double *>output(job, 1, i),
+                         <double *>q, columns, <int>r.shape[1])
+        return 0
+    transpose(job, scratch, m, input(job, 0, i), n, m, n)
+    if k <= UNBLOCKED:
+        job.lapack.geqr2(&m, &n, scratch, &m, tau, work, &info)
+    else:
+        job.lapack.geqrf(&m, &n, scratch, &m, tau, work, &lwork, &info)
+    upper_part(job, output(job, 1, i), scratch, r.shape[1])
+    if q != NULL:
+        if k <= UNBLOCKED:
+            job.lapack.org2r(&m, &columns, &k, scratch, &m, tau, work, &info)
+        else:
+            job.lapack.orgqr(
+                &m, &columns, &k, scratch, &m, tau, work, &lwork, &info
+            )
+        memcpy(q, scratch, <size_t>m * columns * job.lapack.itemsize)
+    return 0
+
+
+cdef tl_status qr(const tl_call *call) noexcept nogil:
+    cdef Job job = job_of(call)
+    cdef int m = job.m, n = job.n, k = min(m, n), query = -1, info, q = k
+    cdef int64_t size = job.lapack.itemsize
+    cdef double[2] found
+    if call.nout > 2:
+        q = <int>call.out[2].shape[1]
+    job.lapack.geqrf(&m, &n, NULL, &m, NULL, found, &query, &info)
+    job.lwork = max(round_up(&job, found), n, q)
+    if call.nout > 2:
+        job.lapack.orgqr(&m, &q, &k, NULL, &m, NULL, found, &query, &info)
+        job.lwork = max(round_up(&job, found), job.lwork)
+    job.more_at = after(0, <int64_t>m * max(n, q) * size)
+    job.work_at = after(job.more_at, k * size)
+    job.scratch = job.work_at + job.lwork * size
+    return run_batch(&job, qr_one, 4.0 * m * n * k)
+
+
+def register():
+    """Fill the rows of this family.
+
+    Examples
+    --------
+    >>> register()
+    """
+    register_matrix_kernel("lu_factor", lu_factor)
+    register_matrix_kernel("cholesky", cholesky)
+    register_matrix_kernel("qr", qr)
