@@ -68,6 +68,7 @@ _LOOP = [
     "ctc_loss",
     "ctc_loss_grad",
     "det",
+    "eig",
     "eigh",
     "fold",
     "histogram",
