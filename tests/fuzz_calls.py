@@ -439,6 +439,8 @@ WRAPPED = {
     "div_",
     "from_numpy",
     "optimizer_step",
+    "fft.fftfreq",
+    "fft.rfftfreq",
 }
 
 

@@ -576,7 +576,7 @@ def masked_fill(x, mask, value, /):
     """
     x, mask = tensor_of("masked_fill", x), tensor_of("masked_fill", mask)
     given = tensor_of("masked_fill", value)
-    order = {"b": 0, "u": 1, "i": 1, "f": 2}
+    order = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
     if order[given.dtype.kind] > order[x.dtype.kind]:
         raise DTypeError(
             f"masked_fill: a {given.dtype} value cannot be stored in {x.dtype}"
