@@ -128,13 +128,26 @@ def test_mask_get_and_set_equal_numpy(data):
     both_set(shape, key)
 
 
-def test_mask_of_no_dimensions_raises():
-    x = tl.arange(3)
-    with pytest.raises(IndexError, match="0-d mask"):
-        x[tl.tensor(False)]
-    with pytest.raises(IndexError, match="0-d mask"):
-        x[tl.tensor(True)] = 9
-    assert x.tolist() == [0, 1, 2]
+@pytest.mark.parametrize("truth", [False, True])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0, 2)])
+def test_mask_of_no_dimensions_equals_numpy(shape, truth):
+    a = np.arange(np.prod(shape, dtype=int)).reshape(shape)
+    mask = np.array(truth)
+    keys = [mask, (..., mask), (None, mask)]
+    if shape and shape[0]:
+        keys += [(mask, 0), (mask, slice(1, None)), (0, mask)]
+    for key in keys:
+        ours = (
+            [tl.tensor(k) if k is mask else k for k in key]
+            if type(key) is tuple
+            else None
+        )
+        ours = tl.tensor(mask) if ours is None else tuple(ours)
+        x, b = tl.tensor(a), a.copy()
+        np.testing.assert_array_equal(x[ours].numpy(), a[key], err_msg=str(key))
+        x[ours] = 9
+        b[key] = 9
+        np.testing.assert_array_equal(x.numpy(), b, err_msg=str(key))
 
 
 def test_assignment_with_unique_positions_equals_numpy():

@@ -96,7 +96,8 @@ template <class T> TL_HD inline T remainder_of(T mod, T b) {
     T moved = blend((b < T(0)) != (mod < T(0)), mod + b, mod);
     return blend(mod == T(0), with_sign(T(0), b), moved);
 }
-/* floor(a / b) from the exact remainder, as NumPy's npy_divmod. */
+/* floor(a / b) from the exact remainder, as NumPy's npy_divmod; the exact quotient where
+ * an operand is infinite, as the Array API has it (NumPy: NaN for a, -1 below 0 for b). */
 template <class T> TL_HD inline T floor_divide_of(T a, T b, T mod) {
     T quotient = (a - mod) / b;
     bool lower = (mod != T(0)) & ((b < T(0)) != (mod < T(0)));
@@ -104,7 +105,8 @@ template <class T> TL_HD inline T floor_divide_of(T a, T b, T mod) {
     T whole = std::floor(quotient);
     whole += quotient - whole > T(0.5) ? T(1) : T(0);
     T result = blend(quotient == T(0), with_sign(T(0), a / b), whole);
-    return blend(b == T(0), a / b, result);
+    bool exact = (b == T(0)) | (a - a != T(0)) | (b - b != T(0));
+    return blend(exact, a / b, result);
 }
 template <class T> TL_HD inline int op_is_hard(T a, T b) { return fmod_is_hard(a, b); }
 template <class T> TL_HD inline T op_remainder_moderate(T a, T b) {

@@ -73,10 +73,20 @@ template <class T> inline complex<T> op_exp(complex<T> z) { return std::exp(z); 
 template <class T> inline complex<T> op_log(complex<T> z) { return std::log(z); }
 template <class T> inline complex<T> op_sin(complex<T> z) { return std::sin(z); }
 template <class T> inline complex<T> op_cos(complex<T> z) { return std::cos(z); }
-template <class T> inline complex<T> op_tan(complex<T> z) { return std::tan(z); }
 template <class T> inline complex<T> op_sinh(complex<T> z) { return std::sinh(z); }
 template <class T> inline complex<T> op_cosh(complex<T> z) { return std::cosh(z); }
-template <class T> inline complex<T> op_tanh(complex<T> z) { return std::tanh(z); }
+/* At infinite x the sign of the zero is y's (Array API); C leaves it that of sin(2 y). */
+template <class T> inline complex<T> op_tanh(complex<T> z) {
+    T x = z.real(), y = z.imag();
+    if (std::isinf(x) && std::isfinite(y)) return {std::copysign(T(1), x), std::copysign(T(0), y)};
+    return std::tanh(z);
+}
+/* tan(z) = -i tanh(iz). */
+template <class T> inline complex<T> op_tan(complex<T> z) {
+    if (!std::isinf(z.imag())) return std::tan(z);
+    complex<T> turned = op_tanh(complex<T>(-z.imag(), z.real()));
+    return {turned.imag(), -turned.real()};
+}
 template <class T> inline complex<T> op_tanh_grad(complex<T> g, complex<T> y) {
     return op_multiply(g, complex<T>(1) - op_multiply(y, y));
 }
@@ -110,7 +120,7 @@ template <class T> inline complex<T> op_log1p(complex<T> z) {
 /* expm1(x) cos y - 2 sin(y / 2)^2 + i exp(x) sin y. */
 template <class T> inline complex<T> op_expm1(complex<T> z) {
     T x = z.real(), y = z.imag();
-    if (y == T(0)) return {std::expm1(x), y};
+    if (y == T(0)) return {std::expm1(x) + T(0), y}; /* +0 for x = -0, by the standard */
     if (!std::isfinite(x) || !std::isfinite(y)) {
         complex<T> found = std::exp(z);
         return {found.real() - T(1), found.imag()};

@@ -13,6 +13,7 @@ from tensorlib.autograd.saved cimport check_no_inference
 from tensorlib.core.abi cimport (
     TL_BOOL, TL_C_CONTIGUOUS, TL_FLOAT32, tl_buffer, tl_fill_params,
 )
+from tensorlib.core.device cimport as_device
 from tensorlib.core.dtype cimport (
     as_dtype, dtype_of, is_complex_code, is_inexact_code, is_integer_code,
     promote_codes, promote_scalar, scalar_code,
@@ -23,7 +24,7 @@ from tensorlib.core.tensor cimport (
     write_scalar,
 )
 
-from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
 from tensorlib.core.interop import asarray
 
 
@@ -489,7 +490,7 @@ cdef class Ternary(Elementwise):
 
 
 # ---- public --------------------------------------------------------------------
-def astype(x, dtype, /, *, copy=True):
+def astype(x, dtype, /, *, copy=True, device=None):
     """Return `x` with another dtype.
 
     Float to integer truncates towards zero. Differentiable between floating dtypes.
@@ -500,6 +501,8 @@ def astype(x, dtype, /, *, copy=True):
     dtype : DType or str
     copy : bool, default True
         When False, return `x` itself if it has the dtype already.
+    device : Device or str, optional
+        Where the result should be; only the device of `x` at present.
 
     Returns
     -------
@@ -513,4 +516,6 @@ def astype(x, dtype, /, *, copy=True):
     """
     cdef Tensor a = as_tensor("astype", x)
     cdef int code = as_dtype(dtype).code
+    if device is not None and as_device(device) != a.device:
+        raise DeviceError(f"astype: cannot move from {a.device} to {device}")
     return a if a.buf.dtype == code and not copy else _convert(a, code)

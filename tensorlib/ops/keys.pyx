@@ -54,11 +54,6 @@ cdef object _as_items(object key):
                 "index: expected integers, slices, None, Ellipsis, integer tensors or "
                 f"masks, got {type(item).__name__}"
             )
-    for item in items:
-        if type(item) is Tensor and (<Tensor>item).buf.dtype == TL_BOOL and (
-            (<Tensor>item).buf.ndim == 0
-        ):
-            raise IndexError("index: a 0-d mask is not an index; use tl.where")
     return items
 
 
@@ -82,6 +77,21 @@ cdef int _add_slice(
     by.items[by.n].length = length
     by.n += 1
     return 0
+
+
+cdef int _add_new_axis(BasicIndex *by) except -1:
+    if by.n >= 2 * TL_MAX_NDIM:
+        raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
+    by.items[by.n].kind = NEW_AXIS
+    by.n += 1
+    return 0
+
+
+cdef bint _is_truth(object item) except -1:
+    """Whether item is a mask without axes."""
+    return type(item) is Tensor and (
+        (<Tensor>item).buf.ndim == 0 and (<Tensor>item).buf.dtype == TL_BOOL
+    )
 
 
 cdef int _slice_bounds(
@@ -176,10 +186,7 @@ cdef Key resolve_key(const tl_buffer *x, object key):
         if type(item) is Tensor and not advanced:
             item = index(item)
         if item is None:
-            if out.basic.n >= 2 * TL_MAX_NDIM:
-                raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
-            out.basic.items[out.basic.n].kind = NEW_AXIS
-            out.basic.n += 1
+            _add_new_axis(&out.basic)
             kept_axis += 1
             separated = separated or bool(found)
         elif item is Ellipsis:
@@ -191,6 +198,13 @@ cdef Key resolve_key(const tl_buffer *x, object key):
         elif advanced and type(item) is not slice:
             if separated:
                 out.adjacent = False
+            if _is_truth(item):
+                # It takes no axis: as a mask of length one on a new axis.
+                _add_new_axis(&out.basic)
+                found.append(flat_nonzero(<Tensor>item))
+                out.axes.append(kept_axis)
+                kept_axis += 1
+                continue
             for positions in _positions(item, x, axis):
                 found.append(positions)
                 out.axes.append(kept_axis)

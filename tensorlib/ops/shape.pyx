@@ -20,6 +20,7 @@ from tensorlib.core.layout cimport (
 )
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport as_tensor, contiguous, copy_into, fill
+from tensorlib.ops.elementwise cimport copy as copied
 
 from tensorlib.core.errors import GraphError, ShapeError
 
@@ -287,52 +288,10 @@ cdef Tensor take_axis(Tensor x, int axis, int64_t position):
 
 
 # ---- public functions ----------------------------------------------------------
-cdef object _variadic(tuple args):
-    """A shape or order given as one sequence, or as several arguments."""
-    if len(args) == 1 and (
-        type(args[0]) is tuple or not hasattr(args[0], "__index__")
-    ):
-        return args[0]
-    return args
-
-
-def reshape(x, /, *shape):
-    """Return `x` with another shape and the same elements in C order.
-
-    A view where the strides allow it, a copy otherwise.
-
-    Parameters
-    ----------
-    x : Tensor
-    *shape : int or tuple of int
-        One extent may be -1: it is inferred.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    ShapeError
-        If the number of elements would change.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.reshape(tl.arange(6), (2, -1))
-    tensor([[0, 1, 2],
-            [3, 4, 5]])
-    """
-    cdef Tensor a = as_tensor("reshape", x)
-    cdef tl_buffer layout
-    cdef object wanted = shape
+cdef int _parse_wanted(Tensor a, object wanted, tl_buffer *layout) except -1:
+    """The shape that is wanted of a, with the extent that is -1 inferred."""
     cdef int unknown = -1
-    if len(shape) == 1 and type(shape[0]) is tuple:
-        wanted = shape[0]
-    if plain_shape(<tuple>wanted, &layout) and layout.size == a.buf.size:
-        return reshape_to(a, &layout)
-    wanted = _variadic(shape)
-    if type(wanted) is not tuple and type(wanted) is not list:
+    if not isinstance(wanted, (tuple, list)):
         if not hasattr(wanted, "__index__"):
             raise ShapeError(
                 f"reshape: expected ints or a tuple of ints, got {wanted!r}"
@@ -344,29 +303,80 @@ def reshape(x, /, *shape):
                 raise ShapeError(f"reshape: expected at most one -1, got {wanted}")
             unknown = d
     if unknown < 0:
-        parse_shape("reshape", wanted, &layout)
+        parse_shape("reshape", wanted, layout)
     else:
-        parse_shape(
-            "reshape", (*wanted[:unknown], 1, *wanted[unknown + 1:]), &layout
-        )
+        parse_shape("reshape", (*wanted[:unknown], 1, *wanted[unknown + 1:]), layout)
         if layout.size:
             layout.shape[unknown] = a.buf.size // layout.size
-            set_contiguous(&layout)
+            set_contiguous(layout)
     if layout.size != a.buf.size or (unknown >= 0 and layout.size == 0 and 0 in wanted):
         raise ShapeError(
             f"reshape: cannot reshape {a.shape} ({a.buf.size} elements) to {wanted}"
         )
-    return reshape_to(a, &layout)
+    return 0
 
 
-def permute_dims(x, /, *axes):
+def reshape(x, /, shape=(), *extents, copy=None):
+    """Return `x` with another shape and the same elements in C order.
+
+    A view where the strides allow it, a copy otherwise.
+
+    Parameters
+    ----------
+    x : Tensor
+    shape : int or tuple of int
+        One extent may be -1: it is inferred.
+    *extents : int
+        Further extents, where `shape` is the first of them.
+    copy : bool, optional
+        True always copies, False raises where a copy would be needed.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If the number of elements would change.
+    ValueError
+        If `copy` is False and the strides do not allow a view.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.reshape(tl.arange(6), (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    cdef Tensor a = as_tensor("reshape", x)
+    cdef tl_buffer layout
+    cdef Tensor out
+    wanted = (shape, *extents) if extents else shape
+    if type(wanted) is not tuple or not (
+        plain_shape(<tuple>wanted, &layout) and layout.size == a.buf.size
+    ):
+        _parse_wanted(a, wanted, &layout)
+    if copy:
+        a = copied(a)
+    out = reshape_to(a, &layout)
+    if copy is not None and not copy and out.buf.storage != a.buf.storage:
+        raise ValueError(
+            f"reshape: copy=False, but a copy is needed for {a.shape} to {out.shape}"
+        )
+    return out
+
+
+def permute_dims(x, /, axes=(), *more):
     """Return a view of `x` with its axes in another order.
 
     Parameters
     ----------
     x : Tensor
-    *axes : int or tuple of int
+    axes : int or tuple of int
         Axis ``d`` of the result is axis ``axes[d]`` of `x`.
+    *more : int
+        Further axes, where `axes` is the first of them.
 
     Returns
     -------
@@ -387,7 +397,7 @@ def permute_dims(x, /, *axes):
     cdef int[TL_MAX_NDIM] order
     cdef bint[TL_MAX_NDIM] mask
     cdef int d
-    given = _variadic(axes)
+    given = (axes, *more) if more else axes
     given = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     if len(given) != a.buf.ndim:
         raise ShapeError(
@@ -476,12 +486,17 @@ def expand_dims(x, /, axis=0):
     Parameters
     ----------
     x : Tensor
-    axis : int, default 0
-        Position in the result, in ``[-ndim - 1, ndim]``.
+    axis : int or tuple of int, default 0
+        Positions in the result, which has as many axes more.
 
     Returns
     -------
     Tensor
+
+    Raises
+    ------
+    ShapeError
+        If a position is out of range or given twice.
 
     Examples
     --------
@@ -490,10 +505,19 @@ def expand_dims(x, /, axis=0):
     (3, 1)
     """
     cdef Tensor a = as_tensor("expand_dims", x)
-    cdef int where = parse_axis("expand_dims", axis, a.buf.ndim + 1)
-    shape = list(a.shape)
-    shape.insert(where, 1)
-    return reshape_like(a, tuple(shape))
+    cdef bint[TL_MAX_NDIM] mask
+    cdef int ndim
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    ndim = <int>min(a.buf.ndim + len(axes), 2 * TL_MAX_NDIM)
+    if ndim > TL_MAX_NDIM:
+        raise ShapeError(
+            f"expand_dims: expected at most {TL_MAX_NDIM} dimensions, got {ndim}"
+        )
+    parse_axes("expand_dims", axes, ndim, mask)
+    extents = iter(a.shape)
+    return reshape_like(
+        a, tuple([1 if mask[d] else next(extents) for d in range(ndim)])
+    )
 
 
 def squeeze(x, /, axis=None):

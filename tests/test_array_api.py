@@ -1,0 +1,122 @@
+"""What the Array API standard asks of arguments and special values."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import tensorlib as tl
+
+inf, nan = np.inf, np.nan
+FLOATS = ["float16", "bfloat16", "float32", "float64"]
+
+
+# ---- special values --------------------------------------------------------------
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("count", [1, 64])
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (inf, 2.0, inf), (inf, -2.0, -inf), (-inf, 2.0, -inf), (-inf, -2.0, inf),
+        (3.0, inf, 0.0), (3.0, -inf, -0.0), (-3.0, inf, -0.0), (-3.0, -inf, 0.0),
+        (0.0, -inf, -0.0), (-0.0, inf, -0.0), (inf, inf, nan), (inf, -inf, nan),
+        (inf, 0.0, inf), (inf, -0.0, -inf), (nan, inf, nan), (inf, nan, nan),
+        (-7.0, 2.0, -4.0), (7.0, -2.0, -4.0),
+    ],
+)  # fmt: skip
+def test_floor_divide_of_special_values(a, b, expected, count, dtype):
+    # The standard's list for floor_divide; the last two are ordinary beside them.
+    x, y = tl.full(count, a, dtype=dtype), tl.full(count, b, dtype=dtype)
+    z = tl.full(count, a, dtype=dtype)
+    z //= y
+    for found in (tl.floor_divide(x, y), x // y, x // b, z):
+        values = found.astype("float64").numpy()
+        np.testing.assert_array_equal(values, np.full(count, expected))
+        np.testing.assert_array_equal(
+            np.signbit(values[values == 0]), np.signbit(expected)
+        )
+
+
+COMPLEX = [
+    ("expm1", complex(-0.0, 0.0), complex(0.0, 0.0)),
+    ("expm1", complex(-0.0, -0.0), complex(0.0, -0.0)),
+    ("tanh", complex(inf, 2.0), complex(1.0, 0.0)),
+    ("tanh", complex(inf, -2.0), complex(1.0, -0.0)),
+    ("tanh", complex(-inf, 2.0), complex(-1.0, 0.0)),
+    ("tanh", complex(-inf, -2.0), complex(-1.0, -0.0)),
+    ("tan", complex(2.0, inf), complex(0.0, 1.0)),
+    ("tan", complex(-2.0, -inf), complex(-0.0, -1.0)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize(("name", "z", "expected"), COMPLEX)
+def test_complex_special_value(name, z, expected, dtype):
+    found = getattr(tl, name)(tl.tensor([z], dtype=dtype)).item()
+    assert found == expected
+    assert np.signbit(found.real) == np.signbit(expected.real)
+    assert np.signbit(found.imag) == np.signbit(expected.imag)
+
+
+# ---- arguments -------------------------------------------------------------------
+def test_reshape_takes_its_shape_by_name():
+    x = tl.arange(6)
+    assert tl.reshape(x, shape=(2, 3)).shape == (2, 3)
+    assert x.reshape(2, 3).shape == x.reshape((2, -1)).shape == (2, 3)
+    assert tl.ones(1).reshape().shape == tl.reshape(tl.ones(1), ()).shape == ()
+    assert tl.reshape(x, -1).shape == (6,)
+
+
+def test_reshape_copy_is_obeyed():
+    x = tl.arange(6)
+    tl.reshape(x, (2, 3), copy=True).fill_(0)
+    assert x.tolist() == [0, 1, 2, 3, 4, 5]
+    tl.reshape(x, (2, 3), copy=False)[0, 0] = 9
+    assert x[0].item() == 9
+    with pytest.raises(ValueError, match="reshape: copy=False"):
+        tl.reshape(tl.reshape(x, (2, 3)).T, (6,), copy=False)
+    assert tl.reshape(tl.reshape(x, (2, 3)).T, (6,)).tolist() == [9, 3, 1, 4, 2, 5]
+
+
+def test_permute_dims_takes_its_axes_by_name():
+    x = tl.zeros((2, 3, 4))
+    assert tl.permute_dims(x, axes=(2, 0, 1)).shape == (4, 2, 3)
+    assert x.permute_dims(2, 0, 1).shape == x.permute_dims([2, 0, 1]).shape == (4, 2, 3)
+    assert tl.permute_dims(tl.ones(()), ()).shape == ()
+
+
+@pytest.mark.parametrize("axis", [(), (0,), (0, 1), (-1, 0), (3, 1), (-1, -3)])
+def test_expand_dims_of_several_axes_equals_numpy(axis):
+    a = np.arange(6).reshape(2, 3)
+    found = tl.expand_dims(tl.tensor(a), axis)
+    assert found.shape == np.expand_dims(a, axis).shape
+    np.testing.assert_array_equal(found.numpy().ravel(), a.ravel())
+
+
+@pytest.mark.parametrize("axis", [3, -4, (0, 0), (0, -4), (4, 0), tuple(range(20))])
+def test_expand_dims_beyond_the_result_raises(axis):
+    with pytest.raises(tl.ShapeError, match="expand_dims"):
+        tl.expand_dims(tl.zeros((2, 3)), axis)
+
+
+def test_astype_takes_its_own_device_alone():
+    x = tl.ones(2)
+    assert tl.astype(x, "int8", device="cpu").dtype is tl.int8
+    with pytest.raises(tl.DeviceError, match="astype: cannot move"):
+        tl.astype(x, "int8", device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("astype", "(x, dtype, /, *, copy=True, device=None)"),
+        ("can_cast", "(from_, to, /)"),
+        ("isdtype", "(dtype, kind)"),
+        ("from_dlpack", "(x, /, *, device=None, copy=None)"),
+        ("unstack", "(x, /, *, axis=0)"),
+        ("take_along_axis", "(x, indices, /, *, axis=-1)"),
+        ("count_nonzero", "(x, /, *, axis=None, keepdims=False)"),
+    ],
+)
+def test_signature_is_the_standards(name, expected):
+    assert str(inspect.signature(getattr(tl, name))) == expected
