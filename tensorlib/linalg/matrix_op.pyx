@@ -6,13 +6,17 @@ be Python: the modules of this package define subclasses with `pullback` and
 """
 from libc.stdint cimport int32_t, int64_t
 from tensorlib.autograd.primitive cimport (
-    Node, Primitive, differentiated, record, run, tracking,
+    MAX_SAVED, Node, Primitive, differentiated, record, run, tracking,
 )
-from tensorlib.core.abi cimport TL_INT32, TL_INT64, tl_buffer
-from tensorlib.core.tensor cimport Tensor, new_tensor
-from tensorlib.kernels.lapack cimport NOT_FINITE, tl_matrix_params
+from tensorlib.core.abi cimport (
+    TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32, TL_FLOAT64,
+    TL_INT32, TL_INT64, tl_buffer,
+)
+from tensorlib.core.dtype cimport dtype_of, real_code
+from tensorlib.core.tensor cimport Tensor, check_writable, new_tensor
+from tensorlib.kernels.lapack cimport NOT_FINITE, WRONG_PIVOT, tl_matrix_params
 
-from tensorlib.core.errors import LinAlgError, ShapeError
+from tensorlib.core.errors import DTypeError, GraphError, LinAlgError, ShapeError
 from tensorlib.kernels import lapack_factors, lapack_spectra, lapack_systems
 
 lapack_systems.register()
@@ -22,6 +26,27 @@ lapack_spectra.register()
 cdef enum:
     MAX_OPERANDS = 4
 
+# What each kernel reads and writes. A letter is an extent: those of the first input are
+# m and n, k is the smaller one, other letters stand for what they meet first. Dtypes
+# are that of the first input unless a mark says otherwise: i int32, r real, c complex.
+# Kernels trust their operands: this is all that stands between Python and their memory.
+cdef dict _OPERANDS = {
+    "inv": (("nn",), ("nn",)),
+    "solve": (("nn", "np"), ("np", "nn", "n:i")),
+    "solve_adjoint": (("nn", "np", "n:i"), ("np",)),
+    "solve_triangular": (("nn", "pq"), ("pq",)),
+    "det": (("nn",), ("",)),
+    "slogdet": (("nn",), ("", ":r")),
+    "lu_factor": (("mn",), ("nm", "k:i")),
+    "cholesky": (("nn",), ("nn",)),
+    "qr": (("mn",), ("cn", "cm")),
+    "eigh": (("nn",), ("n:r", "nn")),
+    "svd": (("mn",), ("k:r", "mu", "vn")),
+    "eig": (("nn",), ("n:c", "nn:c")),
+}
+# The first output alone is enough for these.
+cdef tuple _WITHOUT_VECTORS = ("qr", "eigh", "svd", "eig")
+
 
 cdef class MatrixOp(Primitive):
     """An op on matrices (B, M, N) whose kernel is one of kernels/lapack.pyx.
@@ -29,14 +54,22 @@ cdef class MatrixOp(Primitive):
     A subclass defines ``pullback(params, g, needs, out, saved)``, which returns one
     gradient (or None) an input, and ``pushforward(params, tangents, out, saved)``,
     which returns the tangent of the output. `out` is None unless `reads_output`.
-    `expected` and `found` are words for errors. `largest` is the number of rows, or of
-    columns if there are fewer, for which LAPACK's workspace has a 32-bit size.
+    `is_analytic` says whether the reverse pass conjugates around `pullback`; rules of
+    other ops conjugate themselves. `expected` and `found` are words for errors.
+    `largest` is the number of rows, or of columns if there are fewer, for which
+    LAPACK's workspace has a 32-bit size.
     """
 
+    cdef str kernel
     reads_output = False
+    is_analytic = False
     largest = 1 << 31
     expected = "matrices that LAPACK accepts"
     found = "one with info {}"
+
+    def __cinit__(self, str name, *args, str kernel=None, **kwargs):
+        self.kernel = name if kernel is None else kernel
+        self.analytic = bool(type(self).is_analytic)
 
     def execute(self, tuple outputs, tuple inputs, tuple batch, *, bint check=True,
                 bint upper=False, bint left=True, bint transposed=False,
@@ -46,7 +79,8 @@ cdef class MatrixOp(Primitive):
         Parameters
         ----------
         outputs, inputs : tuple of Tensor of shape (B, ...)
-            Their last axes contiguous. An empty first input leaves outputs as they are.
+            Of the shapes and dtypes that the kernel takes, their last axes contiguous.
+            An empty first input leaves outputs as they are.
         batch : tuple of int
             What B stands for, in errors.
         check : bool, default True
@@ -58,21 +92,19 @@ cdef class MatrixOp(Primitive):
         ------
         LinAlgError
             If LAPACK reports a failure; for the first matrix that has one.
+        ShapeError, DTypeError
+            If the kernel does not take these operands.
         """
         cdef tl_matrix_params params
         cdef const tl_buffer *written[MAX_OPERANDS + 1]
         cdef const tl_buffer *read[MAX_OPERANDS]
         cdef tl_buffer layout
-        cdef Tensor first = inputs[0], info
+        cdef Tensor first = self.first_of(inputs), info
         cdef int i, nout = len(outputs), nin = len(inputs)
-        if first.buf.ndim != 3 or max(nout, nin) > MAX_OPERANDS:
-            raise ShapeError(
-                f"{self.name}: expected up to {MAX_OPERANDS} stacks of matrices, got "
-                f"{nin}, the first of shape {first.shape}"
-            )
         if first.buf.size == 0:
             return True
         self.check_extents(first)
+        self.check_operands(outputs, inputs, upper, left)
         params.upper, params.left = upper, left
         params.transposed, params.unit = transposed, unit
         layout.ndim, layout.shape[0] = 1, first.buf.shape[0]
@@ -85,6 +117,89 @@ cdef class MatrixOp(Primitive):
         run(self, first.buf.dtype, written, nout + 1, read, nin, &params,
             first.buf.size * min(first.buf.shape[1], first.buf.shape[2]))
         return self.succeeded(info, batch, check)
+
+    cdef Tensor first_of(self, tuple inputs):
+        cdef Tensor first = inputs[0] if inputs else None
+        if first is None or first.buf.ndim != 3:
+            raise ShapeError(
+                f"{self.name}: expected a stack of matrices, got "
+                f"{None if first is None else first.shape}"
+            )
+        if first.buf.device_type != TL_CPU:
+            raise GraphError(
+                f"{self.name}: expected matrices on the CPU, not mapped by vmap, got "
+                f"some on {first.device}; ops of linalg take batches themselves"
+            )
+        if first.buf.dtype not in (
+            TL_FLOAT32, TL_FLOAT64, TL_COMPLEX64, TL_COMPLEX128
+        ):
+            raise DTypeError(
+                f"{self.name}: expected float32, float64, complex64 or complex128, got "
+                f"{first.dtype}"
+            )
+        return first
+
+    cdef int check_operands(
+        self, tuple outputs, tuple inputs, bint upper, bint left
+    ) except -1:
+        """Raise unless the kernel stays inside of its operands."""
+        cdef Tensor first = inputs[0]
+        takes, gives = _OPERANDS.get(self.kernel, ((), ()))
+        if self.kernel in _WITHOUT_VECTORS and len(outputs) == 1:
+            gives = gives[:1]
+        if len(takes) != len(inputs) or len(gives) != len(outputs):
+            raise ShapeError(
+                f"{self.name}: expected {len(takes)} inputs and {len(gives)} outputs, "
+                f"got {len(inputs)} and {len(outputs)}"
+            )
+        m, n = first.buf.shape[1], first.buf.shape[2]
+        k = min(m, n)
+        extents = {"m": m, "n": n, "k": k}
+        extents["u"], extents["v"] = (m, n) if upper else (k, k)
+        for i, word in enumerate(takes):
+            self.check_operand(inputs[i], word, first, extents)
+        for i, word in enumerate(gives):
+            self.check_operand(outputs[i], word, first, extents)
+            check_writable(self.name, outputs[i])
+        side = extents.get("p" if left else "q", n)
+        columns = extents.get("c", k)
+        if (self.kernel == "solve_triangular" and side != n) or columns not in (k, m):
+            raise ShapeError(f"{self.name}: expected operands that fit, got {extents}")
+        return 0
+
+    cdef int check_operand(
+        self, Tensor x, str word, Tensor first, dict extents
+    ) except -1:
+        letters, _, mark = word.partition(":")
+        cdef int d, rank = len(letters), code = first.buf.dtype
+        cdef int64_t count = 1
+        cdef bint fits = x is not None and x.buf.ndim == rank + 1
+        if mark == "i":
+            code = TL_INT32
+        elif mark == "r":
+            code = real_code(code)
+        elif mark == "c":
+            code = (
+                TL_COMPLEX64 if real_code(code) == TL_FLOAT32 else TL_COMPLEX128
+            )
+        fits = (
+            fits and x.buf.dtype == code and x.buf.device_type == TL_CPU
+            and x.buf.shape[0] == first.buf.shape[0]
+        )
+        for d in range(rank if fits else 0, 0, -1):
+            extent = extents.setdefault(letters[d - 1], x.buf.shape[d])
+            fits = fits and extent == x.buf.shape[d] and (
+                x.buf.strides[d] == count or extent < 2 or x.buf.size == 0
+            )
+            count *= x.buf.shape[d]
+        if not fits or count >= 1 << 31:
+            raise ShapeError(
+                f"{self.name}: expected operands of up to 2**31 elements a matrix, "
+                f"this one of axes (B, {letters}) with {extents}, contiguous, of dtype "
+                f"{dtype_of(code)}, got "
+                f"{None if x is None else (x.shape, x.strides, x.dtype)}"
+            )
+        return 0
 
     cdef int check_extents(self, Tensor x) except -1:
         rows, columns = x.buf.shape[1], x.buf.shape[2]
@@ -115,12 +230,18 @@ cdef class MatrixOp(Primitive):
         if batch:
             where = f" at index {tuple(place)} of the batch"
         what = "one with NaN or infinity"
-        if code != NOT_FINITE:
+        if code == WRONG_PIVOT:
+            what = "a pivot out of range"
+        elif code != NOT_FINITE:
             what = self.found.format(code)
         return f"{self.name}: expected {self.expected}, got {what}{where}"
 
     def recorded(self, Tensor out, tuple inputs, tuple saved=(), params=None):
         """Return `out`, recorded as a function of `inputs` where one is tracked."""
+        if len(saved) > MAX_SAVED or not _all_tensors(saved, True):
+            raise TypeError(
+                f"{self.name}: expected up to {MAX_SAVED} tensors to save, got {saved}"
+            )
         if self.is_tracked(inputs):
             record(self, out, inputs, saved, self.reads_output, params)
         return out
@@ -128,22 +249,36 @@ cdef class MatrixOp(Primitive):
     def is_tracked(self, tuple inputs):
         """Return whether an application to `inputs` is to be recorded."""
         cdef int track = 0
+        if not _all_tensors(inputs, False):
+            raise TypeError(f"{self.name}: expected tensors, got {inputs}")
         for x in inputs:
             track |= (<Tensor>x).track
         return track != 0 and tracking(track)
 
     cdef tuple vjp(self, Node node, Tensor g):
         needs = tuple([node.needs(i) for i in range(len(node.edges))])
-        return self.pullback(
+        cdef tuple found = self.pullback(
             node.params, g, needs, node.output() if self.reads_output else None,
             saved_by(node),
         )
+        if len(found) != len(node.edges) or not _all_tensors(found, True):
+            raise TypeError(
+                f"{self.name}: expected a gradient for each input, got {found}"
+            )
+        return found
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         return self.pushforward(
             node.params, tangents, node.output() if self.reads_output else None,
             saved_by(node),
         )
+
+
+cdef bint _all_tensors(tuple found, bint or_none):
+    for x in found:
+        if not (isinstance(x, Tensor) or or_none and x is None):
+            return False
+    return True
 
 
 cdef tuple saved_by(Node node):
@@ -159,7 +294,7 @@ def is_differentiated():
     return differentiated()
 
 
-def permutation(Tensor pivots, int64_t rows):
+def permutation(Tensor pivots not None, int64_t rows):
     """Return which row each row of a factored matrix came from.
 
     Parameters
@@ -176,6 +311,8 @@ def permutation(Tensor pivots, int64_t rows):
     ------
     IndexError
         If a pivot is not in 1..rows.
+    ShapeError
+        If `pivots` is not as said, or has more columns than rows.
 
     Examples
     --------
@@ -185,9 +322,19 @@ def permutation(Tensor pivots, int64_t rows):
     """
     cdef tl_buffer layout
     cdef Tensor found
-    cdef int64_t b, i, other, count = pivots.buf.shape[1]
+    cdef int64_t b, i, other, count = 0
     cdef int64_t *order
     cdef const int32_t *swaps
+    if (
+        pivots.buf.dtype != TL_INT32 or pivots.buf.ndim != 2
+        or not pivots.buf.flags & TL_C_CONTIGUOUS or pivots.buf.shape[1] > rows
+        or pivots.buf.device_type != TL_CPU
+    ):
+        raise ShapeError(
+            f"permutation: expected contiguous int32 pivots of shape (B, K), K up to "
+            f"{rows}, got {pivots.dtype} of shape {pivots.shape}"
+        )
+    count = pivots.buf.shape[1]
     layout.ndim, layout.shape[0], layout.shape[1] = 2, pivots.buf.shape[0], rows
     found = new_tensor(&layout, TL_INT64, pivots.buf.device_type, 0)
     for b in range(pivots.buf.shape[0]):

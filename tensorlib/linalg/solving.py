@@ -9,6 +9,7 @@ from math import prod
 
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.linalg.arguments import (
+    adjoint,
     common_batch,
     fresh,
     matrices_of,
@@ -41,13 +42,14 @@ __all__ = [
 class Inv(MatrixOp):
     """Y = A^-1; dY = -Y dA Y."""
 
+    is_analytic = True
     reads_output = True
     expected = "an invertible matrix"
     found = "a singular one: pivot {} of its LU factorization is 0"
 
     def pullback(self, params, g, needs, y, saved):
-        adjoint = matrix_transpose(y)
-        return (-matmul(matmul(adjoint, g), adjoint),)
+        transpose = matrix_transpose(y)
+        return (-matmul(matmul(transpose, g), transpose),)
 
     def pushforward(self, params, tangents, y, saved):
         return -matmul(matmul(y, tangents[0]), y)
@@ -69,7 +71,7 @@ def inv(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def inv(x, /):
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
@@ -104,6 +106,7 @@ def inv(x, /):
 class Solve(MatrixOp):
     """A X = B; saved: A, and its factors and their order as the kernel left them."""
 
+    is_analytic = True
     reads_output = True
     expected = Inv.expected
     found = Inv.found
@@ -111,12 +114,11 @@ class Solve(MatrixOp):
     def pullback(self, params, g, needs, x, saved):
         a, lu, order = saved
         if is_differentiated():
-            adjoint = solve_stack(matrix_transpose(a).contiguous(), g.contiguous())
+            gb = solve_stack(matrix_transpose(a).contiguous(), g.contiguous())
         else:
-            adjoint = fresh(g, *g.shape)
-            _solve_adjoint.execute((adjoint,), (lu, g.contiguous(), order), ())
-        grad_a = -matmul(adjoint, matrix_transpose(x)) if needs[0] else None
-        return grad_a, adjoint
+            gb = fresh(g, *g.shape)
+            _solve_adjoint.execute((gb,), (lu, g.contiguous(), order), ())
+        return (-matmul(gb, matrix_transpose(x)) if needs[0] else None), gb
 
     def pushforward(self, params, tangents, x, saved):
         da, db = tangents
@@ -127,7 +129,7 @@ class Solve(MatrixOp):
 
 
 _solve = Solve("solve")
-_solve_adjoint = MatrixOp("solve_adjoint")
+_solve_adjoint = MatrixOp("solve_adjoint")  # with the transpose: Solve is analytic
 
 
 def solve_stack(a, b, batch=()):
@@ -144,7 +146,7 @@ def solve(x1, x2, /):
     Parameters
     ----------
     x1 : Tensor of shape (..., N, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     x2 : Tensor of shape (N,) or (..., N, K)
         Right sides. One-dimensional, it is one vector; otherwise a stack of matrices,
         whose leading axes broadcast with those of `x1`.
@@ -161,7 +163,7 @@ def solve(x1, x2, /):
     ShapeError
         If matrices are not square or shapes do not fit.
     DTypeError
-        If a dtype is not floating.
+        If a dtype is neither floating nor complex.
 
     Notes
     -----
@@ -214,6 +216,7 @@ def _solve_one(a, b):
 class SolveTriangular(MatrixOp):
     """op(A) X = B or X op(A) = B; params: upper, left, transposed, unit."""
 
+    is_analytic = True
     reads_output = True
     expected = "a triangular matrix without zeros on its diagonal"
     found = "one whose element {} there is 0"
@@ -289,7 +292,7 @@ def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa
     ShapeError
         If matrices are not square or shapes do not fit.
     DTypeError
-        If a dtype is not floating.
+        If a dtype is neither floating nor complex.
 
     Examples
     --------
@@ -324,9 +327,9 @@ def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     ----------
     B : Tensor of shape (..., N, K)
     L : Tensor of shape (..., N, N)
-        Lower triangular with ``A = L @ L.mT``, as `cholesky` gives it.
+        Lower triangular with ``A = L @ conj(L.mT)``, as `cholesky` gives it.
     upper : bool, default False
-        Whether it is upper triangular, with ``A = L.mT @ L``.
+        Whether it is upper triangular, with ``A = conj(L.mT) @ L``.
 
     Returns
     -------
@@ -349,9 +352,9 @@ def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     """
     factor = matrices_of("cholesky_solve", L, square=True)
     if upper:
-        factor = matrix_transpose(factor)
+        factor = adjoint(factor)
     half = solve_triangular(factor, B, upper=False)
-    return solve_triangular(matrix_transpose(factor), half, upper=True)
+    return solve_triangular(adjoint(factor), half, upper=True)
 
 
 def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
@@ -365,7 +368,7 @@ def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
     left : bool, default True
         Whether A stands on the left of X.
     adjoint : bool, default False
-        Solve with the transpose of A.
+        Solve with the conjugate transpose of A.
 
     Returns
     -------
@@ -392,14 +395,15 @@ def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
     """
     lu = matrices_of("lu_solve", LU, square=True)
     if not left:
-        x = lu_solve(lu, pivots, matrix_transpose(B), adjoint=not adjoint)
-        return matrix_transpose(x)
+        x = lu_solve(lu, pivots, conjugate_transpose(B), adjoint=not adjoint)
+        return conjugate_transpose(x)
     b = matrices_of("lu_solve", B)
+    lu, b = promoted(lu, b)
     _check_sides("lu_solve", lu, b, b.shape[-2])
     batch = common_batch(lu, b)
     order = _order("lu_solve", lu, pivots)
     if adjoint:
-        upper = matrix_transpose(lu)
+        upper = conjugate_transpose(lu)
         x = solve_triangular(upper, b, upper=False)
         x = solve_triangular(upper, x, upper=True, unitriangular=True)
         return _rows(x, _inverse_order(order), batch)
@@ -407,6 +411,9 @@ def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
         lu, _rows(b, order, batch), upper=False, unitriangular=True
     )  # fmt: skip
     return solve_triangular(lu, x, upper=True)
+
+
+conjugate_transpose = adjoint  # which is also the name of a parameter of lu_solve
 
 
 def _order(op, lu, pivots):
