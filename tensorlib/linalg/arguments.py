@@ -95,7 +95,7 @@ def fresh(like, *shape, dtype=None):
 
 def real_dtype(x):
     """Return the dtype of the parts of `x`, its own if it is real."""
-    return finfo(x.dtype).dtype
+    return finfo(x.dtype).dtype if x.dtype.is_complex else x.dtype
 
 
 def adjoint(x):

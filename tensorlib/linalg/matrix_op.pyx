@@ -31,18 +31,18 @@ cdef enum:
 # are that of the first input unless a mark says otherwise: i int32, r real, c complex.
 # Kernels trust their operands: this is all that stands between Python and their memory.
 cdef dict _OPERANDS = {
-    "inv": (("nn",), ("nn",)),
-    "solve": (("nn", "np"), ("np", "nn", "n:i")),
-    "solve_adjoint": (("nn", "np", "n:i"), ("np",)),
-    "solve_triangular": (("nn", "pq"), ("pq",)),
-    "det": (("nn",), ("",)),
-    "slogdet": (("nn",), ("", ":r")),
-    "lu_factor": (("mn",), ("nm", "k:i")),
-    "cholesky": (("nn",), ("nn",)),
-    "qr": (("mn",), ("cn", "cm")),
-    "eigh": (("nn",), ("n:r", "nn")),
-    "svd": (("mn",), ("k:r", "mu", "vn")),
-    "eig": (("nn",), ("n:c", "nn:c")),
+    "inv": ((b"nn",), (b"nn",)),
+    "solve": ((b"nn", b"np"), (b"np", b"nn", b"n:i")),
+    "solve_adjoint": ((b"nn", b"np", b"n:i"), (b"np",)),
+    "solve_triangular": ((b"nn", b"pq"), (b"pq",)),
+    "det": ((b"nn",), (b"",)),
+    "slogdet": ((b"nn",), (b"", b":r")),
+    "lu_factor": ((b"mn",), (b"nm", b"k:i")),
+    "cholesky": ((b"nn",), (b"nn",)),
+    "qr": ((b"mn",), (b"cn", b"cm")),
+    "eigh": ((b"nn",), (b"n:r", b"nn")),
+    "svd": ((b"mn",), (b"k:r", b"mu", b"vn")),
+    "eig": ((b"nn",), (b"n:c", b"nn:c")),
 }
 # The first output alone is enough for these.
 cdef tuple _WITHOUT_VECTORS = ("qr", "eigh", "svd", "eig")
@@ -144,6 +144,11 @@ cdef class MatrixOp(Primitive):
     ) except -1:
         """Raise unless the kernel stays inside of its operands."""
         cdef Tensor first = inputs[0]
+        cdef int64_t[128] extents      # by letter; -1 where it is free
+        cdef int64_t m = first.buf.shape[1], n = first.buf.shape[2], k = min(m, n)
+        cdef int64_t side, columns
+        cdef int i
+        cdef tuple takes, gives
         takes, gives = _OPERANDS.get(self.kernel, ((), ()))
         if self.kernel in _WITHOUT_VECTORS and len(outputs) == 1:
             gives = gives[:1]
@@ -152,51 +157,55 @@ cdef class MatrixOp(Primitive):
                 f"{self.name}: expected {len(takes)} inputs and {len(gives)} outputs, "
                 f"got {len(inputs)} and {len(outputs)}"
             )
-        m, n = first.buf.shape[1], first.buf.shape[2]
-        k = min(m, n)
-        extents = {"m": m, "n": n, "k": k}
-        extents["u"], extents["v"] = (m, n) if upper else (k, k)
-        for i, word in enumerate(takes):
-            self.check_operand(inputs[i], word, first, extents)
-        for i, word in enumerate(gives):
-            self.check_operand(outputs[i], word, first, extents)
+        for i in range(128):
+            extents[i] = -1
+        extents[c"m"], extents[c"n"], extents[c"k"] = m, n, k
+        extents[c"u"], extents[c"v"] = (m if upper else k), (n if upper else k)
+        for i in range(len(inputs)):
+            self.check_operand(inputs[i], takes[i], first, extents)
+        for i in range(len(outputs)):
+            self.check_operand(outputs[i], gives[i], first, extents)
             check_writable(self.name, outputs[i])
-        side = extents.get("p" if left else "q", n)
-        columns = extents.get("c", k)
-        if (self.kernel == "solve_triangular" and side != n) or columns not in (k, m):
-            raise ShapeError(f"{self.name}: expected operands that fit, got {extents}")
+        side = extents[c"p"] if left else extents[c"q"]
+        columns = extents[c"c"]
+        if (
+            self.kernel == "solve_triangular" and side != n
+            or columns >= 0 and columns != k and columns != m
+        ):
+            raise ShapeError(
+                f"{self.name}: expected operands that fit {first.shape}, got "
+                f"{[x.shape for x in inputs + outputs]}"
+            )
         return 0
 
     cdef int check_operand(
-        self, Tensor x, str word, Tensor first, dict extents
+        self, Tensor x, bytes word, Tensor first, int64_t *extents
     ) except -1:
-        letters, _, mark = word.partition(":")
-        cdef int d, rank = len(letters), code = first.buf.dtype
-        cdef int64_t count = 1
-        cdef bint fits = x is not None and x.buf.ndim == rank + 1
-        if mark == "i":
-            code = TL_INT32
-        elif mark == "r":
-            code = real_code(code)
-        elif mark == "c":
-            code = (
-                TL_COMPLEX64 if real_code(code) == TL_FLOAT32 else TL_COMPLEX128
-            )
+        cdef const char *letters = word
+        cdef int d, rank = <int>len(word), code = first.buf.dtype
+        cdef int64_t count = 1, extent
+        cdef bint fits
+        if rank > 1 and letters[rank - 2] == c":":
+            rank -= 2
+            code = marked_code(letters[rank + 1], code)
+        fits = x is not None and x.buf.ndim == rank + 1
         fits = (
             fits and x.buf.dtype == code and x.buf.device_type == TL_CPU
             and x.buf.shape[0] == first.buf.shape[0]
         )
         for d in range(rank if fits else 0, 0, -1):
-            extent = extents.setdefault(letters[d - 1], x.buf.shape[d])
-            fits = fits and extent == x.buf.shape[d] and (
+            extent = x.buf.shape[d]
+            if extents[letters[d - 1]] < 0:
+                extents[letters[d - 1]] = extent
+            fits = fits and extent == extents[letters[d - 1]] and (
                 x.buf.strides[d] == count or extent < 2 or x.buf.size == 0
             )
-            count *= x.buf.shape[d]
+            count *= extent
         if not fits or count >= 1 << 31:
             raise ShapeError(
                 f"{self.name}: expected operands of up to 2**31 elements a matrix, "
-                f"this one of axes (B, {letters}) with {extents}, contiguous, of dtype "
-                f"{dtype_of(code)}, got "
+                f"this one contiguous, of axes (B, {word[:rank].decode()}) where the "
+                f"first has shape {first.shape}, and of dtype {dtype_of(code)}, got "
                 f"{None if x is None else (x.shape, x.strides, x.dtype)}"
             )
         return 0
@@ -272,6 +281,15 @@ cdef class MatrixOp(Primitive):
             node.params, tangents, node.output() if self.reads_output else None,
             saved_by(node),
         )
+
+
+cdef int marked_code(char mark, int code) noexcept:
+    """The dtype of an operand with a mark, where the first input has this one."""
+    if mark == c"i":
+        return TL_INT32
+    if mark == c"r":
+        return real_code(code)
+    return TL_COMPLEX64 if real_code(code) == TL_FLOAT32 else TL_COMPLEX128
 
 
 cdef bint _all_tensors(tuple found, bint or_none):
