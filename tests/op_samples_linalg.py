@@ -14,7 +14,7 @@ L = tl.linalg
 NLA = np.linalg
 NOT_SQUARE = Error(lambda: (tl.ones((2, 3)),), tl.ShapeError, "square")
 NOT_MATRIX = Error(lambda: (tl.ones(3),), tl.ShapeError, "at least 2 dimensions")
-NOT_FLOAT = Error(lambda: (tl.tensor([[1]]),), tl.DTypeError, "floating dtype")
+NOT_FLOAT = Error(lambda: (tl.tensor([[1]]),), tl.DTypeError, "floating or complex")
 WRONG = (NOT_MATRIX, NOT_FLOAT)
 SQUARES = [(2, 1, 1), (3, 2, 2), (2, 3, 3), (2, 2, 4, 4), (1, 7, 7), (2, 12, 12),
            (0, 3, 3), (2, 0, 0)]  # fmt: skip
@@ -207,6 +207,25 @@ def _spectrum(x):
     return w, (v * np.sin(w)[..., None, :]) @ _mt(v)
 
 
+def _apply_to_eigenvalues(x):
+    """A function of a matrix, which depends on neither order nor phases."""
+    w, v = L.eig(x)
+    return tl.real((v * tl.sin(w)[..., None, :]) @ L.inv(v))
+
+
+def _eig(x):
+    w, v = NLA.eig(x)
+    return ((v * np.sin(w)[..., None, :]) @ NLA.inv(v)).real
+
+
+def _distinct(dtype, rng):
+    """Matrices whose eigenvalues are far from each other, some of them complex."""
+    return [
+        call(draw(s, dtype, rng, -1, 1) + 2 * np.diag(np.arange(s[-1], dtype=dtype)))
+        for s in SQUARES
+    ]
+
+
 def _compact_lu(x):
     """SciPy's factors put together as LAPACK leaves them."""
     shape, k = x.shape, min(x.shape[-2:])
@@ -246,6 +265,13 @@ FACTORIZATIONS = [
                function=lambda x: L.eigvalsh(tl.add(x, tl.matrix_transpose(x))),
                calls=lambda d, r: [call(draw(s, d, r, -1, 1)) for s in SQUARES],
                large=_large(_large_matrices), errors=WRONG[1:]),
+    _square_op("eig", _eig, function=_apply_to_eigenvalues,
+               calls=_distinct, large=_large(_large_matrices),
+               tolerance=near(1e-3, 1e-11)),
+    _square_op("eigvals", lambda x: np.sum(np.sin(NLA.eigvals(x)), -1).real,
+               function=lambda x: tl.real(tl.sin(L.eigvals(x)).sum(axis=-1)),
+               calls=_distinct, large=_large(_large_matrices),
+               tolerance=near(1e-3, 1e-11)),
     _any_op("pinv", NLA.pinv, tolerance=near(1e-3, 1e-11),
             calls=lambda d, r: [call(regular(s, d, r), **k) for s in WIDE[:-1]
                                 for k in ({}, {"rtol": 1e-3})]),

@@ -92,9 +92,13 @@ def test_forward_in_half_precision_equals_reference(op, dtype):
             over_arrays(_rounded(dtype), arguments.args),
             {n: over_arrays(_rounded(dtype), v) for n, v in arguments.kwargs.items()},
         )
-        for y, e in zip(
-            found_of(op, held, narrowed), expected_of(op, held), strict=True
-        ):
+        try:
+            found = found_of(op, held, narrowed)
+        except tl.DTypeError:
+            if op.name.startswith("linalg."):
+                continue  # LAPACK has no halves; see test_linalg_complex
+            raise
+        for y, e in zip(found, expected_of(op, held), strict=True):
             assert y.shape == e.shape
             if op.result in ("same", "float", "sum"):
                 assert y.dtype.name == dtype, f"{op}: {y.dtype} {k}"

@@ -20,7 +20,7 @@ ctypedef struct tl_matrix_params:
     int32_t transposed   # with the transpose of A
     int32_t unit         # a diagonal of ones that is not read
 
-# Their names lack the dtype's letter; of complex matrices an "or" reads "un", and a "sy"
+# Their names lack the dtype's letter; of complex matrices an "or" reads "un", and "sy"
 # reads "he". Iterations on complex matrices take memory for real numbers besides.
 # Fortran passes pointers, and the lengths of strings at the end.
 ctypedef void (*getrf_fn)(

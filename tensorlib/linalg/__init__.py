@@ -1,11 +1,12 @@
 """Linear algebra: the Array API's linalg extension, and more names of PyTorch's.
 
-Every op takes matrices in the last two axes and batches before them, in float32 or
-float64, and has derivatives of any order, forward and reverse.
+Every op takes matrices in the last two axes and batches before them, in float32,
+float64, complex64 or complex128, and has derivatives of any order, forward and reverse.
 """
 
 from tensorlib.core.errors import LinAlgError
 from tensorlib.linalg.determinant import det, slogdet
+from tensorlib.linalg.eigen import eig, eigvals
 from tensorlib.linalg.factorization import cholesky, lu, lu_factor, qr
 from tensorlib.linalg.norms import cond, matrix_norm, norm, vector_norm
 from tensorlib.linalg.products import (
@@ -43,7 +44,9 @@ __all__ = [
     "cross",
     "det",
     "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
     "inv",
     "lstsq",

@@ -2,34 +2,39 @@
 
 from math import prod
 
-from tensorlib.core.dtype import result_type
+from tensorlib.core.dtype import finfo, result_type
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.ops.arguments import tensor_of
-from tensorlib.ops.creation import empty
+from tensorlib.ops.complex import conj, real
+from tensorlib.ops.creation import empty, eye
 from tensorlib.ops.elementwise import astype
+from tensorlib.ops.logic import where
 from tensorlib.ops.manipulation import broadcast_shapes
 from tensorlib.ops.reduce import broadcast_to
-from tensorlib.ops.shape import reshape
+from tensorlib.ops.shape import matrix_transpose, reshape
 
 __all__ = [
+    "adjoint",
     "common_batch",
     "flat",
     "floating",
     "fresh",
     "matrices_of",
     "promoted",
+    "real_diagonal",
+    "real_dtype",
     "spread",
     "stacked",
 ]
 
 
 def floating(op, x):
-    """Return `x` as a tensor of a floating dtype."""
+    """Return `x` as a tensor of a floating or complex dtype."""
     x = tensor_of(op, x)
-    if x.dtype.kind != "f":
+    if x.dtype.kind != "f" and not x.dtype.is_complex:
         raise DTypeError(
-            f"{op}: expected a floating dtype, got {x.dtype.name}; cast with "
-            ".astype() first"
+            f"{op}: expected a floating or complex dtype, got {x.dtype.name}; cast "
+            "with .astype() first"
         )
     return x
 
@@ -37,10 +42,10 @@ def floating(op, x):
 def matrices_of(op, x, square=False):
     """Return `x` as a tensor of matrices, in the last two axes, that LAPACK takes."""
     x = floating(op, x)
-    if x.dtype.name not in ("float32", "float64"):
+    if x.dtype.name in ("float16", "bfloat16"):
         raise DTypeError(
-            f"{op}: expected float32 or float64, got {x.dtype.name}; cast with "
-            ".astype() first"
+            f"{op}: expected float32, float64 or a complex dtype, got {x.dtype.name}; "
+            "cast with .astype() first"
         )
     if x.ndim < 2:
         raise ShapeError(f"{op}: expected at least 2 dimensions, got shape {x.shape}")
@@ -86,3 +91,20 @@ def fresh(like, *shape, dtype=None):
     """Return a new tensor on the device of `like`, by default in its dtype."""
     dtype = like.dtype if dtype is None else dtype
     return empty(shape, dtype=dtype, device=like.device)
+
+
+def real_dtype(x):
+    """Return the dtype of the parts of `x`, its own if it is real."""
+    return finfo(x.dtype).dtype if x.dtype.is_complex else x.dtype
+
+
+def adjoint(x):
+    """Return the conjugate transposes of matrices."""
+    return conj(matrix_transpose(x))
+
+
+def real_diagonal(x):
+    """Return square matrices without the imaginary parts of their diagonals."""
+    if not x.dtype.is_complex:
+        return x
+    return where(eye(x.shape[-1], dtype="bool"), real(x), x)

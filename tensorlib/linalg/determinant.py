@@ -9,11 +9,18 @@ algorithmic differentiation", Springer 2008, section 2.2.4.
 from collections import namedtuple
 
 from tensorlib.core.dtype import finfo
-from tensorlib.linalg.arguments import fresh, matrices_of, stacked
+from tensorlib.linalg.arguments import (
+    adjoint,
+    fresh,
+    matrices_of,
+    real_dtype,
+    stacked,
+)
 from tensorlib.linalg.matrix_op import MatrixOp
 from tensorlib.linalg.solving import inverse_stack, solve_stack
 from tensorlib.linalg.spectrum import svd_stack
 from tensorlib.ops.arithmetic import abs as magnitude
+from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye, full
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
@@ -38,6 +45,8 @@ def _as_matrices(x):
 class Det(MatrixOp):
     """d det(A) = <cof(A), dA>, the cofactors being det(A) A^-T where there is A^-1."""
 
+    is_analytic = True
+
     def pullback(self, params, g, needs, out, saved):
         return (_as_matrices(g) * cofactors(saved[0]),)
 
@@ -47,6 +56,8 @@ class Det(MatrixOp):
 
 class Cofactors(MatrixOp):
     """The derivative is a symmetric form: the second derivative of det."""
+
+    is_analytic = True
 
     def pullback(self, params, g, needs, out, saved):
         return (_second_derivative(saved[0], g),)
@@ -72,7 +83,7 @@ def det(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
 
     Returns
     -------
@@ -84,7 +95,7 @@ def det(x, /):
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
@@ -146,18 +157,21 @@ def _regular_cofactors(a):
 
 
 def _singular_cofactors(a):
-    """Use A = U S V: cof(A) = det(U V) U cof(S) V, and those of S are products."""
+    """Use A = U S V: cof(A) = det(U V) conj(U) cof(S) conj(V), of S products."""
     u, s, vh, sign = _signed_svd(a)
     n = a.shape[1]
     rest = product(
         where(eye(n, dtype="bool"), 1.0, expand_dims(s, axis=1)), axis=2
     )  # fmt: skip
-    return sign * matmul(u * expand_dims(rest, axis=1), vh)
+    return sign * matmul(conj(u) * expand_dims(rest, axis=1), conj(vh))
 
 
 def _signed_svd(a):
+    """Return U, S, V and det(U V), which is constant if it is real."""
     u, s, vh = svd_stack(a)
-    return u, s, vh, _as_matrices(_det_stack(matmul(u, vh).detach().contiguous()))
+    turn = matmul(u, vh).contiguous()
+    turn = turn if a.dtype.is_complex else turn.detach()
+    return u, s, vh, _as_matrices(_det_stack(turn))
 
 
 def _second_derivative(a, v):
@@ -180,11 +194,11 @@ def _singular_second(a, v):
     """In the basis of U and V: minors of two rows and columns of a diagonal matrix."""
     u, s, vh, sign = _signed_svd(a)
     n = a.shape[1]
-    w = matmul(matmul(matrix_transpose(u), v), matrix_transpose(vh))
+    w = matmul(matmul(adjoint(u), v), adjoint(vh))
     pairs = _products_without_two(s)
     on = matmul(pairs, expand_dims(last_diagonal(w, 0), axis=2))
     m = where(eye(n, dtype="bool"), on, -pairs * matrix_transpose(w))
-    return sign * matmul(matmul(u, m), vh)
+    return sign * matmul(matmul(conj(u), m), conj(vh))
 
 
 def _products_without_two(s):
@@ -198,17 +212,35 @@ def _products_without_two(s):
 
 # ---- slogdet ---------------------------------------------------------------------
 class Slogdet(MatrixOp):
-    """d log|det A| = <A^-T, dA>; the sign is constant."""
+    """d log|det A| = Re <conj(A^-T), dA>; the output is the logarithm."""
 
     def pullback(self, params, g, needs, out, saved):
-        return (_as_matrices(g) * matrix_transpose(inverse_stack(saved[0])),)
+        return (_as_matrices(g) * adjoint(inverse_stack(saved[0])),)
 
     def pushforward(self, params, tangents, out, saved):
-        product = solve_stack(saved[0], tangents[0].contiguous())
-        return total(last_diagonal(product, 0), axis=1)
+        return real(_relative_change(saved[0], tangents[0]))
+
+
+class Sign(MatrixOp):
+    """The sign turns by the imaginary part of the relative change: d s = i s Im(dt)."""
+
+    reads_output = True
+
+    def pullback(self, params, g, needs, sign, saved):
+        turn = imag(conj(sign) * g)
+        return (_as_matrices(turn * 1j) * adjoint(inverse_stack(saved[0])),)
+
+    def pushforward(self, params, tangents, sign, saved):
+        return sign * imag(_relative_change(saved[0], tangents[0])) * 1j
+
+
+def _relative_change(a, da):
+    """tr(A^-1 dA), the derivative of log det(A)."""
+    return total(last_diagonal(solve_stack(a, da.contiguous()), 0), axis=1)
 
 
 _slogdet = Slogdet("slogdet")
+_sign = Sign("slogdet_sign")
 
 
 @looped
@@ -218,20 +250,21 @@ def slogdet(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
 
     Returns
     -------
     SlogdetResult
-        A named tuple of Tensors of shape (...): ``sign``, which is -1, 0 or 1, and
-        ``logabsdet``, so that ``det = sign * exp(logabsdet)``.
+        A named tuple of Tensors of shape (...): ``sign``, which is -1, 0 or 1 (of
+        complex matrices, 0 or of magnitude 1), and ``logabsdet``, real, so that
+        ``det = sign * exp(logabsdet)``.
 
     Raises
     ------
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
     LinAlgError
         From the gradient, if a matrix is singular.
 
@@ -244,8 +277,10 @@ def slogdet(x, /):
     x = matrices_of("slogdet", x, square=True)
     a = stacked(x)
     sign = full((a.shape[0],), 1, dtype=a.dtype)
-    logarithm = full((a.shape[0],), 0, dtype=a.dtype)
+    logarithm = full((a.shape[0],), 0, dtype=real_dtype(a))
     _slogdet.execute((sign, logarithm), (a,), ())
     logarithm = _slogdet.recorded(logarithm, (a,), (a,))
+    if a.dtype.is_complex:
+        sign = _sign.recorded(sign, (a,), (a,))
     batch = x.shape[:-2]
     return SlogdetResult(reshape(sign, batch), reshape(logarithm, batch))

@@ -12,9 +12,17 @@ design", arXiv:1001.1654 (2010), for QR.
 from collections import namedtuple
 
 from tensorlib.core.errors import GraphError
-from tensorlib.linalg.arguments import flat, fresh, matrices_of, stacked
+from tensorlib.linalg.arguments import (
+    adjoint,
+    flat,
+    fresh,
+    matrices_of,
+    real_diagonal,
+    stacked,
+)
 from tensorlib.linalg.matrix_op import MatrixOp, permutation
 from tensorlib.linalg.solving import triangular_stack
+from tensorlib.ops.complex import conj
 from tensorlib.ops.creation import arange, eye, ones
 from tensorlib.ops.creation import zeros as zeros_of
 from tensorlib.ops.elementwise import astype
@@ -42,9 +50,9 @@ LUResult = namedtuple("LUResult", ("P", "L", "U"))
 
 # ---- Cholesky --------------------------------------------------------------------
 class Cholesky(MatrixOp):
-    """A = L L.T. dL = L phi(L^-1 dA L^-T), phi: the lower half with half the diagonal.
+    """A = L L^H. dL = L phi(L^-1 dA L^-H), phi: the lower half with half the diagonal.
 
-    params: whether the output is L.T. The gradient is symmetric.
+    params: whether the output is L^H. The gradient is Hermitian.
     """
 
     reads_output = True
@@ -52,20 +60,20 @@ class Cholesky(MatrixOp):
     found = "one whose leading minor of order {} is not positive"
 
     def pullback(self, upper, g, needs, out, saved):
-        lower = matrix_transpose(out).contiguous() if upper else out
-        g = matrix_transpose(g) if upper else g
-        p = _phi(matmul(matrix_transpose(lower), g))
-        s = triangular_stack(lower, p, False, True, True)
+        lower = adjoint(out).contiguous() if upper else out
+        g = adjoint(g) if upper else g
+        p = _phi(matmul(adjoint(lower), g))
+        s = triangular_stack(conj(lower), p, False, True, True)
         s = triangular_stack(lower, s, False, False)
-        return (0.5 * (s + matrix_transpose(s)),)
+        return (0.5 * (s + adjoint(s)),)
 
     def pushforward(self, upper, tangents, out, saved):
-        lower = matrix_transpose(out).contiguous() if upper else out
-        da = 0.5 * (tangents[0] + matrix_transpose(tangents[0]))
+        lower = adjoint(out).contiguous() if upper else out
+        da = 0.5 * (tangents[0] + adjoint(tangents[0]))
         p = triangular_stack(lower, da, False)
-        p = triangular_stack(lower, p, False, False, True)
+        p = triangular_stack(conj(lower), p, False, False, True)
         d = matmul(lower, _phi(p))
-        return matrix_transpose(d) if upper else d
+        return adjoint(d) if upper else d
 
 
 _cholesky = Cholesky("cholesky")
@@ -79,14 +87,14 @@ def _phi(x):
 
 @looped
 def cholesky(x, /, *, upper=False):
-    """Return the Cholesky factors of symmetric positive definite matrices.
+    """Return the Cholesky factors of symmetric or Hermitian positive definite matrices.
 
-    ``x = L @ L.mT`` with a lower triangular L, or ``x = U.mT @ U``.
+    ``x = L @ conj(L.mT)`` with a lower triangular L, or ``x = conj(U.mT) @ U``.
 
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating dtype; only the triangle that is asked for is read.
+        Of a floating or complex dtype; only the triangle that is asked for is read.
     upper : bool, default False
         Return U rather than L.
 
@@ -102,11 +110,11 @@ def cholesky(x, /, *, upper=False):
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
-    The gradient is symmetric: it is that of moving along symmetric matrices.
+    The gradient is Hermitian: it is that of moving along Hermitian matrices.
 
     Examples
     --------
@@ -155,7 +163,7 @@ class QR(MatrixOp):
         if params[1] == k:
             return (_qr_pullback(q, r, gq, gr),)
         # Columns beyond the first k: A2 = Q R2.
-        gq = gq + matmul(_after(q, r, k), matrix_transpose(gr[:, :, k:]))
+        gq = gq + matmul(_after(q, r, k), adjoint(gr[:, :, k:]))
         first = _qr_pullback(q, r[:, :, :k], gq, gr[:, :, :k])
         return (concat((first, matmul(q, gr[:, :, k:])), axis=2),)
 
@@ -166,8 +174,8 @@ class QR(MatrixOp):
         da = tangents[0]
         dq, dr = _qr_pushforward(q, r[:, :, :k], da[:, :, :k])
         if params[1] != k:
-            more = matmul(matrix_transpose(dq), _after(q, r, k))
-            more = more + matmul(matrix_transpose(q), da[:, :, k:])
+            more = matmul(adjoint(dq), _after(q, r, k))
+            more = more + matmul(adjoint(q), da[:, :, k:])
             dr = concat((dr, more), axis=2)
         return self.packed(dq, dr)
 
@@ -177,19 +185,22 @@ def _after(q, r, k):
 
 
 def _qr_pullback(q, r, gq, gr):
-    """(gQ + Q sym(upper(gR R.T - Q.T gQ))) R^-T, sym mirroring the upper triangle."""
-    m = matmul(gr, matrix_transpose(r)) - matmul(matrix_transpose(q), gq)
-    upper = triu(m)
-    mirrored = upper + matrix_transpose(triu(m, k=1))
+    """(gQ + Q sym(upper(gR R^H - Q^H gQ))) R^-H, sym mirroring the upper triangle.
+
+    The diagonal of R is real, so that of what sym makes is too.
+    """
+    m = matmul(gr, adjoint(r)) - matmul(adjoint(q), gq)
+    mirrored = real_diagonal(triu(m)) + adjoint(triu(m, k=1))
     s = gq + matmul(q, mirrored)
-    return triangular_stack(r.contiguous(), s.contiguous(), True, False, True)
+    return triangular_stack(conj(r).contiguous(), s.contiguous(), True, False, True)
 
 
 def _qr_pushforward(q, r, da):
     x = triangular_stack(r.contiguous(), da.contiguous(), True, False)
-    c = matmul(matrix_transpose(q), x)
+    c = matmul(adjoint(q), x)
     below = tril(c, k=-1)
-    turn = c - (below - matrix_transpose(below))  # upper: c = omega + turn
+    # Upper, its diagonal real: c = omega + turn, and omega is skew-Hermitian.
+    turn = real_diagonal(c - (below - adjoint(below)))
     return x - matmul(q, turn), matmul(turn, r)
 
 
@@ -203,7 +214,7 @@ def qr(x, /, *, mode="reduced"):
     Parameters
     ----------
     x : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     mode : {"reduced", "complete", "r"}, default "reduced"
         Whether Q has K = min(M, N) columns or M; "r" computes R alone.
 
@@ -218,7 +229,7 @@ def qr(x, /, *, mode="reduced"):
     ShapeError
         If `x` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
     ValueError
         If the mode is another one.
     GraphError
@@ -228,7 +239,7 @@ def qr(x, /, *, mode="reduced"):
 
     Notes
     -----
-    By Householder reflections; elements of R's diagonal may be negative.
+    By Householder reflections; R's diagonal is real, and may be negative.
 
     Examples
     --------
@@ -296,6 +307,7 @@ class LUFactor(MatrixOp):
     dU1 = upper(K) U1, and what is beyond follows from the product.
     """
 
+    is_analytic = True
     reads_output = True
 
     def pullback(self, params, g, needs, out, saved):
@@ -378,7 +390,7 @@ def lu_factor(A, /, *, pivot=True):  # noqa: N803
     Parameters
     ----------
     A : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     pivot : bool, default True
         Only True: elimination without pivoting is not stable.
 
@@ -394,7 +406,7 @@ def lu_factor(A, /, *, pivot=True):  # noqa: N803
     ShapeError
         If `A` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
     ValueError
         If `pivot` is False.
     LinAlgError
@@ -420,7 +432,7 @@ def lu(A, /, *, pivot=True):  # noqa: N803
     Parameters
     ----------
     A : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     pivot : bool, default True
         Only True: elimination without pivoting is not stable.
 
@@ -436,7 +448,7 @@ def lu(A, /, *, pivot=True):  # noqa: N803
     ShapeError
         If `A` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
     ValueError
         If `pivot` is False.
     LinAlgError

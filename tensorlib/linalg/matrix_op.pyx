@@ -6,14 +6,18 @@ be Python: the modules of this package define subclasses with `pullback` and
 """
 from libc.stdint cimport int32_t, int64_t
 from tensorlib.autograd.primitive cimport (
-    Node, Primitive, differentiated, record, run, tracking,
+    MAX_SAVED, Node, Primitive, differentiated, record, run, tracking,
 )
-from tensorlib.core.abi cimport TL_CPU, TL_INT32, TL_INT64, tl_buffer
-from tensorlib.core.tensor cimport Tensor, new_tensor
-from tensorlib.kernels.lapack cimport NOT_FINITE, tl_matrix_params
+from tensorlib.core.abi cimport (
+    TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32, TL_FLOAT64,
+    TL_INT32, TL_INT64, tl_buffer,
+)
+from tensorlib.core.dtype cimport dtype_of, real_code
+from tensorlib.core.tensor cimport Tensor, check_writable, new_tensor
+from tensorlib.kernels.lapack cimport NOT_FINITE, WRONG_PIVOT, tl_matrix_params
 
 from tensorlib.autograd.batch import is_mapping
-from tensorlib.core.errors import GraphError, LinAlgError, ShapeError
+from tensorlib.core.errors import DTypeError, GraphError, LinAlgError, ShapeError
 from tensorlib.kernels import lapack_factors, lapack_spectra, lapack_systems
 
 lapack_systems.register()
@@ -23,6 +27,27 @@ lapack_spectra.register()
 cdef enum:
     MAX_OPERANDS = 4
 
+# What each kernel reads and writes. A letter is an extent: those of the first input are
+# m and n, k is the smaller one, other letters stand for what they meet first. Dtypes
+# are that of the first input unless a mark says otherwise: i int32, r real, c complex.
+# Kernels trust their operands: this is all that stands between Python and their memory.
+cdef dict _OPERANDS = {
+    "inv": ((b"nn",), (b"nn",)),
+    "solve": ((b"nn", b"np"), (b"np", b"nn", b"n:i")),
+    "solve_adjoint": ((b"nn", b"np", b"n:i"), (b"np",)),
+    "solve_triangular": ((b"nn", b"pq"), (b"pq",)),
+    "det": ((b"nn",), (b"",)),
+    "slogdet": ((b"nn",), (b"", b":r")),
+    "lu_factor": ((b"mn",), (b"nm", b"k:i")),
+    "cholesky": ((b"nn",), (b"nn",)),
+    "qr": ((b"mn",), (b"cn", b"cm")),
+    "eigh": ((b"nn",), (b"n:r", b"nn")),
+    "svd": ((b"mn",), (b"k:r", b"mu", b"vn")),
+    "eig": ((b"nn",), (b"n:c", b"nn:c")),
+}
+# The first output alone is enough for these.
+cdef tuple _WITHOUT_VECTORS = ("qr", "eigh", "svd", "eig")
+
 
 cdef class MatrixOp(Primitive):
     """An op on matrices (B, M, N) whose kernel is one of kernels/lapack.pyx.
@@ -30,14 +55,22 @@ cdef class MatrixOp(Primitive):
     A subclass defines ``pullback(params, g, needs, out, saved)``, which returns one
     gradient (or None) an input, and ``pushforward(params, tangents, out, saved)``,
     which returns the tangent of the output. `out` is None unless `reads_output`.
-    `expected` and `found` are words for errors. `largest` is the number of rows, or of
-    columns if there are fewer, for which LAPACK's workspace has a 32-bit size.
+    `is_analytic` says whether the reverse pass conjugates around `pullback`; rules of
+    other ops conjugate themselves. `expected` and `found` are words for errors.
+    `largest` is the number of rows, or of columns if there are fewer, for which
+    LAPACK's workspace has a 32-bit size.
     """
 
+    cdef str kernel
     reads_output = False
+    is_analytic = False
     largest = 1 << 31
     expected = "matrices that LAPACK accepts"
     found = "one with info {}"
+
+    def __cinit__(self, str name, *args, str kernel=None, **kwargs):
+        self.kernel = name if kernel is None else kernel
+        self.analytic = bool(type(self).is_analytic)
 
     def execute(self, tuple outputs, tuple inputs, tuple batch, *, bint check=True,
                 bint upper=False, bint left=True, bint transposed=False,
@@ -47,7 +80,8 @@ cdef class MatrixOp(Primitive):
         Parameters
         ----------
         outputs, inputs : tuple of Tensor of shape (B, ...)
-            Their last axes contiguous. An empty first input leaves outputs as they are.
+            Of the shapes and dtypes that the kernel takes, their last axes contiguous.
+            An empty first input leaves outputs as they are.
         batch : tuple of int
             What B stands for, in errors.
         check : bool, default True
@@ -59,26 +93,19 @@ cdef class MatrixOp(Primitive):
         ------
         LinAlgError
             If LAPACK reports a failure; for the first matrix that has one.
+        ShapeError, DTypeError
+            If the kernel does not take these operands.
         """
         cdef tl_matrix_params params
         cdef const tl_buffer *written[MAX_OPERANDS + 1]
         cdef const tl_buffer *read[MAX_OPERANDS]
         cdef tl_buffer layout
-        cdef Tensor first = inputs[0], info
+        cdef Tensor first = self.first_of(inputs), info
         cdef int i, nout = len(outputs), nin = len(inputs)
-        if first.buf.ndim != 3 or max(nout, nin) > MAX_OPERANDS:
-            raise ShapeError(
-                f"{self.name}: expected up to {MAX_OPERANDS} stacks of matrices, got "
-                f"{nin}, the first of shape {first.shape}"
-            )
-        for x in (*outputs, *inputs):
-            if (<Tensor?>x).buf.device_type != TL_CPU:
-                raise GraphError(
-                    f"{self.name}: expected matrices that vmap does not map, here"
-                )
         if first.buf.size == 0:
             return True
         self.check_extents(first)
+        self.check_operands(outputs, inputs, upper, left)
         params.upper, params.left = upper, left
         params.transposed, params.unit = transposed, unit
         layout.ndim, layout.shape[0] = 1, first.buf.shape[0]
@@ -91,6 +118,98 @@ cdef class MatrixOp(Primitive):
         run(self, first.buf.dtype, written, nout + 1, read, nin, &params,
             first.buf.size * min(first.buf.shape[1], first.buf.shape[2]))
         return self.succeeded(info, batch, check)
+
+    cdef Tensor first_of(self, tuple inputs):
+        cdef Tensor first = inputs[0] if inputs else None
+        if first is None or first.buf.ndim != 3:
+            raise ShapeError(
+                f"{self.name}: expected a stack of matrices, got "
+                f"{None if first is None else first.shape}"
+            )
+        if first.buf.device_type != TL_CPU:
+            raise GraphError(
+                f"{self.name}: expected matrices on the CPU, not mapped by vmap, got "
+                f"some on {first.device}; ops of linalg take batches themselves"
+            )
+        if first.buf.dtype not in (
+            TL_FLOAT32, TL_FLOAT64, TL_COMPLEX64, TL_COMPLEX128
+        ):
+            raise DTypeError(
+                f"{self.name}: expected float32, float64, complex64 or complex128, got "
+                f"{first.dtype}"
+            )
+        return first
+
+    cdef int check_operands(
+        self, tuple outputs, tuple inputs, bint upper, bint left
+    ) except -1:
+        """Raise unless the kernel stays inside of its operands."""
+        cdef Tensor first = inputs[0]
+        cdef int64_t[128] extents      # by letter; -1 where it is free
+        cdef int64_t m = first.buf.shape[1], n = first.buf.shape[2], k = min(m, n)
+        cdef int64_t side, columns
+        cdef int i
+        cdef tuple takes, gives
+        takes, gives = _OPERANDS.get(self.kernel, ((), ()))
+        if self.kernel in _WITHOUT_VECTORS and len(outputs) == 1:
+            gives = gives[:1]
+        if len(takes) != len(inputs) or len(gives) != len(outputs):
+            raise ShapeError(
+                f"{self.name}: expected {len(takes)} inputs and {len(gives)} outputs, "
+                f"got {len(inputs)} and {len(outputs)}"
+            )
+        for i in range(128):
+            extents[i] = -1
+        extents[c"m"], extents[c"n"], extents[c"k"] = m, n, k
+        extents[c"u"], extents[c"v"] = (m if upper else k), (n if upper else k)
+        for i in range(len(inputs)):
+            self.check_operand(inputs[i], takes[i], first, extents)
+        for i in range(len(outputs)):
+            self.check_operand(outputs[i], gives[i], first, extents)
+            check_writable(self.name, outputs[i])
+        side = extents[c"p"] if left else extents[c"q"]
+        columns = extents[c"c"]
+        if (
+            self.kernel == "solve_triangular" and side != n
+            or columns >= 0 and columns != k and columns != m
+        ):
+            raise ShapeError(
+                f"{self.name}: expected operands that fit {first.shape}, got "
+                f"{[x.shape for x in inputs + outputs]}"
+            )
+        return 0
+
+    cdef int check_operand(
+        self, Tensor x, bytes word, Tensor first, int64_t *extents
+    ) except -1:
+        cdef const char *letters = word
+        cdef int d, rank = <int>len(word), code = first.buf.dtype
+        cdef int64_t count = 1, extent
+        cdef bint fits
+        if rank > 1 and letters[rank - 2] == c":":
+            rank -= 2
+            code = marked_code(letters[rank + 1], code)
+        fits = x is not None and x.buf.ndim == rank + 1
+        fits = (
+            fits and x.buf.dtype == code and x.buf.device_type == TL_CPU
+            and x.buf.shape[0] == first.buf.shape[0]
+        )
+        for d in range(rank if fits else 0, 0, -1):
+            extent = x.buf.shape[d]
+            if extents[letters[d - 1]] < 0:
+                extents[letters[d - 1]] = extent
+            fits = fits and extent == extents[letters[d - 1]] and (
+                x.buf.strides[d] == count or extent < 2 or x.buf.size == 0
+            )
+            count *= extent
+        if not fits or count >= 1 << 31:
+            raise ShapeError(
+                f"{self.name}: expected operands of up to 2**31 elements a matrix, "
+                f"this one contiguous, of axes (B, {word[:rank].decode()}) where the "
+                f"first has shape {first.shape}, and of dtype {dtype_of(code)}, got "
+                f"{None if x is None else (x.shape, x.strides, x.dtype)}"
+            )
+        return 0
 
     cdef int check_extents(self, Tensor x) except -1:
         rows, columns = x.buf.shape[1], x.buf.shape[2]
@@ -121,12 +240,18 @@ cdef class MatrixOp(Primitive):
         if batch:
             where = f" at index {tuple(place)} of the batch"
         what = "one with NaN or infinity"
-        if code != NOT_FINITE:
+        if code == WRONG_PIVOT:
+            what = "a pivot out of range"
+        elif code != NOT_FINITE:
             what = self.found.format(code)
         return f"{self.name}: expected {self.expected}, got {what}{where}"
 
     def recorded(self, Tensor out, tuple inputs, tuple saved=(), params=None):
         """Return `out`, recorded as a function of `inputs` where one is tracked."""
+        if len(saved) > MAX_SAVED or not _all_tensors(saved, True):
+            raise TypeError(
+                f"{self.name}: expected up to {MAX_SAVED} tensors to save, got {saved}"
+            )
         if self.is_tracked(inputs):
             record(self, out, inputs, saved, self.reads_output, params)
         return out
@@ -134,18 +259,25 @@ cdef class MatrixOp(Primitive):
     def is_tracked(self, tuple inputs):
         """Return whether an application to `inputs` is to be recorded."""
         cdef int track = 0
+        if not _all_tensors(inputs, False):
+            raise TypeError(f"{self.name}: expected tensors, got {inputs}")
         for x in inputs:
             track |= (<Tensor>x).track
         return track != 0 and tracking(track)
 
     cdef tuple vjp(self, Node node, Tensor g):
         needs = tuple([node.needs(i) for i in range(len(node.edges))])
-        return self.example_by_example(
-            lambda found, out, *saved: self.pullback(
-                node.params, found, needs, out, saved
+        cdef tuple found = self.example_by_example(
+            lambda cotangent, out, *saved: self.pullback(
+                node.params, cotangent, needs, out, saved
             ),
             g, node.output() if self.reads_output else None, *saved_by(node),
         )
+        if len(found) != len(node.edges) or not _all_tensors(found, True):
+            raise TypeError(
+                f"{self.name}: expected a gradient for each input, got {found}"
+            )
+        return found
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         count = len(tangents)
@@ -167,6 +299,22 @@ cdef class MatrixOp(Primitive):
         return rule(*given)
 
 
+cdef int marked_code(char mark, int code) noexcept:
+    """The dtype of an operand with a mark, where the first input has this one."""
+    if mark == c"i":
+        return TL_INT32
+    if mark == c"r":
+        return real_code(code)
+    return TL_COMPLEX64 if real_code(code) == TL_FLOAT32 else TL_COMPLEX128
+
+
+cdef bint _all_tensors(tuple found, bint or_none):
+    for x in found:
+        if not (isinstance(x, Tensor) or or_none and x is None):
+            return False
+    return True
+
+
 cdef tuple saved_by(Node node):
     if node.saved is None:
         node.get(0)     # raises: they were freed
@@ -180,7 +328,7 @@ def is_differentiated():
     return differentiated()
 
 
-def permutation(Tensor pivots, int64_t rows):
+def permutation(Tensor pivots not None, int64_t rows):
     """Return which row each row of a factored matrix came from.
 
     Parameters
@@ -197,6 +345,8 @@ def permutation(Tensor pivots, int64_t rows):
     ------
     IndexError
         If a pivot is not in 1..rows.
+    ShapeError
+        If `pivots` is not as said, or has more columns than rows.
 
     Examples
     --------
@@ -206,9 +356,19 @@ def permutation(Tensor pivots, int64_t rows):
     """
     cdef tl_buffer layout
     cdef Tensor found
-    cdef int64_t b, i, other, count = pivots.buf.shape[1]
+    cdef int64_t b, i, other, count = 0
     cdef int64_t *order
     cdef const int32_t *swaps
+    if (
+        pivots.buf.dtype != TL_INT32 or pivots.buf.ndim != 2
+        or not pivots.buf.flags & TL_C_CONTIGUOUS or pivots.buf.shape[1] > rows
+        or pivots.buf.device_type != TL_CPU
+    ):
+        raise ShapeError(
+            f"permutation: expected contiguous int32 pivots of shape (B, K), K up to "
+            f"{rows}, got {pivots.dtype} of shape {pivots.shape}"
+        )
+    count = pivots.buf.shape[1]
     layout.ndim, layout.shape[0], layout.shape[1] = 2, pivots.buf.shape[0], rows
     found = new_tensor(&layout, TL_INT64, pivots.buf.device_type, 0)
     for b in range(pivots.buf.shape[0]):

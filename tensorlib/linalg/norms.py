@@ -5,11 +5,12 @@ from math import inf
 
 from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import LinAlgError, ShapeError
-from tensorlib.linalg.arguments import floating, matrices_of
+from tensorlib.linalg.arguments import floating, matrices_of, real_dtype
 from tensorlib.linalg.solving import inv
 from tensorlib.linalg.spectrum import svdvals
 from tensorlib.ops.arguments import axes_of
 from tensorlib.ops.arithmetic import abs as magnitude
+from tensorlib.ops.complex import view_as_real
 from tensorlib.ops.creation import full
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.logic import isfinite, where
@@ -24,6 +25,8 @@ from tensorlib.ops.shape import expand_dims, reshape
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
+HALVES = ("float16", "bfloat16")  # computed in float32
+
 
 # ---- vectors ---------------------------------------------------------------------
 @looped
@@ -33,7 +36,7 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     Parameters
     ----------
     x : Tensor
-        Of a floating dtype.
+        Of a floating or complex dtype.
     axis : int or tuple of int, optional
         The axes that hold the vectors; all by default.
     keepdims : bool, default False
@@ -53,11 +56,12 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     ValueError
         If a vector is empty and `ord` is infinite.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
-    The Euclidean norm neither overflows nor underflows before its result does. Its
+    The norm of complex vectors is real. Half precision is computed in float32. The
+    Euclidean norm neither overflows nor underflows before its result does. Its
     gradient at 0 is 0.
 
     Examples
@@ -67,16 +71,30 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     tensor(5.)
     """
     x = floating("vector_norm", x)
+    if x.dtype.name in HALVES:
+        wide = vector_norm(astype(x, "float32"), axis=axis, keepdims=keepdims, ord=ord)
+        return astype(wide, x.dtype)
     if ord == 2:
-        return _euclidean(x, axis, keepdims)
+        found = _euclidean(*_as_parts(x, axis), keepdims)
+        return found[..., 0] if keepdims and x.dtype.is_complex else found
     if ord == 0:
-        return astype(total(x != 0, axis=axis, keepdims=keepdims), x.dtype)
+        count = total(x != 0, axis=axis, keepdims=keepdims)
+        return astype(count, real_dtype(x))
     size = magnitude(x)
     if ord == 1:
         return total(size, axis=axis, keepdims=keepdims)
     if ord in (inf, -inf):
         return (largest if ord > 0 else smallest)(size, axis=axis, keepdims=keepdims)
     return _power_sum(size, axis, keepdims, ord)
+
+
+def _as_parts(x, axis):
+    """Complex numbers as pairs of reals along one more axis of each vector."""
+    axes = None if axis is None else axes_of("vector_norm", axis, x.ndim)
+    if not x.dtype.is_complex:
+        return x, axes
+    axes = tuple(range(x.ndim)) if axes is None else axes
+    return view_as_real(x), (*axes, x.ndim)
 
 
 def _root(squares):
@@ -134,7 +152,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     Parameters
     ----------
     x : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     keepdims : bool, default False
         Keep the last two axes with length one.
     ord : {"fro", "nuc", inf, -inf, 1, -1, 2, -2}, default "fro"
@@ -155,7 +173,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     ShapeError
         If `x` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Examples
     --------
@@ -163,6 +181,11 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     >>> tl.linalg.matrix_norm(tl.tensor([[1.0, -2.0], [3.0, 4.0]]), ord=1)
     tensor(6.)
     """
+    if ord == "fro" or ord in (1, -1, inf, -inf):
+        x = floating("matrix_norm", x)
+        if x.dtype.name in HALVES:
+            wide = matrix_norm(astype(x, "float32"), keepdims=keepdims, ord=ord)
+            return astype(wide, x.dtype)
     x = matrices_of("matrix_norm", x)
     if ord == "fro":
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
@@ -187,7 +210,7 @@ def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     Parameters
     ----------
     A : Tensor
-        Of a floating dtype.
+        Of a floating or complex dtype.
     ord : float or str, optional
         As `vector_norm` and `matrix_norm` take it; 2 or "fro" by default.
     axis : int or tuple of int, optional
@@ -210,7 +233,7 @@ def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     ValueError
         If there is no norm `ord`.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Examples
     --------
@@ -244,7 +267,7 @@ def cond(A, p=None, /):  # noqa: N803
     Parameters
     ----------
     A : Tensor of shape (..., M, N)
-        Of a floating dtype; square unless `p` is None, 2 or -2.
+        Of a floating or complex dtype; square unless `p` is None, 2 or -2.
     p : {None, "fro", "nuc", inf, -inf, 1, -1, 2, -2}, optional
         The norm; the quotient of the largest and the smallest singular value by
         default and for 2, its reciprocal for -2.
@@ -263,7 +286,7 @@ def cond(A, p=None, /):  # noqa: N803
     LinAlgError
         If a matrix holds NaN or infinity and singular values are needed.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Examples
     --------
@@ -280,5 +303,5 @@ def cond(A, p=None, /):  # noqa: N803
         return size * matrix_norm(inv(x), ord=p)
     except LinAlgError:
         if x.ndim == 2:
-            return full((), inf, dtype=x.dtype)
+            return full((), inf, dtype=real_dtype(x))
         raise

@@ -5,7 +5,7 @@ from itertools import pairwise
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import ShapeError
 from tensorlib.linalg.arguments import matrices_of
-from tensorlib.linalg.norms import matrix_norm
+from tensorlib.linalg.norms import HALVES, matrix_norm
 from tensorlib.linalg.solving import inv, solve
 from tensorlib.ops.arguments import axis_of, int_of, tensor_of
 from tensorlib.ops.creation import eye
@@ -95,10 +95,11 @@ def cross(x1, x2, /, *, axis=-1):
             f"{a.shape} and {b.shape}"
         )
     dtype = result_type(a, b)
-    a0, a1, a2 = unstack(astype(a, dtype, copy=False), axis=back)
-    b0, b1, b2 = unstack(astype(b, dtype, copy=False), axis=back)
+    wide = "float32" if dtype.name in HALVES else dtype
+    a0, a1, a2 = unstack(astype(a, wide, copy=False), axis=back)
+    b0, b1, b2 = unstack(astype(b, wide, copy=False), axis=back)
     parts = (a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0)
-    return stack(parts, axis=back)
+    return astype(stack(parts, axis=back), dtype, copy=False)
 
 
 # ---- powers and chains -----------------------------------------------------------
@@ -123,7 +124,7 @@ def matrix_power(x, n, /):
     ShapeError
         If the matrices are not square.
     DTypeError
-        If `n` is negative and the dtype is not floating.
+        If `n` is negative and the dtype is an integer one.
 
     Notes
     -----
@@ -142,6 +143,8 @@ def matrix_power(x, n, /):
         raise ShapeError(f"matrix_power: expected square matrices, got shape {x.shape}")
     if n == 0:
         return broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape).copy()
+    if n > 0 and x.dtype.name in HALVES:
+        return astype(matrix_power(astype(x, "float32"), n), x.dtype)
     square, n = (inv(x), -n) if n < 0 else (x, n)
     found = None
     while n:
@@ -192,6 +195,9 @@ def multi_dot(tensors, /):
     chain = [tensor_of("multi_dot", x) for x in tensors]
     if len(chain) < 2:
         raise ValueError(f"multi_dot: expected two or more tensors, got {len(chain)}")
+    dtype = result_type(*chain)
+    if dtype.name in HALVES:
+        return astype(multi_dot([astype(x, "float32") for x in chain]), dtype)
     row, column = chain[0].ndim == 1, chain[-1].ndim == 1
     if row:
         chain[0] = expand_dims(chain[0], axis=0)
@@ -264,7 +270,7 @@ def matrix_exp(A, /):  # noqa: N803
     Parameters
     ----------
     A : Tensor of shape (..., N, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
 
     Returns
     -------
@@ -276,7 +282,7 @@ def matrix_exp(A, /):  # noqa: N803
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
@@ -298,7 +304,7 @@ def matrix_exp(A, /):  # noqa: N803
     x = matrices_of("matrix_exp", A, square=True)
     if not x.size:
         return x.copy()
-    single = x.dtype.name == "float32"
+    single = x.dtype.name in ("float32", "complex64")
     times, finite = _halvings(x.detach(), _BOUND7_SINGLE if single else _BOUND13)
     x = where(finite, x, 0.0) * 2.0**-times
     one = eye(x.shape[-1], dtype=x.dtype)

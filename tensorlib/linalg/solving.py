@@ -9,6 +9,7 @@ from math import prod
 
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.linalg.arguments import (
+    adjoint,
     common_batch,
     fresh,
     matrices_of,
@@ -42,13 +43,14 @@ __all__ = [
 class Inv(MatrixOp):
     """Y = A^-1; dY = -Y dA Y."""
 
+    is_analytic = True
     reads_output = True
     expected = "an invertible matrix"
     found = "a singular one: pivot {} of its LU factorization is 0"
 
     def pullback(self, params, g, needs, y, saved):
-        adjoint = matrix_transpose(y)
-        return (-matmul(matmul(adjoint, g), adjoint),)
+        transpose = matrix_transpose(y)
+        return (-matmul(matmul(transpose, g), transpose),)
 
     def pushforward(self, params, tangents, y, saved):
         return -matmul(matmul(y, tangents[0]), y)
@@ -71,7 +73,7 @@ def inv(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
 
     Returns
     -------
@@ -84,7 +86,7 @@ def inv(x, /):
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
@@ -106,6 +108,7 @@ def inv(x, /):
 class Solve(MatrixOp):
     """A X = B; saved: A, and its factors and their order as the kernel left them."""
 
+    is_analytic = True
     reads_output = True
     expected = Inv.expected
     found = Inv.found
@@ -113,12 +116,11 @@ class Solve(MatrixOp):
     def pullback(self, params, g, needs, x, saved):
         a, lu, order = saved
         if is_differentiated():
-            adjoint = solve_stack(matrix_transpose(a).contiguous(), g.contiguous())
+            gb = solve_stack(matrix_transpose(a).contiguous(), g.contiguous())
         else:
-            adjoint = fresh(g, *g.shape)
-            _solve_adjoint.execute((adjoint,), (lu, g.contiguous(), order), ())
-        grad_a = -matmul(adjoint, matrix_transpose(x)) if needs[0] else None
-        return grad_a, adjoint
+            gb = fresh(g, *g.shape)
+            _solve_adjoint.execute((gb,), (lu, g.contiguous(), order), ())
+        return (-matmul(gb, matrix_transpose(x)) if needs[0] else None), gb
 
     def pushforward(self, params, tangents, x, saved):
         da, db = tangents
@@ -129,7 +131,7 @@ class Solve(MatrixOp):
 
 
 _solve = Solve("solve")
-_solve_adjoint = MatrixOp("solve_adjoint")
+_solve_adjoint = MatrixOp("solve_adjoint")  # with the transpose: Solve is analytic
 
 
 def solve_stack(a, b, batch=()):
@@ -147,7 +149,7 @@ def solve(x1, x2, /):
     Parameters
     ----------
     x1 : Tensor of shape (..., N, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     x2 : Tensor of shape (N,) or (..., N, K)
         Right sides. One-dimensional, it is one vector; otherwise a stack of matrices,
         whose leading axes broadcast with those of `x1`.
@@ -164,7 +166,7 @@ def solve(x1, x2, /):
     ShapeError
         If matrices are not square or shapes do not fit.
     DTypeError
-        If a dtype is not floating.
+        If a dtype is neither floating nor complex.
 
     Notes
     -----
@@ -217,6 +219,7 @@ def _solve_one(a, b):
 class SolveTriangular(MatrixOp):
     """op(A) X = B or X op(A) = B; params: upper, left, transposed, unit."""
 
+    is_analytic = True
     reads_output = True
     expected = "a triangular matrix without zeros on its diagonal"
     found = "one whose element {} there is 0"
@@ -293,7 +296,7 @@ def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa
     ShapeError
         If matrices are not square or shapes do not fit.
     DTypeError
-        If a dtype is not floating.
+        If a dtype is neither floating nor complex.
 
     Examples
     --------
@@ -329,9 +332,9 @@ def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     ----------
     B : Tensor of shape (..., N, K)
     L : Tensor of shape (..., N, N)
-        Lower triangular with ``A = L @ L.mT``, as `cholesky` gives it.
+        Lower triangular with ``A = L @ conj(L.mT)``, as `cholesky` gives it.
     upper : bool, default False
-        Whether it is upper triangular, with ``A = L.mT @ L``.
+        Whether it is upper triangular, with ``A = conj(L.mT) @ L``.
 
     Returns
     -------
@@ -354,9 +357,9 @@ def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     """
     factor = matrices_of("cholesky_solve", L, square=True)
     if upper:
-        factor = matrix_transpose(factor)
+        factor = adjoint(factor)
     half = solve_triangular(factor, B, upper=False)
-    return solve_triangular(matrix_transpose(factor), half, upper=True)
+    return solve_triangular(adjoint(factor), half, upper=True)
 
 
 @looped
@@ -371,7 +374,7 @@ def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
     left : bool, default True
         Whether A stands on the left of X.
     adjoint : bool, default False
-        Solve with the transpose of A.
+        Solve with the conjugate transpose of A.
 
     Returns
     -------
@@ -398,14 +401,15 @@ def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
     """
     lu = matrices_of("lu_solve", LU, square=True)
     if not left:
-        x = lu_solve(lu, pivots, matrix_transpose(B), adjoint=not adjoint)
-        return matrix_transpose(x)
+        x = lu_solve(lu, pivots, conjugate_transpose(B), adjoint=not adjoint)
+        return conjugate_transpose(x)
     b = matrices_of("lu_solve", B)
+    lu, b = promoted(lu, b)
     _check_sides("lu_solve", lu, b, b.shape[-2])
     batch = common_batch(lu, b)
     order = _order("lu_solve", lu, pivots)
     if adjoint:
-        upper = matrix_transpose(lu)
+        upper = conjugate_transpose(lu)
         x = solve_triangular(upper, b, upper=False)
         x = solve_triangular(upper, x, upper=True, unitriangular=True)
         return _rows(x, _inverse_order(order), batch)
@@ -413,6 +417,9 @@ def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
         lu, _rows(b, order, batch), upper=False, unitriangular=True
     )  # fmt: skip
     return solve_triangular(lu, x, upper=True)
+
+
+conjugate_transpose = adjoint  # which is also the name of a parameter of lu_solve
 
 
 def _order(op, lu, pivots):

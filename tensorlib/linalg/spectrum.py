@@ -1,4 +1,4 @@
-"""Eigenvalues of symmetric matrices, singular values, and what is made of them.
+"""Eigenvalues of Hermitian matrices, singular values, and what is made of them.
 
 Derivatives: M. B. Giles, "Collected matrix derivative results for forward and reverse
 mode algorithmic differentiation", Springer 2008, section 3; J. Townsend,
@@ -11,9 +11,19 @@ from collections import namedtuple
 
 from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import GraphError, ShapeError
-from tensorlib.linalg.arguments import flat, fresh, matrices_of, promoted, stacked
+from tensorlib.linalg.arguments import (
+    adjoint,
+    flat,
+    fresh,
+    matrices_of,
+    promoted,
+    real_dtype,
+    stacked,
+)
 from tensorlib.linalg.factorization import thin_qr
 from tensorlib.linalg.matrix_op import MatrixOp, is_differentiated
+from tensorlib.ops.arithmetic import abs as magnitude
+from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.creation import zeros as zeros_of
 from tensorlib.ops.joining import concat
@@ -66,11 +76,35 @@ def _gaps(w):
 
 
 def _symmetric(x):
-    return 0.5 * (x + matrix_transpose(x))
+    return 0.5 * (x + adjoint(x))
 
 
 def _diagonals(x):
-    return last_diagonal(x, 0)
+    """Return the real parts of diagonals."""
+    return real(last_diagonal(x, 0))
+
+
+def _packed(*parts):
+    """Results of one matrix after the other, real ones in the common dtype."""
+    return concat([flat(part) for part in parts], axis=1)
+
+
+def check_phases(op, turned):
+    """Refuse a cotangent that depends on the phases of complex vectors.
+
+    Parameters
+    ----------
+    op : str
+    turned : Tensor of shape (B, K)
+        What the function changes by when the phase of each vector does.
+    """
+    found = largest(magnitude(turned.detach())).item() if turned.size else 0.0
+    # PyTorch's tolerance: roundings of large cotangents may not be taken for it.
+    if found > 1e-2:
+        raise GraphError(
+            f"{op}: expected a function that is the same for all phases of complex "
+            f"vectors, which are arbitrary, got one that they change by {found:.3g}"
+        )
 
 
 def _columns_times(v, w):
@@ -82,7 +116,7 @@ def _columns_times(v, w):
 class Eigh(MatrixOp):
     """A V = V diag(w); the packed result (B, N + N * N) is w, then V.T.
 
-    dw = diag(V.T dA V), dV = V (V.T dA V / (w_j - w_i)). The gradient is symmetric.
+    dw = diag(V^H dA V), dV = V (V^H dA V / (w_j - w_i)). The gradient is Hermitian.
     """
 
     reads_output = True
@@ -93,21 +127,23 @@ class Eigh(MatrixOp):
     def unpacked(self, x):
         n = _side(x)
         v = matrix_transpose(reshape(x[:, n:], (x.shape[0], n, n)))
-        return x[:, :n], v
+        return real(x[:, :n]), v
 
     def pullback(self, params, g, needs, out, saved):
         w, v = self.unpacked(out)
         gw, gv = self.unpacked(g)
-        vt = matrix_transpose(v)
+        vt = adjoint(v)
         m = matmul(vt, gv)
-        inner = _over_gaps(0.5 * (m - matrix_transpose(m)), _gaps(w))
+        if m.dtype.is_complex:
+            check_phases("eigh", imag(last_diagonal(m, 0)))
+        inner = _over_gaps(0.5 * (m - adjoint(m)), _gaps(w))
         return (_columns_times(v, gw) @ vt + matmul(matmul(v, inner), vt),)
 
     def pushforward(self, params, tangents, out, saved):
         w, v = self.unpacked(out)
-        m = matmul(matmul(matrix_transpose(v), _symmetric(tangents[0])), v)
+        m = matmul(matmul(adjoint(v), _symmetric(tangents[0])), v)
         dv = matmul(v, _over_gaps(m, _gaps(w)))
-        return concat((_diagonals(m), flat(matrix_transpose(dv))), axis=1)
+        return _packed(_diagonals(m), matrix_transpose(dv))
 
 
 def _side(packed):
@@ -127,11 +163,11 @@ class Eigvalsh(MatrixOp):
 
     def pullback(self, params, g, needs, out, saved):
         v = self.vectors(saved)
-        return (matmul(_columns_times(v, g), matrix_transpose(v)),)
+        return (matmul(_columns_times(v, g), adjoint(v)),)
 
     def pushforward(self, params, tangents, out, saved):
         v = self.vectors(saved)
-        return total(v * matmul(_symmetric(tangents[0]), v), axis=1)
+        return real(total(conj(v) * matmul(_symmetric(tangents[0]), v), axis=1))
 
 
 _eigh = Eigh("eigh")
@@ -141,31 +177,28 @@ _eigvalsh = Eigvalsh("eigvalsh", kernel="eigh")
 def eigh_stack(a, batch=()):
     """Return eigenvalues and eigenvectors of contiguous matrices (B, N, N)."""
     b, n, _ = a.shape
+    w, vt = fresh(a, b, n, dtype=real_dtype(a)), fresh(a, b, n, n)
+    _eigh.execute((w, vt), (a,), batch)
     if not _eigh.is_tracked((a,)):
-        w, vt = fresh(a, b, n), fresh(a, b, n, n)
-        _eigh.execute((w, vt), (a,), batch)
         return w, matrix_transpose(vt)
-    packed = fresh(a, b, n + n * n)
-    w, v = _eigh.unpacked(packed)
-    _eigh.execute((w, matrix_transpose(v)), (a,), batch)
-    return _eigh.unpacked(_eigh.recorded(packed, (a,)))
+    return _eigh.unpacked(_eigh.recorded(_packed(w, vt), (a,)))
 
 
 @looped
 def eigh(x, /):
-    """Return eigenvalues and eigenvectors of symmetric matrices.
+    """Return eigenvalues and eigenvectors of symmetric or Hermitian matrices.
 
     ``x @ v[:, i] = w[i] * v[:, i]``.
 
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating dtype; the lower triangle is read.
+        Of a floating or complex dtype; the lower triangle is read.
 
     Returns
     -------
     EighResult
-        A named tuple: ``eigenvalues`` of shape (..., N), ascending, and
+        A named tuple: ``eigenvalues`` of shape (..., N), real and ascending, and
         ``eigenvectors`` of shape (..., N, N), orthonormal, in columns.
 
     Raises
@@ -175,13 +208,16 @@ def eigh(x, /):
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
+    GraphError
+        From the gradient of a function that depends on the phases of complex vectors.
 
     Notes
     -----
-    Signs of eigenvectors, and bases of the eigenspaces of repeated eigenvalues, are
-    arbitrary. The gradient exists for functions that do not depend on them; where
-    others meet a repeated eigenvalue it is infinite or NaN. It is symmetric.
+    Signs or phases of eigenvectors, and bases of the eigenspaces of repeated
+    eigenvalues, are arbitrary. The gradient exists for functions that do not depend on
+    them; where others meet a repeated eigenvalue it is infinite or NaN. It is
+    Hermitian.
 
     Examples
     --------
@@ -196,12 +232,12 @@ def eigh(x, /):
 
 @looped
 def eigvalsh(x, /):
-    """Return the eigenvalues of symmetric matrices, in ascending order.
+    """Return the eigenvalues of symmetric or Hermitian matrices, in ascending order.
 
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating dtype; the lower triangle is read.
+        Of a floating or complex dtype; the lower triangle is read.
 
     Returns
     -------
@@ -214,7 +250,7 @@ def eigvalsh(x, /):
     ShapeError
         If the matrices are not square.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
@@ -232,7 +268,7 @@ def eigvalsh(x, /):
         w, v = eigh_stack(a.detach(), x.shape[:-2])
         w = _eigvalsh.recorded(w, (a,), (a, v))
     else:
-        w = fresh(a, *a.shape[:2])
+        w = fresh(a, *a.shape[:2], dtype=real_dtype(a))
         _eigvalsh.execute((w,), (a,), x.shape[:-2])
     return reshape(w, x.shape[:-1])
 
@@ -242,8 +278,10 @@ class SVD(MatrixOp):
     """A = U diag(S) Vh; the packed result is U, S and Vh in each row (B, ...).
 
     params: the shapes of U and Vh. With E = s_j^2 - s_i^2 and K = min(M, N) columns,
-    gA = U ((skew(U.T gU) / E) S + S (skew(V.T gV) / E) + diag(gS)) Vh and, for what
-    leaves the span of U or V, (I - U U.T) gU / S Vh + U / S gVh (I - V V.T).
+    gA = U ((skew(U^H gU) / E) S + S (skew(V^H gV) / E) + diag(gS)) Vh and, for what
+    leaves the span of U or V, (I - U U^H) gU / S Vh + U / S gVh (I - V V^H). Complex
+    vectors turn by one phase together; what changes between their phases is i Im
+    diag(U^H gU) / S on the diagonal.
     """
 
     reads_output = True
@@ -256,7 +294,7 @@ class SVD(MatrixOp):
         k, b = min(m, n), x.shape[0]
         at = m * ku
         u = reshape(x[:, :at], (b, m, ku))
-        return u, x[:, at : at + k], reshape(x[:, at + k :], (b, kv, n))
+        return u, real(x[:, at : at + k]), reshape(x[:, at + k :], (b, kv, n))
 
     def pullback(self, params, g, needs, out, saved):
         gu, gs, gvh = self.unpacked(params, g)
@@ -276,7 +314,7 @@ class SVD(MatrixOp):
                 "that are not square; use full_matrices=False"
             )
         parts = _svd_pushforward(u, s, vh, tangents[0])
-        return concat([flat(part) for part in parts], axis=1)
+        return _packed(*parts)
 
 
 def _check_extra(*cotangents):
@@ -294,15 +332,20 @@ def _square_gaps(s):
 
 
 def _skew(x):
-    return x - matrix_transpose(x)
+    return x - adjoint(x)
 
 
 def _svd_pullback(u, s, vh, gu, gs, gvh):
     m, n = u.shape[1], vh.shape[2]
-    ut, v, gv = matrix_transpose(u), matrix_transpose(vh), matrix_transpose(gvh)
+    ut, v, gv = adjoint(u), adjoint(vh), adjoint(gvh)
     gaps = _square_gaps(s)
-    inner = _columns_times(_over_gaps(_skew(matmul(ut, gu)), gaps), s)
-    from_v = _over_gaps(_skew(matmul(vh, gv)), gaps) * expand_dims(s, axis=2)
+    mu, mv = matmul(ut, gu), matmul(vh, gv)
+    inner = _columns_times(_over_gaps(_skew(mu), gaps), s)
+    from_v = _over_gaps(_skew(mv), gaps) * expand_dims(s, axis=2)
+    if mu.dtype.is_complex:
+        turn = imag(last_diagonal(mu, 0))
+        check_phases("svd", turn + imag(last_diagonal(mv, 0)))
+        gs = gs + _quotient(turn, s) * 1j
     on = where(eye(s.shape[1], dtype="bool"), expand_dims(gs, axis=1), inner + from_v)
     found = matmul(matmul(u, on), vh)
     if m > n:
@@ -321,21 +364,25 @@ def _quotient(x, s):
 
 def _svd_pushforward(u, s, vh, da):
     m, n = u.shape[1], vh.shape[2]
-    ut, v = matrix_transpose(u), matrix_transpose(vh)
+    ut, v = adjoint(u), adjoint(vh)
     p = matmul(matmul(ut, da), v)
-    pt, gaps = matrix_transpose(p), _square_gaps(s)
+    pt, gaps = adjoint(p), _square_gaps(s)
     rows, columns = expand_dims(s, axis=2), expand_dims(s, axis=1)
-    du = matmul(u, _over_gaps(p * columns + rows * pt, gaps))
+    du = _over_gaps(p * columns + rows * pt, gaps)
+    if p.dtype.is_complex:
+        phases = _quotient(imag(last_diagonal(p, 0)), s) * 1j
+        du = where(eye(s.shape[1], dtype="bool"), expand_dims(phases, axis=1), du)
+    du = matmul(u, du)
     dv = matmul(v, _over_gaps(rows * p + pt * columns, gaps))
     if m > n:
         outside = matmul(da, v)
         outside = outside - matmul(u, matmul(ut, outside))
         du = du + _quotient(outside, columns)
     if n > m:
-        outside = matmul(matrix_transpose(da), u)
+        outside = matmul(adjoint(da), u)
         outside = outside - matmul(v, matmul(vh, outside))
         dv = dv + _quotient(outside, columns)
-    return du, _diagonals(p), matrix_transpose(dv)
+    return du, _diagonals(p), adjoint(dv)
 
 
 class Svdvals(MatrixOp):
@@ -357,7 +404,7 @@ class Svdvals(MatrixOp):
 
     def pushforward(self, params, tangents, out, saved):
         u, vh = self.vectors(saved)
-        return total(u * matmul(tangents[0], matrix_transpose(vh)), axis=1)
+        return real(total(conj(u) * matmul(tangents[0], adjoint(vh)), axis=1))
 
 
 _svd = SVD("svd")
@@ -373,20 +420,16 @@ def svd_stack(a, batch=(), full=False):
         return matrix_transpose(ut), s, matrix_transpose(v)
     k = min(m, n)
     ku, kv = (m, n) if full else (k, k)
-    params = (m, ku), (kv, n)
-    tracked = _svd.is_tracked((a,))
-    packed = None
-    if tracked:
-        packed = fresh(a, b, m * ku + k + kv * n)
-        u, s, vh = _svd.unpacked(params, packed)
-    else:
-        u, s, vh = fresh(a, b, m, ku), fresh(a, b, k), fresh(a, b, kv, n)
+    u, vh = fresh(a, b, m, ku), fresh(a, b, kv, n)
+    s = fresh(a, b, k, dtype=real_dtype(a))
     if full and not k:
         u[:], vh[:] = eye(m, dtype=a.dtype), eye(n, dtype=a.dtype)
     _svd.execute((s, u, vh), (a,), batch, upper=full)
-    if not tracked:
+    if not _svd.is_tracked((a,)):
         return u, s, vh
-    return _svd.unpacked(params, _svd.recorded(packed, (a,), (), params))
+    params = (m, ku), (kv, n)
+    packed = _svd.recorded(_packed(u, s, vh), (a,), (), params)
+    return _svd.unpacked(params, packed)
 
 
 @looped
@@ -396,7 +439,7 @@ def svd(x, /, *, full_matrices=True):
     Parameters
     ----------
     x : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     full_matrices : bool, default True
         Whether U and Vh are square, or have K = min(M, N) columns and rows.
 
@@ -413,15 +456,17 @@ def svd(x, /, *, full_matrices=True):
     ShapeError
         If `x` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
     GraphError
-        From the gradient, with respect to the columns and rows beyond K.
+        From the gradient, with respect to the columns and rows beyond K, and of a
+        function that depends on the phases of complex vectors.
 
     Notes
     -----
-    Signs of singular vectors, and bases that belong to repeated singular values, are
-    arbitrary. The gradient exists for functions that do not depend on them; where
-    others meet a repeated value it is infinite or NaN. `svdvals` has no such limit.
+    Signs or phases of singular vectors, and bases that belong to repeated singular
+    values, are arbitrary. The gradient exists for functions that do not depend on
+    them; where others meet a repeated value it is infinite or NaN. `svdvals` has no
+    such limit.
 
     Examples
     --------
@@ -447,7 +492,7 @@ def svdvals(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
 
     Returns
     -------
@@ -460,7 +505,7 @@ def svdvals(x, /):
     ShapeError
         If `x` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Examples
     --------
@@ -475,7 +520,7 @@ def svdvals(x, /):
         u, s, vh = svd_stack(a.detach(), batch)
         s = _svdvals.recorded(s, (a,), (a, u, vh))
     else:
-        s = fresh(a, a.shape[0], min(a.shape[1:]))
+        s = fresh(a, a.shape[0], min(a.shape[1:]), dtype=real_dtype(a))
         _svdvals.execute((s,), (a,), batch)
     return reshape(s, (*batch, s.shape[1]))
 
@@ -498,7 +543,7 @@ def matrix_rank(x, /, *, rtol=None):
     Parameters
     ----------
     x : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     rtol : float or Tensor of shape (...), optional
         Singular values up to `rtol` times the largest count as zero; max(M, N) times
         the machine epsilon by default.
@@ -514,7 +559,7 @@ def matrix_rank(x, /, *, rtol=None):
     ShapeError
         If `x` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Examples
     --------
@@ -530,14 +575,14 @@ def matrix_rank(x, /, *, rtol=None):
 class Pinv(MatrixOp):
     """The derivative at constant rank, by Golub and Pereyra, of P = A^+; saved: A.
 
-    dP = -P dA P + P P.T dA.T (I - A P) + (I - P A) dA.T P.T P.
+    dP = -P dA P + P P^H dA^H (I - A P) + (I - P A) dA^H P^H P.
     """
 
     reads_output = True
 
     def pullback(self, params, g, needs, p, saved):
         (a,) = saved
-        pt, gt = matrix_transpose(p), matrix_transpose(g)
+        pt, gt = adjoint(p), adjoint(g)
         first = matmul(gt, matmul(p, pt))
         second = matmul(matmul(pt, p), gt)
         found = (first - matmul(a, matmul(p, first))) - matmul(matmul(pt, g), pt)
@@ -545,7 +590,7 @@ class Pinv(MatrixOp):
 
     def pushforward(self, params, tangents, p, saved):
         (a,), da = saved, tangents[0]
-        dt, pt = matrix_transpose(da), matrix_transpose(p)
+        dt, pt = adjoint(da), adjoint(p)
         first = matmul(matmul(p, pt), dt)
         second = matmul(dt, matmul(pt, p))
         found = (first - matmul(matmul(first, a), p)) - matmul(matmul(p, da), p)
@@ -572,7 +617,7 @@ def _pinv_stack(a, batch, rtol):
     counts = _cutoff(s, a.shape[1:], rtol)
     inverse = where(counts, 1.0 / where(counts, s, 1.0), 0.0)
     p = matmul(
-        _columns_times(matrix_transpose(vh), inverse), matrix_transpose(u)
+        _columns_times(adjoint(vh), inverse), adjoint(u)
     )  # fmt: skip
     return _pinv.recorded(p.contiguous(), (a,), (a,)), s, counts
 
@@ -584,7 +629,7 @@ def pinv(x, /, *, rtol=None):
     Parameters
     ----------
     x : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     rtol : float or Tensor of shape (...), optional
         Singular values up to `rtol` times the largest count as zero; max(M, N) times
         the machine epsilon by default.
@@ -600,7 +645,7 @@ def pinv(x, /, *, rtol=None):
     ShapeError
         If `x` has fewer than two dimensions.
     DTypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
 
     Notes
     -----
@@ -626,7 +671,7 @@ def lstsq(A, B, rcond=None, /):  # noqa: N803
     Parameters
     ----------
     A : Tensor of shape (..., M, N)
-        Of a floating dtype.
+        Of a floating or complex dtype.
     B : Tensor of shape (..., M, K), or (M,) with one matrix
     rcond : float, optional
         Singular values up to `rcond` times the largest count as zero; max(M, N) times
@@ -646,7 +691,7 @@ def lstsq(A, B, rcond=None, /):  # noqa: N803
     ShapeError
         If the shapes do not fit.
     DTypeError
-        If a dtype is not floating.
+        If a dtype is neither floating nor complex.
 
     Notes
     -----
@@ -672,8 +717,9 @@ def lstsq(A, B, rcond=None, /):  # noqa: N803
     p, s, counts = _pinv_stack(stacked(a), batch, rcond)
     x = matmul(reshape(p, (*batch, n, m)), b)
     rank = reshape(total(counts, axis=-1), batch)
-    residuals = zeros_of((0,), dtype=x.dtype)
+    residuals = zeros_of((0,), dtype=real_dtype(x))
     if m > n and (rank == n).all().item():
-        residuals = total((matmul(a, x) - b) ** 2, axis=-2)
+        rest = matmul(a, x) - b
+        residuals = total(real(conj(rest) * rest), axis=-2)
     x = squeeze(x, axis=-1) if vector else x
     return LstsqResult(x, residuals, rank, reshape(s, (*batch, s.shape[1])))

@@ -121,8 +121,12 @@ def vecdot(x1, x2, /, *, axis=-1):
         from tensorlib.ops.complex import conj
 
         a = conj(a)
+    dtype = result_type(a, b)
+    if dtype.name in ("float16", "bfloat16"):
+        # Rounded once, as a product of matrices is.
+        a, b = astype(a, "float32"), astype(b, "float32")
     product = moveaxis(a, left, -1) * moveaxis(b, right, -1)
-    return total(product, axis=-1, dtype=result_type(a, b))
+    return astype(total(product, axis=-1, dtype=result_type(a, b)), dtype, copy=False)
 
 
 def outer(x1, x2, /):
