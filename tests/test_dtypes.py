@@ -87,7 +87,9 @@ def test_wide_integer_to_bfloat16_is_rounded_once(dtype):
     assert (-tl.tensor([tie + 1])).astype("bfloat16").item() == -(2.0**62 + 2.0**55)
 
 
-@pytest.mark.parametrize(("source", "target"), itertools.product(INTEGERS, INTEGERS))
+@pytest.mark.parametrize(
+    ("source", "target"), list(itertools.product(INTEGERS, INTEGERS))
+)
 def test_integer_to_integer_wraps_as_numpy(source, target):
     bounds = np.iinfo(source)
     a = np.array([bounds.min, bounds.max, 0, 1, bounds.max // 2], source)
