@@ -122,6 +122,12 @@ def test_signature_is_the_standards(name, expected):
     assert str(inspect.signature(getattr(tl, name))) == expected
 
 
+@pytest.mark.parametrize("k", [2**63, -(2**63), -(2**63) - 1, 10**30, 4, -4, 3, -1])
+def test_eye_with_a_diagonal_outside_is_zeros(k):
+    expected = np.eye(3, 4, k=max(-9, min(k, 9)))
+    np.testing.assert_array_equal(tl.eye(3, 4, k=k).numpy(), expected)
+
+
 # ---- complex numbers -------------------------------------------------------------
 @pytest.mark.parametrize("value", [16777217j, 16777217.0, 0.1 + 0.3j, 2, True])
 def test_assigned_scalar_keeps_its_precision(value):
