@@ -120,3 +120,46 @@ def test_astype_takes_its_own_device_alone():
 )
 def test_signature_is_the_standards(name, expected):
     assert str(inspect.signature(getattr(tl, name))) == expected
+
+
+@pytest.mark.parametrize("k", [2**63, -(2**63), -(2**63) - 1, 10**30, 4, -4, 3, -1])
+def test_eye_with_a_diagonal_outside_is_zeros(k):
+    expected = np.eye(3, 4, k=max(-9, min(k, 9)))
+    np.testing.assert_array_equal(tl.eye(3, 4, k=k).numpy(), expected)
+
+
+# ---- complex numbers -------------------------------------------------------------
+@pytest.mark.parametrize("value", [16777217j, 16777217.0, 0.1 + 0.3j, 2, True])
+def test_assigned_scalar_keeps_its_precision(value):
+    x = tl.zeros(2, dtype="complex128")
+    x[0] = value
+    x[tl.tensor([1])] = value
+    assert x.tolist() == [value, value]
+
+
+def test_unique_of_complex_numbers_equals_numpy():
+    rng = np.random.default_rng(0)
+    a = rng.integers(-2, 3, (7, 9)) + 1j * rng.integers(-2, 3, (7, 9))
+    for dtype in ("complex64", "complex128"):
+        values, indices, inverse, counts = np.unique(
+            a.astype(dtype), return_index=True, return_inverse=True, return_counts=True
+        )
+        found = tl.unique_all(tl.tensor(a, dtype=dtype))
+        np.testing.assert_array_equal(found.values.numpy(), values)
+        np.testing.assert_array_equal(found.indices.numpy(), indices)
+        np.testing.assert_array_equal(found.inverse_indices.numpy(), inverse)
+        np.testing.assert_array_equal(found.counts.numpy(), counts)
+        x = tl.tensor(a, dtype=dtype)
+        np.testing.assert_array_equal(tl.unique_values(x).numpy(), values)
+        np.testing.assert_array_equal(tl.unique_counts(x).counts.numpy(), counts)
+
+
+def test_complex_numbers_with_a_nan_are_distinct():
+    parts = [(nan, 0), (nan, 0), (1, nan), (0.0, -0.0), (-0.0, 0.0), (2, 0), (1, nan)]
+    x = tl.tensor([complex(*p) for p in parts])
+    found = tl.unique_all(x)
+    assert found.counts.tolist() == [2, 1, 1, 1, 1, 1]
+    back = tl.take(found.values, found.inverse_indices)
+    assert np.array_equal(back.numpy(), x.numpy(), equal_nan=True)
+    assert tl.unique(x).shape == (3,)
+    assert tl.unique_values(x[:0]).shape == (0,)

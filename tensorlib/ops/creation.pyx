@@ -446,7 +446,9 @@ def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
         dtype="float32" if dtype is None else dtype,
     )
     cdef int64_t rows = made.buf.shape[0], columns = made.buf.shape[1]
-    cdef int64_t row = max(-k, 0), column = max(k, 0)
+    # Beyond the matrix, however far, there is nothing to fill.
+    cdef int64_t offset = max(-rows, min(k, columns))
+    cdef int64_t row = max(-offset, 0), column = max(offset, 0)
     cdef int64_t length = min(rows - row, columns - column)
     if length > 0:
         fill(as_strided(made, (length,), (columns + 1,), row * columns + column), 1)

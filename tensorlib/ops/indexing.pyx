@@ -358,6 +358,8 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
         v = <Tensor>value
     elif is_integer_code(x.buf.dtype) and type(value) is int:
         v = new_scalar(value, x.buf.dtype)      # checks the range
+    elif is_complex_code(x.buf.dtype) and isinstance(value, (float, complex)):
+        v = new_scalar(value, x.buf.dtype)      # not by way of complex64
     elif isinstance(value, (bool, int, float, complex)):
         v = cast(as_tensor("assign", value), x.buf.dtype)
     else:

@@ -5,12 +5,14 @@ from collections import namedtuple
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import tensor_of
-from tensorlib.ops.creation import asarray, full, zeros
+from tensorlib.ops.complex import imag, real
+from tensorlib.ops.creation import asarray, full, ones, zeros
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.indexing import take
+from tensorlib.ops.indexing import nonzero, take
 from tensorlib.ops.joining import concat
-from tensorlib.ops.logic import where
+from tensorlib.ops.logic import isnan, where
 from tensorlib.ops.looped import looped
+from tensorlib.ops.reduce import cumsum
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.shape import reshape
@@ -36,17 +38,48 @@ def _lengths(starts, size):
 def _distinct(op, x, *, equal_nan=False, inverse=True):
     """Return values, first positions, inverse and counts."""
     flat = _flat(op, x)
-    order = argsort(flat)
-    starts, back = find_runs(flat, order, inverse, equal_nan)
+    if flat.dtype.is_complex:
+        order, starts, back = _complex_runs(flat, equal_nan)
+    else:
+        order = argsort(flat)
+        starts, back = find_runs(flat, order, inverse, equal_nan)
     first = take(order, starts)
     if inverse:
         back = reshape(back, tensor_of(op, x).shape)
     return UniqueAll(take(flat, first), first, back, _lengths(starts, flat.size))
 
 
+def _complex_runs(flat, equal_nan):
+    """Return an order by real, then imaginary part, where runs begin, the way back.
+
+    Runs of the parts are numbered, so that one number stands for both of them.
+    """
+    _, rows = find_runs(real(flat), argsort(real(flat)), True, True)
+    _, columns = find_runs(imag(flat), argsort(imag(flat)), True, True)
+    size = flat.size
+    numbers = rows * size + columns
+    unlike = isnan(flat)
+    if equal_nan:  # one number, behind all others
+        numbers = where(unlike, size * size, numbers)
+    order = argsort(numbers)
+    _, back = find_runs(numbers, order, True, False)
+    alone = zeros((size,), dtype="bool") if equal_nan else take(unlike, order)
+    group = take(back, order)
+    begins = concat((ones((min(size, 1),), dtype="bool"), group[1:] != group[:-1]))
+    begins = begins | alone
+    places = cumsum(astype(begins, "int64"), 0) - 1
+    inverse = zeros((size,), dtype="int64")
+    inverse[order] = places
+    return order, nonzero(begins)[0], inverse
+
+
 def _ordered_runs(op, x, equal_nan=False):
     """Return the sorted elements and where runs of equal ones begin."""
-    ordered = sort(_flat(op, x))
+    flat = _flat(op, x)
+    if flat.dtype.is_complex:
+        order, starts, _ = _complex_runs(flat, equal_nan)
+        return take(flat, order), starts
+    ordered = sort(flat)
     return ordered, find_runs(ordered, None, False, equal_nan)[0]
 
 
