@@ -282,7 +282,7 @@ def view_as_real(x, /):
     """
     cdef Tensor z = as_tensor("view_as_real", x)
     if not is_complex_code(z.buf.dtype):
-        raise DTypeError(f"view_as_real: expected a complex tensor, got {x.dtype}")
+        raise DTypeError(f"view_as_real: expected a complex tensor, got {z.dtype}")
     if z.buf.ndim == TL_MAX_NDIM:
         raise ShapeError(
             f"view_as_real: expected at most {TL_MAX_NDIM - 1} axes, got {z.buf.ndim}"
