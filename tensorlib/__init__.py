@@ -39,7 +39,13 @@ from tensorlib.core.dtype import (
     uint32,
     uint64,
 )
-from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
+from tensorlib.core.errors import (
+    AxisError,
+    DeviceError,
+    DTypeError,
+    GraphError,
+    ShapeError,
+)
 from tensorlib.core.interop import from_numpy
 from tensorlib.core.storage import (
     empty_cache,

@@ -36,6 +36,7 @@ DTYPES = (
     "float16", "bfloat16", "float32", "float64",
 )  # fmt: skip
 ALLOWED = (
+    tl.AxisError,
     tl.ShapeError,
     tl.DTypeError,
     tl.DeviceError,

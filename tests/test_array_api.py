@@ -128,13 +128,44 @@ def test_eye_with_a_diagonal_outside_is_zeros(k):
     np.testing.assert_array_equal(tl.eye(3, 4, k=k).numpy(), expected)
 
 
+def test_axis_out_of_range_is_an_index_error():
+    for call in (tl.expand_dims, tl.sum, tl.squeeze, tl.sort, tl.concat):
+        x = tl.ones((2, 3))
+        with pytest.raises(IndexError, match="expected an axis") as caught:
+            call((x, x) if call is tl.concat else x, axis=7)
+        assert isinstance(caught.value, tl.ShapeError)
+
+
 # ---- complex numbers -------------------------------------------------------------
-@pytest.mark.parametrize("value", [16777217j, 16777217.0, 0.1 + 0.3j, 2, True])
+@pytest.mark.parametrize("value", [16777217j, 16777217.0, 0.1 + 0.3j, 4e-70, 2, True])
 def test_assigned_scalar_keeps_its_precision(value):
-    x = tl.zeros(2, dtype="complex128")
-    x[0] = value
-    x[tl.tensor([1])] = value
-    assert x.tolist() == [value, value]
+    dtype = "complex128" if isinstance(value, complex) else "float64"
+    for wide in {dtype, "complex128"}:
+        x = tl.zeros(3, dtype=wide)
+        x[0] = value
+        x[tl.tensor([1])] = value
+        x[tl.tensor([False, False, True])] = value
+        assert x.tolist() == [value] * 3
+
+
+def test_masked_fill_keeps_the_precision_of_its_scalar():
+    mask = tl.tensor([True, False])
+    x = tl.ones(2, dtype="float64")
+    assert tl.masked_fill(x, mask, 0.1).tolist() == [0.1, 1.0]
+    z = tl.ones(2, dtype="complex128")
+    assert tl.masked_fill(z, mask, 0.1j).tolist() == [0.1j, 1]
+    with pytest.raises(tl.DTypeError, match="masked_fill: a complex64 value"):
+        tl.masked_fill(x, mask, 1j)
+
+
+def test_count_nonzero_counts_complex_numbers():
+    x = tl.tensor([0j, 1j, complex(0, nan), complex(-0.0, -0.0), 2])
+    assert tl.count_nonzero(x).item() == 3
+
+
+def test_view_as_real_of_a_list_raises():
+    with pytest.raises(tl.DTypeError, match="view_as_real: expected a complex"):
+        tl.view_as_real([1, 2])
 
 
 def test_unique_of_complex_numbers_equals_numpy():

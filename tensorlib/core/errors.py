@@ -1,10 +1,21 @@
 """Exceptions, and the one table from a kernel's status to an exception."""
 
-__all__ = ["DTypeError", "DeviceError", "GraphError", "LinAlgError", "ShapeError"]
+__all__ = [
+    "AxisError",
+    "DTypeError",
+    "DeviceError",
+    "GraphError",
+    "LinAlgError",
+    "ShapeError",
+]
 
 
 class ShapeError(ValueError):
     """Shapes or axes do not fit the operation."""
+
+
+class AxisError(ShapeError, IndexError):
+    """There is no such axis; an IndexError too, as the Array API has it."""
 
 
 class DTypeError(TypeError):

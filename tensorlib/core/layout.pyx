@@ -9,7 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 
 
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import AxisError, ShapeError
 
 cdef extern from "Python.h":
     # Of an int: it has no other error than the overflow that it tells of.
@@ -251,7 +251,7 @@ cdef int parse_axis(str op, object axis, int ndim) except -1:
     except OverflowError:
         found = INT64_MAX
     if not -ndim <= found < ndim:
-        raise ShapeError(
+        raise AxisError(
             f"{op}: expected an axis in [{-ndim}, {ndim}) for {ndim} dimensions, "
             f"got {axis!r}"
         )

@@ -2,7 +2,7 @@
 
 from operator import index
 
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import AxisError, DTypeError, ShapeError
 from tensorlib.core.interop import asarray
 from tensorlib.core.tensor import Tensor
 
@@ -30,7 +30,7 @@ def axis_of(op, axis, ndim):
     """Return an axis in [0, ndim) from one in [-ndim, ndim)."""
     where = int_of(op, "axis", axis)
     if not -ndim <= where < ndim:
-        raise ShapeError(f"{op}: expected an axis in [{-ndim}, {ndim}), got {where}")
+        raise AxisError(f"{op}: expected an axis in [{-ndim}, {ndim}), got {where}")
     return where % ndim
 
 

@@ -358,8 +358,10 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
         v = <Tensor>value
     elif is_integer_code(x.buf.dtype) and type(value) is int:
         v = new_scalar(value, x.buf.dtype)      # checks the range
-    elif is_complex_code(x.buf.dtype) and isinstance(value, (float, complex)):
-        v = new_scalar(value, x.buf.dtype)      # not by way of complex64
+    elif type(value) is float and is_inexact_code(x.buf.dtype) or (
+        type(value) is complex and is_complex_code(x.buf.dtype)
+    ):
+        v = new_scalar(value, x.buf.dtype)      # not by way of single precision
     elif isinstance(value, (bool, int, float, complex)):
         v = cast(as_tensor("assign", value), x.buf.dtype)
     else:

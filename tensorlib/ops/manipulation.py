@@ -8,7 +8,7 @@ from math import prod
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import axes_of, axis_of, int_of, ints_of, tensor_of
-from tensorlib.ops.creation import arange, zeros
+from tensorlib.ops.creation import arange, full, zeros
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import nonzero, take
 from tensorlib.ops.joining import concat, pad
@@ -585,7 +585,9 @@ def masked_fill(x, mask, value, /):
         raise ShapeError(f"masked_fill: expected a scalar, got shape {given.shape}")
     if mask.dtype.kind != "b":
         raise DTypeError(f"masked_fill: expected a bool mask, got {mask.dtype}")
-    return where(mask, astype(given, x.dtype), x)
+    if isinstance(value, (float, complex)):  # not by way of single precision
+        given = full((), value, dtype=x.dtype)
+    return where(mask, astype(given, x.dtype, copy=False), x)
 
 
 def kron(x1, x2, /):

@@ -51,7 +51,8 @@ def count_nonzero(x, /, *, axis=None, keepdims=False):
     tensor(2)
     """
     x = tensor_of("count_nonzero", x)
-    return total(astype(x, "bool", copy=False), axis=axis, keepdims=keepdims)
+    truth = x != 0 if x.dtype.is_complex else astype(x, "bool", copy=False)
+    return total(truth, axis=axis, keepdims=keepdims)
 
 
 def isclose(x1, x2, /, *, rtol=1e-5, atol=1e-8, equal_nan=False):
