@@ -279,6 +279,8 @@ def module_stub(source, declarations=""):
     for match in DEF.finditer(text):
         if not match["indent"] and not match["name"].startswith("_"):
             found.append(function(match))
+    for name in re.findall(r"^([A-Z][A-Z_]+) = ", text, re.M):
+        found.append(f"{name}: Any")
     return HEAD + "\n" + "\n".join(found) + "\n"
 
 

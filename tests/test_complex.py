@@ -86,6 +86,12 @@ def test_reduction_equals_numpy(name, axis, dtype):
         assert_close(found, expected, 10 * CLOSE[dtype])
 
 
+def test_truth_of_complex_numbers():
+    a = np.array([0, 1j, 2, -0.0, complex(np.nan, 0)])
+    assert tl.tensor(a).astype("bool").tolist() == a.astype(bool).tolist()
+    assert tl.nonzero(tl.tensor(a))[0].tolist() == np.nonzero(a)[0].tolist()
+
+
 def test_reduction_of_nothing():
     x = tl.zeros((0, 2), dtype="complex64")
     assert tl.sum(x, axis=0).tolist() == [0, 0]

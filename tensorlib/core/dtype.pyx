@@ -132,6 +132,10 @@ def dtype(spec):
     ----------
     spec : DType, str, type or numpy.dtype
 
+    Returns
+    -------
+    DType
+
     Raises
     ------
     DTypeError
@@ -232,6 +236,10 @@ def result_type(*operands):
     *operands : Tensor, DType or Python scalar
         Python scalars only raise the kind (bool, integer, floating, complex), never the
         width.
+
+    Returns
+    -------
+    DType
 
     Raises
     ------

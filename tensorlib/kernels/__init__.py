@@ -7,7 +7,7 @@ force a lower one, for tests.
 
 import os
 
-from tensorlib.core.dtype import dtype
+from tensorlib.core.dtype import complex64, complex128
 from tensorlib.core.widening import load_late
 from tensorlib.kernels.batching import set_batching_rules
 from tensorlib.kernels.driver import x86_level
@@ -87,10 +87,7 @@ def load_families(*families):
         _import_family(family, _instruction_set).register()
 
 
-load_late(
-    (dtype("complex64").code, dtype("complex128").code),
-    lambda: load_families("complex"),
-)
+load_late((complex64.code, complex128.code), lambda: load_families("complex"))
 
 
 def instruction_set():

@@ -5,6 +5,7 @@ the kernel and records. Two tensors of one shape and dtype take a short path: co
 allocate, call.
 """
 
+from cpython.object cimport Py_NE
 from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record1, record2, run, run1, run2, tracking,
@@ -21,7 +22,7 @@ from tensorlib.core.dtype cimport (
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, check_writable, new_like, new_scalar, new_tensor,
-    write_scalar,
+    write_scalar, operators,
 )
 
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
@@ -65,6 +66,8 @@ cdef Tensor _convert(Tensor x, int dtype):
     cdef Cast p = <Cast>_casts[dtype]
     cdef Tensor out
     if is_complex_code(x.buf.dtype) and not is_complex_code(dtype):
+        if dtype == TL_BOOL:
+            return <Tensor>operators().compare(x, 0, Py_NE)
         raise DTypeError(
             f"astype: expected a complex dtype for a {dtype_of(x.buf.dtype)} tensor, "
             f"got {dtype_of(dtype)}; take tl.real(x), tl.imag(x), tl.abs(x), or x != 0"
