@@ -194,3 +194,15 @@ def test_complex_numbers_with_a_nan_are_distinct():
     assert np.array_equal(back.numpy(), x.numpy(), equal_nan=True)
     assert tl.unique(x).shape == (3,)
     assert tl.unique_values(x[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0,), (0, 0)])
+def test_mask_with_an_axis_of_length_zero_selects_nothing(shape):
+    a = np.arange(12.0).reshape(3, 4)
+    mask = np.zeros(shape, bool)
+    expected = a[mask]
+    found = tl.tensor(a)[tl.tensor(mask)]
+    assert found.shape == expected.shape
+    x = tl.tensor(a)
+    x[tl.tensor(mask)] = 7.0
+    assert x.tolist() == a.tolist()

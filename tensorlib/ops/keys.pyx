@@ -145,10 +145,13 @@ cdef Tensor flat_nonzero(Tensor mask):
 
 
 cdef list mask_positions(Tensor mask, const tl_buffer *x, int axis):
-    """One int64 tensor an axis of the mask, which must have x's shape there."""
+    """One int64 tensor an axis of the mask, which must have x's shape there.
+
+    An axis of length 0 goes with any, as in NumPy: such a mask selects nothing.
+    """
     cdef int d
     for d in range(mask.buf.ndim):
-        if axis + d >= x.ndim or mask.buf.shape[d] != x.shape[axis + d]:
+        if axis + d >= x.ndim or mask.buf.shape[d] not in (0, x.shape[axis + d]):
             shape = tuple([x.shape[k] for k in range(x.ndim)])
             raise IndexError(
                 f"index: the mask's shape {mask.shape} does not match the indexed "
