@@ -351,3 +351,18 @@ def test_descent_finds_a_root():
         with tl.no_grad():
             z = (z - 0.05 * slope).requires_grad_()
     np.testing.assert_allclose(z.detach().numpy(), [1j], atol=1e-6)
+
+
+def test_parts_of_a_tensor_with_all_axes_are_refused():
+    z = tl.ones((1,) * 16, dtype="complex64")
+    for op in (tl.real, tl.imag, tl.sum, tl.round, tl.view_as_real):
+        with pytest.raises(tl.ShapeError, match="15 axes"):
+            op(z)
+    assert (z + z).shape == z.shape
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_complex_view_under_vmap_of_examples_an_odd_distance_apart(dtype):
+    x = tl.arange(15, dtype=dtype).reshape(5, 3)
+    found = tl.vmap(lambda row: tl.view_as_complex(row[:2]) * 1)(x)
+    assert found.tolist() == [complex(r[0], r[1]) for r in x.tolist()]

@@ -637,10 +637,18 @@ def as_bits(x):
     Returns
     -------
     Tensor of the unsigned dtype as wide, outside the graph
+
+    Raises
+    ------
+    DTypeError
+        If there is none, which is so for complex128.
     """
     cdef Tensor a = <Tensor?>x
     cdef tl_buffer layout = a.buf
-    layout.dtype = <uint8_t>_code_of(c"u", dtype_sizes()[a.buf.dtype])
+    cdef int code = _code_of(c"u", dtype_sizes()[a.buf.dtype])
+    if code < 0:
+        raise DTypeError(f"as_bits: expected elements of up to 8 bytes, got {a.dtype}")
+    layout.dtype = <uint8_t>code
     return new_over(a.buf.storage, &layout)
 
 

@@ -16,7 +16,8 @@ K. Kreutz-Delgado, "The complex gradient operator and the CR-calculus", 2009.
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, run1, tracking
 from tensorlib.core.abi cimport (
-    TL_COMPLEX64, TL_COMPLEX128, TL_FLOAT32, TL_FLOAT64, TL_MAX_NDIM, tl_buffer,
+    TL_BATCHED, TL_COMPLEX64, TL_COMPLEX128, TL_FLOAT32, TL_FLOAT64, TL_MAX_NDIM,
+    tl_buffer,
 )
 from tensorlib.core.dtype cimport (
     dtype_of, is_complex_code, promote_codes, real_code,
@@ -24,7 +25,7 @@ from tensorlib.core.dtype cimport (
 from tensorlib.core.layout cimport copy_layout, parse_axes, update_layout
 from tensorlib.core.tensor cimport Tensor, new_like, new_view
 from tensorlib.ops.elementwise cimport (
-    Unary, as_float, as_tensor, cast, contiguous, full_like,
+    Unary, as_float, as_tensor, cast, contiguous, copy, full_like,
 )
 
 from tensorlib.core.errors import DTypeError, ShapeError
@@ -82,7 +83,7 @@ cdef class ToReal(Primitive):
 
     cdef Tensor slope(self, Tensor z):
         """The s(z) of df = Re(conj(s) dz)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.name}: slope is missing")
 
     cdef tuple vjp(self, Node node, Tensor g):
         return (g * self.slope(node.get(0)),)
@@ -132,6 +133,11 @@ cdef Tensor _as_real(Tensor z):
     cdef tl_buffer layout
     cdef Tensor out
     cdef int d
+    if z.buf.ndim == TL_MAX_NDIM:
+        raise ShapeError(
+            f"view_as_real: expected at most {TL_MAX_NDIM - 1} axes, since the parts "
+            f"are one more, got shape {z.shape}"
+        )
     copy_layout(&layout, &z.buf)
     for d in range(layout.ndim):
         layout.strides[d] *= 2
@@ -161,7 +167,9 @@ cdef Tensor _as_complex(Tensor x):
     cdef tl_buffer layout
     cdef Tensor out
     cdef int d
-    if not _has_pairs(&x.buf):
+    if x.buf.device_type == TL_BATCHED:
+        x = copy(x)     # examples of a view may lie an odd number of parts apart
+    elif not _has_pairs(&x.buf):
         x = contiguous(x)
     copy_layout(&layout, &x.buf)
     layout.ndim -= 1
@@ -284,10 +292,6 @@ def view_as_real(x, /):
     if not is_complex_code(z.buf.dtype):
         raise DTypeError(
             f"view_as_real: expected a complex tensor, got {dtype_of(z.buf.dtype)}"
-        )
-    if z.buf.ndim == TL_MAX_NDIM:
-        raise ShapeError(
-            f"view_as_real: expected at most {TL_MAX_NDIM - 1} axes, got {z.buf.ndim}"
         )
     return _as_real(z)
 
