@@ -109,9 +109,10 @@ cdef int _launch_wider(
     cdef int k, n = call.nout + call.nin, wide = wider_code(dtype)
     cdef tl_buffer *made
     cdef const tl_buffer **operands
-    load = _late.pop(dtype, None)
+    load = _late.get(dtype)
     if load is not None:
-        load()
+        load()      # again by another thread that comes meanwhile, which is no harm
+        _late.pop(dtype, None)
         return launch(op, row, TL_CPU, dtype, call, work)
     if wide < 0 or (row + wide).run == NULL:
         missing_kernel(op, TL_CPU, dtype)
