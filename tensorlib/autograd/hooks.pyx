@@ -7,7 +7,7 @@ cimport cython
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport TRACK_GRAD, Tensor, operators
 
-from weakref import ref
+from _weakref import ref    # weakref itself loads two modules more
 
 from tensorlib.core.errors import GraphError, ShapeError
 from tensorlib.core.handles import RemovableHandle
