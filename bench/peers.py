@@ -26,7 +26,9 @@ def _parse(arguments):
         default="wall",
         help="cpu: the thread's own time, for --threads 1 on a busy machine",
     )
-    parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md")
+    parser.add_argument(
+        "--write", action="store_true", help="RESULTS.md and roofline.png"
+    )
     parser.add_argument("--json", metavar="PATH", help="write the rows as JSON")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     options = parser.parse_args(arguments)
@@ -75,6 +77,8 @@ def _as_json(rows):
             "median": {name: stat.median for name, stat in row.stats.items()},
             "spread": {name: stat.spread for name, stat in row.stats.items()},
             "ratio": row.ratios,
+            "bytes": row.nbytes,
+            "flops": row.flops,
             "floor": row.floor,
             "target": row.target,
             "error": row.error,
@@ -91,6 +95,7 @@ def main(arguments=None):
     from bench.floor import Floor
     from bench.machine import Neighbours, describe_machine, versions
     from bench.report import format_summary, markdown
+    from bench.roofline import draw_roofline
     from bench.timing import QUICK, Budget
 
     cases = all_cases(quick=options.quick, only=options.only)
@@ -113,6 +118,7 @@ def main(arguments=None):
             mode += f", only {options.only}"
         machine = {**describe_machine(options.threads), **floor.describe()}
         RESULTS.write_text(markdown(rows, machine, versions(), share, mode))
+        draw_roofline(rows, floor, RESULTS.with_name("roofline.png"))
     return 1 if any(row.error for row in rows) else 0
 
 

@@ -148,6 +148,8 @@ def markdown(rows, machine, packages, share, mode):
         "",
         _sentence(rows, share),
         "",
+        "![rows on the machine's roofline](roofline.png)",
+        "",
         "## Misses",
         "",
     ]

@@ -20,8 +20,10 @@ class Row:
         By library.
     ratios : dict of str to float
         Our time over the peer's.
+    nbytes, flops : int, float
+        Of operands and results, and of products; 0 where unknown.
     floor : float, optional
-        The least seconds for its bytes and operations.
+        The least seconds for them.
     error : str
         What went wrong; a row with an error has no ratio.
     """
@@ -33,6 +35,8 @@ class Row:
     unit: str
     stats: dict[str, Stat] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
+    nbytes: int = 0
+    flops: float = 0.0
     floor: float | None = None
     error: str = ""
 
@@ -147,13 +151,14 @@ def run_case(case, budget, clock="wall", floor=None):
     """Return the Row of a case; whatever fails becomes its `error`."""
     row = Row(case.section, case.name, case.target, case.limit, case.unit)
     try:
-        samples, nbytes = _measure(case, budget, clock)
+        samples, row.nbytes = _measure(case, budget, clock)
+        row.flops = case.flops
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         row.error = f"{type(error).__name__}: {first}"[:160]
         return row
     if floor is not None:
-        row.floor = floor.seconds(nbytes, case.flops)
+        row.floor = floor.seconds(row.nbytes, row.flops)
     row.stats = {name: summarize(values) for name, values in samples.items()}
     for library, values in samples.items():
         if library != "ours":

@@ -1,0 +1,52 @@
+"""The benchmarks' own arithmetic and pictures, on made-up measurements."""
+
+from types import SimpleNamespace
+
+import pytest
+
+scaling = pytest.importorskip("bench.scaling")
+
+
+def test_serial_part_follows_amdahl():
+    one = 10.0
+    for part in (0.0, 0.25, 1.0):
+        many = one * (part + (1 - part) / 8)
+        assert scaling.serial_part(one, many, 8) == pytest.approx(part)
+    assert scaling.serial_part(1.0, 1.2, 2) == 1.0  # slower on two threads
+    assert scaling.serial_part(1.0, 0.4, 2) == 0.0  # more than twice as fast
+    assert scaling.serial_part(1.0, 1.0, 1) == 1.0
+
+
+def test_scaling_table_and_picture_have_every_operation(tmp_path):
+    pytest.importorskip("matplotlib")
+    sizes, threads = [10**k for k in range(1, 8)], (1, 2)
+    found = {
+        (name, n, size): {"ours": size * 1e-9 / n, "torch": size * 2e-9}
+        for name in scaling.STATEMENTS
+        for n in threads
+        for size in sizes
+    }
+    text = scaling.markdown(found, sizes, threads, {"CPU": "made up"})
+    rows = [line for line in text.splitlines() if "| tensorlib |" in line]
+    assert len(rows) == len(scaling.STATEMENTS)
+    assert rows[0].split("|")[3:7] == [" 10 ns ", " 1.000 ns ", " 2.00 ", " 64.0 "]
+    scaling.draw(found, sizes, threads, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_roofline_is_drawn_with_and_without_products(tmp_path):
+    pytest.importorskip("matplotlib")
+    from bench.roofline import draw_roofline
+    from bench.runner import Row
+    from bench.timing import Stat
+
+    floor = SimpleNamespace(bandwidth={1 << 18: 5e10, 1 << 28: 2e10}, rate=1e11)
+    stats = {"ours": Stat(1e-3, 1e-3, 1e-3), "torch": Stat(2e-3, 2e-3, 2e-3)}
+    rows = [
+        Row("matmul", "64^3", 1.0, None, "s", stats, nbytes=49152, flops=524288.0),
+        Row("elementwise", "add", 1.0, None, "s", stats, nbytes=12_000_000),
+        Row("process", "import", 1.0, 0.02, "s", stats),
+        Row("nnet", "broken", 1.0, None, "s", error="ShapeError"),
+    ]
+    draw_roofline(rows, floor, tmp_path / "roofline.png")
+    assert (tmp_path / "roofline.png").read_bytes().startswith(b"\x89PNG")
