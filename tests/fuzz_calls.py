@@ -90,7 +90,7 @@ class LyingIndex:
 # ---- arguments -----------------------------------------------------------------
 def shape_of(r):
     if r.random() < 0.02:
-        return (1,) * r.choice((8, 15, 16))
+        return (1,) * r.choice((8, 31, 32))
     return tuple(
         r.choice((0, 1, 1, 2, 2, 3, 4)) for _ in range(r.choice((0, 1, 1, 2, 2, 3, 4)))
     )

@@ -354,9 +354,9 @@ def test_descent_finds_a_root():
 
 
 def test_parts_of_a_tensor_with_all_axes_are_refused():
-    z = tl.ones((1,) * 16, dtype="complex64")
+    z = tl.ones((1,) * 32, dtype="complex64")
     for op in (tl.real, tl.imag, tl.sum, tl.round, tl.view_as_real):
-        with pytest.raises(tl.ShapeError, match="15 axes"):
+        with pytest.raises(tl.ShapeError, match="31 axes"):
             op(z)
     assert (z + z).shape == z.shape
 

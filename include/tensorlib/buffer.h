@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define TL_MAX_NDIM 16
+#define TL_MAX_NDIM 32
 
 /* Order matters: it indexes the kernel and promotion tables. */
 typedef enum tl_dtype {

@@ -12,13 +12,13 @@ import zlib
 from pathlib import Path
 
 import tensorlib as tl
+from tensorlib.core.layout import MAX_DIMENSIONS
 from tensorlib.data.dataset import TensorDataset
 
 __all__ = ["NpyDataset", "NpzDataset", "read_npy", "read_npz"]
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000  # NumPy's own limit
-_MAX_AXES = 16
 # What deflate can make of a byte at most (Mark Adler, zlib technical details).
 _DEFLATE_RATIO = 1032
 
@@ -209,11 +209,11 @@ def _read_header(stream, size, where):
         fine = fine and all(type(n) is int and n >= 0 for n in shape)
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
         fine = False
-    if not fine or len(shape) > _MAX_AXES:
+    if not fine or len(shape) > MAX_DIMENSIONS:
         raise ValueError(
             f"{where}: corrupt header at offset {8 + width}: expected a dict of "
             "'descr', 'fortran_order' and 'shape' with at most "
-            f"{_MAX_AXES} sizes >= 0, got {text[:80]!r}"
+            f"{MAX_DIMENSIONS} sizes >= 0, got {text[:80]!r}"
         )
     return start, descr, order, shape
 

@@ -84,7 +84,13 @@ def load_families(*families):
     imported, which is at the first use of one of its names.
     """
     for family in families:
-        _import_family(family, _instruction_set).register()
+        try:
+            module = _import_family(family, _instruction_set)
+        except ModuleNotFoundError:
+            if _instruction_set != "v4":
+                raise
+            module = _import_family(family, "v3")  # see meson.build
+        module.register()
 
 
 load_late((complex64.code, complex128.code), lambda: load_families("complex"))

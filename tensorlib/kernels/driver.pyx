@@ -13,7 +13,8 @@ from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tensorlib.core.abi cimport (
-    TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_OK, tl_buffer, tl_call, tl_loop, tl_status,
+    TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_MAX_NDIM, TL_OK, tl_buffer, tl_call, tl_loop,
+    tl_status,
 )
 from tensorlib.core.batching cimport takes_any_axes
 from tensorlib.core.threads cimport thread_pool, threads_for
@@ -21,7 +22,6 @@ from tensorlib.kernels.gomp cimport use_pool
 
 cdef enum:
     OPERANDS = 4                # the output and up to three inputs
-    DIMS = 16                   # TL_MAX_NDIM
     GRAIN = 32768               # elements a thread should have, memory-bound loops
     TRANSCENDENTAL_GRAIN = 16384  # the same for loops of tens of operations
     SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
@@ -57,8 +57,8 @@ cdef extern from *:
 ctypedef struct Plan:
     int operands
     int ndim
-    int64_t shape[DIMS]
-    int64_t strides[DIMS][OPERANDS]
+    int64_t shape[TL_MAX_NDIM]
+    int64_t strides[TL_MAX_NDIM][OPERANDS]
     char *data[OPERANDS]
     int64_t run_strides[OPERANDS]  # of the innermost dimension, in elements
 
@@ -156,7 +156,7 @@ cdef int _run_piece(
     const Plan *plan, const tl_call *call, int64_t start, int64_t stop
 ) noexcept nogil:
     """Run elements start..stop of the plan's index range."""
-    cdef int64_t index[DIMS]
+    cdef int64_t index[TL_MAX_NDIM]
     cdef char *data[OPERANDS]
     cdef tl_loop loop = <tl_loop>call.loop
     cdef int d, k, status = TL_OK, inner = plan.ndim - 1

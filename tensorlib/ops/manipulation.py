@@ -6,6 +6,7 @@ Loaded at the first use of one of its names.
 from math import prod
 
 from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.layout import MAX_DIMENSIONS
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import axes_of, axis_of, int_of, ints_of, tensor_of
 from tensorlib.ops.creation import arange, full, zeros
@@ -15,8 +16,6 @@ from tensorlib.ops.joining import concat, pad
 from tensorlib.ops.logic import where
 from tensorlib.ops.reduce import broadcast_to, cumsum
 from tensorlib.ops.shape import expand_dims, permute_dims, reshape
-
-_MAX_NDIM = 16
 
 
 def _zero(x):
@@ -306,8 +305,8 @@ def tile(x, repetitions, /):
     if not repeated:
         return reshape(x, shape).copy()
     # A view with an axis of repetitions before each repeated one, as many as fit.
-    for some in range(0, len(repeated), max(_MAX_NDIM - ndim, 1)):
-        chosen = repeated[some : some + max(_MAX_NDIM - ndim, 1)]
+    for some in range(0, len(repeated), max(MAX_DIMENSIONS - ndim, 1)):
+        chosen = repeated[some : some + max(MAX_DIMENSIONS - ndim, 1)]
         single, wide, merged = [], [], []
         for d in range(ndim):
             times = counts[d] if d in chosen else 1
@@ -618,7 +617,7 @@ def kron(x1, x2, /):
     """
     a, b = tensor_of("kron", x1), tensor_of("kron", x2)
     ndim = max(a.ndim, b.ndim)
-    if 2 * ndim > _MAX_NDIM:
+    if 2 * ndim > MAX_DIMENSIONS:
         raise ShapeError(f"kron: expected 8 dimensions at most, got {ndim}")
     wide = (1,) * (ndim - a.ndim) + a.shape, (1,) * (ndim - b.ndim) + b.shape
     left = tuple(k for n in wide[0] for k in (n, 1))
