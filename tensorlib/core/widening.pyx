@@ -3,12 +3,16 @@
 A narrow dtype (8 and 16-bit integers, uint32, the half-precision floats) is computed in
 a wide one: where `launch` finds no kernel, the operands are widened, the wide dtype's
 kernel runs, and what it wrote is narrowed. Integers wrap as they would have, and sums
-of half-precision numbers are float32's, rounded once. Kernels of the complex dtypes are
-loaded when the first one is missed.
+of half-precision numbers are float32's, rounded once. A driver that can convert a block
+at a time (loops over elements, reductions) says so by `widens_in_blocks`; its kernel is
+entered into the table when it is first missed, so that later calls find it there.
+Kernels of the complex dtypes are loaded when the first one is missed.
 """
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
-from tensorlib.core.abi cimport TL_CPU, tl_buffer, tl_call, tl_kernel
+from tensorlib.core.abi cimport (
+    TL_CPU, TL_DTYPE_COUNT, tl_buffer, tl_call, tl_kernel, tl_kernel_fn, tl_loop,
+)
 from tensorlib.core.dispatch cimport kernel_row, launch, set_absent
 from tensorlib.core.dtype cimport dtype_sizes, wider_code
 from tensorlib.core.layout cimport (
@@ -23,6 +27,47 @@ cdef enum:
     MANY = 16       # operands, of an optimizer, which share no memory
 
 cdef dict _late = {}    # dtype: what loads its kernels when one is first missed
+
+# Drivers, and what stands in for each on narrow operands.
+ctypedef struct Pair:
+    tl_kernel_fn wide
+    tl_kernel_fn blocks
+
+cdef Pair[8] _pairs
+cdef int _pair_count = 0
+
+
+cdef int widens_in_blocks(tl_kernel_fn wide, tl_kernel_fn blocks) except -1:
+    global _pair_count
+    if _pair_count == 8:
+        raise RuntimeError("kernel table: too many drivers that widen in blocks")
+    _pairs[_pair_count].wide, _pairs[_pair_count].blocks = wide, blocks
+    _pair_count += 1
+    return 0
+
+
+cdef tl_loop _cast_loop(int source, int target) except? NULL:
+    cdef const tl_kernel *row = kernel_row(f"cast_{dtype_name(target)}")
+    return <tl_loop>(row + TL_CPU * TL_DTYPE_COUNT + source).loop
+
+
+cdef bint _enter_blocks(const tl_kernel *row, int dtype, int wide) except -1:
+    """Give the narrow dtype a kernel that converts in blocks; False: there is none."""
+    cdef tl_kernel *entry = <tl_kernel *>row + dtype
+    cdef tl_narrow *how
+    cdef int i
+    for i in range(_pair_count):
+        if _pairs[i].wide == (row + wide).run:
+            how = <tl_narrow *>calloc(1, sizeof(tl_narrow))   # as long as the table
+            if how == NULL:
+                raise MemoryError("kernel table: no memory for an entry")
+            how.wide, how.dtype = (row + wide)[0], dtype
+            how.widen, how.narrow = _cast_loop(dtype, wide), _cast_loop(wide, dtype)
+            how.size, how.wide_size = dtype_sizes()[dtype], dtype_sizes()[wide]
+            entry.loop = how
+            entry.run = _pairs[i].blocks
+            return True
+    return False
 
 
 cdef int _convert(const tl_buffer *target, const tl_buffer *source) except -1:
@@ -116,6 +161,8 @@ cdef int _launch_wider(
         return launch(op, row, TL_CPU, dtype, call, work)
     if wide < 0 or (row + wide).run == NULL:
         missing_kernel(op, TL_CPU, dtype)
+    if _enter_blocks(row, dtype, wide):
+        return launch(op, row, TL_CPU, dtype, call, work)
     made = <tl_buffer *>calloc(n, sizeof(tl_buffer))
     operands = <const tl_buffer **>calloc(2 * n, sizeof(tl_buffer *))
     try:
