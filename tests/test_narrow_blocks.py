@@ -147,3 +147,69 @@ def test_integer_division_by_zero_in_narrow_blocks_raises():
     b[2500] = 0
     with pytest.raises(ZeroDivisionError):
         a // b
+
+
+# ---- reductions ----------------------------------------------------------------
+REDUCTIONS = [tl.sum, tl.prod, tl.max, tl.min, tl.argmax, tl.argmin, tl.any, tl.all]
+SHAPES = [(1,), (100_003,), (3, 5), (4000, 7), (3000, 8), (9, 4000), (700, 1500),
+          (50, 60, 70), (8192,), (20, 9000)]  # fmt: skip
+
+
+def reduced(function, x, axis):
+    wide = x.astype(wide_of(x.dtype.name))
+    expected = function(wide, axis=axis)
+    return expected.astype(x.dtype) if expected.dtype == wide.dtype else expected
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reduction_of_narrow_elements_equals_wide(dtype, shape):
+    x = drawn(shape, dtype)
+    if dtype not in HALVES:
+        x = x % 3
+    for axis in (None, 0, -1):
+        for function in REDUCTIONS:
+            found, expected = function(x, axis=axis), function_of(function, x, axis)
+            assert_same_bits(found, expected)
+
+
+def function_of(function, x, axis):
+    """What the wide dtype gives, with the narrow one's dtype of the result."""
+    expected = reduced(function, x, axis)
+    return expected.astype(function(x[:1], axis=axis).dtype)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("function", [tl.sum, tl.mean, tl.var, tl.logsumexp, tl.max])
+def test_reduction_of_strided_halves_equals_wide(dtype, function):
+    x = drawn((60, 50, 40), dtype)
+    wide = x.astype("float32")
+    for view in (
+        lambda t: t, lambda t: tl.permute_dims(t, (2, 0, 1)), lambda t: t[::2],
+        lambda t: t[:, :, ::3],
+        lambda t: t[:, 3:], lambda t: t[:, ::-1], lambda t: t[:, :, :5],
+    ):  # fmt: skip
+        for axis in (None, 0, 1, 2, (0, 2)):
+            expected = function(view(wide), axis=axis).astype(dtype)
+            assert_same_bits(function(view(x), axis=axis), expected)
+
+
+def test_reductions_of_narrow_elements_do_not_depend_on_threads():
+    x = drawn((300, 4000), "bfloat16")
+    found = []
+    for n in (1, 2, 3):
+        with tl.num_threads(n):
+            found.append([tl.sum(x), tl.sum(x, axis=0), tl.var(x, axis=1)])
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            assert_same_bits(a, b)
+
+
+def test_reduction_of_narrow_elements_makes_no_copies():
+    x = tl.ones((1024, 2048), dtype="bfloat16")
+    tl.sum(x)
+    tl.reset_peak_memory_stats()
+    before = tl.memory_stats()["allocated"]
+    assert tl.sum(x).item() == 2.0**21
+    assert tl.max(x, axis=0).sum().item() == 2048
+    assert tl.memory_stats()["peak_allocated"] - before < 2**20
