@@ -213,3 +213,62 @@ def test_reduction_of_narrow_elements_makes_no_copies():
     assert tl.sum(x).item() == 2.0**21
     assert tl.max(x, axis=0).sum().item() == 2048
     assert tl.memory_stats()["peak_allocated"] - before < 2**20
+
+
+# ---- kernels of rows ----------------------------------------------------------------
+ROW_SHAPES = [(3000, 100), (3, 100_000), (1, 300_000), (300_000,), (5, 400, 200)]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("shape", ROW_SHAPES)
+@pytest.mark.parametrize("function", [tl.softmax, tl.log_softmax])
+def test_softmax_of_many_halves_equals_wide_rounded_once(dtype, shape, function):
+    x = drawn(shape, dtype)
+    for axis in (-1, 0):
+        found = function(x, axis=axis)
+        expected = function(x.astype("float32"), axis=axis).astype(dtype)
+        assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_layer_norm_of_many_halves_equals_wide_rounded_once(dtype):
+    x, w, b = drawn((3000, 100), dtype), drawn(100, dtype, 1), drawn(100, dtype, 2)
+    found = tl.layer_norm(x, (100,), w, b)
+    expected = through_wide(
+        lambda *t: tl.layer_norm(t[0], (100,), *t[1:]), dtype, x, w, b
+    )
+    assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradient_of_softmax_of_many_halves_equals_wide(dtype):
+    x, g = drawn((2000, 100), dtype), drawn((2000, 100), dtype, 1)
+    x.requires_grad_()
+    (found,) = tl.autograd.grad(tl.softmax(x, axis=1), (x,), (g,))
+    x = x.detach()
+    y = tl.softmax(x, axis=1)  # the rule reads the rounded result
+    wide_y, wide_g = y.astype("float64"), g.astype("float64")
+    expected = wide_y * (wide_g - (wide_y * wide_g).sum(axis=1, keepdims=True))
+    eps = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
+    np.testing.assert_allclose(
+        found.astype("float64").numpy(),
+        expected.numpy(), rtol=2 * eps, atol=1e-5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_pooling_of_many_halves_equals_wide(dtype):
+    x = drawn((64, 8, 20, 20), dtype)
+    for function in (tl.max_pool2d, tl.avg_pool2d):
+        found = function(x, 2)
+        assert_same_bits(found, function(x.astype("float32"), 2).astype(dtype))
+
+
+def test_softmax_of_many_halves_takes_memory_for_some_rows_only():
+    x = tl.zeros((4000, 1000), dtype="bfloat16")
+    tl.softmax(x, axis=1)
+    tl.reset_peak_memory_stats()
+    before = tl.memory_stats()["allocated"]
+    tl.softmax(x, axis=1)
+    # The result takes 8 MB; the operand in float32 alone would be 16.
+    assert tl.memory_stats()["peak_allocated"] - before < 12e6
