@@ -327,6 +327,22 @@ def test_histogram_of_extreme_range_does_not_overflow():
     assert tl.histogram(x, edges).hist.tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("n", [0, 1, 3, 399, 401, 100_003])
+@pytest.mark.parametrize("bins", [1, 100, 512, 513])
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int32", "uint64"])
+def test_bincount_of_any_length_equals_numpy(n, bins, dtype):
+    x = np.random.default_rng(n).integers(0, bins, n).astype(dtype)
+    expected = np.bincount(x.astype(np.int64), minlength=7)
+    np.testing.assert_array_equal(tl.bincount(tl.tensor(x), minlength=7), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64"])
+def test_bincount_of_a_negative_element_names_it(dtype):
+    x = tl.tensor([3, -2, 1], dtype=dtype)
+    with pytest.raises(ValueError, match="bincount: expected elements >= 0, got -2"):
+        tl.bincount(x)
+
+
 def test_bincount_gradient_is_the_cotangent_of_each_bin():
     w = tl.tensor([1.0, 2.0, 3.0], requires_grad=True)
     y = tl.bincount(tl.tensor([2, 0, 2]), w)
