@@ -7,8 +7,10 @@ at the first use of one of its names, with its kernels.
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run, run1, tracking
 from tensorlib.core.abi cimport (
-    TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_reduce_params,
+    TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
+    tl_reduce_params,
 )
+from tensorlib.core.dispatch cimport kernel_row, launch
 from tensorlib.core.dtype cimport dtype_of, is_float_code, is_integer_code
 from tensorlib.core.layout cimport copy_layout, parse_axis, set_contiguous
 from tensorlib.core.tensor cimport (
@@ -42,7 +44,6 @@ cdef Primitive _topk = Primitive("topk")
 cdef Primitive _searchsorted = Primitive("searchsorted")
 cdef Primitive _runs = Primitive("runs")
 cdef Primitive _bincount = Primitive("bincount")
-cdef Primitive _max = Primitive("max")
 cdef Primitive _weighted = Primitive("weighted_bincount")
 cdef Primitive _histogram = Primitive("histogram")
 
@@ -439,12 +440,17 @@ cdef object _largest(Tensor x, Tensor wide):
     cdef Tensor out = new_scalar(0, TL_UINT64)
     cdef tl_reduce_params params
     cdef tl_buffer layout
+    cdef const tl_buffer *target = &out.buf
+    cdef const tl_buffer *source = &layout
+    cdef tl_call call
     if x.buf.size == 0:
         return -1
     copy_layout(&layout, &wide.buf)
     layout.dtype = TL_UINT64
     params.n_reduced, params.scale, params.correction = 1, 1, 0
-    run1(_max, out, &layout, &params)
+    call.out, call.in_, call.params = &target, &source, &params
+    call.nout = call.nin = 1
+    launch("bincount", kernel_row("max"), TL_CPU, TL_UINT64, &call, layout.size)
     found = out.item()
     if found >> 63 and reduce_min(x).item() < 0:
         raise ValueError(
