@@ -1,5 +1,7 @@
 """Sorting, selection, searching, sets and statistics over random arguments."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -325,6 +327,50 @@ def test_histogram_of_extreme_range_does_not_overflow():
     x = tl.tensor([-1.7e308, 0.0, 1.7e308], dtype="float64")
     edges = tl.tensor([-1.7e308, -1.0, 1.0, 1.7e308], dtype="float64")
     assert tl.histogram(x, edges).hist.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize("shape", [(1,), (2,), (7, 9), (8, 1000), (3, 4, 6)])
+def test_median_over_any_axes_equals_numpy(dtype, shape):
+    x = (np.random.default_rng(0).standard_normal(shape) * 50).astype(dtype)
+    if dtype.startswith("float"):
+        x.flat[0], x.flat[-1] = np.inf, -np.inf
+    for axis in (None, 0, -1):
+        for keepdims in (False, True):
+            found = tl.median(tl.tensor(x), axis=axis, keepdims=keepdims)
+            with np.errstate(invalid="ignore"):
+                expected = np.median(x.astype("float64"), axis, keepdims=keepdims)
+            wanted = dtype if dtype.startswith("float") else "float32"
+            assert found.dtype.name == wanted
+            np.testing.assert_array_equal(found.numpy(), expected.astype(wanted))
+
+
+def test_median_of_a_row_with_nan_is_nan():
+    x = tl.tensor([[1.0, tl.nan, 2.0, 4.0], [3.0, 1.0, 2.0, 9.0]])
+    np.testing.assert_array_equal(tl.median(x, axis=1).numpy(), [np.nan, 2.5])
+    assert math.isnan(tl.median(x).item())
+
+
+def test_median_gradient_goes_to_the_middle_elements():
+    x = tl.tensor([3.0, 1.0, 2.0, 9.0], requires_grad=True)
+    tl.median(x).backward()
+    assert x.grad.tolist() == [0.5, 0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 399, 401, 100_003])
+@pytest.mark.parametrize("bins", [1, 100, 512, 513])
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int32", "uint64"])
+def test_bincount_of_any_length_equals_numpy(n, bins, dtype):
+    x = np.random.default_rng(n).integers(0, bins, n).astype(dtype)
+    expected = np.bincount(x.astype(np.int64), minlength=7)
+    np.testing.assert_array_equal(tl.bincount(tl.tensor(x), minlength=7), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64"])
+def test_bincount_of_a_negative_element_names_it(dtype):
+    x = tl.tensor([3, -2, 1], dtype=dtype)
+    with pytest.raises(ValueError, match="bincount: expected elements >= 0, got -2"):
+        tl.bincount(x)
 
 
 def test_bincount_gradient_is_the_cotangent_of_each_bin():

@@ -6,6 +6,7 @@ all examples, or the examples run one after the other.
 """
 
 from tensorlib.core.batching import set_batching_rule
+from tensorlib.core.widening import widens_in_rows
 
 __all__ = ["set_batching_rules"]
 
@@ -97,6 +98,18 @@ _LOOP = [
     "unfold",
     "weighted_bincount",
 ]
+# Kernels of independent rows that cost about as much as their memory traffic: narrow
+# operands are widened some rows at a time. Not convolution, which prepares its weight.
+_IN_ROWS = [
+    "softmax",
+    "log_softmax",
+    "softmax_grad",
+    "log_softmax_grad",
+    "layer_norm",
+    "max_pool",
+    "avg_pool",
+    "avg_pool_grad",
+]
 
 
 def set_batching_rules():
@@ -108,3 +121,5 @@ def set_batching_rules():
         set_batching_rule(op, "axes", packed=packed)
     for op in _LOOP:
         set_batching_rule(op, "loop")
+    for op in _IN_ROWS:
+        widens_in_rows(op, {**_AXES, **_ROWS}[op])

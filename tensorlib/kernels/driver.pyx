@@ -8,6 +8,9 @@ is not entered at all: a forked child depends on that.
 
 An operand that is read by columns (a transpose) would fetch a cache line for every
 element. It is walked in blocks instead, each turned around in a small buffer first.
+
+A narrow dtype has no loops: its operands run through the wide dtype's loop in blocks
+that stay in the L1 cache, converted on the way in and on the way out.
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -18,6 +21,7 @@ from tensorlib.core.abi cimport (
 )
 from tensorlib.core.batching cimport takes_any_axes
 from tensorlib.core.threads cimport thread_pool, threads_for
+from tensorlib.core.widening cimport tl_narrow, widens_in_blocks
 from tensorlib.kernels.gomp cimport use_pool
 
 cdef enum:
@@ -27,6 +31,7 @@ cdef enum:
     SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
     BLOCK_ROWS = 64             # of a block that is turned: some cache lines
     BLOCK_BYTES = 32768         # of one operand's block
+    WIDE_BLOCK = 1024           # elements of a block that is converted
 
 ctypedef fused bits:
     uint8_t
@@ -422,6 +427,85 @@ cdef tl_status run_transcendental(const tl_call *call) noexcept nogil:
     return _run(call, TRANSCENDENTAL_GRAIN)
 
 
+# ---- narrow dtypes ----------------------------------------------------------------
+# What a run needs to know; it stands in for the call's params.
+ctypedef struct Narrowed:
+    const tl_narrow *how
+    const void *params
+    bint is_narrow[OPERANDS]
+    int64_t itemsize[OPERANDS]
+
+
+cdef int _convert_block(
+    tl_loop cast, void *target, int64_t to_step, const void *source, int64_t step,
+    int64_t n,
+) noexcept nogil:
+    cdef int64_t[OPERANDS] strides = [to_step, step, 0, 0]
+    return cast(target, source, NULL, NULL, strides, n, NULL)
+
+
+cdef int _narrow_loop(
+    char *out, const char *a, const char *b, const char *c,
+    const int64_t *strides, int64_t n, const void *params,
+) noexcept nogil:
+    """A tl_loop on narrow operands: a block is widened, computed, narrowed."""
+    cdef const Narrowed *job = <const Narrowed *>params
+    cdef int64_t[OPERANDS][WIDE_BLOCK + 8] wide     # 8 more: not a page apart
+    cdef const char **data = [out, a, b, c]
+    cdef int64_t[OPERANDS] steps
+    cdef int k, status = TL_OK
+    cdef int64_t m = min(n, WIDE_BLOCK)
+    for k in range(OPERANDS):
+        steps[k] = strides[k]
+        if job.is_narrow[k]:
+            steps[k] = 1
+            if k and strides[k] == 0:   # one element serves every block
+                _convert_block(job.how.widen, wide[k], 1, data[k], 1, 1)
+                steps[k] = 0
+    while n > 0 and status == TL_OK:
+        m = min(n, WIDE_BLOCK)
+        for k in range(1, OPERANDS):
+            if job.is_narrow[k] and strides[k]:
+                _convert_block(job.how.widen, wide[k], 1, data[k], strides[k], m)
+        status = (<tl_loop>job.how.wide.loop)(
+            <void *>wide[0] if job.is_narrow[0] else <void *>data[0],
+            <void *>wide[1] if job.is_narrow[1] else <void *>data[1],
+            <void *>wide[2] if job.is_narrow[2] else <void *>data[2],
+            <void *>wide[3] if job.is_narrow[3] else <void *>data[3],
+            steps, m, job.params,
+        )
+        if job.is_narrow[0] and status == TL_OK:
+            _convert_block(job.how.narrow, <void *>data[0], strides[0], wide[0], 1, m)
+        for k in range(OPERANDS):
+            data[k] += m * strides[k] * job.itemsize[k]
+        n -= m
+    return status
+
+
+cdef tl_status _run_narrow(const tl_call *call, int64_t grain) noexcept nogil:
+    cdef tl_call narrow = call[0]
+    cdef Narrowed job
+    cdef const tl_buffer *operand
+    cdef int k
+    job.how, job.params = <const tl_narrow *>call.loop, call.params
+    for k in range(OPERANDS):
+        job.is_narrow[k], job.itemsize[k] = False, 0
+        if k <= call.nin:
+            operand = call.out[0] if k == 0 else call.in_[k - 1]
+            job.is_narrow[k] = operand.dtype == job.how.dtype
+            job.itemsize[k] = tl_sizes[operand.dtype]
+    narrow.loop, narrow.params = <const void *>_narrow_loop, &job
+    return _run(&narrow, grain)
+
+
+cdef tl_status _run_narrow_elementwise(const tl_call *call) noexcept nogil:
+    return _run_narrow(call, GRAIN)
+
+
+cdef tl_status _run_narrow_transcendental(const tl_call *call) noexcept nogil:
+    return _run_narrow(call, TRANSCENDENTAL_GRAIN)
+
+
 def x86_level():
     """Return the processor's x86-64 level, 1 to 4; 0 on other architectures."""
     return tl_x86_level()
@@ -429,4 +513,8 @@ def x86_level():
 
 takes_any_axes(run_elementwise)
 takes_any_axes(run_transcendental)
+takes_any_axes(_run_narrow_elementwise)
+takes_any_axes(_run_narrow_transcendental)
+widens_in_blocks(run_elementwise, _run_narrow_elementwise)
+widens_in_blocks(run_transcendental, _run_narrow_transcendental)
 use_pool(thread_pool())

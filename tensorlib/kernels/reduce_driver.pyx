@@ -3,17 +3,21 @@
 Rows are cut into units and columns into tiles by shape alone, and what they reduce
 to is joined pairwise in order, so that the bits do not depend on the thread count.
 Axes are sorted by stride first: a view is reduced in the order of its memory.
+
+A narrow dtype has no functions of its own: what a function is given is widened just
+before, in pieces that stay in the nearest caches, and what it finishes is narrowed.
 """
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 
 from tensorlib.core.abi cimport (
-    TL_C_CONTIGUOUS, TL_OK, TL_OUT_OF_MEMORY, tl_buffer, tl_call, tl_reduce_params,
-    tl_status, tl_storage,
+    TL_C_CONTIGUOUS, TL_OK, TL_OUT_OF_MEMORY, tl_buffer, tl_call, tl_loop,
+    tl_reduce_params, tl_status, tl_storage,
 )
 from tensorlib.core.batching cimport takes_any_axes
 from tensorlib.core.storage cimport scratch_new, storage_release
 from tensorlib.core.threads cimport thread_pool, threads_for
+from tensorlib.core.widening cimport tl_narrow, widens_in_blocks
 from tensorlib.kernels.gomp cimport use_pool
 from tensorlib.kernels.strided cimport (
     axes_collapse, axes_init, axes_offset, axes_operand, axes_sort, tl_axes,
@@ -25,10 +29,15 @@ cdef enum:
     NARROW = 128            # fewer columns are folded: several rows become one
     FEW = 24                # elements of a short row
     GRAIN = 32768           # elements a thread should have
+    WIDE_WORDS = 8192       # of 64 bits, of what is widened at a time: a unit
 
 # One call: operand 0 of kept is the input, operand 1 the output.
 ctypedef struct Job:
     const Op *op
+    const tl_narrow *how    # of a narrow dtype; or NULL
+    bint narrow_out
+    int64_t in_size         # bytes of an element in memory
+    int64_t out_size
     const tl_reduce_params *params
     const char *x
     char *y
@@ -42,10 +51,146 @@ ctypedef struct Job:
 
 ctypedef fused item:
     uint8_t
+    int16_t
     int32_t
     int64_t
 
 
+# ---- the functions of an op, on wide or narrow elements ---------------------------
+cdef void cast_row(
+    tl_loop cast, void *target, int64_t step, const void *source, int64_t n
+) noexcept nogil:
+    cdef int64_t[4] strides = [step, 1, 0, 0]
+    cast(target, source, NULL, NULL, strides, n, NULL)
+
+
+cdef void fold(const Job *job, const void *x, int64_t n, Partial *p) noexcept nogil:
+    """op.unit"""
+    cdef int64_t[WIDE_WORDS] wide
+    if job.how == NULL:
+        job.op.unit(x, n, p)
+    else:
+        cast_row(job.how.widen, wide, 1, x, n)
+        job.op.unit(wide, n, p)
+
+
+cdef inline int64_t most_rows(const Job *job) noexcept nogil:
+    return WIDE_WORDS // job.how.wide_size      # of eight columns
+
+
+cdef inline int64_t columns_at_once(
+    const Job *job, int64_t rows, int64_t cols
+) noexcept nogil:
+    rows = min(rows, most_rows(job))
+    return min(cols, 8 * WIDE_WORDS // (job.how.wide_size * rows))
+
+
+cdef void widen_tile(
+    const Job *job, const char *x, int64_t step, int64_t rows, int64_t cols, char *wide
+) noexcept nogil:
+    cdef int64_t i
+    if step == cols:
+        rows, cols = 1, rows * cols
+    for i in range(rows):
+        cast_row(
+            job.how.widen, wide + i * cols * job.how.wide_size, 1,
+            x + i * step * job.in_size, cols,
+        )
+
+
+cdef void fold_rows(
+    const Job *job, const char *x, int64_t step, int64_t rows, int64_t n, Partial *p
+) noexcept nogil:
+    """op.unit of `rows` rows, `step` bytes apart."""
+    cdef int64_t[WIDE_WORDS] wide
+    cdef int64_t i, j, m = rows
+    if job.how == NULL:
+        for i in range(rows):
+            job.op.unit(x + i * step, n, &p[i])
+        return
+    i = 0
+    while i < rows:
+        m = min(rows - i, 8 * WIDE_WORDS // (n * job.how.wide_size))
+        widen_tile(job, x + i * step, step // job.in_size, m, n, <char *>wide)
+        for j in range(m):
+            job.op.unit(<char *>wide + j * n * job.how.wide_size, n, &p[i + j])
+        i += m
+
+
+cdef void fold_narrow(
+    const Job *job, const char *x, int64_t step, int64_t rows, int64_t cols, Partial *p
+) noexcept nogil:
+    """op.cols of columns few enough to be widened; more rows than that are merged."""
+    cdef int64_t[WIDE_WORDS] wide
+    cdef Partial[8] more
+    cdef int64_t k, m, done = min(rows, most_rows(job))
+    widen_tile(job, x, step, done, cols, <char *>wide)
+    job.op.cols(wide, cols, done, cols, p)
+    while done < rows:
+        m = min(rows - done, most_rows(job))
+        widen_tile(job, x + done * step * job.in_size, step, m, cols, <char *>wide)
+        job.op.cols(wide, cols, m, cols, more)
+        for k in range(cols):
+            more[k].index += done
+        job.op.merge(p, more, cols)
+        done += m
+
+
+cdef void fold_columns(
+    const Job *job, const char *x, int64_t step, int64_t rows, int64_t cols, Partial *p
+) noexcept nogil:
+    """op.cols"""
+    cdef int64_t j = 0, m
+    if job.how == NULL:
+        job.op.cols(x, step, rows, cols, p)
+        return
+    while j < cols:
+        m = columns_at_once(job, rows, cols - j)
+        fold_narrow(job, x + j * job.in_size, step, rows, m, p + j)
+        j += m
+
+
+cdef void finish_to(
+    const Job *job, const Partial *p, int64_t n, char *out, int64_t step
+) noexcept nogil:
+    """op.finish"""
+    cdef int64_t[SHORT] wide
+    cdef int64_t i = 0, m
+    if not job.narrow_out:
+        job.op.finish(p, n, job.params, out, step)
+        return
+    while i < n:
+        m = min(n - i, SHORT)
+        job.op.finish(p + i, m, job.params, wide, 1)
+        cast_row(job.how.narrow, out + i * step * job.out_size, step, wide, m)
+        i += m
+
+
+cdef bint finish_directly(
+    const Job *job, const char *x, int64_t step, int64_t rows, int64_t cols, char *out
+) noexcept nogil:
+    """op.direct; False where it cannot be used."""
+    cdef int64_t[WIDE_WORDS] wide
+    cdef int64_t[COLUMNS] results
+    cdef int64_t j = 0, m
+    if job.how == NULL:
+        job.op.direct(x, step, rows, cols, job.params, out)
+        return True
+    if rows > most_rows(job):
+        return False
+    while j < cols:
+        m = columns_at_once(job, rows, cols - j)
+        widen_tile(job, x + j * job.in_size, step, rows, m, <char *>wide)
+        if job.narrow_out:
+            job.op.direct(wide, m, rows, m, job.params, results)
+            cast_row(job.how.narrow, out + j * job.out_size, 1, results, m)
+        else:
+            job.op.direct(wide, m, rows, m, job.params, out + j * job.out_size)
+        j += m
+    return True
+
+
+# ---- rows -------------------------------------------------------------------------
 cdef void gather_items(
     const item *x, const tl_axes *axes, int64_t begin, int64_t n, item *work
 ) noexcept nogil:
@@ -70,13 +215,15 @@ cdef void piece(
 ) noexcept nogil:
     """Reduce n <= GATHER elements that do not lie together."""
     cdef int64_t work[GATHER]
-    if job.op.in_size == 1:
+    if job.in_size == 1:
         gather_items(<const uint8_t *>x, &job.reduced, begin, n, <uint8_t *>work)
-    elif job.op.in_size == 4:
+    elif job.in_size == 2:
+        gather_items(<const int16_t *>x, &job.reduced, begin, n, <int16_t *>work)
+    elif job.in_size == 4:
         gather_items(<const int32_t *>x, &job.reduced, begin, n, <int32_t *>work)
     else:
         gather_items(<const int64_t *>x, &job.reduced, begin, n, <int64_t *>work)
-    job.op.unit(work, n, p)
+    fold(job, work, n, p)
 
 
 cdef void unit(
@@ -96,8 +243,8 @@ cdef void unit(
             m = end - position
         p.index = 0
         if together:
-            job.op.unit(
-                x + axes_offset(&job.reduced, 0, position) * job.op.in_size, m, &p
+            fold(
+                job, x + axes_offset(&job.reduced, 0, position) * job.in_size, m, &p
             )
         else:
             piece(job, x, position, m, &p)
@@ -121,7 +268,7 @@ cdef void join(const Job *job, Partial *parts, int64_t width) noexcept nogil:
 
 
 cdef inline char *output(const Job *job, int64_t index) noexcept nogil:
-    return job.y + axes_offset(&job.kept, 1, index) * job.op.out_size
+    return job.y + axes_offset(&job.kept, 1, index) * job.out_size
 
 
 cdef void transpose_items(
@@ -139,34 +286,33 @@ cdef void short_rows(
 ) noexcept nogil:
     """Rows of a few elements side by side: as columns they fill the vectors."""
     cdef int64_t work[SHORT * FEW]
-    if job.op.in_size == 1:
+    if job.in_size == 1:
         transpose_items(<const uint8_t *>x, step, rows, n, <uint8_t *>work)
-    elif job.op.in_size == 4:
+    elif job.in_size == 2:
+        transpose_items(<const int16_t *>x, step, rows, n, <int16_t *>work)
+    elif job.in_size == 4:
         transpose_items(<const int32_t *>x, step, rows, n, <int32_t *>work)
     else:
         transpose_items(<const int64_t *>x, step, rows, n, <int64_t *>work)
-    job.op.cols(work, rows, n, rows, p)
+    fold_columns(job, <const char *>work, rows, n, rows, p)
 
 
 cdef void whole_rows(const Job *job, int64_t first, int64_t last) noexcept nogil:
     """Outputs first..last of contiguous rows that are one unit each: no walking."""
     cdef Partial p[SHORT]
-    cdef int64_t n = job.reduced.size, step = 0, out_step = 0, i, m
+    cdef int64_t n = job.reduced.size, step = 0, out_step = 0, m
     cdef const char *x
     if job.kept.ndim:
-        step = job.kept.strides[0][0] * job.op.in_size
+        step = job.kept.strides[0][0] * job.in_size
         out_step = job.kept.strides[1][0]
     while first < last:
         m = last - first if last - first < SHORT else SHORT
         x = job.x + first * step
         if job.op.transposed and n <= FEW and job.kept.size > 8:
-            short_rows(job, x, step // job.op.in_size, m, n, p)
+            short_rows(job, x, step // job.in_size, m, n, p)
         else:
-            for i in range(m):
-                job.op.unit(x + i * step, n, &p[i])
-        job.op.finish(
-            p, m, job.params, job.y + first * out_step * job.op.out_size, out_step
-        )
+            fold_rows(job, x, step, m, n, p)
+        finish_to(job, p, m, job.y + first * out_step * job.out_size, out_step)
         first += m
 
 
@@ -184,13 +330,13 @@ cdef void rows_range(const Job *job, int64_t first, int64_t last) noexcept nogil
     for task in range(first, last):
         index = task // job.parts
         part = task - index * job.parts
-        x = job.x + axes_offset(&job.kept, 0, index) * job.op.in_size
+        x = job.x + axes_offset(&job.kept, 0, index) * job.in_size
         end = (part + 1) * UNIT if (part + 1) * UNIT < n else n
         if job.partials != NULL:
             unit(job, x, part * UNIT, end, &job.partials[task])
         else:
             unit(job, x, 0, n, &p)
-            job.op.finish(&p, 1, job.params, output(job, index), 1)
+            finish_to(job, &p, 1, output(job, index), 1)
 
 
 cdef void folded_cols(
@@ -200,11 +346,11 @@ cdef void folded_cols(
     cdef Partial wide[COLUMNS]
     cdef int64_t times, i, j, done
     if step != cols or cols >= NARROW or rows * cols < 2 * COLUMNS:
-        job.op.cols(x, step, rows, cols, p)
+        fold_columns(job, x, step, rows, cols, p)
         return
     times = COLUMNS // cols
     done = rows // times * times
-    job.op.cols(x, times * cols, rows // times, times * cols, wide)
+    fold_columns(job, x, times * cols, rows // times, times * cols, wide)
     for i in range(times):
         for j in range(cols):
             wide[i * cols + j].index = wide[i * cols + j].index * times + i
@@ -213,7 +359,9 @@ cdef void folded_cols(
         if i:
             job.op.merge(p, &wide[i * cols], cols)
     if done < rows:
-        job.op.cols(x + done * step * job.op.in_size, step, rows - done, cols, wide)
+        fold_columns(
+            job, x + done * step * job.in_size, step, rows - done, cols, wide
+        )
         for j in range(cols):
             wide[j].index += done
         job.op.merge(p, wide, cols)
@@ -240,24 +388,23 @@ cdef void tile(const Job *job, int64_t task) noexcept nogil:
     elif (
         job.op.direct != NULL and job.kept.strides[1][inner] == 1
         and (cols >= NARROW or row_step != cols)
-    ):
-        job.op.direct(
-            job.x + job.op.in_size * axes_offset(&job.kept, 0, outer * columns + j),
-            row_step, rows, cols, job.params, output(job, outer * columns + j),
+        and finish_directly(
+            job, job.x + job.in_size * axes_offset(&job.kept, 0, outer * columns + j),
+            row_step, rows, cols, output(job, outer * columns + j),
         )
+    ):
         return
     folded_cols(
         job,
-        job.x + job.op.in_size * (
+        job.x + job.in_size * (
             axes_offset(&job.kept, 0, outer * columns + j)
             + axes_offset(&job.reduced, 0, row)
         ),
         row_step, rows, cols, p,
     )
     if job.partials == NULL:
-        job.op.finish(
-            p, cols, job.params, output(job, outer * columns + j),
-            job.kept.strides[1][inner],
+        finish_to(
+            job, p, cols, output(job, outer * columns + j), job.kept.strides[1][inner]
         )
     elif job.op.ordered:
         for i in range(cols):
@@ -271,8 +418,8 @@ cdef void join_columns(const Job *job) noexcept nogil:
     for outer in range(job.kept.size // columns):
         parts = job.partials + outer * job.parts * columns
         join(job, parts, columns)
-        job.op.finish(
-            parts, columns, job.params, output(job, outer * columns),
+        finish_to(
+            job, parts, columns, output(job, outer * columns),
             job.kept.strides[1][inner],
         )
 
@@ -283,7 +430,7 @@ cdef void join_rows(const Job *job) noexcept nogil:
     for index in range(job.kept.size):
         parts = job.partials + index * job.parts
         join(job, parts, 1)
-        job.op.finish(parts, 1, job.params, output(job, index), 1)
+        finish_to(job, parts, 1, output(job, index), 1)
 
 
 cdef tl_status reduce_rows(Job *job) noexcept nogil:
@@ -345,15 +492,20 @@ cdef tl_status reduce_columns(Job *job) noexcept nogil:
 cdef void fill_empty(const Job *job) noexcept nogil:
     cdef int64_t index
     for index in range(job.kept.size):
-        job.op.finish(&job.op.empty, 1, job.params, output(job, index), 1)
+        finish_to(job, &job.op.empty, 1, output(job, index), 1)
 
 
-cdef tl_status reduce_any(const tl_call *call, const Op *op) noexcept nogil:
+cdef tl_status reduce_any(
+    const tl_call *call, const Op *op, const tl_narrow *how
+) noexcept nogil:
     """Describe the call, then choose rows or columns by where memory is adjoining."""
     cdef const tl_buffer *x = call.in_[0]
     cdef Job job
     cdef int kept
-    job.op = op
+    job.op, job.how = op, how
+    job.narrow_out = how != NULL and call.out[0].dtype == how.dtype
+    job.in_size = op.in_size if how == NULL else how.size
+    job.out_size = how.size if job.narrow_out else op.out_size
     job.params = <const tl_reduce_params *>call.params
     job.x = <const char *>x.data
     job.y = <char *>call.out[0].data
@@ -400,8 +552,15 @@ cdef tl_status reduce_kernel(const tl_call *call) noexcept nogil:
         op.unit(x.data, x.size, &p)
         op.finish(&p, 1, params, call.out[0].data, 1)
         return TL_OK
-    return reduce_any(call, op)
+    return reduce_any(call, op, NULL)
+
+
+cdef tl_status _reduce_narrow(const tl_call *call) noexcept nogil:
+    cdef const tl_narrow *how = <const tl_narrow *>call.loop
+    return reduce_any(call, <const Op *>how.wide.loop, how)
 
 
 takes_any_axes(reduce_kernel)
+takes_any_axes(_reduce_narrow)
+widens_in_blocks(reduce_kernel, _reduce_narrow)
 use_pool(thread_pool())

@@ -6,11 +6,15 @@ at the first use of one of its names, with its kernels.
 """
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run, run1, tracking
-from tensorlib.core.abi cimport TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer
+from tensorlib.core.abi cimport (
+    TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
+    tl_reduce_params,
+)
+from tensorlib.core.dispatch cimport kernel_row, launch
 from tensorlib.core.dtype cimport dtype_of, is_float_code, is_integer_code
 from tensorlib.core.layout cimport copy_layout, parse_axis, set_contiguous
 from tensorlib.core.tensor cimport (
-    Tensor, check_host, check_same_device, new_like, new_tensor,
+    Tensor, check_host, check_same_device, new_like, new_scalar, new_tensor,
 )
 from tensorlib.kernels.sort_params cimport (
     tl_runs_params, tl_search_params, tl_sort_params,
@@ -29,7 +33,6 @@ from tensorlib.ops.arguments import int_of
 from tensorlib.ops.creation import zeros
 from tensorlib.ops.indexing import add_rows, take, take_along_axis
 from tensorlib.ops.looped import looped
-from tensorlib.ops.reduce import max as reduce_max
 from tensorlib.ops.reduce import min as reduce_min
 
 load_families("sort")
@@ -429,6 +432,33 @@ cdef Tensor _zero_counts(Tensor x, object bins, int dtype):
     return zeros(bins, dtype=dtype_of(dtype), device=x.device)
 
 
+cdef object _largest(Tensor x, Tensor wide):
+    """The largest element, -1 without one; a ValueError where one is negative.
+
+    wide: x in int64, read once, as unsigned numbers: negative ones are the largest.
+    """
+    cdef Tensor out = new_scalar(0, TL_UINT64)
+    cdef tl_reduce_params params
+    cdef tl_buffer layout
+    cdef const tl_buffer *target = &out.buf
+    cdef const tl_buffer *source = &layout
+    cdef tl_call call
+    if x.buf.size == 0:
+        return -1
+    copy_layout(&layout, &wide.buf)
+    layout.dtype = TL_UINT64
+    params.n_reduced, params.scale, params.correction = 1, 1, 0
+    call.out, call.in_, call.params = &target, &source, &params
+    call.nout = call.nin = 1
+    launch("bincount", kernel_row("max"), TL_CPU, TL_UINT64, &call, layout.size)
+    found = out.item()
+    if found >> 63 and reduce_min(x).item() < 0:
+        raise ValueError(
+            f"bincount: expected elements >= 0, got {reduce_min(x).item()}"
+        )
+    return found
+
+
 @looped
 def bincount(x, /, weights=None, minlength=0):
     """Return how often each integer from 0 on occurs.
@@ -476,14 +506,8 @@ def bincount(x, /, weights=None, minlength=0):
         raise ShapeError(f"bincount: expected x of shape (N,), got {a.shape}")
     if least < 0:
         raise ValueError(f"bincount: expected minlength >= 0, got {least}")
-    bins = least
-    if a.buf.size:
-        if reduce_min(a).item() < 0:
-            raise ValueError(
-                f"bincount: expected elements >= 0, got {reduce_min(a).item()}"
-            )
-        bins = max(least, reduce_max(a).item() + 1)
-    a = contiguous(cast(a, TL_INT64))
+    given, a = a, contiguous(cast(a, TL_INT64))
+    bins = max(least, _largest(given, a) + 1)
     if weights is None:
         out = _zero_counts(a, bins, TL_INT64)
         _run_on(_bincount, TL_INT64, out, a, None, NULL)

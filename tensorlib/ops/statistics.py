@@ -24,6 +24,7 @@ from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import diff, moveaxis
 from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import max as largest
+from tensorlib.ops.reduce import mean
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.reduce import sum as total
 from tensorlib.ops.shape import permute_dims, reshape
@@ -79,8 +80,8 @@ def _rows(op, x, axis):
     """Return the tensor with the axes joined in a last one, and the kept shapes."""
     x = tensor_of(op, x)
     if axis is None:
-        axes = tuple(range(x.ndim))
-    elif isinstance(axis, tuple):
+        return reshape(x, (x.size,)), (), (1,) * x.ndim
+    if isinstance(axis, tuple):
         axes = axes_of(op, axis, x.ndim)
     else:
         axes = (axis_of(op, axis, x.ndim),)
@@ -170,6 +171,18 @@ def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
     return reshape(moveaxis(picked, -1, 0) if outer else picked, shape)
 
 
+def _middle(rows):
+    """Return the medians of rows of numbers whose sums of two float64 holds."""
+    n = rows.shape[-1]
+    ranks = asarray([n // 2] if n % 2 else [n // 2 - 1, n // 2])
+    found = take_along_axis(rows, argselect(rows.detach(), ranks), axis=-1)
+    if n % 2:
+        found = reshape(found, rows.shape[:-1])
+    else:
+        found = mean(astype(found, float64), axis=-1)
+    return astype(found, _result_dtype(rows), copy=False)
+
+
 @looped
 def median(x, /, axis=None, keepdims=False):
     """Return the median over axes: the middle element, or the mean of the two.
@@ -203,7 +216,13 @@ def median(x, /, axis=None, keepdims=False):
     >>> tl.median(tl.tensor([3.0, 1.0, 2.0, 9.0]))
     tensor(2.5)
     """
-    return _quantiles("median", x, 0.5, axis, keepdims, "linear")
+    rows, _, with_axes = _rows("median", x, axis)
+    if rows.dtype == float64 or rows.size == 0:
+        return _quantiles("median", x, 0.5, axis, keepdims, "linear")
+    found = _middle(rows)
+    if rows.dtype.kind == "f":
+        found = where(isnan(largest(rows.detach(), axis=-1)), math.nan, found)
+    return reshape(found, with_axes) if keepdims else found
 
 
 @looped

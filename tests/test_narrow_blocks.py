@@ -1,0 +1,274 @@
+"""Narrow dtypes computed in blocks: to the bits of the wide dtype, rounded once."""
+
+import numpy as np
+import pytest
+
+import tensorlib as tl
+
+HALVES = ["float16", "bfloat16"]
+NARROW = [*HALVES, "int8", "int16", "uint16", "uint32"]
+# About a block, several, and enough for two threads.
+SIZES = [0, 1, 7, 1023, 1024, 1025, 5000, 100_003]
+
+
+def drawn(shape, dtype, seed=0, low=-9.0):
+    values = np.random.default_rng(seed).uniform(low, 9.0, shape).astype("float32")
+    if dtype.startswith("u"):
+        values = abs(values)
+    return tl.tensor(values).astype(dtype)
+
+
+def wide_of(dtype):
+    if dtype in HALVES:
+        return "float32"
+    return "int64" if dtype == "uint32" else "int32"
+
+
+def bits(x):
+    codes = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
+    if x.dtype.name == "bfloat16":
+        return (x.astype("float32")).numpy().view("uint32")
+    return x.contiguous().numpy().view(codes[x.dtype.itemsize])
+
+
+def assert_same_bits(found, expected):
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(bits(found), bits(expected))
+
+
+def through_wide(function, dtype, *operands):
+    """The function of whole operands in the wide dtype, narrowed at the end."""
+    found = function(*[x.astype(wide_of(dtype)) for x in operands])
+    return found.astype(dtype) if found.dtype.name == wide_of(dtype) else found
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("n", SIZES)
+def test_elementwise_of_any_length_equals_wide_rounded_once(dtype, n):
+    a, b = drawn(n, dtype), drawn(n, dtype, 1)
+    for function in (tl.add, tl.multiply, tl.maximum, tl.less, tl.equal):
+        expected = through_wide(function, dtype, a, b)
+        assert_same_bits(function(a, b), expected)
+    for function in (tl.relu, tl.square, tl.negative, tl.sign):
+        assert_same_bits(function(a), through_wide(function, dtype, a))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("function", [tl.exp, tl.tanh, tl.gelu, tl.sin, tl.isnan])
+def test_transcendental_of_halves_equals_wide_rounded_once(dtype, function):
+    a = drawn(5000, dtype)
+    assert_same_bits(function(a), through_wide(function, dtype, a))
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, "int8", "int16"])
+def test_elementwise_of_strided_operands_equals_wide(dtype):
+    a, b = drawn((300, 200), dtype), drawn((200, 300), dtype, 1)
+    column, row = drawn((300, 1), dtype, 2), drawn((200,), dtype, 3)
+    for x, y in (
+        (a, b.T), (a[:, ::-1], a[::-1]), (a[:, ::3], b.T[:, ::3]), (a, column),
+        (a, row), (column, row), (a, a), (a[:, 5:], a[:, :-5]),
+    ):  # fmt: skip
+        for function in (tl.add, tl.less_equal, tl.maximum):
+            found, expected = function(x, y), through_wide(function, dtype, x, y)
+            assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, "int16"])
+def test_where_and_clip_of_narrow_operands_equal_wide(dtype):
+    a, b = drawn((70, 90), dtype), drawn((70, 90), dtype, 1)
+    mask = (a > b).T
+    found = tl.where(mask, a.T, 2)
+    expected = tl.where(mask, a.T.astype(wide_of(dtype)), 2).astype(dtype)
+    assert_same_bits(found, expected)
+    assert_same_bits(
+        tl.clip(a, -2, 3), tl.clip(a.astype(wide_of(dtype)), -2, 3).astype(dtype)
+    )
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_elementwise_with_nans_and_infinities_equals_wide(dtype):
+    values = np.random.default_rng(0).standard_normal(4099).astype("float32")
+    values[::7], values[5::61], values[9::97] = np.nan, np.inf, -np.inf
+    a = tl.tensor(values).astype(dtype)
+    found = a * 1.5
+    expected = (a.astype("float32") * 1.5).astype(dtype)
+    np.testing.assert_array_equal(
+        found.astype("float32").numpy(), expected.astype("float32").numpy()
+    )
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_narrowing_of_long_rows_rounds_as_elements_do(dtype):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2**32, 40_000, dtype=np.uint32).view("float32")
+    values[np.isnan(values)] = 0
+    x = tl.tensor(values)
+    rows = x.astype(dtype)
+    elements = tl.empty(40_000, dtype=dtype)
+    elements[::2], elements[1::2] = x[::2].astype(dtype), x[1::2].astype(dtype)
+    assert_same_bits(rows, elements)
+    strided = tl.stack([x, x], axis=1)[:, 0].astype(dtype)
+    assert_same_bits(rows, strided)
+
+
+def test_in_place_on_narrow_operand_equals_out_of_place():
+    a, b = drawn((130, 70), "bfloat16"), drawn((70, 130), "bfloat16", 1)
+    expected = a + b.T
+    a += b.T
+    assert_same_bits(a, expected)
+
+
+def test_narrow_elementwise_makes_no_copies():
+    x = tl.ones((512, 1024), dtype="bfloat16")
+    y = tl.empty_like(x)
+    x + x  # the first call may make room
+    tl.reset_peak_memory_stats()
+    before = tl.memory_stats()["allocated"]
+    y = x + x.T.reshape(512, 1024)[:, :1]
+    assert tl.memory_stats()["peak_allocated"] - before < 3 * 2**20
+    assert y.shape == (512, 1024)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_narrow_results_do_not_depend_on_threads(dtype):
+    a, b = drawn((400, 500), dtype), drawn((400, 500), dtype, 1)
+    found = []
+    for n in (1, 2, 5):
+        with tl.num_threads(n):
+            found.append([a + b, a * b[:, ::-1]])
+    for others in found[1:]:
+        for x, y in zip(found[0], others, strict=True):
+            assert_same_bits(x, y)
+
+
+def test_integer_division_by_zero_in_narrow_blocks_raises():
+    a, b = drawn(3000, "int16"), tl.ones(3000, dtype="int16")
+    b[2500] = 0
+    with pytest.raises(ZeroDivisionError):
+        a // b
+
+
+# ---- reductions ----------------------------------------------------------------
+REDUCTIONS = [tl.sum, tl.prod, tl.max, tl.min, tl.argmax, tl.argmin, tl.any, tl.all]
+SHAPES = [(1,), (100_003,), (3, 5), (4000, 7), (3000, 8), (9, 4000), (700, 1500),
+          (50, 60, 70), (8192,), (20, 9000)]  # fmt: skip
+
+
+def reduced(function, x, axis):
+    wide = x.astype(wide_of(x.dtype.name))
+    expected = function(wide, axis=axis)
+    return expected.astype(x.dtype) if expected.dtype == wide.dtype else expected
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reduction_of_narrow_elements_equals_wide(dtype, shape):
+    x = drawn(shape, dtype)
+    if dtype not in HALVES:
+        x = x % 3
+    for axis in (None, 0, -1):
+        for function in REDUCTIONS:
+            found, expected = function(x, axis=axis), function_of(function, x, axis)
+            assert_same_bits(found, expected)
+
+
+def function_of(function, x, axis):
+    """What the wide dtype gives, with the narrow one's dtype of the result."""
+    expected = reduced(function, x, axis)
+    return expected.astype(function(x[:1], axis=axis).dtype)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("function", [tl.sum, tl.mean, tl.var, tl.logsumexp, tl.max])
+def test_reduction_of_strided_halves_equals_wide(dtype, function):
+    x = drawn((60, 50, 40), dtype)
+    wide = x.astype("float32")
+    for view in (
+        lambda t: t, lambda t: tl.permute_dims(t, (2, 0, 1)), lambda t: t[::2],
+        lambda t: t[:, :, ::3],
+        lambda t: t[:, 3:], lambda t: t[:, ::-1], lambda t: t[:, :, :5],
+    ):  # fmt: skip
+        for axis in (None, 0, 1, 2, (0, 2)):
+            expected = function(view(wide), axis=axis).astype(dtype)
+            assert_same_bits(function(view(x), axis=axis), expected)
+
+
+def test_reductions_of_narrow_elements_do_not_depend_on_threads():
+    x = drawn((300, 4000), "bfloat16")
+    found = []
+    for n in (1, 2, 3):
+        with tl.num_threads(n):
+            found.append([tl.sum(x), tl.sum(x, axis=0), tl.var(x, axis=1)])
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            assert_same_bits(a, b)
+
+
+def test_reduction_of_narrow_elements_makes_no_copies():
+    x = tl.ones((1024, 2048), dtype="bfloat16")
+    tl.sum(x)
+    tl.reset_peak_memory_stats()
+    before = tl.memory_stats()["allocated"]
+    assert tl.sum(x).item() == 2.0**21
+    assert tl.max(x, axis=0).sum().item() == 2048
+    assert tl.memory_stats()["peak_allocated"] - before < 2**20
+
+
+# ---- kernels of rows ----------------------------------------------------------------
+ROW_SHAPES = [(3000, 100), (3, 100_000), (1, 300_000), (300_000,), (5, 400, 200)]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("shape", ROW_SHAPES)
+@pytest.mark.parametrize("function", [tl.softmax, tl.log_softmax])
+def test_softmax_of_many_halves_equals_wide_rounded_once(dtype, shape, function):
+    x = drawn(shape, dtype)
+    for axis in (-1, 0):
+        found = function(x, axis=axis)
+        expected = function(x.astype("float32"), axis=axis).astype(dtype)
+        assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_layer_norm_of_many_halves_equals_wide_rounded_once(dtype):
+    x, w, b = drawn((3000, 100), dtype), drawn(100, dtype, 1), drawn(100, dtype, 2)
+    found = tl.layer_norm(x, (100,), w, b)
+    expected = through_wide(
+        lambda *t: tl.layer_norm(t[0], (100,), *t[1:]), dtype, x, w, b
+    )
+    assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradient_of_softmax_of_many_halves_equals_wide(dtype):
+    x, g = drawn((2000, 100), dtype), drawn((2000, 100), dtype, 1)
+    x.requires_grad_()
+    (found,) = tl.autograd.grad(tl.softmax(x, axis=1), (x,), (g,))
+    x = x.detach()
+    y = tl.softmax(x, axis=1)  # the rule reads the rounded result
+    wide_y, wide_g = y.astype("float64"), g.astype("float64")
+    expected = wide_y * (wide_g - (wide_y * wide_g).sum(axis=1, keepdims=True))
+    eps = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
+    np.testing.assert_allclose(
+        found.astype("float64").numpy(),
+        expected.numpy(), rtol=2 * eps, atol=1e-5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_pooling_of_many_halves_equals_wide(dtype):
+    x = drawn((64, 8, 20, 20), dtype)
+    for function in (tl.max_pool2d, tl.avg_pool2d):
+        found = function(x, 2)
+        assert_same_bits(found, function(x.astype("float32"), 2).astype(dtype))
+
+
+def test_softmax_of_many_halves_takes_memory_for_some_rows_only():
+    x = tl.zeros((4000, 1000), dtype="bfloat16")
+    tl.softmax(x, axis=1)
+    tl.reset_peak_memory_stats()
+    before = tl.memory_stats()["allocated"]
+    tl.softmax(x, axis=1)
+    # The result takes 8 MB; the operand in float32 alone would be 16.
+    assert tl.memory_stats()["peak_allocated"] - before < 12e6
