@@ -528,7 +528,9 @@ cdef int _note_node(object error, Node node) except -1:
             error._noted_node = True
         except AttributeError:    # an exception class with __slots__
             return 0
-        error.add_note(f"in the backward of {node.name}{node.origin_text()}")
+        where = node.origin_text()
+        where = f", recorded at {where}" if where else ""
+        error.add_note(f"in the backward of {node.name}{where}")
     return 0
 
 
