@@ -24,9 +24,9 @@ import re
 import threading
 import weakref
 
+from tensorlib.autograd.grad_mode import is_grad_enabled
 from tensorlib.autograd.joint import Recording
 from tensorlib.autograd.saved import memory_of, saved_tensors_hooks
-from tensorlib.autograd.tape import is_grad_enabled
 from tensorlib.core.errors import GraphError
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.random import default_generator
