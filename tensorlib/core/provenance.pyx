@@ -46,7 +46,8 @@ cdef Write _writes[WRITES]
 def _folder():
     """The folder of the package, as code objects of its Python modules have it."""
     inside = tensorlib.core.errors.missing_kernel.__code__.co_filename
-    return inside.removesuffix("errors.py").rstrip("/\\").removesuffix("core")
+    found = inside.removesuffix("errors.py").rstrip("/\\").removesuffix("core")
+    return found or "\0"    # compiled without a path: no file is known to be ours
 
 
 tl_set_folder(_folder())
