@@ -20,6 +20,7 @@ MODULES = [
     "tensorlib.autograd.anomaly",
     "tensorlib.autograd.forward",
     "tensorlib.autograd.function",
+    "tensorlib.autograd.grad_mode",
     "tensorlib.autograd.hooks",
     "tensorlib.autograd.joint",
     "tensorlib.autograd.recompute",

@@ -6,7 +6,7 @@ import pytest
 
 import tensorlib as tl
 from tensorlib import nn
-from tensorlib.autograd import detect_anomaly, grad
+from tensorlib.autograd import grad
 
 
 def leaf(*values):
@@ -71,16 +71,10 @@ class Broken(tl.autograd.Function):
         return g @ tl.ones((7, 2))
 
 
-@pytest.mark.parametrize("lines", [False, True])
-def test_error_in_backward_names_the_forward_op(lines):
-    recorded = ""
-    if lines:
-        with detect_anomaly(check_nan=False):
-            place = line_after()
-            y = Broken.apply(leaf(1.0, 2.0))
-        recorded = f", recorded at {place}: y = Broken.apply(leaf(1.0, 2.0))"
-    else:
-        y = Broken.apply(leaf(1.0, 2.0))
+def test_error_in_backward_names_the_forward_op_and_its_line():
+    place = line_after()
+    y = Broken.apply(leaf(1.0, 2.0))
+    recorded = f", recorded at {place}: y = Broken.apply(leaf(1.0, 2.0))"
     with pytest.raises(tl.ShapeError, match=r"matmul: .*\(2,\).*\(7, 2\)") as caught:
         y.sum().backward()
     assert caught.value.__notes__ == [f"in the backward of Broken{recorded}"]

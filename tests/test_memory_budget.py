@@ -125,6 +125,77 @@ def test_forward_keeps_everything_while_it_fits():
     assert len(runs) == 16
 
 
+class Waves(nn.Module):
+    """Saves three activations, after a product of some width or after none."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.runs = 0
+
+    def forward(self, x):
+        self.runs += 1
+        h = self.inner(x)
+        return x + tl.sin(h) * tl.tanh(h)
+
+
+class Stated(nn.Module):
+    """Says that it is dear, as a user's module with products of its own may."""
+
+    def forward(self, x):
+        return tl.sin(x)
+
+    def multiply_adds(self, args, output):
+        return 10**9
+
+
+def runs_under(dear, budget, width=256):
+    """How often each layer ran: four with `dear` inside between four without."""
+    layers = [Waves(dear(width) if i % 2 == 0 else nn.Identity()) for i in range(8)]
+    x = tl.ones((BATCH, width), requires_grad=True)
+    with memory_budget(budget * BATCH * width * 4):
+        y = x
+        for layer in layers:
+            y = layer(y)
+        y = y.sum()
+    y.backward()
+    return [layer.runs for layer in layers]
+
+
+@pytest.mark.parametrize(
+    "dear",
+    [
+        lambda n: nn.Linear(n, n),
+        lambda n: Stated(),
+        lambda n: nn.Sequential(nn.Linear(n, n)),
+    ],
+    ids=["layer", "stated", "inside a module"],
+)
+def test_calls_with_few_flops_are_run_again_first(dear):
+    runs = runs_under(dear, 22)
+    assert runs[::2] == [1, 1, 1, 1]
+    assert sum(runs[1::2]) > 4
+
+
+def test_calls_by_keyword_count_their_flops_too():
+    class Named(nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            self.linear = nn.Linear(n, n)
+
+        def forward(self, x):
+            return self.linear(input=x)
+
+    runs = runs_under(Named, 22)
+    assert runs[::2] == [1, 1, 1, 1]
+    assert sum(runs[1::2]) > 4
+
+
+def test_calls_with_many_flops_are_run_again_when_they_must():
+    assert min(runs_under(lambda n: nn.Linear(n, n), 14)[::2]) == 1
+    assert max(runs_under(lambda n: nn.Linear(n, n), 14)[::2]) == 2
+
+
 def test_forward_peaks_within_the_budget_and_one_layer():
     model, x = made("residual")
     plain = step(model, x)[1]

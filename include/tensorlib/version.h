@@ -4,6 +4,6 @@
 
 /* Grows with every change that needs extensions to be compiled again: a struct's
  * layout, a signature, the order of an enum. Additions at the end do not count. */
-#define TL_API_VERSION 4
+#define TL_API_VERSION 5
 
 #endif /* TENSORLIB_VERSION_H */

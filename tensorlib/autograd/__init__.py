@@ -1,18 +1,17 @@
 """Automatic differentiation: the tape, its transforms and their checks."""
 
 from tensorlib.autograd.forward import jvp
-from tensorlib.autograd.primitive import Node, primitives
-from tensorlib.autograd.saved import saved_tensors_hooks
-from tensorlib.autograd.tape import (
-    backward,
+from tensorlib.autograd.grad_mode import (
     enable_grad,
-    grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )
+from tensorlib.autograd.primitive import Node, primitives
+from tensorlib.autograd.saved import saved_tensors_hooks
+from tensorlib.autograd.tape import backward, grad
 
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {

@@ -1,8 +1,6 @@
 """detect_anomaly: which op made the first NaN or infinity, and on which line."""
 
-from tensorlib.autograd.saved import watch_saving
 from tensorlib.core.dispatch import check_results
-from tensorlib.core.provenance import trace
 
 __all__ = ["detect_anomaly"]
 
@@ -12,13 +10,13 @@ class detect_anomaly:  # noqa: N801
 
     Inside the block every result of the thread is looked at, in the forward and in the
     backward pass, recorded or not. The error names the op, the ranges of its inputs and
-    the line of the program that called it. The line of each recorded op is kept too, so
-    that an error in a backward pass, whichever it is, names the line of the forward op.
+    the line of the program that called it; in a backward pass also the line of the
+    forward op, as every error there does.
 
     Parameters
     ----------
     check_nan : bool, default True
-        Whether results are looked at. With False lines alone are kept.
+        Whether results are looked at; with False the block changes nothing.
 
     Raises
     ------
@@ -51,14 +49,9 @@ class detect_anomaly:  # noqa: N801
             raise TypeError(f"detect_anomaly: expected a bool, got {check_nan!r}")
         self._checks = int(check_nan)
 
-    def _switch(self, change):
-        check_results(change * self._checks)
-        trace(change)
-        watch_saving(change)
-
     def __enter__(self):
-        self._switch(1)
+        check_results(self._checks)
         return self
 
     def __exit__(self, *exc_info):
-        self._switch(-1)
+        check_results(-self._checks)

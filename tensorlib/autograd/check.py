@@ -7,7 +7,8 @@ direction `v` of the inputs and a cotangent `u` of the output, forward mode must
 """
 
 from tensorlib.autograd.forward import jvp
-from tensorlib.autograd.tape import enable_grad, grad
+from tensorlib.autograd.grad_mode import enable_grad
+from tensorlib.autograd.tape import grad
 from tensorlib.core.errors import DTypeError, GraphError
 
 __all__ = ["gradcheck", "gradgradcheck"]

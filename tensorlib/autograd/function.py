@@ -7,6 +7,7 @@ jvp. Here are the checks of what it returns; the nodes of the graph are made in
 
 import functools
 
+from tensorlib.autograd.grad_mode import is_grad_enabled
 from tensorlib.autograd.joint import (
     Application,
     Recording,
@@ -18,7 +19,6 @@ from tensorlib.autograd.joint import (
     record_application,
     zero_tangent,
 )
-from tensorlib.autograd.tape import is_grad_enabled
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
 from tensorlib.core.tensor import Tensor
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.saved cimport SavedTensor
 from tensorlib.core.abi cimport TL_MAX_NDIM, tl_buffer, tl_call, tl_kernel, tl_storage
+from tensorlib.core.provenance cimport tl_place
 from tensorlib.core.tensor cimport Tensor
 
 cdef enum:
@@ -31,7 +32,6 @@ cdef class NodeExtras:
     cdef GradHooks hooks               # on the output's gradient, or None
     cdef tuple packed                  # instead of `saved`: SavedTensors or None
     cdef SavedTensor out               # the output, where the rules read it
-    cdef tuple origin                  # the user's line that recorded it, or None
 
 
 @cython.final
@@ -47,6 +47,7 @@ cdef class Node:
     cdef object cotangent              # while a backward pass runs: Tensor or None
     cdef NodeExtras extras             # or None
     cdef readonly uint64_t sequence    # order of recording
+    cdef tl_place place                # the user's line that recorded it
     cdef uint64_t run                  # the backward pass that owns cotangent
     cdef uint64_t seen                 # the last pass that looked at it
     cdef uint64_t wanted               # the last pass that it leads to a capture of

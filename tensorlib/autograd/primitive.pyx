@@ -18,8 +18,8 @@ from libc.stdint cimport int64_t, uint64_t
 from tensorlib.autograd.dual cimport active_level, add_tangent, hold, tangent_at
 from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.saved cimport (
-    SavedTensor, check_no_inference, hooks_are_set, raise_changed, save, saving_watched,
-    set_hooks_aside,
+    SavedTensor, check_no_inference, hooks_are_set, raise_changed, save, saved_at,
+    saving_watched, set_hooks_aside,
 )
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, tl_buffer, tl_call
 from tensorlib.core.hidden cimport version_of
@@ -27,7 +27,7 @@ from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
 )
 from tensorlib.core.layout cimport set_contiguous
-from tensorlib.core.provenance cimport innermost_line, tracing
+from tensorlib.core.provenance cimport drop_place, place_here, place_text
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport storage_release, storage_retain
 from tensorlib.core.tensor cimport (
@@ -35,7 +35,6 @@ from tensorlib.core.tensor cimport (
 )
 
 from tensorlib.core.errors import GraphError
-from tensorlib.core.provenance import line_text
 
 cdef uint64_t _sequence = 0
 cdef list _primitives = []
@@ -76,7 +75,7 @@ cdef class Primitive:
 
 @cython.final
 cdef class NodeExtras:
-    """What few nodes have: hooks, packed tensors, the line that recorded it."""
+    """What few nodes have: hooks, packed tensors."""
 
 
 @cython.final
@@ -107,6 +106,7 @@ cdef class Node:
     def __dealloc__(self):
         if self.out_storage != NULL:
             storage_release(self.out_storage)
+        drop_place(&self.place)
 
     def forget_tangents(self):
         """Drop the output's tangents; called when the last jvp has ended."""
@@ -117,13 +117,8 @@ cdef class Node:
         self.more().hooks = hooks
 
     def origin_text(self):
-        """Return ``", recorded at file:line: source"``, or "" when that is not known.
-
-        Lines are kept inside `detect_anomaly` alone.
-        """
-        if self.extras is None or self.extras.origin is None:
-            return ""
-        return ", recorded at " + line_text(self.extras.origin)
+        """Return ``file:line: source`` of what recorded it, "" when not known."""
+        return place_text(&self.place)
 
     cdef NodeExtras more(self):
         if self.extras is None:
@@ -139,17 +134,15 @@ cdef class Node:
             return self.unpacked(i)
         x = <Tensor>self.saved[i]
         if version_of(x.buf.storage) != self.versions[i]:
-            raise_changed(
-                self.name + self.origin_text(), x.buf.storage, x.shape, self.versions[i]
-            )
+            raise_changed(self, x.buf.storage, x.shape, self.versions[i])
         return x
 
     cdef Tensor unpacked(self, int i):
         cdef SavedTensor item
         if self.extras is None or self.extras.packed is None:
             raise GraphError(
-                f"backward: the tensors saved by {self.name}{self.origin_text()} were "
-                "freed by an earlier backward; pass retain_graph=True to the first one"
+                f"backward: the tensors saved by {self.name} were freed by an earlier "
+                "backward; pass retain_graph=True to the first one" + saved_at(self)
             )
         item = <SavedTensor>self.extras.packed[i]
         return None if item is None else item.get(self)
@@ -174,8 +167,7 @@ cdef class Node:
             return self._placed(self._packed_output())
         if self.out_storage.version != self.out_version:
             raise_changed(
-                self.name + self.origin_text(), self.out_storage, self.shape_tuple(),
-                self.out_version,
+                self, self.out_storage, self.shape_tuple(), self.out_version
             )
         layout.ndim, layout.dtype = self.ndim, self.dtype
         layout.device_type, layout.device_index = self.device_type, self.device_index
@@ -188,8 +180,8 @@ cdef class Node:
     cdef Tensor _packed_output(self):
         if self.extras is None or self.extras.out is None:
             raise GraphError(
-                f"backward: the output saved by {self.name}{self.origin_text()} was "
-                "freed by an earlier backward; pass retain_graph=True to the first one"
+                f"backward: the output saved by {self.name} was freed by an earlier "
+                "backward; pass retain_graph=True to the first one" + saved_at(self)
             )
         return self.extras.out.get(self)
 
@@ -275,6 +267,7 @@ cdef int _link(
     cdef Tensor x
     _sequence += 1
     node.sequence = _sequence
+    place_here(&node.place)
     node.primitive = p
     node.params = params
     node.saved = saved
@@ -298,7 +291,7 @@ cdef int _link(
 
 
 cdef int _record_watched(Node node, Tensor out) except -1:
-    """Refuse inference tensors, keep the user's line, pack what is saved.
+    """Refuse inference tensors, pack what is saved.
 
     Comes last: jvp rules have read what was saved by now.
     """
@@ -308,8 +301,6 @@ cdef int _record_watched(Node node, Tensor out) except -1:
             check_no_inference(node.primitive.name, <Tensor>x)
     if save_out:
         check_no_inference(node.primitive.name, out)
-    if tracing():
-        node.more().origin = innermost_line()
     if not hooks_are_set():
         return 0
     packed = tuple([None if x is None else save(<Tensor>x, False) for x in node.saved])

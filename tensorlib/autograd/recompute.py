@@ -14,9 +14,9 @@ arXiv:1604.06174.
 import itertools
 import weakref
 
+from tensorlib.autograd.grad_mode import is_grad_enabled
 from tensorlib.autograd.joint import Recording
 from tensorlib.autograd.saved import Kept, saved_tensors_hooks
-from tensorlib.autograd.tape import is_grad_enabled
 from tensorlib.core.errors import GraphError
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.random import default_generator

@@ -27,7 +27,9 @@ cdef bint hooks_are_set() noexcept
 cdef void set_hooks_aside(int change) noexcept
 # Where it counts who needs more of recording than a node: not zero while anybody does.
 cdef int *saving_watched() noexcept
-# Raise for a saved tensor that was written to since it was at version `seen`.
+# Raise for a tensor that owner (a Node, a Kept) saved at version `seen`, changed since.
 cdef int raise_changed(
-    str op, tl_storage *storage, tuple shape, uint32_t seen) except -1
+    object owner, tl_storage *storage, tuple shape, uint32_t seen) except -1
+# What messages end in: a line that says where owner saved its tensors, or "".
+cdef str saved_at(object owner)
 cdef int check_no_inference(str op, Tensor x) except -1

@@ -14,11 +14,13 @@ from tensorlib.core.abi cimport TL_BATCHED, tl_storage
 from tensorlib.core.hidden cimport root_storage, version_of
 from tensorlib.core.dispatch cimport thread_state, tl_thread_state
 from tensorlib.core.dtype cimport dtype_of
+from tensorlib.core.provenance cimport write_text
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport STORAGE_INFERENCE
 from tensorlib.core.tensor cimport TRACK_GRAD, TRACK_TANGENT, Tensor, detached
 
 from tensorlib.core.errors import GraphError, ShapeError
+from tensorlib.core.provenance import line_text, user_line
 
 cdef extern from *:
     """
@@ -60,16 +62,26 @@ cdef void set_hooks_aside(int change) noexcept:
 
 
 cdef int raise_changed(
-    str op, tl_storage *storage, tuple shape, uint32_t seen
+    object owner, tl_storage *storage, tuple shape, uint32_t seen
 ) except -1:
+    storage = root_storage(storage)
     writer = "a write through shared memory"
     if storage.last_writer != NULL:
         writer = (<bytes>storage.last_writer).decode()
     raise GraphError(
-        f"backward: a tensor of shape {shape} saved by {op} was changed in place by "
-        f"{writer} (version {storage.version}, expected {seen}); use the out-of-place "
-        "form, or change a copy"
+        f"backward: a tensor of shape {shape} saved by {owner.name} was changed in "
+        f"place by {writer} (version {storage.version}, expected {seen}); use the "
+        f"out-of-place form, or change a copy{saved_at(owner)}"
+        + _on_its_line("changed", write_text(storage, storage.version))
     )
+
+
+cdef str saved_at(object owner):
+    return _on_its_line("saved", owner.origin_text())
+
+
+cdef str _on_its_line(str what, str where):
+    return f"\n  {what} at {where}" if where else ""
 
 
 cdef int check_no_inference(str op, Tensor x) except -1:
@@ -94,10 +106,7 @@ cdef class SavedTensor:
         if self.shared is not None:
             x = self.shared
             if version_of(x.buf.storage) != self.version:
-                raise_changed(
-                    owner.name + owner.origin_text(), x.buf.storage, self.shape,
-                    self.version,
-                )
+                raise_changed(owner, x.buf.storage, self.shape, self.version)
         if self.unpack is None and not self.is_output:
             return <Tensor>self.value
         x = <Tensor>self.value if self.unpack is None else self._unpacked(owner.name)
@@ -272,6 +281,7 @@ class Kept:
 
     def __init__(self, Tensor x not None):
         self._saved = save(x, False)
+        self._place = user_line()
 
     def get(self):
         """Return the tensor.
@@ -284,8 +294,8 @@ class Kept:
         return (<SavedTensor>self._saved).get(self)
 
     def origin_text(self):
-        """Return an empty text: no op recorded it."""
-        return ""
+        """Return ``file:line: source`` of where it was saved, "" when not known."""
+        return "" if self._place is None else line_text(self._place)
 
 
 cdef int _start_thread() except -1:

@@ -80,7 +80,9 @@ cdef int launch(
     if work < _nogil_work:
         status = entry.run(call)
     elif tl_checked_ > 0:
-        return _checked_launch(op, entry, call)
+        return _checked_launch(op, entry, call, work)
+    elif work < NOGIL_WORK:     # another thread is checked
+        status = entry.run(call)
     else:
         with nogil:
             status = entry.run(call)
@@ -89,22 +91,37 @@ cdef int launch(
     return 0
 
 
-cdef int _checked_launch(str op, const tl_kernel *entry, tl_call *call) except -1:
-    """Run a kernel, and raise when it makes inf or NaN of finite inputs.
+cdef tl_status _run_watching(
+    const tl_kernel *entry, tl_call *call, bint *made
+) noexcept nogil:
+    """Run a kernel, and tell whether it made inf or NaN of finite inputs.
 
     The first output alone counts: others are notes for the gradient, logarithms of
     zero weights among them.
     """
-    cdef bint was_finite = call.nin > 0, made = False
+    cdef bint in_place = _works_in_place(call)
+    cdef bint was_finite = call.nin > 0
     cdef tl_status status
-    with nogil:
-        if _works_in_place(call):
-            was_finite = was_finite and not _any_nonfinite(call.in_, call.nin)
-        status = entry.run(call)
-        if status == TL_OK and was_finite:
-            made = _any_nonfinite(call.out, 1)
-            if made and not _works_in_place(call):
-                made = not _any_nonfinite(call.in_, call.nin)
+    if in_place:
+        was_finite = was_finite and not _any_nonfinite(call.in_, call.nin)
+    status = entry.run(call)
+    made[0] = status == TL_OK and was_finite and _any_nonfinite(call.out, 1)
+    if made[0] and not in_place:
+        made[0] = not _any_nonfinite(call.in_, call.nin)
+    return status
+
+
+cdef int _checked_launch(
+    str op, const tl_kernel *entry, tl_call *call, int64_t work
+) except -1:
+    """Run a kernel, and raise when it makes inf or NaN of finite inputs."""
+    cdef bint made = False
+    cdef tl_status status
+    if work < NOGIL_WORK:
+        status = _run_watching(entry, call, &made)
+    else:
+        with nogil:
+            status = _run_watching(entry, call, &made)
     if status != TL_OK:
         raise_status(op, <int>status)
     if made:

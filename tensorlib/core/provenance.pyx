@@ -1,78 +1,92 @@
 """Which line of the user's program is running: what messages about a graph name.
 
-A frame is the user's when its module is not ours. What is kept of it is a code object
-and an instruction, from which file, line and source follow when a message needs them.
-Looking for the frame costs more than recording an op, so it is done while `trace` is on
-alone (`autograd.detect_anomaly`), and when an error has been raised in any case.
-"""
+A frame is the user's when its file is not in our folder. What is kept of it is a code
+object and an instruction, which takes about twenty instructions of the processor
+(`frames.c`), so every recorded op has it; file, line and source are found when a
+message needs them.
 
+Writes in place keep theirs in a table of the last ones, by the storage's address. A
+storage whose entry another has taken since is written to at an unknown line; one at a
+dead one's address is not mistaken for it, because each of its writes takes the entry.
+"""
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_Tailmatch
+from libc.stdint cimport uint32_t, uintptr_t
+
+import tensorlib.core.errors
 
 cdef extern from "Python.h":
-    PyObject *PyEval_GetFrame()
-    void Py_INCREF(PyObject *o)
-    void Py_DECREF(PyObject *o)
-    PyObject *PyDict_GetItem(object d, object key)
+    void Py_XINCREF(PyObject *o)
+    void Py_XDECREF(PyObject *o)
 
 cdef extern from *:
     """
-    #define tl_frame_back(f) ((PyObject *)PyFrame_GetBack((PyFrameObject *)(f)))
-    #define tl_frame_code(f) ((PyObject *)PyFrame_GetCode((PyFrameObject *)(f)))
-    #define tl_frame_globals(f) (PyFrame_GetGlobals((PyFrameObject *)(f)))
-    #define tl_frame_lasti(f) (PyFrame_GetLasti((PyFrameObject *)(f)))
+    void tl_set_folder(PyObject *folder);
+    int tl_is_ours(PyObject *name);
+    PyObject *tl_user_code(int *instruction);
+    #define tl_running_frame() ((PyObject *)PyEval_GetFrame())
+    #define tl_line(code, at) PyCode_Addr2Line((PyCodeObject *)(code), at)
     """
-    PyObject *tl_frame_back(PyObject *frame)
-    object tl_frame_code(PyObject *frame)
-    object tl_frame_globals(PyObject *frame)
-    int tl_frame_lasti(PyObject *frame)
+    void tl_set_folder(object folder)
+    bint tl_is_ours(object name)
+    PyObject *tl_user_code(int *instruction) noexcept
+    PyObject *tl_running_frame()
+    int tl_line(object code, int instruction)
 
-cdef int _tracing = 0
+cdef enum:
+    WRITES = 2048           # enough for the writes of a step and the errors after it
 
+cdef struct Write:
+    const void *storage     # an address; nothing is read there
+    uint32_t version
+    tl_place place
 
-cdef bint tracing() noexcept:
-    return _tracing > 0
-
-
-def trace(int change):
-    """Add to the number of those who want the line of each recorded op kept.
-
-    Examples
-    --------
-    >>> trace(0)
-    """
-    global _tracing
-    _tracing += change
+cdef Write _writes[WRITES]
 
 
-cdef bint _is_users(object module_globals) except -1:
-    cdef PyObject *name = PyDict_GetItem(module_globals, "__name__")
-    if name == NULL or not isinstance(<object>name, str):
-        return True
-    if <object>name == "tensorlib":
-        return False
-    return not PyUnicode_Tailmatch(<object>name, "tensorlib.", 0, 1 << 30, -1)
+def _folder():
+    """The folder of the package, as code objects of its Python modules have it."""
+    inside = tensorlib.core.errors.missing_kernel.__code__.co_filename
+    found = inside.removesuffix("errors.py").rstrip("/\\").removesuffix("core")
+    return found or "\0"    # compiled without a path: no file is known to be ours
 
 
-cdef tuple innermost_line():
-    cdef PyObject *frame = PyEval_GetFrame()
-    cdef PyObject *back
-    cdef tuple found = None
-    if frame == NULL:
-        return None
-    Py_INCREF(frame)
-    try:
-        while frame != NULL and found is None:
-            if _is_users(tl_frame_globals(frame)):
-                found = (tl_frame_code(frame), tl_frame_lasti(frame))
-            else:
-                back = tl_frame_back(frame)
-                Py_DECREF(frame)
-                frame = back
-    finally:
-        if frame != NULL:
-            Py_DECREF(frame)
-    return found
+tl_set_folder(_folder())
+
+
+cdef void place_here(tl_place *place) noexcept:
+    place.code = tl_user_code(&place.instruction)
+    Py_XINCREF(place.code)
+
+
+cdef void drop_place(tl_place *place) noexcept:
+    Py_XDECREF(place.code)
+
+
+cdef str place_text(const tl_place *place):
+    if place.code == NULL:
+        return ""
+    return line_text((<object>place.code, place.instruction))
+
+
+cdef inline Write *_write_of(const void *storage) noexcept:
+    # Storages lie at multiples of 64, most of them of more: mix the upper bits in.
+    cdef uintptr_t address = <uintptr_t>storage >> 6
+    return &_writes[(address ^ (address >> 11)) % WRITES]
+
+
+cdef void note_write(const void *storage, uint32_t version) noexcept:
+    cdef Write *write = _write_of(storage)
+    cdef PyObject *before = write.place.code
+    write.storage, write.version = storage, version
+    place_here(&write.place)
+    Py_XDECREF(before)    # last: whoever awaits its end may write, too
+
+
+cdef str write_text(const void *storage, uint32_t version):
+    cdef Write *write = _write_of(storage)
+    if write.storage != storage or write.version != version:
+        return ""
+    return place_text(&write.place)
 
 
 def user_line():
@@ -84,7 +98,11 @@ def user_line():
     >>> place is None or len(place) == 2
     True
     """
-    return innermost_line()
+    cdef PyObject *running = tl_running_frame()
+    frame = None if running == NULL else <object>running
+    while frame is not None and tl_is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
 def failing_line(error):
@@ -101,10 +119,12 @@ def failing_line(error):
     """
     found, step = None, error.__traceback__
     while step is not None:
-        if _is_users(step.tb_frame.f_globals):
+        # By its module: compiled code stands in tracebacks with a file of its own.
+        module = str(step.tb_frame.f_globals.get("__name__"))
+        if module.partition(".")[0] != "tensorlib":
             found = step.tb_frame.f_code, step.tb_lasti
         step = step.tb_next
-    return innermost_line() if found is None else found
+    return user_line() if found is None else found
 
 
 def line_text(place):
@@ -118,9 +138,6 @@ def line_text(place):
     import linecache
 
     code, instruction = place
-    line = code.co_firstlineno
-    for start, end, number in code.co_lines():
-        if start <= instruction < end and number is not None:
-            line = number
+    line = tl_line(code, instruction)
     source = linecache.getline(code.co_filename, line).strip()
     return f"{code.co_filename}:{line}" + (f": {source}" if source else "")

@@ -30,6 +30,7 @@ from tensorlib.core.dtype cimport (
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
+from tensorlib.core.provenance cimport note_write
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport (
     STORAGE_INFERENCE, storage_new, storage_release, storage_retain,
@@ -592,6 +593,7 @@ cdef bint is_exposed_readonly(Tensor x) noexcept:
 cdef void bump_version(Tensor x, const char *op) noexcept:
     x.buf.storage.version += 1
     x.buf.storage.last_writer = op
+    note_write(x.buf.storage, x.buf.storage.version)
 
 
 cdef object read_scalar(int dtype, const void *data):

@@ -74,14 +74,17 @@ cdef bint _enter_blocks(const tl_kernel *row, int dtype, int wide) except -1:
     return False
 
 
-cdef int _convert(const tl_buffer *target, const tl_buffer *source) except -1:
+cdef int _convert(
+    str op, const tl_buffer *target, const tl_buffer *source
+) except -1:
+    """Write source to target, in the name of op: narrowing may overflow."""
     cdef tl_call call
     cdef const tl_buffer *out = target
     call.out, call.in_, call.params = &out, &source, NULL
     call.nout = call.nin = 1
     return launch(
-        "astype", kernel_row(f"cast_{dtype_name(target.dtype)}"), TL_CPU, source.dtype,
-        &call, target.size,
+        op, kernel_row(f"cast_{dtype_name(target.dtype)}"), TL_CPU, source.dtype, &call,
+        target.size,
     )
 
 
@@ -102,7 +105,7 @@ cdef int _widen(
     wide.storage = storage_new(wide.size * dtype_sizes()[dtype])
     wide.data = wide.storage.data
     if copied:
-        _convert(wide, &source)
+        _convert("astype", wide, &source)
     if wide.size != narrow.size:
         for d in range(narrow.ndim):
             if source.shape[d] != narrow.shape[d]:
@@ -151,7 +154,7 @@ cdef int _run_wider(
     launch(op, row, TL_CPU, wide, &wider, work)
     for k in range(call.nout):
         if made[k].storage != NULL:
-            _convert(call.out[k], &made[k])
+            _convert(op, call.out[k], &made[k])
     return 0
 
 

@@ -111,8 +111,8 @@ class Module(ModuleTree):
     def multiply_adds(self, args, output):
         """Return how many multiply-adds with weights one call of ``forward`` takes.
 
-        `summary` adds them up. A layer with weights says its own number; modules below
-        say theirs.
+        `summary` adds them up, and `memory_budget` runs again what has few of them. A
+        layer with weights says its own number; modules below say theirs.
 
         Parameters
         ----------

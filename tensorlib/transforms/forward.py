@@ -1,7 +1,7 @@
 """Forward-mode transforms: jvp and linearize."""
 
 from tensorlib.autograd.forward import DualLevel
-from tensorlib.autograd.tape import set_grad_enabled
+from tensorlib.autograd.grad_mode import set_grad_enabled
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.creation import zeros_like
 from tensorlib.transforms.arguments import (

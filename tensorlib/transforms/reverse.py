@@ -8,8 +8,9 @@ gradient is itself recorded only where somebody outside could ask for its deriva
 import functools
 
 from tensorlib.autograd.forward import outside_graph
-from tensorlib.autograd.tape import enable_grad, is_grad_enabled, leads_beyond
+from tensorlib.autograd.grad_mode import enable_grad, is_grad_enabled
 from tensorlib.autograd.tape import grad as tape_grad
+from tensorlib.autograd.tape import leads_beyond
 from tensorlib.core.errors import ShapeError
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.creation import asarray, zeros_like
