@@ -683,3 +683,42 @@ def test_bits_do_not_depend_on_threads():
     finally:
         tl.set_num_threads(before)
     assert len(results) == 1
+
+
+# ---- linear algebra ------------------------------------------------------------
+def test_failure_of_one_example_names_its_index():
+    x = tl.stack([tl.eye(2), tl.eye(2), tl.zeros((2, 2))])
+    with pytest.raises(tl.linalg.LinAlgError, match=r"at index \(2,\) of the batch"):
+        tl.vmap(tl.linalg.inv)(x)
+
+
+def test_solve_with_a_shared_matrix_equals_loop():
+    a, b = normal(4, 4), normal(3, 5, 4, seed=1)
+    f = lambda r: tl.linalg.solve(a, r)  # noqa: E731
+    close(tl.vmap(tl.vmap(f))(b), tl.stack([stacked(f, r) for r in b]))
+    sides = normal(3, 4, 2, seed=2)
+    close(tl.vmap(f)(sides), stacked(f, sides))
+
+
+def test_gradient_by_a_shared_matrix_is_each_examples_own():
+    a, b = normal(4, 4), normal(3, 4, seed=1)
+    f = tl.grad(lambda a, b: tl.linalg.solve(a, b).sum())
+    close(tl.vmap(f, (None, 0))(a, b), tl.stack([f(a, r) for r in b]), 1e-9)
+
+
+@pytest.mark.parametrize("name", ["det", "slogdet", "inv", "eigvals", "svdvals", "qr"])
+def test_complex_matrices_under_vmap_equal_loop(name):
+    x = tl.complex(normal(4, 3, 3), normal(4, 3, 3, seed=1))
+    op = getattr(tl.linalg, name)
+    found, rows = tl.vmap(op)(x), [op(r) for r in x]
+    found = found if isinstance(found, tuple) else (found,)
+    for k, y in enumerate(found):
+        parts = [r[k] if isinstance(r, tuple) else r for r in rows]
+        close(y, tl.stack(parts))
+
+
+def test_determinants_of_which_some_are_singular_have_gradients_under_vmap():
+    x = normal(4, 3, 3).copy()
+    x[1, 2] = x[1, 1]
+    slope = tl.grad(tl.linalg.det)
+    close(tl.vmap(slope)(x), stacked(slope, x), 1e-9)

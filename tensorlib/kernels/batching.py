@@ -42,9 +42,11 @@ _ROWS = {
     "avg_pool_grad": (),
     "pool_scatter": (),
     "pool_gather": (),
+    "fold": (2, 3),  # extents alone
+    "unfold": (2, 3),
 }
 # Sums over examples, sequences whose first axis is time, streams of random numbers,
-# and matrices of linalg, whose ops go through the examples themselves.
+# and matrices of linalg, whose ops show their kernels the examples as more matrices.
 _LOOP = [
     "arange",
     "attention_dropout",
@@ -70,7 +72,6 @@ _LOOP = [
     "det",
     "eig",
     "eigh",
-    "fold",
     "histogram",
     "index_add",
     "index_put",
@@ -94,7 +95,6 @@ _LOOP = [
     "solve_adjoint",
     "solve_triangular",
     "svd",
-    "unfold",
     "weighted_bincount",
 ]
 
