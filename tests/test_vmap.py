@@ -722,3 +722,36 @@ def test_determinants_of_which_some_are_singular_have_gradients_under_vmap():
     x[1, 2] = x[1, 1]
     slope = tl.grad(tl.linalg.det)
     close(tl.vmap(slope)(x), stacked(slope, x), 1e-9)
+
+
+# ---- convolution ---------------------------------------------------------------
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("op", ["conv2d", "conv_transpose2d"])
+def test_convolution_of_an_ensemble_over_examples_equals_loops(op, groups, layout):
+    # Members have weights of their own; the examples are shared, or each member's.
+    out = 6 if op == "conv2d" else 6 // groups
+    shape = (out, 4 // groups, 3, 2) if op == "conv2d" else (4, out, 3, 2)
+    w, b = normal(2, *shape), normal(2, 6, seed=1)
+    x = normal(2, 3, 2, 4, 7, 6, seed=2)
+    x = x if layout == "NCHW" else tl.moveaxis(x, 3, -1)
+
+    def call(x, w, b):
+        convolve = getattr(tl, op)
+        return convolve(x, w, b, stride=(1, 2), padding=1, groups=groups, layout=layout)
+
+    def loss(x, w, b):
+        return (call(x, w, b) ** 2).sum()
+
+    slopes = tl.grad(loss, (0, 1, 2))
+    for own in (True, False):
+        axes = (0 if own else None, 0, 0)
+        given = x if own else x[0]
+        found = tl.vmap(tl.vmap(call, (0, None, None)), axes)(given, w, b)
+        each = tl.vmap(tl.vmap(slopes, (0, None, None)), axes)(given, w, b)
+        for i in range(2):
+            for j in range(3):
+                one = given[i, j] if own else given[j]
+                close(found[i, j], call(one, w[i], b[i]), 1e-10)
+                for g, e in zip(each, slopes(one, w[i], b[i]), strict=True):
+                    close(g[i, j], e, 1e-9)
