@@ -755,3 +755,32 @@ def test_convolution_of_an_ensemble_over_examples_equals_loops(op, groups, layou
                 close(found[i, j], call(one, w[i], b[i]), 1e-10)
                 for g, e in zip(each, slopes(one, w[i], b[i]), strict=True):
                     close(g[i, j], e, 1e-9)
+
+
+# ---- recurrent layers ----------------------------------------------------------
+@pytest.mark.parametrize("lengths", [None, "shared", "mapped"])
+@pytest.mark.parametrize("op", ["rnn", "lstm", "gru"])
+def test_recurrent_layer_under_two_vmaps_equals_loops(op, lengths):
+    # Of its derivative by the shared weights each example has its own.
+    gates = {"rnn": 1, "lstm": 4, "gru": 3}[op]
+    x = normal(2, 3, 4, 2, 5)
+    w_ih, w_hh = normal(gates * 3, 5, seed=1), normal(gates * 3, 3, seed=2)
+    given = {
+        "shared": tl.tensor([[4, 2]] * 3),
+        "mapped": tl.tensor([[4, 2], [1, 3], [0, 4]]),
+    }
+    ends = given.get(lengths, tl.zeros((3, 2)))
+    states = (None, None) if op == "lstm" else (None,)
+
+    def loss(w_ih, w_hh, x, ends):
+        ends = None if lengths is None else ends
+        made = getattr(tl, op)(x, *states, w_ih, w_hh, lengths=ends)
+        return sum((y**2 * (k + 1)).sum() for k, y in enumerate(made))
+
+    slopes = tl.grad(loss, (0, 1, 2))
+    inner = tl.vmap(slopes, (None, None, 0, 0 if lengths != "shared" else None))
+    ends_given = ends if lengths != "shared" else ends[0]
+    found = tl.vmap(inner, (None, None, 0, None))(w_ih, w_hh, x, ends_given)
+    for i, j in itertools.product(range(2), range(3)):
+        for g, e in zip(found, slopes(w_ih, w_hh, x[i, j], ends[j]), strict=True):
+            close(g[i, j], e)

@@ -98,7 +98,6 @@ cdef class Trilinear(Primitive):
         cdef bint shared
         cdef Tensor x = a if self.first == X else b
         cdef Tensor out
-        cdef tuple lead
         shared = how.params.groups == 1 and self.role != X and not under_vmap(x)
         a = detached(a)
         b, bias = aligned(self.name, (detached(b), bias))
