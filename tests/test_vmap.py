@@ -784,3 +784,41 @@ def test_recurrent_layer_under_two_vmaps_equals_loops(op, lengths):
     for i, j in itertools.product(range(2), range(3)):
         for g, e in zip(found, slopes(w_ih, w_hh, x[i, j], ends[j]), strict=True):
             close(g[i, j], e)
+
+
+# ---- counting and searching ----------------------------------------------------
+def test_bincount_of_examples_is_one_count_with_minlength():
+    x = tl.tensor([[0, 2, 2], [1, 1, 0]])
+    w = normal(2, 3)
+    found = tl.vmap(lambda x, w: tl.bincount(x, w, minlength=4))(x, w)
+    close(found, stacked(lambda x, w: tl.bincount(x, w, minlength=4), x, w))
+    with pytest.raises(tl.ShapeError, match="give minlength=3"):
+        tl.vmap(tl.bincount)(x)
+    with pytest.raises(ValueError, match=r"elements >= 0, got -1"):
+        tl.vmap(lambda r: tl.bincount(r - 1, minlength=4))(x)
+    assert tl.vmap(tl.bincount)(tl.zeros((2, 0), dtype="int64")).shape == (2, 0)
+
+
+@pytest.mark.parametrize("bins", [4, tl.tensor([-1.0, 0.0, 0.5, 2.0])])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_histogram_with_a_given_range_equals_loop(bins, weighted):
+    x, w = normal(3, 20, dtype="float32"), normal(3, 20, seed=1, dtype="float32")
+    w = w if weighted else None
+
+    def count(x, w):
+        return tl.histogram(x, bins, range=(-1.0, 1.0), weights=w).hist
+
+    found = tl.vmap(count, (0, 0 if weighted else None))(x, w)
+    rows = [count(x[i], w[i] if weighted else None) for i in range(3)]
+    assert found.tolist() == tl.stack(rows).tolist()
+
+
+def test_quantiles_of_mapped_fractions_equal_loop():
+    x, q = normal(3, 7), tl.tensor([[0.1, 0.5], [0.9, 0.25], [1.0, 0.0]])
+    for axes in ((0, 0), (None, 0)):
+        given = x if axes[0] == 0 else x[0]
+        found = tl.vmap(lambda x, q: tl.quantile(x, q), axes)(given, q)
+        rows = [tl.quantile(x[i if axes[0] == 0 else 0], q[i]) for i in range(3)]
+        assert found.tolist() == tl.stack(rows).tolist()
+    with pytest.raises(ValueError, match=r"q in \[0, 1\]"):
+        tl.vmap(lambda q: tl.quantile(x[0], q + 1))(q)

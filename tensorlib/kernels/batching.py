@@ -28,9 +28,11 @@ _AXES = {
 }
 # Leading axes too, but some operands are read without a look at their strides.
 _PACKED = {
+    "searchsorted": (0, 1, 2),
     "attention": (0, 1),
     "attention_grad": (0, 1, 2, 3, 4, 9, 10),  # all but q, k, v and the mask
 }
+_SHARED = {"searchsorted": (1,)}  # what is searched
 _ROWS = {
     "layer_norm": (4, 5),  # weight and bias
     "cross_entropy": (),
@@ -89,7 +91,6 @@ _LOOP = [
     "recurrent",
     "recurrent_grad",
     "runs",
-    "searchsorted",
     "slogdet",
     "solve",
     "solve_adjoint",
@@ -105,6 +106,6 @@ def set_batching_rules():
         for op, shared in table.items():
             set_batching_rule(op, way, shared)
     for op, packed in _PACKED.items():
-        set_batching_rule(op, "axes", packed=packed)
+        set_batching_rule(op, "axes", _SHARED.get(op, ()), packed)
     for op in _LOOP:
         set_batching_rule(op, "loop")
