@@ -822,3 +822,69 @@ def test_quantiles_of_mapped_fractions_equal_loop():
         assert found.tolist() == tl.stack(rows).tolist()
     with pytest.raises(ValueError, match=r"q in \[0, 1\]"):
         tl.vmap(lambda q: tl.quantile(x[0], q + 1))(q)
+
+
+# ---- random numbers in parts ---------------------------------------------------
+@pytest.mark.parametrize("own", [False, True])
+def test_shared_random_numbers_are_the_same_for_all_chunks(own):
+    generator = tl.Generator(5) if own else None
+    f = lambda _: tl.rand(3, generator=generator)  # noqa: E731
+    twice = lambda x: tl.stack([f(x), f(x)])  # noqa: E731
+    rows = tl.vmap(twice, randomness="same", chunk_size=2)(tl.zeros(5)).tolist()
+    assert all(row == rows[0] for row in rows)
+    assert rows[0][0] != rows[0][1]
+    again = tl.vmap(twice, randomness="same", chunk_size=2)(tl.zeros(5)).tolist()
+    assert again[0] != rows[0]
+
+
+def test_shared_random_numbers_in_chunks_inside_a_vmap_with_different_ones():
+    f = lambda _: tl.rand(())  # noqa: E731
+    inner = tl.vmap(f, randomness="same", chunk_size=2)
+    found = tl.vmap(inner, randomness="different")(tl.zeros((3, 5))).numpy()
+    assert np.all(found == found[:, :1])
+    assert len(set(found[:, 0])) == 3
+    other = tl.vmap(f, randomness="different", chunk_size=2)
+    found = tl.vmap(other, randomness="same", chunk_size=2)(tl.zeros((3, 5))).numpy()
+    assert np.all(found == found[:1])
+    assert len(set(found[0])) == 5
+
+
+@pytest.mark.parametrize("outer", ["error", "same", "different"])
+@pytest.mark.parametrize("inner", ["error", "same", "different"])
+def test_nested_vmaps_with_an_error_mode_refuse_to_draw(outer, inner):
+    draw = lambda _: tl.randperm(6)  # noqa: E731
+    nested = tl.vmap(tl.vmap(draw, randomness=inner), randomness=outer)
+    x = tl.zeros((3, 4))
+    if "error" in (outer, inner):
+        with pytest.raises(tl.GraphError, match="randomness="):
+            nested(x)
+        return
+    found = nested(x)
+    rows = {tuple(row) for row in found[0].tolist()}
+    columns = {tuple(row) for row in found[:, 0].tolist()}
+    assert len(rows) == (1 if inner == "same" else 4)
+    assert len(columns) == (1 if outer == "same" else 3)
+    assert (found.sort(axis=-1) == tl.arange(6)).all().item()
+
+
+def test_bernoulli_with_mapped_probabilities_compares_each_example_with_its_own():
+    p = tl.tensor([0.0, 0.5, 1.0])
+    f = lambda p: tl.bernoulli(p.broadcast_to((400,)))  # noqa: E731
+    none, some, every = tl.vmap(f, randomness="same")(p).mean(axis=1).tolist()
+    assert (none, every) == (0.0, 1.0)
+    assert 0.3 < some < 0.7
+    # One draw beside two probabilities: what succeeds at the smaller does at both.
+    small, large = tl.vmap(f, randomness="same")(tl.tensor([0.3, 0.6]))
+    assert (small <= large).all().item()
+
+
+def test_columns_of_jacfwd_share_the_mask_of_dropout(monkeypatch):
+    # One mask for all parts, and for all arguments.
+    from tensorlib.transforms import jacobian
+
+    monkeypatch.setattr(jacobian, "_PART", 40)
+    x = tl.ones(20, dtype="float64")
+    f = lambda x, y: tl.dropout(x * y, 0.5)  # noqa: E731
+    dx, dy = tl.jacfwd(f, (0, 1))(x, x)
+    assert dx.tolist() == dy.tolist()
+    assert set(np.unique(np.diag(dx.numpy()))) == {0.0, 2.0}
