@@ -18,7 +18,7 @@ def geometric_mean(values):
 
 def _quantity(value, unit):
     if unit == "B":
-        return f"{value / 1e6:.1f} MB"
+        return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value:.0f} B"
     for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         if abs(value) >= scale:
             return f"{value / scale:.3g} {name}"

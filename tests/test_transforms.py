@@ -141,6 +141,19 @@ def test_vjp_may_be_pulled_back_many_times():
     assert not y["s"].requires_grad
 
 
+def test_jvp_of_a_tensor_returned_twice_gives_its_tangent_twice():
+    def twice(x):
+        y = x * x
+        return y, {"again": y}
+
+    _, (first, rest) = tl.jvp(twice, (3.0,), (1.0,))
+    assert (first.item(), rest["again"].item()) == (6.0, 6.0)
+    # As the two gradients of a sum are one tensor.
+    slopes = tl.grad(lambda x, y: (x + y) ** 3, (0, 1))
+    _, (first, second) = tl.jvp(slopes, (1.0, 1.0), (1.0, 0.0))
+    assert (first.item(), second.item()) == (12.0, 12.0)
+
+
 # ---- composition ---------------------------------------------------------------
 def by_jvp(f):
     return lambda x: tl.jvp(f, (x,), (tl.ones_like(x),))[1]

@@ -4,6 +4,9 @@ The same functions serve both libraries: the names are the same in the namespace
 """
 
 import itertools
+import subprocess
+import sys
+from functools import cache
 from importlib import import_module
 
 from bench.case import Case, Spec
@@ -73,6 +76,50 @@ def _chain(library, names):
     names["chain"] = chain
 
 
+_DEEP = """
+import resource, sys, time
+import {package} as lib
+page = resource.getpagesize()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * page
+x = lib.ones(8)
+x.requires_grad = True
+(x * 1.0).sum().backward()
+x.grad = None
+c = lib.full((8,), 0.999999)
+before, start = resident(), time.process_time()
+y = x
+for _ in range(1000000):
+    y = y * c
+held = resident() - before
+y.sum().backward()
+del y
+print((time.process_time() - start) / 1e6, held / 1e6)
+"""
+
+
+@cache
+def _deep_chain(package, repeat):
+    """The processor's seconds and bytes a node, in a process of its own."""
+    script = _DEEP.format(package=package)
+    run = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    return tuple(float(word) for word in run.stdout.split())
+
+
+def _deep(part):
+    """The measure of a row: element `part` of `_deep_chain`, for both libraries."""
+
+    def measure(rounds):
+        return {
+            library: [_deep_chain(package, k)[part] for k in range(min(rounds, 2))]
+            for library, package in (("ours", "tensorlib"), ("torch", "torch"))
+        }
+
+    return measure
+
+
 def _rows(sizes, batch, kinds):
     label = "-".join(map(str, sizes))
     for kind in kinds:
@@ -106,3 +153,14 @@ def cases():
         target=0.25,
         quick=True,
     )
+    for part, (name, unit, target) in enumerate(
+        (("time", "s", 0.5), ("memory", "B", 1))
+    ):
+        yield Case(
+            "autograd",
+            f"chain of 10^6 operations and backward: {name} a node",
+            "",
+            measure=_deep(part),
+            target=target,
+            unit=unit,
+        )

@@ -19,3 +19,6 @@ cdef Tensor show_axis(Tensor x, uint64_t level, int axis, int64_t size)
 # A tensor's axes drawn at random: (sizes, levels) of the vmaps under way whose examples
 # are to differ, None when there is none. Raises where randomness is an error.
 cdef tuple random_axes(str op)
+# Before numbers are drawn of a Generator: set it back where vmaps under way repeat what
+# they drew for other examples.
+cdef int repeat_draws(object generator) except -1

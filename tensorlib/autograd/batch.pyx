@@ -219,6 +219,8 @@ cdef tuple aligned(str op, tuple tensors):
 cdef class BatchLevel:
     """One vmap call: a context in which its examples are computed together.
 
+    Levels that are given one dict `draws`, empty at first, draw the same numbers.
+
     Examples
     --------
     >>> import tensorlib as tl
@@ -231,8 +233,10 @@ cdef class BatchLevel:
     cdef readonly int64_t size
     cdef readonly str randomness
     cdef uint64_t level
+    cdef dict draws              # generator: its state where the first level drew
+    cdef set drawn               # generators that this level used
 
-    def __init__(self, size, randomness="error"):
+    def __init__(self, size, randomness="error", draws=None):
         global _last_level
         if randomness not in _RANDOMNESS:
             raise ValueError(
@@ -242,6 +246,7 @@ cdef class BatchLevel:
         if self.level:
             raise GraphError("BatchLevel: the level was made already")
         self.size, self.randomness = size, randomness
+        self.draws, self.drawn = draws, set()
         _last_level += 1
         self.level = _last_level
 
@@ -266,6 +271,17 @@ cdef class BatchLevel:
             stack = <list>tl_batch_.stack
             tl_batch_.stack = NULL
             Py_DECREF(stack)
+
+    cdef int repeat(self, object generator) except -1:
+        """At the first use of a generator, do as the first level with these draws."""
+        if self.draws is None or generator in self.drawn:
+            return 0
+        self.drawn.add(generator)
+        if generator in self.draws:
+            generator.set_state(self.draws[generator])
+        else:
+            self.draws[generator] = generator.get_state()
+        return 0
 
     def hide(self, Tensor x not None, axis):
         """Return the tensor of the examples that lie along `axis` of `x`."""
@@ -347,6 +363,13 @@ cdef list _stack():
         Py_INCREF(fresh)
         tl_batch_.stack = <PyObject *>fresh
     return <list>tl_batch_.stack
+
+
+cdef int repeat_draws(object generator) except -1:
+    if tl_batch_.open:
+        for level in _stack():
+            (<BatchLevel>level).repeat(generator)
+    return 0
 
 
 cdef tuple random_axes(str op):

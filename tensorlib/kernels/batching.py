@@ -29,9 +29,11 @@ _AXES = {
 }
 # Leading axes too, but some operands are read without a look at their strides.
 _PACKED = {
+    "searchsorted": (0, 1, 2),
     "attention": (0, 1),
     "attention_grad": (0, 1, 2, 3, 4, 9, 10),  # all but q, k, v and the mask
 }
+_SHARED = {"searchsorted": (1,)}  # what is searched
 _ROWS = {
     "layer_norm": (4, 5),  # weight and bias
     "cross_entropy": (),
@@ -43,9 +45,11 @@ _ROWS = {
     "avg_pool_grad": (),
     "pool_scatter": (),
     "pool_gather": (),
+    "fold": (2, 3),  # extents alone
+    "unfold": (2, 3),
 }
 # Sums over examples, sequences whose first axis is time, streams of random numbers,
-# and matrices of linalg, whose ops go through the examples themselves.
+# and matrices of linalg, whose ops show their kernels the examples as more matrices.
 _LOOP = [
     "arange",
     "attention_dropout",
@@ -71,7 +75,6 @@ _LOOP = [
     "det",
     "eig",
     "eigh",
-    "fold",
     "histogram",
     "index_add",
     "index_put",
@@ -89,13 +92,11 @@ _LOOP = [
     "recurrent",
     "recurrent_grad",
     "runs",
-    "searchsorted",
     "slogdet",
     "solve",
     "solve_adjoint",
     "solve_triangular",
     "svd",
-    "unfold",
     "weighted_bincount",
 ]
 # Kernels of independent rows that cost about as much as their memory traffic: narrow
@@ -118,7 +119,7 @@ def set_batching_rules():
         for op, shared in table.items():
             set_batching_rule(op, way, shared)
     for op, packed in _PACKED.items():
-        set_batching_rule(op, "axes", packed=packed)
+        set_batching_rule(op, "axes", _SHARED.get(op, ()), packed)
     for op in _LOOP:
         set_batching_rule(op, "loop")
     for op in _IN_ROWS:

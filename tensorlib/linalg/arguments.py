@@ -2,11 +2,13 @@
 
 from math import prod
 
+from tensorlib.autograd.batch import show_levels
 from tensorlib.core.dtype import finfo, result_type
 from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.linalg.matrix_op import fresh
 from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.complex import conj, real
-from tensorlib.ops.creation import empty, eye
+from tensorlib.ops.creation import eye
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.logic import where
 from tensorlib.ops.manipulation import broadcast_shapes
@@ -20,6 +22,7 @@ __all__ = [
     "floating",
     "fresh",
     "matrices_of",
+    "on_every_example",
     "promoted",
     "real_diagonal",
     "real_dtype",
@@ -87,10 +90,9 @@ def flat(x):
     return reshape(x, (x.shape[0], prod(x.shape[1:])))
 
 
-def fresh(like, *shape, dtype=None):
-    """Return a new tensor on the device of `like`, by default in its dtype."""
-    dtype = like.dtype if dtype is None else dtype
-    return empty(shape, dtype=dtype, device=like.device)
+def on_every_example(x):
+    """Return `x` with what vmap hides in front, for a question about all examples."""
+    return show_levels(x)[0]
 
 
 def real_dtype(x):

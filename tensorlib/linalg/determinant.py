@@ -13,6 +13,7 @@ from tensorlib.linalg.arguments import (
     adjoint,
     fresh,
     matrices_of,
+    on_every_example,
     real_dtype,
     stacked,
 )
@@ -21,10 +22,9 @@ from tensorlib.linalg.solving import inverse_stack, solve_stack
 from tensorlib.linalg.spectrum import svd_stack
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import conj, imag, real
-from tensorlib.ops.creation import eye, full
+from tensorlib.ops.creation import eye
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import prod as product
@@ -70,13 +70,19 @@ _det = Det("det")
 _cofactors = Cofactors("cofactors")
 
 
+def _filled(a, value, dtype):
+    """Return a number for each matrix, which those of no rows keep."""
+    made = fresh(a, a.shape[0], dtype=dtype)
+    made[:] = value
+    return made
+
+
 def _det_stack(a):
-    d = full((a.shape[0],), 1, dtype=a.dtype)
+    d = _filled(a, 1, a.dtype)
     _det.execute((d,), (a,), ())
     return _det.recorded(d, (a,), (a,))
 
 
-@looped
 def det(x, /):
     """Return the determinants of square matrices.
 
@@ -143,9 +149,10 @@ def _norm1(a):
 
 def _by_parts(a, regular, first, second, *others):
     """first(a) where `regular`, else second(a); each matrix takes its way alone."""
-    if regular.all().item():
+    known = on_every_example(regular)
+    if known.all().item():
         return first(a, *others)
-    if not regular.any().item():
+    if not known.any().item():
         return second(a, *others)
     mask = _as_matrices(regular)
     one = eye(a.shape[1], dtype=a.dtype)
@@ -243,7 +250,6 @@ _slogdet = Slogdet("slogdet")
 _sign = Sign("slogdet_sign")
 
 
-@looped
 def slogdet(x, /):
     """Return signs and logarithms of the determinants of square matrices.
 
@@ -276,8 +282,7 @@ def slogdet(x, /):
     """
     x = matrices_of("slogdet", x, square=True)
     a = stacked(x)
-    sign = full((a.shape[0],), 1, dtype=a.dtype)
-    logarithm = full((a.shape[0],), 0, dtype=real_dtype(a))
+    sign, logarithm = _filled(a, 1, a.dtype), _filled(a, 0, real_dtype(a))
     _slogdet.execute((sign, logarithm), (a,), ())
     logarithm = _slogdet.recorded(logarithm, (a,), (a,))
     if a.dtype.is_complex:

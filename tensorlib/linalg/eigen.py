@@ -20,7 +20,6 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
 
@@ -126,7 +125,6 @@ def _eig_stack(a, batch=()):
     return _eig.unpacked(_eig.recorded(concat((w, flat(vt)), axis=1), (z,)))
 
 
-@looped
 def eig(x, /):
     """Return eigenvalues and eigenvectors of square matrices.
 
@@ -171,7 +169,6 @@ def eig(x, /):
     return EigResult(reshape(w, x.shape[:-1]), reshape(v, x.shape))
 
 
-@looped
 def eigvals(x, /):
     """Return the eigenvalues of square matrices.
 

@@ -28,7 +28,6 @@ from tensorlib.ops.creation import zeros as zeros_of
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import tril, triu
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
 
@@ -85,7 +84,6 @@ def _phi(x):
     return tril(x) * half
 
 
-@looped
 def cholesky(x, /, *, upper=False):
     """Return the Cholesky factors of symmetric or Hermitian positive definite matrices.
 
@@ -207,7 +205,6 @@ def _qr_pushforward(q, r, da):
 _qr = QR("qr")
 
 
-@looped
 def qr(x, /, *, mode="reduced"):
     """Return QR factorizations: ``x = Q @ R``, Q orthonormal and R upper triangular.
 
@@ -383,7 +380,6 @@ def _permutation_matrix(pivots, m, dtype):
     return astype(expand_dims(order, axis=1) == rows, dtype)
 
 
-@looped
 def lu_factor(A, /, *, pivot=True):  # noqa: N803
     """Return LU factorizations in the compact form that `lu_solve` takes.
 
@@ -425,7 +421,6 @@ def lu_factor(A, /, *, pivot=True):  # noqa: N803
     )
 
 
-@looped
 def lu(A, /, *, pivot=True):  # noqa: N803
     """Return LU factorizations: ``A = P @ L @ U``.
 

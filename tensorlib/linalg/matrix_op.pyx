@@ -5,18 +5,23 @@ be Python: the modules of this package define subclasses with `pullback` and
 `pushforward`, in Tensor operations.
 """
 from libc.stdint cimport int32_t, int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     MAX_SAVED, Node, Primitive, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32, TL_FLOAT64,
-    TL_INT32, TL_INT64, tl_buffer,
+    TL_BATCHED, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32,
+    TL_FLOAT64, TL_INT32, TL_INT64, tl_buffer,
 )
-from tensorlib.core.dtype cimport dtype_of, real_code
-from tensorlib.core.tensor cimport Tensor, check_writable, new_tensor
+from tensorlib.core.dtype cimport as_dtype, dtype_of, real_code
+from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.tensor cimport Tensor, check_writable, detached, new_tensor
 from tensorlib.kernels.lapack cimport NOT_FINITE, WRONG_PIVOT, tl_matrix_params
+from tensorlib.ops.shape cimport reshape_like
 
-from tensorlib.autograd.batch import is_mapping
+from math import prod
+
+from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DTypeError, GraphError, LinAlgError, ShapeError
 from tensorlib.kernels import lapack_factors, lapack_spectra, lapack_systems
 
@@ -100,8 +105,11 @@ cdef class MatrixOp(Primitive):
         cdef const tl_buffer *written[MAX_OPERANDS + 1]
         cdef const tl_buffer *read[MAX_OPERANDS]
         cdef tl_buffer layout
-        cdef Tensor first = self.first_of(inputs), info
+        cdef Tensor first, info
         cdef int i, nout = len(outputs), nin = len(inputs)
+        if any_batched(outputs + inputs):
+            outputs, inputs, batch = self.further_rows(outputs, inputs, batch)
+        first = self.first_of(inputs)
         if first.buf.size == 0:
             return True
         self.check_extents(first)
@@ -119,6 +127,33 @@ cdef class MatrixOp(Primitive):
             first.buf.size * min(first.buf.shape[1], first.buf.shape[2]))
         return self.succeeded(info, batch, check)
 
+    cdef tuple further_rows(self, tuple outputs, tuple inputs, tuple batch):
+        """The operands with the examples of vmap as further matrices of their stacks.
+
+        Outputs become views of themselves: they must be under all the axes already.
+        """
+        cdef tuple every, sizes = ()
+        cdef Tensor given, x
+        cdef list found = []
+        if not _all_tensors(outputs + inputs, False):
+            raise TypeError(f"{self.name}: expected tensors, got {outputs + inputs}")
+        every = aligned(
+            self.name, tuple([detached(<Tensor>x) for x in outputs + inputs])
+        )
+        for given, x in zip(outputs + inputs, every):
+            x, levels = show_levels(x)
+            sizes = x.shape[:len(levels)]
+            x = reshape_like(
+                x, (prod(x.shape[:len(levels) + 1]), *x.shape[len(levels) + 1:])
+            )
+            copied = x.buf.size and x.buf.data != given.buf.data
+            if copied and len(found) < len(outputs):
+                raise GraphError(
+                    f"{self.name}: expected outputs in one piece, with all the examples"
+                )
+            found.append(x)
+        return tuple(found[:len(outputs)]), tuple(found[len(outputs):]), sizes + batch
+
     cdef Tensor first_of(self, tuple inputs):
         cdef Tensor first = inputs[0] if inputs else None
         if first is None or first.buf.ndim != 3:
@@ -128,8 +163,7 @@ cdef class MatrixOp(Primitive):
             )
         if first.buf.device_type != TL_CPU:
             raise GraphError(
-                f"{self.name}: expected matrices on the CPU, not mapped by vmap, got "
-                f"some on {first.device}; ops of linalg take batches themselves"
+                f"{self.name}: expected matrices on the CPU, got some on {first.device}"
             )
         if first.buf.dtype not in (
             TL_FLOAT32, TL_FLOAT64, TL_COMPLEX64, TL_COMPLEX128
@@ -266,13 +300,10 @@ cdef class MatrixOp(Primitive):
         return track != 0 and tracking(track)
 
     cdef tuple vjp(self, Node node, Tensor g):
+        cdef tuple found
         needs = tuple([node.needs(i) for i in range(len(node.edges))])
-        cdef tuple found = self.example_by_example(
-            lambda cotangent, out, *saved: self.pullback(
-                node.params, cotangent, needs, out, saved
-            ),
-            g, node.output() if self.reads_output else None, *saved_by(node),
-        )
+        out = node.output() if self.reads_output else None
+        found = self.pullback(node.params, g, needs, out, saved_by(node))
         if len(found) != len(node.edges) or not _all_tensors(found, True):
             raise TypeError(
                 f"{self.name}: expected a gradient for each input, got {found}"
@@ -280,23 +311,8 @@ cdef class MatrixOp(Primitive):
         return found
 
     cdef Tensor jvp(self, Node node, tuple tangents):
-        count = len(tangents)
-        return self.example_by_example(
-            lambda *given: self.pushforward(
-                node.params, given[:count], given[count], given[count + 1:]
-            ),
-            *tangents, node.output() if self.reads_output else None, *saved_by(node),
-        )
-
-    def example_by_example(self, rule, *given):
-        """Return what a rule finds: under vmap, where g or a tangent may be mapped."""
-        if not is_mapping():
-            return rule(*given)
-        from tensorlib.ops.looped import any_batched, one_by_one
-
-        if any_batched(*given):
-            return one_by_one(self.name, rule, *given)
-        return rule(*given)
+        out = node.output() if self.reads_output else None
+        return self.pushforward(node.params, tangents, out, saved_by(node))
 
 
 cdef int marked_code(char mark, int code) noexcept:
@@ -306,6 +322,18 @@ cdef int marked_code(char mark, int code) noexcept:
     if mark == c"r":
         return real_code(code)
     return TL_COMPLEX64 if real_code(code) == TL_FLOAT32 else TL_COMPLEX128
+
+
+cdef bint any_batched(tuple tensors) noexcept:
+    for x in tensors:
+        if isinstance(x, Tensor) and (<Tensor>x).buf.device_type == TL_BATCHED:
+            return True
+    return False
+
+
+def same_examples(op, *tensors):
+    """Return the tensors under every vmap that one of them is under."""
+    return aligned(op, tensors)
 
 
 cdef bint _all_tensors(tuple found, bint or_none):
@@ -321,6 +349,27 @@ cdef tuple saved_by(Node node):
     return tuple([
         None if x is None else node.get(i) for i, x in enumerate(node.saved)
     ])
+
+
+def fresh(Tensor like not None, *shape, dtype=None):
+    """Return a new tensor on the device, and under the vmaps, of `like`.
+
+    Parameters
+    ----------
+    like : Tensor
+    *shape : int
+    dtype : DType or str, optional
+        That of `like` by default.
+
+    Returns
+    -------
+    Tensor
+        Uninitialized.
+    """
+    cdef tl_buffer layout
+    cdef int code = like.buf.dtype if dtype is None else as_dtype(dtype).code
+    parse_shape("linalg", shape, &layout)
+    return new_tensor(&layout, code, like.buf.device_type, like.buf.device_index)
 
 
 def is_differentiated():
@@ -359,6 +408,12 @@ def permutation(Tensor pivots not None, int64_t rows):
     cdef int64_t b, i, other, count = 0
     cdef int64_t *order
     cdef const int32_t *swaps
+    if pivots.buf.device_type == TL_BATCHED:
+        shown, levels = show_levels(pivots)
+        lead = shown.shape[:-1]
+        shown = reshape_like(shown, (prod(lead), shown.shape[-1])).contiguous()
+        found = reshape_like(permutation(shown, rows), (*lead, rows))
+        return hide_levels(found, levels)
     if (
         pivots.buf.dtype != TL_INT32 or pivots.buf.ndim != 2
         or not pivots.buf.flags & TL_C_CONTIGUOUS or pivots.buf.shape[1] > rows

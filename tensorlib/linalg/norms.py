@@ -5,7 +5,13 @@ from math import inf
 
 from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import LinAlgError, ShapeError
-from tensorlib.linalg.arguments import floating, matrices_of, real_dtype
+from tensorlib.core.tensor import is_batched
+from tensorlib.linalg.arguments import (
+    floating,
+    matrices_of,
+    on_every_example,
+    real_dtype,
+)
 from tensorlib.linalg.solving import inv
 from tensorlib.linalg.spectrum import svdvals
 from tensorlib.ops.arguments import axes_of
@@ -14,7 +20,6 @@ from tensorlib.ops.complex import view_as_real
 from tensorlib.ops.creation import full
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.logic import isfinite, where
-from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import moveaxis
 from tensorlib.ops.mathematics import sqrt
 from tensorlib.ops.reduce import any as some
@@ -29,7 +34,6 @@ HALVES = ("float16", "bfloat16")  # computed in float32
 
 
 # ---- vectors ---------------------------------------------------------------------
-@looped
 def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     """Return the p-norms of vectors, ``sum(|x|**ord) ** (1 / ord)``.
 
@@ -113,11 +117,11 @@ def _limits(name):
 def _euclidean(x, axis, keepdims):
     squares = total(x * x, axis=axis, keepdims=keepdims)
     low, high = _limits(x.dtype.name)
-    if squares.size == 1:
+    if squares.size == 1 and not is_batched(squares):
         if low <= squares.item() <= high:
             return sqrt(squares)
     else:
-        plain = squares.detach()
+        plain = on_every_example(squares.detach())
         if not some((plain < low) | (plain > high)).item():
             return sqrt(squares)
     if not x.size:
@@ -145,7 +149,6 @@ def _limit(total_power, ord):
 
 
 # ---- matrices --------------------------------------------------------------------
-@looped
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     """Return norms of the matrices in the last two axes.
 
@@ -203,7 +206,6 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     return expand_dims(expand_dims(found, axis=-1), axis=-1) if keepdims else found
 
 
-@looped
 def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     """Return a norm of vectors or matrices, by the number of axes.
 
@@ -260,7 +262,6 @@ def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     return moveaxis(found, (-2, -1), axes) if keepdims else found
 
 
-@looped
 def cond(A, p=None, /):  # noqa: N803
     """Return condition numbers: how much a matrix and its inverse stretch together.
 

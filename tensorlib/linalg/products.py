@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import ShapeError
-from tensorlib.linalg.arguments import matrices_of
+from tensorlib.linalg.arguments import matrices_of, on_every_example
 from tensorlib.linalg.norms import HALVES, matrix_norm
 from tensorlib.linalg.solving import inv, solve
 from tensorlib.ops.arguments import axis_of, int_of, tensor_of
@@ -13,7 +13,6 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import stack, unstack
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import isfinite, where
-from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.mathematics import log
 from tensorlib.ops.reduce import broadcast_to
@@ -103,7 +102,6 @@ def cross(x1, x2, /, *, axis=-1):
 
 
 # ---- powers and chains -----------------------------------------------------------
-@looped
 def matrix_power(x, n, /):
     """Return integer powers of square matrices.
 
@@ -263,7 +261,6 @@ _BOUND7_SINGLE = 3.925724783138660
 _BOUND13 = 5.371920351148152
 
 
-@looped
 def matrix_exp(A, /):  # noqa: N803
     """Return the exponentials of square matrices, ``sum(A**k / k!)``.
 
@@ -310,7 +307,7 @@ def matrix_exp(A, /):  # noqa: N803
     one = eye(x.shape[-1], dtype=x.dtype)
     u, v = (_pade7 if single else _pade13)(x, one)
     found = solve(v - u, v + u)
-    for k in range(int(largest(times).item())):
+    for k in range(int(largest(on_every_example(times)).item())):
         found = where(times > k, matmul(found, found), found)
     return where(finite, found, float("nan"))
 

@@ -7,7 +7,9 @@ sections 2.2 and 2.3.
 
 from math import prod
 
+from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.tensor import is_batched
 from tensorlib.linalg.arguments import (
     adjoint,
     common_batch,
@@ -17,12 +19,16 @@ from tensorlib.linalg.arguments import (
     spread,
     stacked,
 )
-from tensorlib.linalg.matrix_op import MatrixOp, is_differentiated, permutation
+from tensorlib.linalg.matrix_op import (
+    MatrixOp,
+    is_differentiated,
+    permutation,
+    same_examples,
+)
 from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.creation import arange, empty_like
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import moveaxis, tril, triu
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape, squeeze
@@ -66,7 +72,6 @@ def inverse_stack(a, batch=()):
     return _inv.recorded(y, (a,))
 
 
-@looped
 def inv(x, /):
     """Return the inverses of square matrices.
 
@@ -118,6 +123,7 @@ class Solve(MatrixOp):
         if is_differentiated():
             gb = solve_stack(matrix_transpose(a).contiguous(), g.contiguous())
         else:
+            lu, g, order = same_examples("solve", lu, g, order)
             gb = fresh(g, *g.shape)
             _solve_adjoint.execute((gb,), (lu, g.contiguous(), order), ())
         return (-matmul(gb, matrix_transpose(x)) if needs[0] else None), gb
@@ -136,13 +142,13 @@ _solve_adjoint = MatrixOp("solve_adjoint")  # with the transpose: Solve is analy
 
 def solve_stack(a, b, batch=()):
     """Return A^-1 B for contiguous stacks (B, N, N) and (B, N, K)."""
+    a, b = same_examples("solve", a, b)
     x, lu = empty_like(b), empty_like(a)
     order = fresh(a, *a.shape[:2], dtype="int32")
     _solve.execute((x, lu, order), (a, b), batch)
     return _solve.recorded(x, (a, b), (a, lu, order))
 
 
-@looped
 def solve(x1, x2, /):
     """Return the solutions of systems of linear equations, ``x1 @ result = x2``.
 
@@ -189,6 +195,9 @@ def solve(x1, x2, /):
     b = matrices_of("solve", b)
     _check_sides("solve", a, b, b.shape[-2])
     a, b = promoted(a, b)
+    if a.ndim == 2 and is_batched(b) and not (is_batched(a) or _solve.is_tracked((a,))):
+        shown, levels = show_levels(b)  # the matrix is factored once
+        return hide_levels(solve(a, shown), levels)
     if b.ndim > 2 and prod(a.shape[:-2]) == 1:
         return _solve_one(a, b)
     batch = common_batch(a, b)
@@ -261,6 +270,7 @@ def _triangle(x, upper, unit):
 
 def triangular_stack(a, b, upper, left=True, transposed=False, unit=False, batch=()):
     """Return op(A)^-1 B or B op(A)^-1 for contiguous stacks."""
+    a, b = same_examples("solve_triangular", a, b)
     x = empty_like(b)
     _solve_triangular.execute(
         (x,), (a, b), batch, upper=upper, left=left, transposed=transposed, unit=unit
@@ -269,7 +279,6 @@ def triangular_stack(a, b, upper, left=True, transposed=False, unit=False, batch
     return _solve_triangular.recorded(x, (a, b), (a,), params)
 
 
-@looped
 def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa: N803
     """Return the solutions of triangular systems, ``A @ X = B`` or ``X @ A = B``.
 
@@ -324,7 +333,6 @@ def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa
 
 
 # ---- with factors that are there already -----------------------------------------
-@looped
 def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     """Return the solutions of ``A @ X = B`` from a Cholesky factor of A.
 
@@ -362,7 +370,6 @@ def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     return solve_triangular(adjoint(factor), half, upper=True)
 
 
-@looped
 def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
     """Return the solutions of ``A @ X = B`` from the factors of `lu_factor`.
 

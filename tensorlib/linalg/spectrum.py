@@ -16,6 +16,7 @@ from tensorlib.linalg.arguments import (
     flat,
     fresh,
     matrices_of,
+    on_every_example,
     promoted,
     real_dtype,
     stacked,
@@ -29,7 +30,6 @@ from tensorlib.ops.creation import zeros as zeros_of
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.looped import looped
 from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import sum as total
@@ -98,7 +98,8 @@ def check_phases(op, turned):
     turned : Tensor of shape (B, K)
         What the function changes by when the phase of each vector does.
     """
-    found = largest(magnitude(turned.detach())).item() if turned.size else 0.0
+    size = magnitude(on_every_example(turned.detach()))
+    found = largest(size).item() if size.size else 0.0
     # PyTorch's tolerance: roundings of large cotangents may not be taken for it.
     if found > 1e-2:
         raise GraphError(
@@ -184,7 +185,6 @@ def eigh_stack(a, batch=()):
     return _eigh.unpacked(_eigh.recorded(_packed(w, vt), (a,)))
 
 
-@looped
 def eigh(x, /):
     """Return eigenvalues and eigenvectors of symmetric or Hermitian matrices.
 
@@ -230,7 +230,6 @@ def eigh(x, /):
     return EighResult(reshape(w, x.shape[:-1]), reshape(v, x.shape))
 
 
-@looped
 def eigvalsh(x, /):
     """Return the eigenvalues of symmetric or Hermitian matrices, in ascending order.
 
@@ -319,7 +318,7 @@ class SVD(MatrixOp):
 
 def _check_extra(*cotangents):
     for g in cotangents:
-        if (g.detach() != 0).any().item():
+        if on_every_example(g.detach() != 0).any().item():
             raise GraphError(
                 "svd: the columns that full_matrices=True adds have no derivative; "
                 "use full_matrices=False"
@@ -432,7 +431,6 @@ def svd_stack(a, batch=(), full=False):
     return _svd.unpacked(params, packed)
 
 
-@looped
 def svd(x, /, *, full_matrices=True):
     """Return singular value decompositions: ``x = U @ diag(S) @ Vh``.
 
@@ -485,7 +483,6 @@ def svd(x, /, *, full_matrices=True):
     )
 
 
-@looped
 def svdvals(x, /):
     """Return the singular values of matrices, in descending order.
 
@@ -536,7 +533,6 @@ def _cutoff(s, shape, rtol):
     return s > rtol * top
 
 
-@looped
 def matrix_rank(x, /, *, rtol=None):
     """Return how many singular values of a matrix are not negligible.
 
@@ -622,7 +618,6 @@ def _pinv_stack(a, batch, rtol):
     return _pinv.recorded(p.contiguous(), (a,), (a,)), s, counts
 
 
-@looped
 def pinv(x, /, *, rtol=None):
     """Return the Moore-Penrose pseudo-inverses of matrices.
 
@@ -664,7 +659,6 @@ def pinv(x, /, *, rtol=None):
     return reshape(p, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
 
 
-@looped
 def lstsq(A, B, rcond=None, /):  # noqa: N803
     """Return solutions of least squares, the X of least norm with the least |A X - B|.
 
@@ -718,7 +712,7 @@ def lstsq(A, B, rcond=None, /):  # noqa: N803
     x = matmul(reshape(p, (*batch, n, m)), b)
     rank = reshape(total(counts, axis=-1), batch)
     residuals = zeros_of((0,), dtype=real_dtype(x))
-    if m > n and (rank == n).all().item():
+    if m > n and on_every_example(rank == n).all().item():
         rest = matmul(a, x) - b
         residuals = total(real(conj(rest) * rest), axis=-2)
     x = squeeze(x, axis=-1) if vector else x

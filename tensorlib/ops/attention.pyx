@@ -7,7 +7,7 @@ T. Dao et al., "FlashAttention", arXiv:2205.14135.
 """
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
-from tensorlib.autograd.batch cimport aligned, random_axes
+from tensorlib.autograd.batch cimport aligned, random_axes, repeat_draws
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
@@ -295,6 +295,7 @@ cdef int _draw(Attended how, double dropout_p, object generator) except -1:
         raise TypeError(
             f"scaled_dot_product_attention: expected a Generator, got {source!r}"
         )
+    repeat_draws(source)
     state = source.get_state()
     how.params.seed, how.params.offset = state["seed"], state["position"]
     position = (state["position"] + (count + 3) // 4) % (1 << 64)

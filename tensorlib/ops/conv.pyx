@@ -5,12 +5,14 @@ respect to one of them, given the other two, is one primitive: `conv` gives y,
 `conv_input` x and `conv_weight` w. The derivative of each is again one of the three,
 so they close under differentiation. A transposed convolution is `conv_input`.
 """
+from math import prod
+
 from libc.stdint cimport int64_t
-from tensorlib.autograd.batch cimport aligned
+from tensorlib.autograd.batch cimport aligned, hide_axis
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, run, tracking,
 )
-from tensorlib.core.abi cimport tl_buffer, tl_conv_params
+from tensorlib.core.abi cimport TL_BATCHED, tl_buffer, tl_conv_params
 from tensorlib.core.dtype cimport promote_codes
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_tensor
@@ -21,6 +23,7 @@ from tensorlib.ops.window cimport (
     as_triple, as_volume, channels_last, from_volume, is_batched, per_axis,
 )
 
+from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.reduce import sum
 from tensorlib.ops.shape import flip, permute_dims
@@ -65,18 +68,53 @@ cdef class Trilinear(Primitive):
         cdef int track = a.track | b.track | (0 if bias is None else bias.track)
         a, b = contiguous(a), contiguous(b)
         single = b          # not copied for each example of a vmap
-        a, b, bias = aligned(self.name, (a, b, bias))
-        parse_shape(self.name, how.shapes[self.role], &layout)
-        out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
-        if self.role == X and not how.has_steps():
-            _input_without_steps(out, a, single, bias, how)
+        if under_vmap(b) or under_vmap(bias) or self.role == W and under_vmap(a):
+            out = self.in_groups(a, b, bias, how)
+            a, b, bias = aligned(self.name, (a, b, bias))
         else:
-            _launch(self, out, a, b, bias, &how.params)
+            a, b, bias = aligned(self.name, (a, b, bias))
+            parse_shape(self.name, how.shapes[self.role], &layout)
+            out = new_tensor(
+                &layout, a.buf.dtype, a.buf.device_type, a.buf.device_index
+            )
+            if self.role == X and not how.has_steps():
+                _input_without_steps(out, a, single, bias, how)
+            else:
+                _launch(self, out, a, b, bias, &how.params)
         if track and tracking(track):
             saved = (a if b.track else None, b if a.track else None)
             inputs = (a, b) if bias is None else (a, b, bias)
             record(self, out, inputs, saved, False, how)
         return out
+
+    cdef Tensor in_groups(self, Tensor a, Tensor b, Tensor bias, Geometry how):
+        """Examples of vmap with weights of their own, in one call.
+
+        They are so many times the groups: the channels of one follow those of another.
+        Examples that share a weight are rows. Where all share x, and it is not in
+        groups itself, it is not copied: the examples are output channels.
+        """
+        cdef bint last = how.params.channels_last
+        cdef bint shared
+        cdef Tensor x = a if self.first == X else b
+        cdef Tensor out
+        shared = how.params.groups == 1 and self.role != X and not under_vmap(x)
+        a = detached(a)
+        b, bias = aligned(self.name, (detached(b), bias))
+        if self.role == W and not shared:
+            a, b = aligned(self.name, (a, b))
+        levels = _sizes(a if self.role == W else b)
+        every = levels if shared else _sizes(<Tensor>aligned(self.name, (a, b))[0])
+        if not shared:
+            a = <Tensor>aligned(self.name, (a, b))[0]
+        rows = {k: n for k, n in every.items() if k not in levels}
+        out = self.apply(
+            _folded(a, rows, levels, self.first == W, last),
+            _folded(b, {}, levels, self.second == W, last),
+            None if bias is None else _folded(detached(bias), {}, levels, True, last),
+            _widened(how, prod(rows.values()), prod(levels.values()), shared),
+        )
+        return _unfolded(out, how.shapes[self.role], rows, levels, self.role == W, last)
 
     cdef Tensor part(self, Node node, int wanted, int given, Tensor g):
         """The form's derivative by operand `wanted`; y's role is taken by g."""
@@ -131,6 +169,70 @@ cdef Tensor _contract(int role, list operands, Geometry how):
     elif role == W:
         p = _conv_weight
     return p.apply(<Tensor>operands[p.first], <Tensor>operands[p.second], None, how)
+
+
+# ---- under vmap ----------------------------------------------------------------
+cdef bint under_vmap(Tensor x) noexcept:
+    return x is not None and x.buf.device_type == TL_BATCHED
+
+
+cdef dict _sizes(Tensor x):
+    """The vmap levels that x is under, and their numbers of examples."""
+    shown, levels = show_levels(detached(x))
+    return dict(zip(levels, shown.shape))
+
+
+cdef Tensor _folded(Tensor x, dict rows, dict groups, bint is_weight, bint last):
+    """x with the examples of some levels as rows, of others as channels.
+
+    A weight's or bias's channels are its first axis, which is its rows too.
+    """
+    cdef tuple own, order, shape
+    shown, levels = show_levels(x)
+    own = shown.shape[len(levels):]
+    before = [levels.index(k) for k in rows if k in levels]
+    beside = [levels.index(k) for k in groups if k in levels]
+    at = 0 if is_weight else len(own) - 1 if last else 1
+    axes = tuple(range(len(levels), len(shown.shape)))
+    order = (*before, *axes[:at], *beside, *axes[at:])
+    count = prod([shown.shape[k] for k in beside])
+    shape = (*own[:at], count * own[at], *own[at + 1:])
+    if at:
+        shape = (prod([shown.shape[k] for k in before]) * own[0], *shape[1:])
+    return contiguous(reshape_like(<Tensor>permute_dims(shown, order), shape))
+
+
+cdef Tensor _unfolded(
+    Tensor x, tuple own, dict rows, dict groups, bint is_weight, bint last
+):
+    """A result of one example from what `_folded` operands gave, a view of it."""
+    at = 0 if is_weight else len(own) - 1 if last else 1
+    shape = (*rows.values(), *own[:at], *groups.values(), *own[at:])
+    x = hide_levels(reshape_like(x, shape), tuple(rows))
+    for level in groups:
+        x = hide_axis(x, level, at)
+    return x
+
+
+cdef Geometry _widened(Geometry how, object rows, object count, bint shared):
+    """For `rows` times the rows, and `count` times the groups or output channels."""
+    cdef Geometry wide = Geometry.__new__(Geometry)
+    cdef bint last = how.params.channels_last
+    cdef list shapes = []
+    times = 1 if shared else count
+    for role, factor in ((X, times), (W, count), (Y, count)):
+        shape = list(how.shapes[role])
+        if role != W:
+            shape[0] *= rows
+        shape[0 if role == W else 4 if last else 1] *= factor
+        shapes.append(tuple(shape))
+    if max(shapes[Y][4 if last else 1], shapes[X][4 if last else 1]) > _LIMIT:
+        raise ValueError(
+            f"conv: expected less than 2**31 channels of {count} examples together"
+        )
+    wide.params, wide.shapes = how.params, tuple(shapes)
+    wide.params.groups *= times
+    return wide
 
 
 cdef int _launch(

@@ -13,7 +13,7 @@ import os
 cimport cython
 from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t, uint64_t
-from tensorlib.autograd.batch cimport hide_axis, random_axes
+from tensorlib.autograd.batch cimport hide_axis, random_axes, repeat_draws
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
     TL_BFLOAT16, TL_BOOL, TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16,
@@ -162,6 +162,7 @@ cdef Tensor _draw(
         raise TypeError(f"{p.name}: expected a Generator, got {generator!r}")
     source = <Generator>generator
     axes = random_axes(p.name)
+    repeat_draws(source)
     if axes is not None:
         return _draw_examples(p, &layout, code, source, params, axes)
     out = new_tensor(&layout, code, TL_CPU, 0)

@@ -12,10 +12,10 @@ arXiv:1406.1078, equations 5-8 (the reset gate here follows the product, as in c
 H. Sak et al., "Long Short-Term Memory Recurrent Neural Network Architectures",
 arXiv:1402.1128 (projections).
 """
-from functools import partial
+from math import prod
 
 from libc.stdint cimport int64_t
-from tensorlib.autograd.batch cimport aligned
+from tensorlib.autograd.batch cimport aligned, hide_axis
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
@@ -37,14 +37,14 @@ from tensorlib.ops.shape cimport (
     reshape_like, slice_axis, swap_axes, take_axis, zeros_shaped,
 )
 
+from tensorlib.autograd.batch import show_levels
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.ops.activation import relu, sigmoid
 from tensorlib.ops.joining import concat, split, stack
 from tensorlib.ops.linalg import linear
-from tensorlib.ops.looped import any_batched, one_by_one
 from tensorlib.ops.mathematics import tanh
 from tensorlib.ops.reduce import max as reduce_max, min as reduce_min, sum
-from tensorlib.ops.shape import expand_dims
+from tensorlib.ops.shape import expand_dims, permute_dims
 from tensorlib.kernels import load_families
 
 load_families("recurrent")
@@ -136,7 +136,24 @@ cdef class Recurrent(Composite):
     """
 
     cdef Tensor apply(self, tuple inputs, Direction how):
-        cdef list given = how.spread(inputs)
+        cdef tuple levels = _levels(<Tensor>inputs[0])
+        cdef list given = _plain(how, inputs) if levels else None
+        cdef Tensor out, gates
+        cdef int track = 0
+        if given is None:
+            out, gates = self.compute(how.spread(inputs), how)
+        else:
+            out, gates = self.compute(given, _widened(how, how.lengths, given[X]))
+            out, gates = _packed_examples(out, gates, how, levels)
+        for each in inputs:
+            track |= (<Tensor>each).track
+        if track and tracking(track):
+            saved = inputs if gates is out else (*inputs, gates)
+            record(self, out, inputs, saved, True, how)
+        return out
+
+    cdef tuple compute(self, list given, Direction how):
+        """The result, and the activations of the gates or, for an RNN, it again."""
         cdef Tensor x = given[X]
         cdef int cell = how.params.cell
         cdef int64_t stored = how.units * (
@@ -144,7 +161,6 @@ cdef class Recurrent(Composite):
         )
         cdef int64_t size = how.steps * how.batch * how.outputs
         cdef Tensor out, gates, h, c = None
-        cdef int track = 0
         if cell == TL_LSTM:
             out = _empty(x, (size + how.batch * how.units,))
         else:
@@ -157,12 +173,7 @@ cdef class Recurrent(Composite):
             slice_axis(gates, 2, 0, how.gates, 1), x, given[W_IH], given[B_IH]
         )
         self.walk(given, how, h, gates, c)
-        for each in inputs:
-            track |= (<Tensor>each).track
-        if track and tracking(track):
-            saved = inputs if gates is out else (*inputs, gates)
-            record(self, out, inputs, saved, True, how)
-        return out
+        return out, gates
 
     cdef int walk(
         self, list given, Direction how, Tensor h, Tensor gates, Tensor c
@@ -189,13 +200,30 @@ cdef class Recurrent(Composite):
         cdef Tensor h, packed, gates = None
         if how.params.cell in (TL_LSTM, TL_GRU):
             gates = node.get(len(node.edges))
-        g, packed, gates, *inputs = aligned(
-            self.name, (g, node.output(), gates, *self.recorded_inputs(node))
+        g, packed, gates, lengths, *inputs = aligned(
+            self.name,
+            (g, node.output(), gates, how.lengths, *self.recorded_inputs(node)),
         )
         given = how.spread(tuple(inputs))
         h, _ = _parts(packed, how)
         gates = h if gates is None else gates
-        found = self.walk_back(given, how, _parts(contiguous(g), how), h, gates)
+        cotangents = _parts(contiguous(g), how)
+        levels = _levels(h)
+        plain = _plain(how, tuple(inputs)) if levels else None
+        if plain is None:
+            found = self.walk_back(given, how, cotangents, h, gates)
+        else:
+            found = self.walk_back(
+                plain, _widened(how, lengths, plain[X]),
+                (_fold(cotangents[0], 1), _fold(cotangents[1], 0)), _fold(h, 1),
+                _fold(gates, 1),
+            )
+            da, db, dh, dc, projected, inner = found
+            found = (
+                _unfold(da, 1, levels), _unfold(db, 1, levels),
+                _unfold(dh, 0, levels), _unfold(dc, 0, levels),
+                _unfold(projected, 1, levels), _unfold(inner, 1, levels),
+            )
         da, db, grads[H0], grads[C0], projected, inner = found
         needs = how.spread(tuple([node.needs(i) for i in range(len(node.edges))]))
         self.weight_grads(given, how, grads, needs, h, da, db)
@@ -327,6 +355,81 @@ cdef Tensor _transposed(Tensor x):
     return swap_axes(_rows(x), 0, 1)
 
 
+# ---- under vmap ----------------------------------------------------------------
+cdef tuple _levels(Tensor x):
+    """The levels that x is under and their sizes, outermost first: ((level, size))."""
+    shown, levels = show_levels(x.detach())
+    return tuple(zip(levels, shown.shape))
+
+
+cdef Tensor _fold(Tensor x, int axis):
+    """x with the examples of vmap in front of `axis`, and as part of it."""
+    cdef tuple shape
+    if x is None:
+        return None
+    shown, levels = show_levels(x.detach())
+    own, count = shown.shape[len(levels):], prod(shown.shape[:len(levels)])
+    places = tuple(range(len(shown.shape)))
+    at = len(levels) + axis
+    order = (*places[len(levels):at], *places[:len(levels)], *places[at:])
+    shape = (*own[:axis], count * own[axis], *own[axis + 1:])
+    return contiguous(reshape_like(<Tensor>permute_dims(shown, order), shape))
+
+
+cdef Tensor _unfold(Tensor x, int axis, tuple levels):
+    """What `_fold` gave back under its levels: a view."""
+    if x is None:
+        return None
+    sizes = tuple([size for _, size in levels])
+    rest = x.shape[axis] // prod(sizes)
+    x = reshape_like(x, (*x.shape[:axis], *sizes, rest, *x.shape[axis + 1:]))
+    for level, _ in levels:
+        x = hide_axis(x, level, axis)
+    return x
+
+
+cdef list _plain(Direction how, tuple inputs):
+    """The inputs by place, the examples of vmap as further sequences of one batch.
+
+    None where examples have weights of their own, or there are none.
+    """
+    cdef list given = how.spread(inputs)
+    for place in range(PLACES):
+        if given[place] is None or place in (X, H0, C0):
+            continue
+        shown, levels = show_levels((<Tensor>given[place]).detach())
+        for k in range(len(levels)):
+            if shown.strides[k] and shown.shape[k] > 1 or not shown.shape[k]:
+                return None
+        given[place] = shown[(0,) * len(levels)]
+    given[X] = _fold(given[X], 1)
+    given[H0], given[C0] = _fold(given[H0], 0), _fold(given[C0], 0)
+    return given
+
+
+cdef Direction _widened(Direction how, Tensor lengths, Tensor x):
+    """The same for the batch of x, in which examples follow each other."""
+    cdef Direction wide = Direction.__new__(Direction)
+    wide.params, wide.places = how.params, how.places
+    wide.steps, wide.batch, wide.units = how.steps, x.buf.shape[1], how.units
+    wide.outputs, wide.gates = how.outputs, how.gates
+    wide.lengths = _fold(lengths, 0)
+    return wide
+
+
+cdef tuple _packed_examples(Tensor out, Tensor gates, Direction how, tuple levels):
+    """A result and gates of all examples together, as those of one."""
+    cdef Direction wide
+    if how.params.cell == TL_LSTM:
+        wide = _widened(how, how.lengths, gates)
+        h, c = _parts(out, wide)
+        h, c = _unfold(h, 1, levels), _unfold(c, 0, levels)
+        made = <Tensor>concat([h.reshape(-1), c.reshape(-1)])
+        return made, _unfold(gates, 1, levels)
+    made = contiguous(_unfold(out, 1, levels))
+    return made, made if gates is out else _unfold(gates, 1, levels)
+
+
 # ---- arguments -----------------------------------------------------------------
 cdef int _check_shape(str op, str name, Tensor x, tuple wanted) except -1:
     if x is not None and x.shape != wanted:
@@ -377,17 +480,14 @@ cdef Tensor _lengths(str op, object lengths, Direction how):
     if not is_integer_code(found.buf.dtype):
         raise DTypeError(f"{op}: expected integer lengths, got {found.dtype}")
     _check_shape(op, "lengths", found, (how.batch,))
-    if found.buf.size and (
-        reduce_min(found).item() < 0 or reduce_max(found).item() > how.steps
+    shown = show_levels(found)[0]
+    if shown.size and (
+        reduce_min(shown).item() < 0 or reduce_max(shown).item() > how.steps
     ):
         raise ValueError(
-            f"{op}: expected lengths in [0, {how.steps}], got {found.tolist()}"
+            f"{op}: expected lengths in [0, {how.steps}], got {shown.tolist()}"
         )
     return copy(cast(found.detach(), TL_INT64))
-
-
-def _one_layer(op, cell, reverse, gates, lengths, *given):
-    return _layer(op, cell, list(given), reverse, lengths, gates)
 
 
 cdef tuple _layer(
@@ -398,9 +498,6 @@ cdef tuple _layer(
     cdef int place, dtype
     cdef list inputs = []
     cdef Tensor packed
-    if any_batched(lengths):
-        one = partial(_one_layer, op, cell, reverse, gates)
-        return one_by_one(op, one, lengths, *given)
     for place in range(PLACES):
         if given[place] is not None:
             given[place] = as_tensor(op, given[place])
@@ -421,7 +518,8 @@ cdef tuple _layer(
     for place in how.places:
         x = cast(<Tensor>given[place], dtype)
         inputs.append(x if place == X else contiguous(x))
-    packed = _recurrent.apply(aligned(op, tuple(inputs)), how)
+    how.lengths, *inputs = aligned(op, (how.lengths, *inputs))
+    packed = _recurrent.apply(tuple(inputs), how)
     h, c = _parts(packed, how)
     return h, take_axis(<Tensor>h, 0, how.step(how.steps - 1)), c
 

@@ -11,7 +11,7 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import nonzero, take
 from tensorlib.ops.joining import concat
 from tensorlib.ops.logic import isnan, where
-from tensorlib.ops.looped import looped
+from tensorlib.ops.looped import any_batched
 from tensorlib.ops.reduce import cumsum
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import min as smallest
@@ -222,7 +222,6 @@ def unique(
 
 
 # ---- membership ----------------------------------------------------------------
-@looped
 def isin(x1, x2, /, *, invert=False):
     """Return, for each element, whether it is among others.
 
@@ -268,7 +267,7 @@ def isin(x1, x2, /, *, invert=False):
 
 def _in_table(elements, others):
     """Look integers up in a table of truths, None where it would be too long."""
-    if others.dtype.kind not in "iu":
+    if others.dtype.kind not in "iu" or any_batched(others):
         return None
     low, high = smallest(others).item(), largest(others).item()
     if high - low >= 4 * (elements.size + others.size):

@@ -5,16 +5,17 @@ position (`take_along_axis`), whose rules serve every order of differentiation. 
 at the first use of one of its names, with its kernels.
 """
 from libc.stdint cimport int64_t
+from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport Primitive, run, run1, tracking
 from tensorlib.core.abi cimport (
-    TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
+    TL_BATCHED, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
     tl_reduce_params,
 )
 from tensorlib.core.dispatch cimport kernel_row, launch
 from tensorlib.core.dtype cimport dtype_of, is_float_code, is_integer_code
 from tensorlib.core.layout cimport copy_layout, parse_axis, set_contiguous
 from tensorlib.core.tensor cimport (
-    Tensor, check_host, check_same_device, new_like, new_scalar, new_tensor,
+    Tensor, check_host, new_like, new_scalar, new_tensor,
 )
 from tensorlib.kernels.sort_params cimport (
     tl_runs_params, tl_search_params, tl_sort_params,
@@ -23,16 +24,18 @@ from tensorlib.ops.elementwise cimport (
     as_tensor, cast, common_dtype, contiguous, in_dtype,
 )
 from tensorlib.ops.reduce cimport broadcast, moved_last
-from tensorlib.ops.shape cimport move_back, reshape_like
+from tensorlib.ops.shape cimport move_back, reshape_like, zeros_shaped
 
 from collections import namedtuple
+from math import prod
 
+from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.kernels import load_families
 from tensorlib.ops.arguments import int_of
-from tensorlib.ops.creation import zeros
+from tensorlib.ops.creation import arange, zeros
 from tensorlib.ops.indexing import add_rows, take, take_along_axis
-from tensorlib.ops.looped import looped
+from tensorlib.ops.reduce import max as reduce_max
 from tensorlib.ops.reduce import min as reduce_min
 
 load_families("sort")
@@ -239,6 +242,7 @@ def argselect(Tensor x not None, Tensor ranks not None):
     cdef const tl_buffer *inputs[2]
     cdef tl_buffer layout
     cdef Tensor out
+    x, ranks = aligned("argselect", (x, ranks))
     copy_layout(&layout, &x.buf)
     layout.shape[layout.ndim - 1] = ranks.buf.shape[ranks.buf.ndim - 1]
     set_contiguous(&layout)
@@ -297,7 +301,6 @@ def kthvalue(x, k, /, axis=-1, keepdims=False):
 
 
 # ---- searching -------------------------------------------------------------------
-@looped
 def searchsorted(x1, x2, /, *, side="left", sorter=None):
     """Return where elements would have to be inserted into a sorted tensor.
 
@@ -356,10 +359,9 @@ def searchsorted(x1, x2, /, *, side="left", sorter=None):
         a = take(a.detach(), order)
     if not isinstance(x2, (bool, int, float)):
         x2 = as_tensor("searchsorted", x2)
-        check_same_device("searchsorted", a, x2)
     dtype = common_dtype([a, x2])
     a, v = contiguous(in_dtype(a.detach(), dtype)), in_dtype(x2, dtype)
-    v = contiguous(v.detach())
+    a, v = aligned("searchsorted", (a, contiguous(v.detach())))
     params.right = side == "right"
     out = new_like(v, TL_INT64)
     _run_on(_searchsorted, dtype, out, a, v, &params)
@@ -459,7 +461,6 @@ cdef object _largest(Tensor x, Tensor wide):
     return found
 
 
-@looped
 def bincount(x, /, weights=None, minlength=0):
     """Return how often each integer from 0 on occurs.
 
@@ -498,7 +499,8 @@ def bincount(x, /, weights=None, minlength=0):
     tensor([1, 0, 2, 0])
     """
     cdef Tensor a = as_tensor("bincount", x)
-    cdef Tensor w, out
+    cdef Tensor w = None if weights is None else as_tensor("bincount", weights)
+    cdef Tensor out
     least = int_of("bincount", "minlength", minlength)
     if not is_integer_code(a.buf.dtype):
         raise DTypeError(f"bincount: expected integers, got {dtype_of(a.buf.dtype)}")
@@ -506,18 +508,48 @@ def bincount(x, /, weights=None, minlength=0):
         raise ShapeError(f"bincount: expected x of shape (N,), got {a.shape}")
     if least < 0:
         raise ValueError(f"bincount: expected minlength >= 0, got {least}")
-    given, a = a, contiguous(cast(a, TL_INT64))
-    bins = max(least, _largest(given, a) + 1)
-    if weights is None:
-        out = _zero_counts(a, bins, TL_INT64)
-        _run_on(_bincount, TL_INT64, out, a, None, NULL)
-        return out
-    w = as_tensor("bincount", weights)
-    if w.shape != a.shape:
+    if w is not None and w.shape != a.shape:
         raise ShapeError(
             f"bincount: expected weights of shape {a.shape}, got {w.shape}"
         )
+    a, w = aligned("bincount", (a, w))
+    if a.buf.device_type == TL_BATCHED:
+        return _counts_of_examples(a, w, least)
+    given, a = a, contiguous(cast(a, TL_INT64))
+    bins = max(least, _largest(given, a) + 1)
+    if w is None:
+        out = _zero_counts(a, bins, TL_INT64)
+        _run_on(_bincount, TL_INT64, out, a, None, NULL)
+        return out
     return _weigh(a, w, bins)
+
+
+cdef Tensor _counts_of_examples(Tensor a, Tensor w, object least):
+    """Those of all examples of vmap in one row, each with bins of its own."""
+    cdef Tensor rows
+    shown, levels = show_levels(cast(a.detach(), TL_INT64))
+    sizes, count = shown.shape[:-1], prod(shown.shape[:-1])
+    rows = reshape_like(shown, (count, shown.shape[-1]))
+    bins = least
+    if rows.buf.size:
+        longest = reduce_max(rows, axis=1) + 1
+        bins = max(least, reduce_max(longest).item())
+        if reduce_min(longest).item() != bins > least:
+            raise ShapeError(
+                "bincount: expected results of one length for all examples of vmap, "
+                f"got lengths from {reduce_min(longest).item()} to {bins}; give "
+                f"minlength={bins}"
+            )
+        if reduce_min(rows).item() < 0:
+            raise ValueError(
+                f"bincount: expected elements >= 0, got {reduce_min(rows).item()}"
+            )
+    rows = rows + reshape_like(arange(count) * bins, (count, 1))
+    if w is not None:
+        shown, _ = show_levels(w)
+        w = reshape_like(shown, (rows.buf.size,))
+    found = bincount(reshape_like(rows, (rows.buf.size,)), w, count * bins)
+    return hide_levels(reshape_like(found, (*sizes, bins)), levels)
 
 
 cdef Tensor _weigh(Tensor positions, Tensor w, object bins):
@@ -556,7 +588,9 @@ def uniform_counts(Tensor x not None, Tensor edges not None):
     >>> uniform_counts(tl.tensor([0.5, 2.0]), tl.tensor([0.0, 1.0, 2.0])).tolist()
     [1, 1]
     """
-    cdef Tensor out = _zero_counts(x, edges.buf.size - 1, TL_INT64)
+    cdef Tensor out
     x, edges = contiguous(x.detach()), contiguous(edges.detach())
+    x, edges = aligned("histogram", (x, edges))
+    out = cast(zeros_shaped(x, (edges.buf.size - 1,)), TL_INT64)
     _run_on(_histogram, x.buf.dtype, out, x, edges, NULL)
     return out

@@ -7,8 +7,10 @@ gradients follow by composition and the one rounding is that of the result.
 
 import math
 from collections import namedtuple
+from functools import partial
 from types import SimpleNamespace
 
+from tensorlib.autograd.batch import show_levels
 from tensorlib.core.dtype import float32, float64
 from tensorlib.core.errors import ShapeError
 from tensorlib.core.tensor import Tensor
@@ -20,7 +22,7 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.joining import concat
 from tensorlib.ops.logic import isnan, where
-from tensorlib.ops.looped import looped
+from tensorlib.ops.looped import any_batched, one_by_one
 from tensorlib.ops.manipulation import diff, moveaxis
 from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import max as largest
@@ -95,13 +97,20 @@ def _rows(op, x, axis):
 
 
 def _fractions(op, q, unit):
-    """Return quantiles in [0, 1] as a list of floats, and their shape."""
+    """Return quantiles in [0, 1] as a list of floats, and their shape.
+
+    As a tensor of float64 where they differ between the examples of vmap.
+    """
     given = tensor_of(op, q)
     # A Python number is not rounded to float32 on its way.
     given = given.detach() if given is q else asarray(q, dtype=float64)
-    values = reshape(given, (given.size,)).tolist()
+    shown = show_levels(given)[0]
+    values = reshape(shown, (shown.size,)).tolist()
     if not all(0.0 <= value <= unit for value in values):
-        raise ValueError(f"{op}: expected q in [0, {unit:g}], got {given.tolist()}")
+        raise ValueError(f"{op}: expected q in [0, {unit:g}], got {shown.tolist()}")
+    if any_batched(given):
+        q = reshape(given, (given.size,))
+        return astype(q, "float64") / asarray(unit, dtype=float64), given.shape
     return [value / unit for value in values], given.shape
 
 
@@ -142,7 +151,8 @@ def _pick_alike(rows, q, method):
 def _pick_valid(rows, valid, q, method):
     """Return quantiles of the `valid` elements of each row, or of one."""
     n = astype(where(valid == 0, 1, valid), "float64")
-    places = _place(_ON_TENSORS, n, asarray(q, dtype=float64), method)
+    q = asarray(q, dtype=float64)
+    places = _place(_ON_TENSORS, n, q, method)
     low = floor(places)
     ranks = astype(low, "int64"), astype(ceil(places), "int64")
     return _pick(rows, *ranks, places - low)
@@ -156,13 +166,17 @@ def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
     q, q_shape = _fractions(op, q, unit)
     dtype = _result_dtype(rows)
     shape = (*q_shape, *(with_axes if keepdims else outer))
-    if rows.size == 0 or not q:
+    if rows.size == 0 or 0 in q_shape:
         return full(shape, math.nan, dtype=dtype)
     if rows.dtype.kind == "f" and skip_nan:
         valid = total(~isnan(rows.detach()), axis=-1, keepdims=True)
         picked, lost = _pick_valid(rows, valid, q, method), valid == 0
     else:
-        picked, lost = _pick_alike(rows, q, method), None
+        if any_batched(q):
+            picked = _pick_valid(rows, asarray([rows.shape[-1]]), q, method)
+        else:
+            picked = _pick_alike(rows, q, method)
+        lost = None
         if rows.dtype.kind == "f":
             lost = isnan(largest(rows.detach(), axis=-1, keepdims=True))
     if lost is not None:
@@ -183,7 +197,6 @@ def _middle(rows):
     return astype(found, _result_dtype(rows), copy=False)
 
 
-@looped
 def median(x, /, axis=None, keepdims=False):
     """Return the median over axes: the middle element, or the mean of the two.
 
@@ -225,7 +238,6 @@ def median(x, /, axis=None, keepdims=False):
     return reshape(found, with_axes) if keepdims else found
 
 
-@looped
 def nanmedian(x, /, axis=None, keepdims=False):
     """Return the median over axes of the elements that are not NaN.
 
@@ -256,7 +268,6 @@ def nanmedian(x, /, axis=None, keepdims=False):
     return _quantiles("nanmedian", x, 0.5, axis, keepdims, "linear", skip_nan=True)
 
 
-@looped
 def quantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return quantiles over axes.
 
@@ -307,7 +318,6 @@ def quantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     return _quantiles("quantile", x, q, axis, keepdims, method)
 
 
-@looped
 def nanquantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return quantiles over axes of the elements that are not NaN.
 
@@ -344,7 +354,6 @@ def nanquantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     return _quantiles("nanquantile", x, q, axis, keepdims, method, skip_nan=True)
 
 
-@looped
 def percentile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return percentiles over axes: quantiles of a hundredth of `q`.
 
@@ -412,12 +421,12 @@ def _edges(op, x, bins, bounds):
     edges = tensor_of(op, bins).detach()
     if edges.ndim != 1 or edges.size < 1:
         raise ShapeError(f"{op}: expected edges of shape (N,), got {edges.shape}")
-    if not bool(every(edges[1:] >= edges[:-1]).item()):
-        raise ValueError(f"{op}: expected edges that do not fall, got {edges.tolist()}")
+    shown = show_levels(edges)[0]
+    if not bool(every(shown[..., 1:] >= shown[..., :-1]).item()):
+        raise ValueError(f"{op}: expected edges that do not fall, got {shown.tolist()}")
     return edges, False
 
 
-@looped
 def histogram_bin_edges(x, /, bins=10, range=None):
     """Return the edges that `histogram` uses.
 
@@ -448,24 +457,32 @@ def histogram_bin_edges(x, /, bins=10, range=None):
     tensor([0., 2., 4.])
     """
     x = tensor_of("histogram_bin_edges", x).detach()
+    if _has_own_edges(x, bins, range):
+        own = partial(histogram_bin_edges, bins=bins)
+        return one_by_one("histogram_bin_edges", own, x)
     return _edges("histogram_bin_edges", x, bins, range)[0]
 
 
+def _has_own_edges(x, bins, bounds):
+    """Return whether vmap goes through the examples: edges come from their extremes."""
+    given = bounds is not None or isinstance(bins, Tensor)
+    return any_batched(x) and not given and hasattr(bins, "__index__")
+
+
 def _bins_of(x, edges):
-    """Return which elements lie in a bin, and the bins of these."""
+    """Return the bin of each element, one beyond the last for those in none."""
     bins = edges.size - 1
     place = searchsorted(edges, x, side="right") - 1
     # The last bin includes its upper edge.
     place = where(x == edges[-1], bins - 1, place)
     inside = (place >= 0) & (place < bins) & ~_is_nan(x)
-    return inside, place[inside]
+    return where(inside, place, bins)
 
 
 def _is_nan(x):
     return isnan(x) if x.dtype.kind == "f" else full(x.shape, False, dtype="bool")
 
 
-@looped
 def histogram(x, /, bins=10, range=None, *, weights=None, density=False):
     """Return how many elements fall into each bin, and the edges of the bins.
 
@@ -510,6 +527,12 @@ def histogram(x, /, bins=10, range=None, *, weights=None, density=False):
     ([3, 1], [0.0, 2.0, 4.0])
     """
     x = tensor_of("histogram", x).detach()
+    if _has_own_edges(x, bins, range):
+
+        def own(x, weights):
+            return histogram(x, bins, weights=weights, density=density)
+
+        return one_by_one("histogram", own, x, weights)
     edges, uniform = _edges("histogram", x, bins, range)
     if weights is not None:
         weights = tensor_of("histogram", weights)
@@ -528,7 +551,6 @@ def _counts(x, edges, uniform, weights):
     bins = edges.size - 1
     if uniform and weights is None:
         return uniform_counts(astype(x, edges.dtype, copy=False), edges)
-    inside, places = _bins_of(x, edges)
-    if weights is None:
-        return bincount(places, minlength=bins)
-    return bincount(places, reshape(weights, (weights.size,))[inside], bins)
+    if weights is not None:
+        weights = reshape(weights, (weights.size,))
+    return bincount(_bins_of(x, edges), weights, bins + 1)[:bins]

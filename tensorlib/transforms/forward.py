@@ -74,7 +74,9 @@ def jvp(func, primals, tangents, has_aux=False):
         made = func(*unflatten(structure, duals))
     output, aux = split_aux("jvp", made, has_aux)
     outputs, shape = output_leaves("jvp", output)
-    found = [_tangent(level, y) for y in outputs]
+    # A tensor may be a result twice, and its tangent is taken off once.
+    tangents = {id(y): _tangent(level, y) for y in {id(y): y for y in outputs}.values()}
+    found = [tangents[id(y)] for y in outputs]
     if not has_aux:
         return output, unflatten(shape, found)
     for x in flatten(aux)[0]:

@@ -18,7 +18,7 @@ from tensorlib.transforms.arguments import (
 from tensorlib.transforms.forward import jvp
 from tensorlib.transforms.pytree import flatten, unflatten
 from tensorlib.transforms.reverse import Recording, grad
-from tensorlib.transforms.vmap import vmap
+from tensorlib.transforms.vmap import map_units
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacrev"]
 
@@ -28,18 +28,18 @@ __all__ = ["hessian", "hvp", "jacfwd", "jacrev"]
 _PART = 1 << 22
 
 
-def _over_basis(function, x):
+def _over_basis(function, x, draws):
     """Return the leaves of `function` of each unit tensor of x's shape, stacked.
 
-    One per element of x, in C order; `function` returns a list of tensors.
+    One per element of x, in C order; `function` returns a list of tensors. Random
+    numbers are the same for all of them, and for all calls with the same `draws`.
     """
     step = max(_PART // max(x.size, 1), 1)
-    mapped = vmap(function, randomness="same")
     parts = []
     for start in range(0, x.size, step):
         rows = min(step, x.size - start)
         units = eye(rows, x.size, k=start, dtype=x.dtype)
-        parts.append(mapped(units.reshape((rows, *x.shape))))
+        parts.append(map_units(function, units.reshape((rows, *x.shape)), draws))
     if len(parts) == 1:
         return parts[0]
     return [concat(column) for column in zip(*parts, strict=True)]
@@ -102,7 +102,7 @@ def _rows(made, k):
     if not y.requires_grad or not y.size:  # independent of all, or empty
         found = [zeros((*y.shape, *x.shape), dtype=x.dtype) for x in made.variables]
         return unflatten(made.inputs, found)
-    rows = _over_basis(lambda u: flatten(made.pull_pairs([(y, u)], True))[0], y)
+    rows = _over_basis(lambda u: flatten(made.pull_pairs([(y, u)], True))[0], y, {})
     found = [
         row.reshape((*y.shape, *x.shape))
         for row, x in zip(rows, made.variables, strict=True)
@@ -157,7 +157,7 @@ def _columns(along, leaves, structure, has_aux):
         raise ValueError("jacfwd: expected a tensor to differentiate by, got none")
     still = [zeros_like(x) for x in leaves]
     blocks = []
-    made = None
+    made, draws = None, {}
 
     def push(steps):
         nonlocal made
@@ -168,7 +168,7 @@ def _columns(along, leaves, structure, has_aux):
     for k, x in enumerate(leaves):
         if x.size:
             columns = _over_basis(
-                lambda unit, k=k: push([*still[:k], unit, *still[k + 1 :]]), x
+                lambda unit, k=k: push([*still[:k], unit, *still[k + 1 :]]), x, draws
             )
         else:  # for the output's shapes
             columns = [t.reshape((1, *t.shape))[:0] for t in push(still)]

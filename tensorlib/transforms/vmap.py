@@ -9,7 +9,7 @@ from tensorlib.ops.joining import concat
 from tensorlib.transforms.arguments import check_callable, output_leaves
 from tensorlib.transforms.pytree import broadcast_prefix, flatten, unflatten
 
-__all__ = ["vmap"]
+__all__ = ["map_units", "vmap"]
 
 
 def vmap(func, in_axes=0, out_axes=0, randomness="error", chunk_size=None):
@@ -32,7 +32,8 @@ def vmap(func, in_axes=0, out_axes=0, randomness="error", chunk_size=None):
         the same for all. A tree begins the result's.
     randomness : {"error", "different", "same"}, default "error"
         What random numbers drawn inside mean: numbers of its own for each example, or
-        one set for all. "different" draws what one call for the whole batch would draw.
+        one set for all. "different" draws what one call for the whole batch would draw,
+        with `chunk_size` for a chunk at a time. Nested calls mean their own axis each.
     chunk_size : int, optional
         How many examples to compute at a time, which bounds the memory; all by default.
 
@@ -91,8 +92,10 @@ def vmap(func, in_axes=0, out_axes=0, randomness="error", chunk_size=None):
         axes = _input_axes(in_axes, args, leaves)
         size = _batch_size(leaves, axes)
 
+        draws = {} if randomness == "same" else None  # of the first chunk
+
         def run(leaves, size):
-            level = BatchLevel(size, randomness)
+            level = BatchLevel(size, randomness, draws)
             return _run(func, level, leaves, structure, axes, out_axes, kwargs)
 
         if chunk_size is None or size <= chunk_size:
@@ -100,6 +103,16 @@ def vmap(func, in_axes=0, out_axes=0, randomness="error", chunk_size=None):
         return _in_chunks(run, leaves, axes, size, int(chunk_size))
 
     return wrapped
+
+
+def map_units(func, units, draws):
+    """Return what `func` makes of each row of a tensor: a list of tensors, stacked.
+
+    Random numbers are the same in all calls that are given one dict `draws`.
+    """
+    with BatchLevel(units.shape[0], "same", draws) as level:
+        made = func(level.hide(units, 0))
+    return [level.show(y, 0) for y in made]
 
 
 def _check_chunk(chunk_size):
