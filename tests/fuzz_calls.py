@@ -41,6 +41,7 @@ ALLOWED = (
     tl.DTypeError,
     tl.DeviceError,
     tl.GraphError,
+    tl.linalg.LinAlgError,
     ValueError,
     TypeError,
     IndexError,
