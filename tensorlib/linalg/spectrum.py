@@ -665,7 +665,7 @@ def pinv(x, /, *, rtol=None):
 
 
 @looped
-def lstsq(A, B, rcond=None, /):  # noqa: N803
+def lstsq(A, B, /, rcond=None):  # noqa: N803
     """Return solutions of least squares, the X of least norm with the least |A X - B|.
 
     Parameters
