@@ -21,9 +21,9 @@ template <class T> TL_HD inline T op_silu(T x) {
     T t = at_least(x, T(-1000));
     return gated(t, t, T(0));
 }
-/* x (1 + tanh u) / 2 = x sigmoid(2u), 2u = x (a + b x^2), a = sqrt(8/pi), b = 0.044715 a.
- * An error of 2u is one of the result's logarithm, so it has two parts; beyond 50 the
- * exponential is 0. */
+/* x (1 + tanh u) / 2 = x sigmoid(2u), 2u = x (a + b x^2), a = sqrt(8/pi), b = 0.044715
+ * a. An error of 2u is one of the result's logarithm, so it has two parts; beyond 50
+ * the exponential is 0. */
 template <class T> TL_HD inline T gelu_tanh_exponent(T x, T &low) {
     constexpr T a = T(1.5957691216057307118), a_low = T(1.5957691216057307118L - a);
     constexpr T b = T(0.071354816272600248776), b_low = T(0.071354816272600248776L - b);
@@ -102,7 +102,8 @@ template <class T> TL_HD inline void mish_parts(T x, T &n, T &d, T &rest) {
 }
 template <class T> TL_HD inline T op_mish(T x) {
     bool falls = x < T(0);
-    T up = exp_raised(-absolute(x), T(0)), e = up * raised<T>::down, most = T(1) + T(2) * e;
+    T up = exp_raised(-absolute(x), T(0)), e = up * raised<T>::down,
+      most = T(1) + T(2) * e;
     T part = blend(falls, up * (e + T(2)), most) /
              blend(falls, e * (e + T(2)) + T(2), most + T(2) * (e * e));
     return at_least(x, T(-1000)) * part * blend(falls, raised<T>::down, T(1));
@@ -171,7 +172,8 @@ template <class T> TL_HD inline T op_leaky_relu(T x, numbers<T> s) {
 template <class T> TL_HD inline T op_leaky_relu_grad(T g, T x, numbers<T> s) {
     return x > T(0) ? g : s.a * g;
 }
-/* b x above 0, b a (e^(c x) - 1) below: elu (b = c = 1), selu (c = 1), celu (c = 1/a) */
+/* b x above 0, b a (e^(c x) - 1) below: elu (b = c = 1), selu (c = 1), celu (c = 1/a)
+ */
 template <class T> TL_HD inline T op_elu(T x, numbers<T> s) {
     return blend(x > T(0), s.b * x, s.b * s.a * tl::expm1(s.c * x));
 }

@@ -627,6 +627,7 @@ cdef object read_scalar(int dtype, const void *data):
 
 
 cdef int write_scalar(int dtype, void *data, object value) except -1:
+    cdef double complex z
     try:
         if dtype == TL_FLOAT32:
             (<float *>data)[0] = <float><double>value
@@ -651,11 +652,13 @@ cdef int write_scalar(int dtype, void *data, object value) except -1:
         elif dtype == TL_UINT64:
             (<uint64_t *>data)[0] = value
         elif dtype == TL_COMPLEX64:
-            (<float *>data)[0] = <float><double>value.real
-            (<float *>data)[1] = <float><double>value.imag
+            z = value
+            (<float *>data)[0] = <float>z.real
+            (<float *>data)[1] = <float>z.imag
         elif dtype == TL_COMPLEX128:
-            (<double *>data)[0] = value.real
-            (<double *>data)[1] = value.imag
+            z = value
+            (<double *>data)[0] = z.real
+            (<double *>data)[1] = z.imag
         elif dtype == TL_FLOAT16:
             (<tl_float16 *>data)[0] = tl_float16_of_float(tl_double_to_odd(value))
         else:
