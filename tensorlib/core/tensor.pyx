@@ -627,7 +627,6 @@ cdef object read_scalar(int dtype, const void *data):
 
 
 cdef int write_scalar(int dtype, void *data, object value) except -1:
-    cdef double complex z
     try:
         if dtype == TL_FLOAT32:
             (<float *>data)[0] = <float><double>value
@@ -652,17 +651,19 @@ cdef int write_scalar(int dtype, void *data, object value) except -1:
         elif dtype == TL_UINT64:
             (<uint64_t *>data)[0] = value
         elif dtype == TL_COMPLEX64:
-            z = value
-            (<float *>data)[0] = <float>z.real
-            (<float *>data)[1] = <float>z.imag
+            (<float *>data)[0] = <float><double>value.real
+            (<float *>data)[1] = <float><double>value.imag
         elif dtype == TL_COMPLEX128:
-            z = value
-            (<double *>data)[0] = z.real
-            (<double *>data)[1] = z.imag
+            (<double *>data)[0] = value.real
+            (<double *>data)[1] = value.imag
         elif dtype == TL_FLOAT16:
             (<tl_float16 *>data)[0] = tl_float16_of_float(tl_double_to_odd(value))
         else:
             (<tl_bfloat16 *>data)[0] = tl_bfloat16_of_float(tl_double_to_odd(value))
+    except AttributeError:
+        raise TypeError(
+            f"expected a number, got {type(value).__name__}"
+        ) from None
     except OverflowError:
         raise OverflowError(
             f"the Python integer {value} is out of range for {dtype_of(dtype)}"
