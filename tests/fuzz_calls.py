@@ -33,7 +33,7 @@ from tensorlib.ops import fused_optim
 
 DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    "float16", "bfloat16", "float32", "float64",
+    "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
 )  # fmt: skip
 ALLOWED = (
     tl.AxisError,
@@ -41,6 +41,7 @@ ALLOWED = (
     tl.DTypeError,
     tl.DeviceError,
     tl.GraphError,
+    tl.linalg.LinAlgError,
     ValueError,
     TypeError,
     IndexError,
@@ -105,6 +106,8 @@ def tensor_of(r, dtype=None, shape=None):
     layout = r.choice([contiguous, contiguous, *LAYOUTS.values()])
     if a.ndim > 6:
         layout = contiguous  # the sliced one takes 3**ndim elements
+    if dtype.startswith("complex"):
+        a = np.asarray(a + a[..., ::-1] * 1j if a.ndim else a + 2j)
     stored = "float32" if dtype == "bfloat16" else dtype  # which NumPy lacks
     x = layout(a.astype(stored)).astype(dtype)
     kind = r.random()
@@ -146,6 +149,18 @@ INTEGERS = (
     2**64,
     10**30,
     -(10**30),
+)
+# Beyond memory, beyond 64 bits, and empty although their other extents are not.
+HUGE_SHAPES = (
+    (2**31, 2**31),
+    (2**32, 2**32),
+    (2**21,) * 3,
+    (0, 2**62, 4),
+    (2**62, 4, 0),
+    (2**63 - 1, 0),
+    (1, 2**40, 1),
+    (3,) * 16,
+    (2,) * 17,
 )
 REALS = (0.0, -0.0, 0.5, -1.5, 1e-320, 1e308, float("inf"), float("-inf"), float("nan"))
 ARRAYS = (
@@ -250,6 +265,8 @@ def value(r):
         return r.choice((True, False))
     if kind < 0.78:
         return tuple(r.choice(INTEGERS[:9]) for _ in range(r.randint(0, 4)))
+    if kind < 0.785:
+        return r.choice(HUGE_SHAPES)
     if kind < 0.80:
         return tuple(r.choice(REALS + INTEGERS) for _ in range(r.randint(0, 3)))
     return odd(r)

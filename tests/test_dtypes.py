@@ -322,3 +322,17 @@ def test_safetensors_of_halves_travel_to_pytorch_and_back(dtype, tmp_path):
     assert theirs.tolist() == x.tolist()
     files.save_file({"x": theirs}, tmp_path / "b")
     assert tl.load(tmp_path / "b")["x"].tolist() == x.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_full_like_of_complex_takes_real_tensors_and_refuses_words(dtype):
+    like = tl.zeros(2, dtype=dtype)
+    assert tl.full_like(like, tl.tensor([2.5])).tolist() == [2.5 + 0j, 2.5 + 0j]
+    with pytest.raises(TypeError):
+        tl.full_like(like, "abc")
+
+
+def test_empty_shape_with_huge_extents_keeps_its_shape():
+    x = tl.zeros((0, 2**62, 4))
+    assert x.shape == (0, 2**62, 4)
+    assert x.size == 0

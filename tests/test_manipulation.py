@@ -222,3 +222,9 @@ def test_like_functions_take_a_device(name):
     assert made(tl.ones(2), device="cpu").shape == (2,)
     with pytest.raises(tl.DeviceError, match="_like: tensors cannot be made on cuda"):
         made(tl.ones(2), device="cuda")
+
+
+@pytest.mark.parametrize("length", [3, 2**62, 2**63 - 2, 2**63 - 1])
+def test_split_by_any_length_keeps_all_elements(length):
+    (part,) = tl.split(tl.arange(3), length)
+    assert part.tolist() == [0, 1, 2]

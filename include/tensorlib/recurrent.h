@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "tensorlib/scalar_special.h"
+#include "tensorlib/scalar_gates.h"
 
 namespace tl {
 

@@ -6,7 +6,7 @@
 #define TENSORLIB_SCALAR_ACTIVATION_H
 
 #include "tensorlib/kernels.h"
-#include "tensorlib/scalar_special.h"
+#include "tensorlib/scalar_gates.h"
 
 namespace tl {
 
@@ -14,15 +14,29 @@ template <class T> TL_HD inline T op_relu(T x) { return at_least(x, T(0)); }
 template <class T> TL_HD inline T op_sigmoid(T x) { return sigmoid(x); }
 /* The clamps keep -inf * 0 from becoming NaN: the limit is -0. */
 template <class T> TL_HD inline T op_gelu(T x) {
-    return at_least(x, T(-40)) * normal_cdf(x);
+    T up, part = normal_cdf(x, up);
+    return at_least(x, T(-1000)) * part * blend(x < T(0), raised<T>::down, T(1));
 }
 template <class T> TL_HD inline T op_silu(T x) {
-    return at_least(x, T(-1000)) * sigmoid(x);
-}
-/* x (1 + tanh u) / 2 = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3). */
-template <class T> TL_HD inline T op_gelu_tanh(T x) {
     T t = at_least(x, T(-1000));
-    return t * sigmoid(T(1.59576912160573071) * (t + T(0.044715) * (t * t * t)));
+    return gated(t, t, T(0));
+}
+/* x (1 + tanh u) / 2 = x sigmoid(2u), 2u = x (a + b x^2), a = sqrt(8/pi), b = 0.044715
+ * a. An error of 2u is one of the result's logarithm, so it has two parts; beyond 50
+ * the exponential is 0. */
+template <class T> TL_HD inline T gelu_tanh_exponent(T x, T &low) {
+    constexpr T a = T(1.5957691216057307118), a_low = T(1.5957691216057307118L - a);
+    constexpr T b = T(0.071354816272600248776), b_low = T(0.071354816272600248776L - b);
+    T square = x * x, w = b * square, s = a + w, back = s - a;
+    T lost = product_error(b, square, w) + b * product_error(x, x, square) +
+             (b_low * square + a_low) + ((a - (s - back)) + (w - back));
+    T v = x * s;
+    low = product_error(x, s, v) + x * lost;
+    return v;
+}
+template <class T> TL_HD inline T op_gelu_tanh(T x) {
+    T low, v = gelu_tanh_exponent(at_most(at_least(x, T(-50)), T(50)), low);
+    return gated(at_least(x, T(-1000)), v, low);
 }
 template <class T> TL_HD inline T op_softplus(T x) {
     return at_least(x, T(0)) + tl::log1p(tl::exp(-absolute(x)));
@@ -31,8 +45,41 @@ template <class T> TL_HD inline T op_softplus(T x) {
 template <class T> TL_HD inline T op_log_sigmoid(T x) {
     return at_most(x, T(0)) - tl::log1p(tl::exp(-absolute(x)));
 }
-/* Absolute error of tanh, 2 ulp of x at most: the difference cancels below 1. */
-template <class T> TL_HD inline T op_tanhshrink(T x) { return x - tl::tanh(x); }
+/* x - tanh(x): x^3 p(x^2) below 1, 2^-27 and 2^-56; (a - 1) + 2 / (e^2a + 1) above. */
+TL_HD inline float tanhshrink_ratio(float z) {
+    float p = -0.000142819854f;
+    p = p * z + 0.0009235948111f;
+    p = p * z - 0.003206933632f;
+    p = p * z + 0.008697937264f;
+    p = p * z - 0.02182958061f;
+    p = p * z + 0.05396342013f;
+    p = p * z - 0.1333331069f;
+    return p * z + 0.3333333316f;
+}
+TL_HD inline double tanhshrink_ratio(double z) {
+    double p = -2.51597224566757348e-8;
+    p = p * z + 2.63343075057704677e-7;
+    p = p * z - 1.37930117287216035e-6;
+    p = p * z + 4.98800138858226712e-6;
+    p = p * z - 0.0000146064528382143966;
+    p = p * z + 0.0000383899059360454342;
+    p = p * z - 0.0000964629749906053605;
+    p = p * z + 0.000238957146643062682;
+    p = p * z - 0.000589979326974788244;
+    p = p * z + 0.00145582469992505385;
+    p = p * z - 0.00359212668066173724;
+    p = p * z + 0.00886323540471652916;
+    p = p * z - 0.0218694885291375763;
+    p = p * z + 0.0539682539680465998;
+    p = p * z - 0.133333333333330901;
+    return p * z + 0.333333333333333329;
+}
+template <class T> TL_HD inline T op_tanhshrink(T x) {
+    T a = absolute(x), z = a * a;
+    T e = exp_moderate(T(2) * at_most(a, T(20)));
+    T large = (a - T(1)) + T(2) / (e + T(1));
+    return with_sign(blend(a < T(1), a * (z * tanhshrink_ratio(z)), large), x);
+}
 /* The clamp makes 1 + |x| finite and the quotient 1. */
 template <class T> TL_HD inline T op_softsign(T x) {
     T a = at_most(absolute(x), limits<T>::most);
@@ -53,11 +100,13 @@ template <class T> TL_HD inline void mish_parts(T x, T &n, T &d, T &rest) {
     rest = blend(x < T(0), T(2), T(2) * (e * e));
     d = n + rest;
 }
-/* 6 ulp: a product of a quotient of two short sums. */
 template <class T> TL_HD inline T op_mish(T x) {
-    T n, d, rest, t = at_least(x, T(-1000));
-    mish_parts(t, n, d, rest);
-    return t * (n / d);
+    bool falls = x < T(0);
+    T up = exp_raised(-absolute(x), T(0)), e = up * raised<T>::down,
+      most = T(1) + T(2) * e;
+    T part = blend(falls, up * (e + T(2)), most) /
+             blend(falls, e * (e + T(2)) + T(2), most + T(2) * (e * e));
+    return at_least(x, T(-1000)) * part * blend(falls, raised<T>::down, T(1));
 }
 
 template <class T> TL_HD inline T op_relu_grad(T g, T y) { return y > T(0) ? g : T(0); }
@@ -65,8 +114,9 @@ template <class T> TL_HD inline T op_sigmoid_grad(T g, T y) {
     return g * (y * (T(1) - y));
 }
 template <class T> TL_HD inline T op_gelu_grad(T g, T x) {
-    T t = at_least(at_most(x, T(40)), T(-40));
-    return g * (normal_cdf(t) + t * normal_pdf(t));
+    T t = at_least(at_most(x, T(40)), T(-40)), up, part = normal_cdf(t, up);
+    T cdf = part * blend(x < T(0), raised<T>::down, T(1));
+    return g * (cdf + t * (up * raised<T>::down * T(0.398942280401432677939946)));
 }
 template <class T> TL_HD inline T op_silu_grad(T g, T x) {
     T t = at_least(at_most(x, T(1000)), T(-1000)), s = sigmoid(t);
@@ -122,7 +172,8 @@ template <class T> TL_HD inline T op_leaky_relu(T x, numbers<T> s) {
 template <class T> TL_HD inline T op_leaky_relu_grad(T g, T x, numbers<T> s) {
     return x > T(0) ? g : s.a * g;
 }
-/* b x above 0, b a (e^(c x) - 1) below: elu (b = c = 1), selu (c = 1), celu (c = 1/a) */
+/* b x above 0, b a (e^(c x) - 1) below: elu (b = c = 1), selu (c = 1), celu (c = 1/a)
+ */
 template <class T> TL_HD inline T op_elu(T x, numbers<T> s) {
     return blend(x > T(0), s.b * x, s.b * s.a * tl::expm1(s.c * x));
 }

@@ -1,4 +1,4 @@
-/* tanh, sigmoid, erf, the normal distribution and pow; see scalar_math.h.
+/* tanh, erf and pow; see scalar_math.h.
  *
  * float64 erf and pow come from the C library, exact to 1 ulp and not vectorized.
  */
@@ -18,7 +18,6 @@ TL_HD inline float tanh(float x) { return ::tanhf(x); }
 TL_HD inline double tanh(double x) { return ::tanh(x); }
 TL_HD inline float erf(float x) { return ::erff(x); }
 TL_HD inline float pow(float x, float y) { return ::powf(x, y); }
-TL_HD inline float normal_cdf(float x) { return ::normcdff(x); }
 
 #else
 
@@ -69,25 +68,6 @@ TL_HD inline float erf(float x) {
     return with_sign(blend(a > 0.927734375f, 1.0f - exp_moderate(p), q * a + a), x);
 }
 
-/* Phi(x) = (1 + erf(x / sqrt 2)) / 2 by Eigen's rational erf: the absolute error is
- * about 1e-7 (7e-7 in gelu, |x| < 50), half the time of erf() above. */
-TL_HD inline float normal_cdf(float x) {
-    float t = at_most(absolute(x) * 0.707106781186547524f, 4.0f), z = t * t;
-    float p = -2.72614225801306e-10f;
-    p = p * z + 2.77068142495902e-08f;
-    p = p * z - 2.10102402082508e-06f;
-    p = p * z - 5.69250639462346e-05f;
-    p = p * z - 7.34990630326855e-04f;
-    p = p * z - 2.95459980854025e-03f;
-    p = p * z - 1.60960333262415e-02f;
-    float q = -1.45660718464996e-05f;
-    q = q * z - 2.13374055278905e-04f;
-    q = q * z - 1.68282697438203e-03f;
-    q = q * z - 7.37332916720468e-03f;
-    q = q * z - 1.42647390514189e-02f;
-    return 0.5f * with_sign(at_most(t * p / q, 1.0f), x) + 0.5f;
-}
-
 /* log2|x| to 2^-45 relative, x a positive normal double. */
 TL_HD inline double log2_normal(double x) {
     double e, f = split_log(x, e), s = f / (2.0 + f), z = s * s;
@@ -132,23 +112,6 @@ TL_HD inline float pow(float x, float y) {
 }
 
 #endif /* __CUDACC__ */
-
-TL_HD inline double normal_cdf(double x) {
-    return 0.5 * ::erfc(-0.70710678118654752440 * x);
-}
-
-/* 1 / (1 + e^-x). At x < -88.4 (-709.4) e^-x becomes inf and the result 0, where it would
- * be subnormal; else float32: 2.4 ulp. */
-TL_HD inline float sigmoid(float x) {
-    return 1.0f / (1.0f + exp_moderate(at_least(at_most(-x, 89.0f), -87.0f)));
-}
-TL_HD inline double sigmoid(double x) {
-    return 1.0 / (1.0 + exp_moderate(at_least(at_most(-x, 710.0), -708.0)));
-}
-/* e^(-x^2 / 2) / sqrt(2 pi). */
-template <class T> TL_HD inline T normal_pdf(T x) {
-    return exp(T(-0.5) * x * x) * T(0.398942280401432677939946);
-}
 
 } // namespace tl
 

@@ -5,7 +5,7 @@ input raise ShapeError with the op's name and the values.
 """
 from cpython.number cimport PyNumber_Index as index
 from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MAX, int64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 
 
@@ -25,12 +25,13 @@ cdef enum:
 
 
 cdef void set_contiguous(tl_buffer *b) noexcept nogil:
-    cdef int64_t size = 1
+    # Strides of an empty tensor may wrap around: nothing is ever addressed by them.
+    cdef uint64_t size = 1
     cdef int d
     for d in range(b.ndim - 1, -1, -1):
-        b.strides[d] = size
-        size *= b.shape[d]
-    b.size = size
+        b.strides[d] = <int64_t>size
+        size *= <uint64_t>b.shape[d]
+    b.size = <int64_t>size
     b.flags = TL_C_CONTIGUOUS
 
 

@@ -662,6 +662,10 @@ cdef int write_scalar(int dtype, void *data, object value) except -1:
             (<tl_float16 *>data)[0] = tl_float16_of_float(tl_double_to_odd(value))
         else:
             (<tl_bfloat16 *>data)[0] = tl_bfloat16_of_float(tl_double_to_odd(value))
+    except AttributeError:
+        raise TypeError(
+            f"expected a number, got {type(value).__name__}"
+        ) from None
     except OverflowError:
         raise OverflowError(
             f"the Python integer {value} is out of range for {dtype_of(dtype)}"

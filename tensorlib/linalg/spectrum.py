@@ -659,7 +659,7 @@ def pinv(x, /, *, rtol=None):
     return reshape(p, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
 
 
-def lstsq(A, B, rcond=None, /):  # noqa: N803
+def lstsq(A, B, /, rcond=None):  # noqa: N803
     """Return solutions of least squares, the X of least norm with the least |A X - B|.
 
     Parameters

@@ -260,7 +260,7 @@ def full_like(x, /, fill_value, *, dtype=None, device=None, requires_grad=False)
     tensor([3., 3.])
     """
     cdef Tensor made = _shaped_like("full_like", x, dtype, device)
-    fill(made, fill_value)
+    fill(made, fill_value.item() if type(fill_value) is Tensor else fill_value)
     return _flagged(made, requires_grad)
 
 

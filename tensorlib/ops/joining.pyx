@@ -211,7 +211,8 @@ def split(x, /, sections, *, axis=0):
         if step < 1:
             raise ShapeError(f"split: expected a length >= 1, got {sections}")
         lengths = [
-            min(step, extent - i * step) for i in range((extent + step - 1) // step)
+            min(step, extent - i * step)
+            for i in range(extent // step + (extent % step != 0))
         ] or [0]
     else:
         try:

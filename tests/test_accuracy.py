@@ -1,0 +1,81 @@
+"""The elementwise functions keep the bounds of docs/accuracy.md, at fewer points."""
+
+import re
+
+import accuracy
+import numpy as np
+import pytest
+
+import tensorlib as tl
+
+
+@pytest.mark.parametrize("dtype", accuracy.DTYPES)
+@pytest.mark.parametrize("row", accuracy.ROWS, ids=lambda row: row.name)
+def test_error_is_within_the_rows_bound(row, dtype):
+    error, point = accuracy.worst(row, dtype, 8000)[0]
+    assert error <= row.bound[accuracy.DTYPES.index(dtype)], point
+
+
+def test_page_has_a_row_for_each_function_within_its_bound():
+    page = accuracy.PAGE
+    if not page.exists():
+        pytest.skip("no docs beside tests/")
+    lines = re.findall(
+        r"^\| (.+?) \| ([\d.| ]+) \| [\d., ]+ \|$", page.read_text(), re.M
+    )
+    cells = {name: [float(c) for c in rest.split(" | ")] for name, rest in lines}
+    assert set(cells) == {row.name for row in accuracy.ROWS}
+    for row in accuracy.ROWS:
+        half = len(cells[row.name]) // 2
+        assert max(cells[row.name][:half]) <= row.bound[0]
+        assert max(cells[row.name][half:]) <= row.bound[1]
+
+
+# Points where a function once was far off: (function, argument, result by mpmath).
+ONCE_WRONG = [
+    (tl.sigmoid, -88.75, 2.858961e-39),
+    (tl.silu, -88.43, -3.4811e-37),
+    (tl.silu, -103.0, -1.915e-43),
+    (tl.gelu, -5.607290267944336, -5.769037e-08),
+    (tl.gelu, -13.0, -7.952893e-38),
+    (tl.tanhshrink, 3.4e-6, 1.31013e-17),
+    (tl.mish, -103.0, -1.915e-43),
+]
+
+
+def exact(function, x):
+    """The value by mpmath of the row of that name."""
+    row = next(r for r in accuracy.ROWS if r.name == function.__name__)
+    with accuracy.mpmath.workdps(60):
+        return np.longdouble(str(row.exact(accuracy.mpmath.mpf(x))))
+
+
+@pytest.mark.parametrize("dtype", accuracy.DTYPES)
+@pytest.mark.parametrize(("function", "x", "about"), ONCE_WRONG, ids=str)
+def test_small_results_are_not_lost(function, x, about, dtype):
+    x = float(np.asarray(x, dtype))
+    found = function(tl.tensor([x], dtype=dtype)).numpy()
+    expected = exact(function, x)
+    assert abs(expected / about - 1) < 0.05
+    assert abs(found[0] - expected) <= 5 * accuracy.unit(abs(expected), dtype)
+
+
+def test_gelu_with_tanh_is_exact_where_its_exponent_is_large():
+    x = np.linspace(-9, -20, 50)
+    found = tl.gelu(tl.tensor(x), approximate="tanh").numpy()
+    row = next(r for r in accuracy.ROWS if r.name == "gelu, tanh")
+    for k in range(x.size):
+        assert accuracy.confirmed(row, "float64", [x], found, k) <= 4
+
+
+UNARY = [row for row in accuracy.ROWS if len(row.ranges) == 1]
+
+
+@pytest.mark.parametrize("row", UNARY, ids=lambda row: row.name)
+def test_every_float16_is_rounded_once(row):
+    x = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    found = row.apply(x)
+    assert found.dtype == np.float16
+    with np.errstate(all="ignore"):
+        expected = row.wide(x.astype(accuracy.WIDE))
+        assert accuracy.errors(row, "float16", found, expected, [x]).max() <= 0.501
