@@ -93,7 +93,7 @@ def test_expand_dims_of_several_axes_equals_numpy(axis):
     np.testing.assert_array_equal(found.numpy().ravel(), a.ravel())
 
 
-@pytest.mark.parametrize("axis", [3, -4, (0, 0), (0, -4), (4, 0), tuple(range(20))])
+@pytest.mark.parametrize("axis", [3, -4, (0, 0), (0, -4), (4, 0), tuple(range(40))])
 def test_expand_dims_beyond_the_result_raises(axis):
     with pytest.raises(tl.ShapeError, match="expand_dims"):
         tl.expand_dims(tl.zeros((2, 3)), axis)

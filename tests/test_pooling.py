@@ -204,3 +204,10 @@ def test_max_over_a_long_row_equals_pytorch(width, nans, dtype):
             np.testing.assert_array_equal(where.numpy(), places.numpy())
             alone = tl.adaptive_max_pool2d(tl.tensor(x), size)
             np.testing.assert_array_equal(alone.numpy(), values.numpy())
+
+
+def test_dilated_max_pool_whose_windows_would_tile_reads_every_other_element():
+    # As long as stride times windows, but a window reaches beyond its stride.
+    x = tl.tensor([[[1.0, -1.0, -1.0, 2.0]]])
+    found = tl.max_pool1d(x, 2, 2, dilation=2, ceil_mode=True)
+    assert found.tolist() == [[[1.0, -1.0]]]

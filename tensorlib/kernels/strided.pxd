@@ -8,8 +8,8 @@ cdef enum:
 ctypedef struct tl_axes:
     int ndim
     int64_t size                               # product of shape; 1 when ndim is 0
-    int64_t shape[16]
-    int64_t strides[3][16]                     # [operand][axis], in elements
+    int64_t shape[TL_MAX_NDIM]
+    int64_t strides[3][TL_MAX_NDIM]            # [operand][axis], in elements
 
 # Axes first..last of a buffer as operand 0; more operands are set by axes_operand.
 cdef void axes_init(

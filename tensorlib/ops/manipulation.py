@@ -618,7 +618,8 @@ def kron(x1, x2, /):
     a, b = tensor_of("kron", x1), tensor_of("kron", x2)
     ndim = max(a.ndim, b.ndim)
     if 2 * ndim > MAX_DIMENSIONS:
-        raise ShapeError(f"kron: expected 8 dimensions at most, got {ndim}")
+        most = MAX_DIMENSIONS // 2
+        raise ShapeError(f"kron: expected {most} dimensions at most, got {ndim}")
     wide = (1,) * (ndim - a.ndim) + a.shape, (1,) * (ndim - b.ndim) + b.shape
     left = tuple(k for n in wide[0] for k in (n, 1))
     right = tuple(k for n in wide[1] for k in (1, n))
