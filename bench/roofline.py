@@ -15,6 +15,7 @@ MARKS = {
     "torch": ("x", "tab:orange", "PyTorch"),
 }
 LEAST_BYTES = 1 << 14  # below, a row shows the cost of a call
+LEAST_SECONDS = 2e-6  # below, it moves no memory: a view
 
 
 def _points(rows, library, across, up):
@@ -80,7 +81,13 @@ def draw_roofline(rows, floor, path):
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_products(left, [row for row in timed if row.flops], floor)
-    moved = [row for row in timed if not row.flops and row.nbytes >= LEAST_BYTES]
+    moved = [
+        row
+        for row in timed
+        if not row.flops
+        and row.nbytes >= LEAST_BYTES
+        and row.stats["ours"].median >= LEAST_SECONDS
+    ]
     _draw_memory(right, moved, floor)
     for axes in (left, right):
         axes.set(xscale="log", yscale="log")

@@ -6,6 +6,7 @@ The same functions serve both libraries: the names are the same in the namespace
 import itertools
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from importlib import import_module
 
@@ -103,7 +104,11 @@ def _deep_chain(package, repeat):
     """The processor's seconds and bytes a node, in a process of its own."""
     script = _DEEP.format(package=package)
     run = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+        [sys.executable, "-c", script],
+        cwd=tempfile.gettempdir(),  # not beside the uncompiled sources
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return tuple(float(word) for word in run.stdout.split())
 
