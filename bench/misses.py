@@ -12,14 +12,14 @@ CAUSES = {
     r"^dispatch: a\[0\], recorded": (
         "100 ns more than unrecorded: node, edges tuple, the index kept for the rules"
     ),
-    "^elementwise: (atanh|sinh|log2|log10|signbit|atan2|logaddexp|hypot|copysign|nextafter)": (
+    "^elementwise: (atanh|sinh|log2|log10|signbit|atan2|logaddexp|hypot|copysign)": (
         "suspected: this run's kernels of the family `elementary` were built with -O2, "
         "which inlines less and vectorizes fewer of these loops; it is built with -O3 "
         "again since, not measured since"
     ),
     "^elementwise: gelu": (
-        "the form that is right to a few ulp in the negative tail takes about 1.35 times "
-        "the former's time alone; not profiled since"
+        "the form that is right to a few ulp in the negative tail takes about 1.35 "
+        "times the former's time alone; not profiled since"
     ),
     "^dispatch": (
         "perf of exp, recorded: thin; making and freeing Tensor, Node and tuple"
