@@ -4,13 +4,11 @@ The same functions serve both libraries: the names are the same in the namespace
 """
 
 import itertools
-import subprocess
-import sys
-import tempfile
 from functools import cache
 from importlib import import_module
 
 from bench.case import Case, Spec
+from bench.child import run_python
 
 _LAYERS = (("w1", "b1"), ("w2", "b2"), ("w3", "b3"))
 
@@ -103,14 +101,8 @@ print((time.process_time() - start) / 1e6, held / 1e6)
 def _deep_chain(package, repeat):
     """The processor's seconds and bytes a node, in a process of its own."""
     script = _DEEP.format(package=package)
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tempfile.gettempdir(),  # not beside the uncompiled sources
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return tuple(float(word) for word in run.stdout.split())
+    _, printed, _ = run_python("-c", script)
+    return tuple(float(word) for word in printed.split())
 
 
 def _deep(part):

@@ -1,15 +1,11 @@
 """What a process pays before the first operation: import time, bytes on disk."""
 
-import os
-import subprocess
-import sys
-import tempfile
-import time
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench.case import Case
+from bench.child import run_python
 
 PACKAGES = {"ours": "tensorlib", "torch": "torch", "numpy": "numpy"}
 SOURCES = {".pyx", ".pxd", ".in", ".build"}  # of a source tree, never installed
@@ -17,39 +13,15 @@ IMPORT_LIMIT = 20e-3  # seconds over bare Python
 SIZE_LIMIT = 45e6  # bytes
 
 
-def _environment():
-    """Child processes find the same tensorlib as this one, from anywhere."""
-    home = str(Path(find_spec("tensorlib").origin).parent.parent)
-    kept = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [home, kept]))}
-
-
-def _run(*arguments):
-    """Seconds a Python process takes, and what it writes to stderr."""
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        env=_environment(),
-        cwd=tempfile.gettempdir(),
-        capture_output=True,
-        text=True,
-    )
-    elapsed = time.perf_counter() - start
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ImportError(lines[-1] if lines else f"exit code {done.returncode}")
-    return elapsed, done.stderr
-
-
 def _whole_process(rounds):
     """Seconds of ``python -c "import x"`` over ``python -c pass``, interleaved."""
     samples = {library: [] for library in PACKAGES}
     for package in PACKAGES.values():
-        _run("-c", f"import {package}")
+        run_python("-c", f"import {package}")
     for _ in range(rounds):
-        bare = min(_run("-c", "pass")[0] for _ in range(3))
+        bare = min(run_python("-c", "pass")[0] for _ in range(3))
         for library, package in PACKAGES.items():
-            elapsed, _ = _run("-c", f"import {package}")
+            elapsed, _, _ = run_python("-c", f"import {package}")
             samples[library].append(elapsed - bare)
     return samples
 
@@ -59,7 +31,7 @@ def _importtime(rounds):
     samples = {library: [] for library in PACKAGES}
     for _ in range(rounds):
         for library, package in PACKAGES.items():
-            _, text = _run("-X", "importtime", "-c", f"import {package}")
+            _, _, text = run_python("-X", "importtime", "-c", f"import {package}")
             rows = [line.split("|") for line in text.splitlines() if "|" in line]
             total = [int(row[1]) for row in rows if row[2].strip() == package]
             samples[library].append(total[-1] * 1e-6)
