@@ -78,7 +78,8 @@ template <class T> inline complex<T> op_cosh(complex<T> z) { return std::cosh(z)
 /* At infinite x the sign of the zero is y's (Array API); C leaves it that of sin(2 y). */
 template <class T> inline complex<T> op_tanh(complex<T> z) {
     T x = z.real(), y = z.imag();
-    if (std::isinf(x) && std::isfinite(y)) return {std::copysign(T(1), x), std::copysign(T(0), y)};
+    if (std::isinf(x) && std::isfinite(y))
+        return {std::copysign(T(1), x), std::copysign(T(0), y)};
     return std::tanh(z);
 }
 /* tan(z) = -i tanh(iz). */

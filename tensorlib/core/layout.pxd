@@ -26,6 +26,8 @@ cdef tuple strides_tuple(const tl_buffer *b)
 cdef int parse_shape(str op, object shape, tl_buffer *b) except -1
 # The same for a tuple of up to four small positive ints; False for anything else.
 cdef bint plain_shape(tuple shape, tl_buffer *b) noexcept
+# The same for the extents (first, *more), without a tuple of them.
+cdef bint plain_extents(object first, tuple more, tl_buffer *b) noexcept
 # An axis in 0..ndim-1 from one in -ndim..ndim-1.
 cdef int parse_axis(str op, object axis, int ndim) except -1
 # Axes into mask[0..ndim): int, tuple or None (all); duplicates raise.

@@ -180,15 +180,24 @@ cdef tuple strides_tuple(const tl_buffer *b):
 
 
 cdef bint plain_shape(tuple shape, tl_buffer *b) noexcept:
-    """Whether it is a few small positive ints, as nearly always; then b gets it."""
-    cdef Py_ssize_t d, n = len(shape)
+    return _plain(NULL, shape, b)
+
+
+cdef bint plain_extents(object first, tuple more, tl_buffer *b) noexcept:
+    return _plain(<PyObject *>first, more, b)
+
+
+cdef inline bint _plain(PyObject *first, tuple more, tl_buffer *b) noexcept:
+    cdef Py_ssize_t d, skipped = first != NULL, n = len(more) + skipped
     cdef PyObject *item
     cdef long long extent
     cdef int overflow
     if n > 4:
         return False
     for d in range(n):
-        item = PyTuple_GET_ITEM(<PyObject *>shape, d)
+        item = first
+        if d >= skipped:
+            item = PyTuple_GET_ITEM(<PyObject *>more, d - skipped)
         if not PyLong_CheckExact(item):
             return False
         extent = PyLong_AsLongLongAndOverflow(item, &overflow)

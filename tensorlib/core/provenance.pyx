@@ -1,7 +1,7 @@
 """Which line of the user's program is running: what messages about a graph name.
 
 A frame is the user's when its file is not in our folder. What is kept of it is a code
-object and an instruction, which takes about twenty instructions of the processor
+object and an instruction, which takes some seventy instructions of the processor
 (`frames.c`), so every recorded op has it; file, line and source are found when a
 message needs them.
 

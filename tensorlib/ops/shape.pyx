@@ -15,8 +15,8 @@ from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
-    copy_layout, parse_axes, parse_axis, parse_shape, plain_shape, reshape_view,
-    set_contiguous, update_layout,
+    copy_layout, parse_axes, parse_axis, parse_shape, plain_extents, plain_shape,
+    reshape_view, set_contiguous, update_layout,
 )
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport as_tensor, contiguous, copy_into, fill
@@ -352,11 +352,13 @@ def reshape(x, /, shape=(), *extents, copy=None):
     cdef Tensor a = as_tensor("reshape", x)
     cdef tl_buffer layout
     cdef Tensor out
-    wanted = (shape, *extents) if extents else shape
-    if type(wanted) is not tuple or not (
-        plain_shape(<tuple>wanted, &layout) and layout.size == a.buf.size
-    ):
-        _parse_wanted(a, wanted, &layout)
+    cdef bint plain
+    if extents:
+        plain = plain_extents(shape, <tuple>extents, &layout)
+    else:
+        plain = type(shape) is tuple and plain_shape(<tuple>shape, &layout)
+    if not plain or layout.size != a.buf.size:
+        _parse_wanted(a, (shape, *extents) if extents else shape, &layout)
     if copy:
         a = copied(a)
     out = reshape_to(a, &layout)
