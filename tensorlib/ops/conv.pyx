@@ -228,8 +228,8 @@ cdef Geometry _widened(Geometry how, object rows, object count, bint shared):
         shapes.append(tuple(shape))
     if max(shapes[Y][4 if last else 1], shapes[X][4 if last else 1]) > _LIMIT:
         raise ValueError(
-            f"conv: expected less than 2**31 channels of {count} examples together, got "
-            f"weights of shape {how.shapes[W]} each"
+            f"conv: expected less than 2**31 channels of {count} examples together, "
+            f"got weights of shape {how.shapes[W]} each"
         )
     wide.params, wide.shapes = how.params, tuple(shapes)
     wide.params.groups *= times
