@@ -15,6 +15,8 @@ def _arrays(value):
         return [array for item in value for array in _arrays(item)]
     if hasattr(value, "detach"):
         value = value.detach()
+    if hasattr(value, "resolve_conj"):  # PyTorch's, which may only be marked so
+        value = value.resolve_conj()
     return [np.asarray(value)]
 
 

@@ -12,7 +12,7 @@ TOLERANCE = (1e-4, 1e-3)
 
 
 def _whole(library, names):
-    return {"z": names["x"] * (0.6 + 0.8j)}
+    names["z"] = names["x"] * (0.6 + 0.8j)
 
 
 def _case(name, operands, argument, **facts):
