@@ -53,15 +53,62 @@ def test_registered_op_on_numpy_without_jvp_raises_in_forward_mode():
         lambda g, x, y: tl.take(
             g[0], tl.asarray(np.argsort(np.argsort(x[0].detach().numpy())))
         ),
-        batching=len,
     )
-    assert sort.batching is len
     x = tl.tensor([3.0, 1.0, 2.0])
     weights = tl.tensor([1.0, 10.0, 100.0])
     found = tl.grad(lambda x: (sort(x) * weights).sum())(x)
     assert found.tolist() == [100.0, 1.0, 10.0]
     with pytest.raises(tl.GraphError, match=f"{sort.name}: expected a jvp"):
         tl.jvp(sort, (x,), (x,))
+
+
+def _numpy_sort():
+    """Scaled sorting along the last axis, in NumPy; its rule calls the op itself."""
+    order = lambda x: tl.asarray(np.argsort(x.detach().numpy(), axis=-1))  # noqa: E731
+
+    def kernel(x, by, *, scale=1.0):
+        return tl.asarray(np.sort(x.numpy(), axis=-1) * scale) * by
+
+    def vjp(cotangents, inputs, outputs, *, scale=1.0):
+        (g,), (x, by) = cotangents, inputs
+        back = tl.argsort(order(x), axis=-1)
+        ordered = tl.take_along_axis(x, order(x), axis=-1) * scale
+        return tl.take_along_axis(g * by, back, axis=-1) * scale, g * ordered
+
+    def batching(x, by, *, scale=1.0):
+        return sort(x, by, scale=scale)
+
+    sort = register_op(next(names), kernel, vjp, batching=batching)
+    return sort
+
+
+def test_registered_op_with_a_batching_rule_agrees_with_a_loop_under_vmap():
+    sort = _numpy_sort()
+    rng = np.random.default_rng(5)
+    x, by = tl.asarray(rng.normal(size=(2, 3, 4))), tl.asarray(rng.normal(size=4))
+
+    def one(x):
+        return sort(x, by, scale=2.0)
+
+    loop = tl.stack([tl.stack([one(row) for row in rows]) for rows in x])
+    found = tl.vmap(tl.vmap(one))(x)
+    np.testing.assert_array_equal(found.numpy(), loop.numpy())
+
+    def loss(x, by):
+        return (sort(x, by, scale=2.0) ** 2).sum()
+
+    slopes = tl.vmap(tl.grad(loss, argnums=(0, 1)), in_axes=(0, None))(x[0], by)
+    for n, rows in enumerate(zip(*slopes, strict=True)):
+        wanted_rows = tl.grad(loss, argnums=(0, 1))(x[0][n], by)
+        for got, wanted in zip(rows, wanted_rows, strict=True):
+            np.testing.assert_allclose(got.numpy(), wanted.numpy(), 1e-12)
+
+
+@pytest.mark.parametrize("made", [5, tl.ones(3), tl.ones(())])
+def test_batching_rule_that_returns_no_examples_raises(made):
+    wrong = register_op(next(names), len, len, batching=lambda x: made)
+    with pytest.raises(tl.ShapeError, match="2 examples along their first axis, got"):
+        tl.vmap(wrong)(tl.ones((2, 4)))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """register_op: operations written in Python, given by their rules."""
 
+from tensorlib.autograd.batch import innermost_level, is_mapping
 from tensorlib.autograd.function import Function
-from tensorlib.core.tensor import Tensor
+from tensorlib.core.errors import ShapeError
+from tensorlib.core.tensor import Tensor, is_batched
 
 __all__ = ["Op", "register_op", "registered_ops"]
 
@@ -15,8 +17,7 @@ class Op:
     ----------
     name : str
     batching : callable or None
-        The rule for an added axis, for whoever transforms functions; nothing else here
-        reads it.
+        The rule by which `vmap` computes all examples in one call.
     """
 
     def __init__(self, name, kernel, rules, batching):
@@ -38,7 +39,24 @@ class Op:
                     f"{self.name}: expected a Tensor as input {n}, got "
                     f"{type(x).__name__}; pass other things by name"
                 )
+        if self.batching and is_mapping() and any(map(is_batched, inputs)):
+            return self._apply_to_examples(inputs, params)
         return self._function.apply(params, *inputs)
+
+    def _apply_to_examples(self, inputs, params):
+        """Show the rule the examples of the innermost vmap along a first axis."""
+        level = innermost_level(*inputs)
+        made = self.batching(*(level.show(x, 0) for x in inputs), **params)
+        many = isinstance(made, (tuple, list))
+        for y in made if many else (made,):
+            if not isinstance(y, Tensor) or y.shape[:1] != (level.size,):
+                got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
+                raise ShapeError(
+                    f"{self.name}: expected batching to return tensors with the "
+                    f"{level.size} examples along their first axis, got {got}"
+                )
+        hidden = tuple(level.hide(y, 0) for y in (made if many else (made,)))
+        return hidden if many else hidden[0]
 
     def __repr__(self):
         return f"<op {self.name}>"
@@ -91,7 +109,11 @@ def register_op(name, kernel, vjp, jvp=None, batching=None):
         ``jvp(tangents, inputs, outputs, **params)`` returns a tangent for each output.
         Without it the op raises in forward mode.
     batching : callable, optional
-        A rule for inputs with an added axis, kept as `Op.batching`.
+        ``batching(*inputs, **params)`` returns what the op does for all examples of a
+        `vmap`: every input has an added first axis, along it the examples (repeated
+        where they share the input), and so has every output. Written in tensor
+        operations, the op among them. Without it `vmap` goes through the kernel, which
+        then has to be in tensor operations, not in NumPy.
 
     Returns
     -------
