@@ -44,7 +44,7 @@ cdef class Projection(Primitive):
     """One output of an application; params: its position among the outputs."""
 
     cdef tuple vjp(self, Node node, Tensor g):
-        cdef Node joint = <Node>node.edges[0]
+        cdef Node joint = <Node>node.first
         cdef Application made = <Application>joint.params
         if made.laid is None or joint.cotangent is None:
             made.laid = [None] * len(made.outputs)
@@ -52,7 +52,7 @@ cdef class Projection(Primitive):
         return (_token,)
 
     cdef str label(self, Node node):
-        return (<Node>node.edges[0]).name
+        return (<Node>node.first).name
 
 
 cdef Joint _joint = Joint("function")

@@ -35,7 +35,6 @@ cdef class NodeExtras:
 
 
 @cython.final
-@cython.freelist(256)
 cdef class Node:
     cdef readonly Primitive primitive
     cdef readonly object params        # the op's parameters, as the op likes them
@@ -43,7 +42,9 @@ cdef class Node:
     cdef tuple saved
     cdef tl_storage *out_storage       # the output's memory when the rules read it:
     cdef void *out_data                # contiguous, and a reference is held
-    cdef tuple edges                   # per input: Node, leaf Tensor or None
+    cdef object first                  # per input: Node, leaf Tensor or None;
+    cdef object second                 # read by edge_at
+    cdef tuple rest
     cdef object cotangent              # while a backward pass runs: Tensor or None
     cdef NodeExtras extras             # or None
     cdef readonly uint64_t sequence    # order of recording
@@ -51,15 +52,16 @@ cdef class Node:
     cdef uint64_t run                  # the backward pass that owns cotangent
     cdef uint64_t seen                 # the last pass that looked at it
     cdef uint64_t wanted               # the last pass that it leads to a capture of
+    cdef object tangents               # the output's, while a jvp is under way
     cdef uint32_t out_version
-    cdef uint32_t[MAX_SAVED] versions
     cdef uint8_t released
     cdef uint8_t dtype
     cdef uint8_t device_type           # of the output saved
     cdef uint16_t device_index
     cdef int32_t ndim
+    cdef int32_t inputs                # how many edges
+    cdef uint32_t[MAX_SAVED] versions
     cdef int64_t[TL_MAX_NDIM] extents
-    cdef object tangents               # the output's, while a jvp is under way
     cdef tuple shape_tuple(self)
     # The saved tensor i, checked against in-place changes.
     cdef Tensor get(self, int i)
@@ -77,6 +79,10 @@ cdef class Node:
     # The extents of input i, which must have an edge.
     cdef int input_shape(self, int i, tl_buffer *shape) except -1
     cdef void release(self) noexcept
+
+# What the gradient of input i flows to: a Node, a leaf Tensor or None.
+cdef inline object edge_at(Node node, Py_ssize_t i):
+    return node.first if i == 0 else node.second if i == 1 else node.rest[i - 2]
 
 # Whether an op on inputs of these track bits (or-ed) must be recorded.
 cdef bint tracking(int track) noexcept

@@ -27,6 +27,7 @@ from tensorlib.core.dispatch cimport (
     kernel_row, launch, thread_state, tl_thread_state,
 )
 from tensorlib.core.layout cimport set_contiguous
+from tensorlib.core.pooled cimport tl_pool
 from tensorlib.core.provenance cimport drop_place, place_here, place_text
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport storage_release, storage_retain
@@ -79,8 +80,6 @@ cdef class NodeExtras:
 
 
 @cython.final
-@cython.freelist(256)
-@cython.trashcan(True)
 @cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Node:
     """One recorded application of a primitive."""
@@ -93,7 +92,7 @@ cdef class Node:
     @property
     def next_functions(self):
         """The nodes and leaf tensors that produced the inputs; None where none."""
-        return self.edges
+        return tuple([edge_at(self, i) for i in range(self.inputs)])
 
     @property
     def shape(self):
@@ -102,11 +101,6 @@ cdef class Node:
 
     def __repr__(self):
         return f"<{self.name} node>"
-
-    def __dealloc__(self):
-        if self.out_storage != NULL:
-            storage_release(self.out_storage)
-        drop_place(&self.place)
 
     def forget_tangents(self):
         """Drop the output's tangents; called when the last jvp has ended."""
@@ -197,7 +191,7 @@ cdef class Node:
         return x
 
     cdef int input_shape(self, int i, tl_buffer *shape) except -1:
-        cdef object edge = self.edges[i]
+        cdef object edge = edge_at(self, i)
         cdef int d
         if type(edge) is Tensor:
             shape.ndim = (<Tensor>edge).buf.ndim
@@ -211,13 +205,14 @@ cdef class Node:
 
     cdef bint recorded(self) noexcept:
         """Whether any input requires grad (a node may serve forward mode alone)."""
-        for edge in self.edges:
-            if edge is not None:
+        cdef int i
+        for i in range(self.inputs):
+            if self.needs(i):
                 return True
         return False
 
     cdef bint needs(self, int i) noexcept:
-        return <PyObject *>self.edges[i] != <PyObject *>None
+        return edge_at(self, i) is not None
 
     cdef void release(self) noexcept:
         self.released = 1
@@ -371,7 +366,8 @@ cdef int record1(
     Primitive p, Tensor out, Tensor a, tuple saved, bint save_out, object params
 ) except -1:
     cdef Node node = Node.__new__(Node)
-    node.edges = (edge_to(a),)
+    node.inputs = 1
+    node.first = edge_to(a)
     _link(node, p, out, saved, save_out, params)
     if a.track == TRACK_GRAD and not _watched[0]:
         out.node = node
@@ -385,7 +381,9 @@ cdef int record2(
     object params
 ) except -1:
     cdef Node node = Node.__new__(Node)
-    node.edges = (edge_to(a), edge_to(b))
+    node.inputs = 2
+    node.first = edge_to(a)
+    node.second = edge_to(b)
     _link(node, p, out, saved, save_out, params)
     if a.track | b.track == TRACK_GRAD and not _watched[0]:
         out.node = node
@@ -401,7 +399,13 @@ cdef int record(
     cdef int track = 0
     for x in inputs:
         track |= (<Tensor>x).track
-    node.edges = tuple([edge_to(<Tensor>x) for x in inputs])
+    node.inputs = <int>len(inputs)
+    if node.inputs:
+        node.first = edge_to(<Tensor>inputs[0])
+    if node.inputs > 1:
+        node.second = edge_to(<Tensor>inputs[1])
+    if node.inputs > 2:
+        node.rest = tuple([edge_to(<Tensor>x) for x in inputs[2:]])
     _link(node, p, out, saved, save_out, params)
     return _finish(node, out, inputs, track)
 
@@ -456,4 +460,21 @@ def primitives():
     return list(_primitives)
 
 
+cdef void _before_free(PyObject *x) noexcept:
+    if (<Node>x).out_storage != NULL:
+        storage_release((<Node>x).out_storage)
+    drop_place(&(<Node>x).place)
+
+
+cdef int _pool_nodes() except -1:
+    cdef Node x = Node.__new__(Node)
+    cdef char *start = <char *><PyObject *>x
+    tl_pool(
+        Node, _before_free,
+        <char *>&x.versions - start, <char *>(&x.extents + 1) - start, True,
+    )
+    return 0
+
+
+_pool_nodes()
 tl_seal(Node)

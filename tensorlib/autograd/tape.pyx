@@ -14,7 +14,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
 from tensorlib.autograd.hooks cimport GradHooks
-from tensorlib.autograd.primitive cimport Node
+from tensorlib.autograd.primitive cimport Node, edge_at
 from tensorlib.core.abi cimport TL_BATCHED, TL_C_CONTIGUOUS, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_complex_code, is_inexact_code
@@ -263,7 +263,8 @@ cdef class _Pass:
             if node in met:
                 continue
             met.add(node)
-            for edge in (<Node>node).edges:
+            for i in range((<Node>node).inputs):
+                edge = edge_at(<Node>node, i)
                 if type(edge) is Node:
                     stack.append(edge)
                 elif edge is not None and (<Tensor>edge).hooks is not None:
@@ -286,9 +287,11 @@ cdef class _Pass:
 
     cdef bint leads_on(self, Node node) except -1:
         """Whether anything is wanted below this node, itself perhaps a target."""
+        cdef int i
         if id(node) not in self.captures:
             return True
-        for edge in node.edges:
+        for i in range(node.inputs):
+            edge = edge_at(node, i)
             if type(edge) is Node:
                 if (<Node>edge).wanted == self.run:
                     return True
@@ -316,9 +319,10 @@ cdef class _Pass:
                         continue
                 grads = _pulled_back(node, g)
                 g = None
-                for i in range(len(node.edges)):
-                    if node.edges[i] is not None and grads[i] is not None:
-                        self.feed(node.edges[i], <Tensor>grads[i], 1)
+                for i in range(node.inputs):
+                    edge = edge_at(node, i)
+                    if edge is not None and grads[i] is not None:
+                        self.feed(edge, <Tensor>grads[i], 1)
                 # Held on to, it would outlive its readers by the next rule's run.
                 grads = None
                 if not self.retain:
@@ -398,13 +402,15 @@ cdef int _mark_wanted(list roots, dict targets, uint64_t run) except -1:
     cdef list found = []
     cdef list stack = [root for root in roots if type(root) is Node]
     cdef Node node
+    cdef int i
     while stack:
         node = <Node>stack.pop()
         if node.seen == run:
             continue
         node.seen = run
         found.append(node)
-        for edge in node.edges:
+        for i in range(node.inputs):
+            edge = edge_at(node, i)
             if type(edge) is Node and (<Node>edge).seen != run:
                 stack.append(edge)
     found.sort(key=_sequence)    # producers before consumers
@@ -412,7 +418,8 @@ cdef int _mark_wanted(list roots, dict targets, uint64_t run) except -1:
         if id(node) in targets:
             node.wanted = run    # whether more is wanted below it is seen in the pass
             continue
-        for edge in node.edges:
+        for i in range(node.inputs):
+            edge = edge_at(node, i)
             leads = type(edge) is Node and (<Node>edge).wanted == run
             if leads or (edge is not None and id(edge) in targets):
                 node.wanted = run
@@ -458,7 +465,7 @@ def leads_beyond(outputs, inputs):
         node = <Node>edge
         if node.seen != <uint64_t>_runs:
             node.seen = _runs
-            stack.extend(node.edges)
+            stack.extend(node.next_functions)
     return False
 
 

@@ -9,7 +9,6 @@ cdef enum:
 
 
 @cython.final
-@cython.freelist(256)
 cdef class Tensor:
     cdef tl_buffer buf
     cdef object node              # autograd.Node that made it, or None

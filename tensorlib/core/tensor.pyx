@@ -30,6 +30,7 @@ from tensorlib.core.dtype cimport (
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
 )
+from tensorlib.core.pooled cimport tl_pool
 from tensorlib.core.provenance cimport note_write
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport (
@@ -56,7 +57,6 @@ cdef Operators *operators() noexcept:
 
 
 @cython.final
-@cython.freelist(256)
 @cython.binding(False)   # method descriptors, unlike functions, check self
 cdef class Tensor:
     """An n-dimensional array on a device that can be differentiated through.
@@ -75,10 +75,6 @@ cdef class Tensor:
     """
     # NumPy arrays leave mixed operators to us.
     __array_ufunc__ = None
-
-    def __dealloc__(self):
-        if self.buf.storage != NULL:
-            storage_release(self.buf.storage)
 
     # ---- layout ----------------------------------------------------------------
     @property
@@ -757,4 +753,20 @@ def bind_methods(methods):
     PyType_Modified(<PyTypeObject *>Tensor)
 
 
+cdef void _before_free(PyObject *x) noexcept:
+    if (<Tensor>x).buf.storage != NULL:
+        storage_release((<Tensor>x).buf.storage)
+
+
+cdef int _pool_tensors() except -1:
+    cdef Tensor x = Tensor.__new__(Tensor)
+    cdef char *start = <char *><PyObject *>x
+    tl_pool(
+        Tensor, _before_free,
+        <char *>&x.buf.shape - start, <char *>(&x.buf.strides + 1) - start, False,
+    )
+    return 0
+
+
+_pool_tensors()
 tl_seal(Tensor)

@@ -301,10 +301,10 @@ cdef class MatrixOp(Primitive):
 
     cdef tuple vjp(self, Node node, Tensor g):
         cdef tuple found
-        needs = tuple([node.needs(i) for i in range(len(node.edges))])
+        needs = tuple([node.needs(i) for i in range(node.inputs)])
         out = node.output() if self.reads_output else None
         found = self.pullback(node.params, g, needs, out, saved_by(node))
-        if len(found) != len(node.edges) or not _all_tensors(found, True):
+        if len(found) != node.inputs or not _all_tensors(found, True):
             raise TypeError(
                 f"{self.name}: expected a gradient for each input, got {found}"
             )

@@ -123,7 +123,7 @@ cdef class Attention(Composite):
     cdef tuple vjp(self, Node node, Tensor g):
         cdef Attended how = <Attended>node.params
         if how.allowed is not None:
-            node.get(len(node.edges) + 1)        # raises if it was written to
+            node.get(node.inputs + 1)        # raises if it was written to
         if differentiated():
             return self.composed_vjp(node, g)
         return self.kernel_vjp(node, contiguous(g))

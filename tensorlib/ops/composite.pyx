@@ -23,7 +23,7 @@ cdef class Composite(Primitive):
         raise AssertionError(f"{self.name}: a subclass defines compose")
 
     cdef tuple recorded_inputs(self, Node node):
-        return tuple([node.get(i) for i in range(len(node.edges))])
+        return tuple([node.get(i) for i in range(node.inputs)])
 
     cdef tuple composed_vjp(self, Node node, Tensor g):
         # Recorded even in a pass that is not, where tangents alone make it run.

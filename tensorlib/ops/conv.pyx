@@ -132,7 +132,7 @@ cdef class Trilinear(Primitive):
             grad_a = self.part(node, self.first, 1, g)
         if node.needs(1):
             grad_b = self.part(node, self.second, 0, g)
-        if len(node.edges) == 2:
+        if node.inputs == 2:
             return (grad_a, grad_b)
         if not node.needs(2):
             return (grad_a, grad_b, None)

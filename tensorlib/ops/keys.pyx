@@ -24,6 +24,9 @@ from tensorlib.ops.shape cimport INTEGER, NEW_AXIS, SLICE, BasicIndex
 from tensorlib.core.errors import ShapeError
 from tensorlib.core.tensor import is_batched
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object o, int *overflow) except? -1
+
 cdef Primitive _nonzero = Primitive("nonzero")
 
 
@@ -109,18 +112,19 @@ cdef int _slice_bounds(
 
 cdef int add_item(BasicIndex *by, object item, int axis, int64_t extent) except -1:
     """An integer or a slice on an axis of the given extent."""
-    cdef int64_t position
+    cdef long long position
+    cdef int overflow
     cdef Py_ssize_t start, stop, step, length
     if type(item) is slice:
         _slice_bounds(item, &start, &stop, &step)
         length = PySlice_AdjustIndices(extent, &start, &stop, step)
         # The step of a single element is never taken; times a stride it may overflow.
         return _add_slice(by, start, step if length > 1 else 1, length)
-    if not -extent <= item < extent:
+    position = PyLong_AsLongLongAndOverflow(item, &overflow)
+    if overflow or not -extent <= position < extent:
         raise IndexError(
             f"index {item} is out of range for axis {axis} of size {extent}"
         )
-    position = item
     if by.n >= 2 * TL_MAX_NDIM:
         raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
     by.items[by.n].kind = INTEGER

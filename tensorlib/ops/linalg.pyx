@@ -106,7 +106,7 @@ cdef class Linear(Primitive):
             grad_x = _product(g, node.get(1))
         if node.needs(1):
             grad_weight = _product(swap_axes(g, 0, 1), node.get(0))
-        if len(node.edges) == 3 and node.needs(2):
+        if node.inputs == 3 and node.needs(2):
             grad_bias = sum_to_shape(g, (g.buf.shape[1],))
         return (grad_x, grad_weight, grad_bias)
 

@@ -74,14 +74,14 @@ cdef class LayerNorm(Primitive):
         # Recording: the same formulas in Tensor operations, differentiable again.
         normalized, rstd = self.normalized(node)
         weighted = g
-        if len(node.edges) > 1:
+        if node.inputs > 1:
             weighted = g * node.get(3)
         inner = mean(weighted * normalized, axis=1, keepdims=True)
         centred = weighted - mean(weighted, axis=1, keepdims=True)
         grads = [(centred - normalized * inner) * rstd]
-        if len(node.edges) > 1:
+        if node.inputs > 1:
             grads.append(sum(g * normalized, axis=0))
-        if len(node.edges) > 2:
+        if node.inputs > 2:
             grads.append(sum(g, axis=0))
         return tuple(grads)
 
@@ -89,7 +89,7 @@ cdef class LayerNorm(Primitive):
         cdef Tensor x = node.get(0)
         cdef Tensor average = node.get(1)
         cdef Tensor rstd = node.get(2)
-        cdef Tensor weight = node.get(3) if len(node.edges) > 1 else None
+        cdef Tensor weight = node.get(3) if node.inputs > 1 else None
         cdef Tensor grad_x, grad_weight, grad_bias
         cdef tl_buffer row
         cdef const tl_buffer *written[3]
@@ -113,7 +113,7 @@ cdef class LayerNorm(Primitive):
             read[4] = &weight.buf
         run(_layer_norm_grad, x.buf.dtype, written, 3, read,
             4 if weight is None else 5, NULL, x.buf.size)
-        return (grad_x, grad_weight, grad_bias)[:len(node.edges)]
+        return (grad_x, grad_weight, grad_bias)[:node.inputs]
 
     cdef tuple normalized(self, Node node):
         """(x - mean) * rstd with the statistics as functions of x, and rstd."""
@@ -137,7 +137,7 @@ cdef class LayerNorm(Primitive):
             inner = mean(t * normalized, axis=1, keepdims=True)
             centred = t - mean(t, axis=1, keepdims=True)
             out = (centred - normalized * inner) * rstd
-            if len(node.edges) > 1:
+            if node.inputs > 1:
                 out = out * node.get(3)
         if len(tangents) > 1 and tangents[1] is not None:
             out = add_tangents(out, normalized * tangents[1])

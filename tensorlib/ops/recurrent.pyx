@@ -199,7 +199,7 @@ cdef class Recurrent(Composite):
         cdef list given, grads = [None] * PLACES
         cdef Tensor h, packed, gates = None
         if how.params.cell in (TL_LSTM, TL_GRU):
-            gates = node.get(len(node.edges))
+            gates = node.get(node.inputs)
         g, packed, gates, lengths, *inputs = aligned(
             self.name,
             (g, node.output(), gates, how.lengths, *self.recorded_inputs(node)),
@@ -225,7 +225,7 @@ cdef class Recurrent(Composite):
                 _unfold(projected, 1, levels), _unfold(inner, 1, levels),
             )
         da, db, grads[H0], grads[C0], projected, inner = found
-        needs = how.spread(tuple([node.needs(i) for i in range(len(node.edges))]))
+        needs = how.spread(tuple([node.needs(i) for i in range(node.inputs)]))
         self.weight_grads(given, how, grads, needs, h, da, db)
         if given[W_HR] is not None:
             grads[W_HR] = _transposed(projected) @ _rows(inner)
