@@ -50,6 +50,9 @@ template <class T> TL_HD inline T op_round(T x) { return std::nearbyint(x); }
 template <class T> TL_HD inline bool op_isnan(T x) { return x != x; }
 template <class T> TL_HD inline bool op_isinf(T x) { return absolute(x) == limits<T>::inf; }
 template <class T> TL_HD inline bool op_isfinite(T x) { return absolute(x) < limits<T>::inf; }
+template <class T> TL_HD inline bool op_signbit(T x) {
+    return to_bits(x) >> (8 * sizeof(T) - 1);
+}
 template <class T> TL_HD inline bool op_logical_not(T x) { return x == T(0); }
 template <class T> TL_HD inline T op_bitwise_invert(T x) { return static_cast<T>(~x); }
 
@@ -151,7 +154,7 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
     X(silu) X(softplus) X(log_sigmoid) X(tanhshrink) X(mish)
 #define TL_SPLIT_OPS(X) X(exp) X(log) X(sin) X(cos) X(tan)
 #define TL_UNARY_OPS(X) X(negative) X(abs) X(sign) X(square) X(relu)
-#define TL_FLOAT_TEST_OPS(X) X(isnan) X(isinf) X(isfinite)
+#define TL_FLOAT_TEST_OPS(X) X(isnan) X(isinf) X(isfinite) X(signbit)
 #define TL_BINARY_OPS(X) X(add) X(subtract) X(multiply) X(maximum) X(minimum)
 #define TL_CHECKED_OPS(X) X(floor_divide) X(remainder) X(pow)
 #define TL_MODULO_OPS(X) X(floor_divide) X(remainder)

@@ -3,11 +3,13 @@
 A fresh result normally costs more in page faults than in arithmetic, so freed
 blocks wait in free lists by size class (four classes an octave: at most 25 % is
 lost to rounding). Blocks of a huge page or more are aligned to it and advised to
-use it. Large blocks start at a page, as the system hands them out; their data are
-staggered by a few lines, because streams that agree in the low bits of their addresses
-(an optimizer's parameter, gradient and moments) get in each other's way in the caches:
-Adam on 4 x 10^6 parameters took 5.2 ms without and 2.5 ms with it. The cache never holds more than the largest amount that was ever live (at
-least 64 MiB), so a program whose shapes vary does not grow without end.
+use it. Large blocks begin at a page; their data are staggered by a few cache lines,
+because streams whose addresses agree in the low bits (an optimizer's parameter,
+gradient and moments) get in each other's way: Adam on 4 x 10^6 parameters takes 5.2 ms
+without and 2.5 ms with it.
+
+The cache never holds more than the largest amount that was ever live (at least 64 MiB),
+so a program whose shapes vary does not grow without end.
 """
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libc.stdlib cimport free

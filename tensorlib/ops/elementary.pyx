@@ -330,7 +330,7 @@ def atanh(x, /):
 
     Notes
     -----
-    Infinite at -1 and 1, NaN beyond. Within 0.6 ulp in float32 and 2 ulp in float64.
+    Infinite at -1 and 1, NaN beyond. Within 2 ulp.
 
     Examples
     --------
