@@ -37,8 +37,11 @@ cdef class Binary(Elementwise):
 cdef class Ternary(Elementwise):
     cdef Tensor apply(self, Tensor a, Tensor b, Tensor c)
 
-# The tensor itself, or one made from a scalar, list or array.
-cdef Tensor as_tensor(str op, object x)
+# The tensor itself, or one made from a scalar, list or array; op: for messages.
+cdef Tensor converted(str op, object x)
+cdef inline Tensor as_tensor(str op, object x):
+    return <Tensor>x if type(x) is Tensor else converted(op, x)
+
 cdef Tensor cast(Tensor x, int dtype)
 # x, or its real part when it is complex; and the transpose of a cast from dtype.
 cdef Tensor real_part(Tensor x)

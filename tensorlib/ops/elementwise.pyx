@@ -30,9 +30,7 @@ from tensorlib.core.interop import asarray
 
 
 # ---- conversion ----------------------------------------------------------------
-cdef Tensor as_tensor(str op, object x):
-    if type(x) is Tensor:
-        return <Tensor>x
+cdef Tensor converted(str op, object x):
     if isinstance(x, (bool, int, float, complex)):
         return new_scalar(x, scalar_code(x))
     try:
