@@ -365,3 +365,18 @@ def test_histogram_between_each_examples_extremes_equals_loops(weighted, density
             assert y[i, j].tolist() == expected.tolist()
     with pytest.raises(ValueError, match="finite, rising range"):
         tl.vmap(lambda x: tl.histogram(x).hist)(tl.tensor([[0.0, 1.0], [0.0, tl.inf]]))
+
+
+# ---- rules of outside kernels ------------------------------------------------------
+@pytest.mark.parametrize(
+    ("way", "shared", "message"),
+    [
+        ("columns", (), "'axes', 'rows' or 'loop', got 'columns'"),
+        (None, (), "'axes', 'rows' or 'loop', got None"),
+        ("axes", (16,), r"operands in \[0, 16\), got 16"),
+        ("axes", (-1,), r"operands in \[0, 16\), got -1"),
+    ],
+)
+def test_batching_rule_that_is_none_raises(way, shared, message):
+    with pytest.raises(ValueError, match=f"set_batching_rule: expected {message}"):
+        tl.autograd.set_batching_rule("outside.op", way, shared)

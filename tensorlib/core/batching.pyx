@@ -62,6 +62,9 @@ cdef int takes_any_axes(tl_kernel_fn run) except -1:
 def set_batching_rule(op, way, shared=(), packed=()):
     """State how the kernels of an op take the batch axes of `vmap`.
 
+    A kernel that nothing is said about is called for each example, which is right for
+    every kernel.
+
     Parameters
     ----------
     op : str
@@ -75,14 +78,34 @@ def set_batching_rule(op, way, shared=(), packed=()):
         Operands whose strides the kernel does not look at, because they are
         contiguous: the rule holds where they are so with the batch axes. With "rows"
         all are.
+
+    Raises
+    ------
+    ValueError
+        If `way` is none of these, or an operand is not in [0, 16).
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.autograd.set_batching_rule("layer_norm", "rows", (4, 5))  # weight and bias
     """
-    cdef tl_kernel *row = kernel_row(op) + TL_BATCHED * TL_DTYPE_COUNT
-    cdef uintptr_t rule = _WAYS.index(way)
+    cdef tl_kernel *row
+    cdef uintptr_t rule
     cdef int dtype
-    for place in shared:
-        rule |= <uintptr_t>1 << (SHARED + <int>place)
-    for place in packed:
-        rule |= <uintptr_t>1 << (PACKED + <int>place)
+    if way not in _WAYS[1:]:
+        raise ValueError(
+            f"set_batching_rule: expected 'axes', 'rows' or 'loop', got {way!r}"
+        )
+    rule = _WAYS.index(way)
+    for first, places in ((SHARED, shared), (PACKED, packed)):
+        for place in places:
+            if not 0 <= place < PACKED - SHARED:
+                raise ValueError(
+                    f"set_batching_rule: expected operands in [0, {PACKED - SHARED}), "
+                    f"got {place}"
+                )
+            rule |= <uintptr_t>1 << (<int>first + <int>place)
+    row = kernel_row(op) + TL_BATCHED * TL_DTYPE_COUNT
     for dtype in range(TL_DTYPE_COUNT):
         row[dtype].loop = <const void *>rule
 
