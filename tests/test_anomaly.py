@@ -167,3 +167,17 @@ def test_contexts_nest_and_end():
         with pytest.raises(FloatingPointError):
             tl.log(tl.zeros(1))
     tl.log(tl.zeros(1))
+
+
+@pytest.mark.parametrize("value", [tl.nan, tl.inf])
+def test_broadcast_operand_that_is_not_finite_is_seen(value):
+    # Memory that stands for many elements is looked at once; the op is not to blame.
+    x, row = tl.ones((4, 5)), tl.tensor([[0.0, 0.0, value, 0.0, 0.0]])
+    with tl.autograd.detect_anomaly():
+        assert not (x + row).isfinite().all().item()
+        x.add_(row)
+        x.T.add_(tl.tensor(value))
+    views = (tl.full((4, 1), 3e38).broadcast_to((4, 5)), tl.full((5, 4), 3e38).T)
+    for y in views:
+        with tl.autograd.detect_anomaly(), pytest.raises(FloatingPointError):
+            y * 2

@@ -70,7 +70,7 @@ def test_cube_passes_gradcheck_twice(extension):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_cube_under_vmap_equals_cube(extension, dtype):
-    # One of its two kernels is a loop over elements; of the other nothing is known.
+    # One of its two kernels is a loop over elements; the other's rule is stated.
     x = tl.tensor(np.linspace(-2, 2, 12).reshape(3, 4).astype(dtype))
     found = tl.vmap(extension.cube, 1, 1)(x)
     np.testing.assert_array_equal(found.numpy(), extension.cube(x).numpy())

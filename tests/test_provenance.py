@@ -250,3 +250,21 @@ def test_code_is_counted_once_a_node_and_once_a_write_remembered():
     assert before <= sys.getrefcount(code) <= before + writes
     y = [x + 1 for _ in range(10)]
     assert all(line_of(each) == here(-1) for each in y)
+
+
+def test_writes_from_two_files_in_turn_name_each_its_own():
+    # What is kept of the last file and line must not serve the next write.
+    def program(name):
+        source = "def write(x):\n    x.add_(1.0)\n"
+        exec(compile(source, name, "exec"), scope := {})
+        return scope["write"]
+
+    writers = {name: program(name) for name in ("first.py", "second.py")}
+    for names in (["first.py", "second.py"], ["second.py", "first.py", "first.py"]):
+        x = leaf(1.0) * 1
+        y = x * x
+        with tl.no_grad():
+            for name in names:
+                writers[name](x)
+        with pytest.raises(tl.GraphError, match=rf"{names[-1]}:2"):
+            y.backward()

@@ -212,3 +212,171 @@ def test_columns_of_jacfwd_share_the_mask_of_dropout(monkeypatch):
     dx, dy = tl.jacfwd(f, (0, 1))(x, x)
     assert dx.tolist() == dy.tolist()
     assert set(np.unique(np.diag(dx.numpy()))) == {0.0, 2.0}
+
+
+# ---- an example at a time -------------------------------------------------------
+def scattered(x, at, y):
+    x = x * 1
+    x[at] = y
+    return x
+
+
+def steps(x, w_ih, w_hh):
+    return tl.gru(x, None, w_ih, w_hh)[0]
+
+
+def scale_and_shift(x, w):
+    return (tl.layer_norm(x, 16, w, w) ** 2).sum()
+
+
+# Kernels that take one example a call, with enough examples to be split over threads.
+IN_TURN = {
+    "batch norm": (lambda x: tl.batch_norm(x, training=True), [(9, 16)]),
+    "slope of layer norm": (tl.grad(scale_and_shift, (0, 1)), [(9, 16), (16,)]),
+    "index_add": (lambda x, y: tl.index_add(x, AT, y, axis=0), [(9, 16), (4, 16)]),
+    "assignment": (lambda x, y: scattered(x, AT, y), [(9, 16), (4, 16)]),
+    "recurrence": (steps, [(5, 3, 4), (12, 4), (12, 4)]),
+}
+AT = tl.tensor([3, 3, 0, 8])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", IN_TURN)
+def test_examples_shared_among_threads_have_the_bits_of_a_loop(name, threads):
+    function, shapes = IN_TURN[name]
+    given = [normal(700, *shape, seed=k) for k, shape in enumerate(shapes)]
+    with tl.num_threads(threads):
+        found = tl.vmap(function)(*given)
+    rows = [function(*[x[i] for x in given]) for i in range(700)]
+    made = found if isinstance(found, tuple) else (found,)
+    for k, y in enumerate(made):
+        parts = [row[k] if isinstance(row, tuple) else row for row in rows]
+        assert np.array_equal(y.numpy(), tl.stack(parts).numpy())
+
+
+def test_error_of_one_example_among_threads_is_raised():
+    x, at = normal(3000, 9, 16), tl.zeros((3000, 4), dtype="int64")
+    bad = at.copy()
+    bad[2999, 1] = 9
+    add = tl.vmap(lambda x, at: tl.index_add(x, at, x[:4], axis=0))
+    with tl.num_threads(2):
+        with pytest.raises(IndexError):
+            add(x, bad)
+        close(add(x, at)[2999], tl.index_add(x[2999], at[0], x[2999, :4], axis=0))
+
+
+def test_examples_under_two_vmaps_in_other_orders_equal_loops():
+    # Batch axes in another order than the memory's, one of them shared by x.
+    x, y = normal(40, 9, 16), normal(50, 4, 40, 16, seed=1)
+    inner = tl.vmap(lambda x, y: tl.index_add(x, AT, y, axis=0), (None, 0))
+    found = tl.vmap(inner, (0, 2), out_axes=1)(x, y)
+    for i, j in ((0, 0), (39, 49), (7, 30)):
+        close(found[j, i], tl.index_add(x[i], AT, y[j, :, i], axis=0))
+
+
+def test_anomaly_in_one_of_many_examples_is_found():
+    x = tl.ones((100, 4, 2)).copy()
+    x[:, 1] = -1
+    x[70] = 1  # no variance, and eps is 0
+    with tl.autograd.detect_anomaly(), pytest.raises(FloatingPointError, match="norm"):
+        tl.vmap(lambda x: tl.batch_norm(x, training=True, eps=0.0))(x)
+
+
+def test_half_precision_examples_are_widened_one_by_one():
+    x = normal(5, 6, 4, dtype="float32").astype("float16")
+    f = lambda x: tl.batch_norm(x, training=True)  # noqa: E731
+    assert tl.vmap(f)(x).tolist() == stacked(f, x).tolist()
+
+
+# ---- connectionist temporal classification ---------------------------------------
+def ctc_of(reduction):
+    def loss(x, targets, steps, labels):
+        scores = tl.log_softmax(x, axis=-1)
+        return tl.ctc_loss(scores, targets, steps, labels, reduction=reduction)
+
+    return loss
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_ctc_of_mapped_targets_and_lengths_under_two_vmaps_equals_loops(reduction):
+    x = normal(2, 3, 9, 2, 5)
+    targets = tl.tensor(np.random.default_rng(0).integers(1, 5, (3, 2, 3)))
+    labels = tl.tensor([[3, 1], [0, 2], [2, 2]])
+    ends = tl.tensor([[9, 8], [7, 9]])
+    loss = ctc_of(reduction)
+
+    def total(*given):
+        return (loss(*given) ** 2).sum()
+
+    both = lambda *given: (loss(*given), tl.grad(total)(*given))  # noqa: E731
+    inner = tl.vmap(both, (0, 0, None, 0))
+    found = tl.vmap(inner, (0, None, 0, None))(x, targets, ends, labels)
+    for i, j in itertools.product(range(2), range(3)):
+        one = both(x[i, j], targets[j], ends[i], labels[j])
+        for y, expected in zip(found, one, strict=True):
+            close(y[i, j], expected)
+
+
+def test_ctc_of_mapped_targets_without_a_batch_has_second_derivatives():
+    x, targets = normal(3, 6, 4), tl.tensor([[1, 2], [3, 3], [2, 1]])
+    loss = lambda x, t: ctc_of("mean")(x, t, 6, 2)  # noqa: E731
+    close(
+        tl.vmap(loss)(x, targets),
+        tl.stack([loss(*z) for z in zip(x, targets, strict=True)]),
+    )
+    found = tl.vmap(tl.hessian(loss))(x, targets)
+    close(
+        found,
+        tl.stack([tl.hessian(loss)(*z) for z in zip(x, targets, strict=True)]),
+        1e-9,
+    )
+
+
+def test_ctc_of_mapped_targets_one_after_the_other_equals_loop():
+    x = normal(2, 6, 2, 5)
+    targets, labels = tl.tensor([[1, 2, 3], [4, 1, 2]]), tl.tensor([[1, 2], [2, 1]])
+    loss = lambda x, t, n: ctc_of("none")(x, t, [6, 6], n)  # noqa: E731
+    found = tl.vmap(loss)(x, targets, labels)
+    close(found, stacked(loss, x, targets, labels))
+    # Both together have as many labels as targets, but neither has its own number.
+    with pytest.raises(tl.ShapeError, match=r"ctc_loss: expected \[4, 2\] targets"):
+        tl.vmap(loss)(x, targets, tl.tensor([[2, 2], [1, 1]]))
+    with pytest.raises(tl.ShapeError, match=r"target_lengths of shape \(2,\)"):
+        tl.vmap(loss)(x, targets, tl.tensor([[2], [1]]))
+
+
+# ---- histograms ------------------------------------------------------------------
+@pytest.mark.parametrize("density", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_histogram_between_each_examples_extremes_equals_loops(weighted, density):
+    x, w = normal(2, 3, 30, dtype="float32"), normal(2, 3, 30, seed=1, dtype="float32")
+    x = x.copy()
+    x[1, 2] = 0.5  # one value alone: half a unit to each side
+
+    def count(x, w):
+        w = w if weighted else None
+        return tuple(tl.histogram(x, 7, weights=w, density=density))
+
+    found = tl.vmap(tl.vmap(count))(x, w)
+    edges = tl.vmap(tl.vmap(lambda x: tl.histogram_bin_edges(x, 7)))(x)
+    assert edges.tolist() == found[1].tolist()
+    for i, j in itertools.product(range(2), range(3)):
+        for y, expected in zip(found, count(x[i, j], w[i, j]), strict=True):
+            assert y[i, j].tolist() == expected.tolist()
+    with pytest.raises(ValueError, match="finite, rising range"):
+        tl.vmap(lambda x: tl.histogram(x).hist)(tl.tensor([[0.0, 1.0], [0.0, tl.inf]]))
+
+
+# ---- rules of outside kernels ------------------------------------------------------
+@pytest.mark.parametrize(
+    ("way", "shared", "message"),
+    [
+        ("columns", (), "'axes', 'rows' or 'loop', got 'columns'"),
+        (None, (), "'axes', 'rows' or 'loop', got None"),
+        ("axes", (16,), r"operands in \[0, 16\), got 16"),
+        ("axes", (-1,), r"operands in \[0, 16\), got -1"),
+    ],
+)
+def test_batching_rule_that_is_none_raises(way, shared, message):
+    with pytest.raises(ValueError, match=f"set_batching_rule: expected {message}"):
+        tl.autograd.set_batching_rule("outside.op", way, shared)

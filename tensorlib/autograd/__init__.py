@@ -12,6 +12,7 @@ from tensorlib.autograd.grad_mode import (
 from tensorlib.autograd.primitive import Node, primitives
 from tensorlib.autograd.saved import saved_tensors_hooks
 from tensorlib.autograd.tape import backward, grad
+from tensorlib.core.batching import set_batching_rule
 
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {
@@ -51,6 +52,7 @@ __all__ = [
     "register_op",
     "registered_ops",
     "saved_tensors_hooks",
+    "set_batching_rule",
     "set_grad_enabled",
 ]
 

@@ -2,7 +2,7 @@
 
 No kernel is registered for TL_BATCHED, memory under the hidden axes of `vmap`: there
 `launch` comes here, and these axes are shown to the CPU's kernel, as leading axes or as
-more rows where the kernel can take them so, else one example after the other. What it
+more rows where the kernel can take them so, else an example at a time. What it
 can take is the kernel's batching rule, which stands where its TL_BATCHED loop would be.
 """
 from libc.stdint cimport int64_t, uintptr_t
@@ -22,7 +22,7 @@ from tensorlib.core.errors import GraphError
 cdef enum:
     AS_AXES = 1      # more leading axes of every operand that has them
     AS_ROWS = 2      # more rows, the first axis, of every operand that has them
-    IN_TURN = 3      # an example at a time
+    IN_TURN = 3      # an example at a time, the examples shared among threads
     WAYS = 4
 
 cdef tuple _WAYS = (None, "axes", "rows", "loop")
@@ -34,10 +34,20 @@ cdef enum:
 cdef tl_kernel_fn[8] _any_axes
 cdef int _any_axes_count = 0
 
-# One operand under the batch axes of a call: its layout, and its step along each.
-ctypedef struct Operand:
-    tl_buffer view
-    int64_t[MAX_LEVELS] steps       # bytes
+# What runs the kernel of one example on each, and how to load it.
+cdef tl_kernel_fn _examples = NULL
+cdef object _load_examples = None
+
+
+cdef void set_examples(tl_kernel_fn run) noexcept:
+    global _examples
+    _examples = run
+
+
+def load_examples(load):
+    """Have `load` called, which calls `set_examples`, when that is first missed."""
+    global _load_examples
+    _load_examples = load
 
 
 cdef int takes_any_axes(tl_kernel_fn run) except -1:
@@ -52,6 +62,9 @@ cdef int takes_any_axes(tl_kernel_fn run) except -1:
 def set_batching_rule(op, way, shared=(), packed=()):
     """State how the kernels of an op take the batch axes of `vmap`.
 
+    A kernel that nothing is said about is called for each example, which is right for
+    every kernel.
+
     Parameters
     ----------
     op : str
@@ -65,14 +78,34 @@ def set_batching_rule(op, way, shared=(), packed=()):
         Operands whose strides the kernel does not look at, because they are
         contiguous: the rule holds where they are so with the batch axes. With "rows"
         all are.
+
+    Raises
+    ------
+    ValueError
+        If `way` is none of these, or an operand is not in [0, 16).
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.autograd.set_batching_rule("layer_norm", "rows", (4, 5))  # weight and bias
     """
-    cdef tl_kernel *row = kernel_row(op) + TL_BATCHED * TL_DTYPE_COUNT
-    cdef uintptr_t rule = _WAYS.index(way)
+    cdef tl_kernel *row
+    cdef uintptr_t rule
     cdef int dtype
-    for place in shared:
-        rule |= <uintptr_t>1 << (SHARED + <int>place)
-    for place in packed:
-        rule |= <uintptr_t>1 << (PACKED + <int>place)
+    if way not in _WAYS[1:]:
+        raise ValueError(
+            f"set_batching_rule: expected 'axes', 'rows' or 'loop', got {way!r}"
+        )
+    rule = _WAYS.index(way)
+    for first, places in ((SHARED, shared), (PACKED, packed)):
+        for place in places:
+            if not 0 <= place < PACKED - SHARED:
+                raise ValueError(
+                    f"set_batching_rule: expected operands in [0, {PACKED - SHARED}), "
+                    f"got {place}"
+                )
+            rule |= <uintptr_t>1 << (<int>first + <int>place)
+    row = kernel_row(op) + TL_BATCHED * TL_DTYPE_COUNT
     for dtype in range(TL_DTYPE_COUNT):
         row[dtype].loop = <const void *>rule
 
@@ -175,17 +208,6 @@ cdef bint _with_rows(Operand *operand, const tl_hidden *axes) noexcept:
     return True
 
 
-# A call, and the same without batch axes.
-ctypedef struct Batch:
-    tl_hidden axes
-    int64_t count               # examples
-    uintptr_t rule
-    int n                       # operands
-    Operand *operands           # as given; n more to be changed
-    const tl_buffer **given     # outputs and inputs, NULL where there is none
-    tl_call one
-
-
 cdef bint _merge(Batch *batch) noexcept:
     """Make the operands those of one call for all examples; False when it cannot be."""
     cdef Operand *operand
@@ -205,6 +227,17 @@ cdef bint _merge(Batch *batch) noexcept:
         else:
             fits = _with_rows(operand, &batch.axes)
         if not fits or packed and not operand.view.flags & TL_C_CONTIGUOUS:
+            return False
+    return True
+
+
+cdef bint _show_axes(Batch *batch) noexcept:
+    """Show all operands with their batch axes; False when there are too many."""
+    cdef int k
+    for k in range(batch.n):
+        if batch.given[k] != NULL and not _with_axes(
+            &batch.operands[batch.n + k], &batch.axes
+        ):
             return False
     return True
 
@@ -253,12 +286,26 @@ cdef int _describe_call(str op, Batch *batch, tl_call *call) except -1:
     return 0
 
 
+cdef int _launch_in_turn(
+    str op, const tl_kernel *row, int dtype, Batch *batch
+) except -1:
+    """A call for each example: operands that must be widened, or of too many axes."""
+    cdef int64_t[MAX_LEVELS] at
+    cdef int k
+    for k in range(batch.axes.n):
+        at[k] = 0
+    while batch.count:
+        launch(op, row, TL_CPU, dtype, &batch.one, batch.work)
+        batch.count -= 1
+        _next_example(batch, at)
+    return 0
+
+
 cdef int _launch_batched(
     str op, const tl_kernel *row, int dtype, tl_call *call, int64_t work
 ) except -1:
     cdef Batch batch
-    cdef int64_t[MAX_LEVELS] at
-    cdef int k
+    cdef tl_kernel shared
     batch.axes = hidden_axes(call.out[0].device_index)[0]
     batch.rule = _rule_of(row, dtype)
     batch.n = call.nout + call.nin
@@ -272,13 +319,14 @@ cdef int _launch_batched(
         if _merge(&batch):
             return launch(op, row, TL_CPU, dtype, &batch.one, work * batch.count)
         _reset(&batch)
-        for k in range(batch.axes.n):
-            at[k] = 0
-        while batch.count:
-            launch(op, row, TL_CPU, dtype, &batch.one, work)
-            batch.count -= 1
-            _next_example(&batch, at)
-        return 0
+        batch.kernel, batch.work = row + TL_CPU * TL_DTYPE_COUNT + dtype, work
+        if _examples == NULL:
+            _load_examples()
+        if batch.kernel.run != NULL and _show_axes(&batch):
+            shared.run, shared.loop = _examples, &batch
+            return launch(op, &shared, 0, 0, &batch.one, work * batch.count)
+        _reset(&batch)
+        return _launch_in_turn(op, row, dtype, &batch)
     finally:
         free(batch.operands)
         free(batch.given)

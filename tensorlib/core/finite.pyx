@@ -8,8 +8,8 @@ two.
 from libc.math cimport hypot, isinf, isnan
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
-    TL_MAX_NDIM, tl_bfloat16, tl_bfloat16_to_float, tl_buffer, tl_float16,
+    TL_BFLOAT16, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16,
+    TL_FLOAT32, TL_MAX_NDIM, tl_bfloat16, tl_bfloat16_to_float, tl_buffer, tl_float16,
     tl_float16_to_float,
 )
 from tensorlib.core.dtype cimport dtype_of, is_complex_code, is_inexact_code
@@ -42,13 +42,18 @@ cdef bint _scan(
     return any_set != 0
 
 
-cdef int64_t _next_run(const tl_buffer *b, int64_t *index) noexcept nogil:
+cdef inline int64_t _extent(const tl_buffer *b, int d, bint once) noexcept nogil:
+    """The length of an axis; once: of one along which nothing moves, 1."""
+    return 1 if once and b.strides[d] == 0 else b.shape[d]
+
+
+cdef int64_t _next_run(const tl_buffer *b, int64_t *index, bint once) noexcept nogil:
     """Advance the index over all axes but the last; the offset, or -1 at the end."""
     cdef int d
     cdef int64_t offset = 0
     for d in range(b.ndim - 2, -1, -1):
         index[d] += 1
-        if index[d] < b.shape[d]:
+        if index[d] < _extent(b, d, once):
             break
         index[d] = 0
     else:
@@ -115,13 +120,15 @@ cdef bint has_nonfinite(const tl_buffer *b) noexcept nogil:
     cdef int d
     if not _is_read(b):
         return False
+    if b.flags & TL_C_CONTIGUOUS:
+        return _scan_run(b, 0, b.size, 1)
     for d in range(b.ndim):
         index[d] = 0
     if b.ndim:
-        n, step = b.shape[b.ndim - 1], b.strides[b.ndim - 1]
+        n, step = _extent(b, b.ndim - 1, True), b.strides[b.ndim - 1]
     while offset >= 0 and not found:
         found = _scan_run(b, offset, n, step)
-        offset = _next_run(b, index)
+        offset = _next_run(b, index, True)
     return found
 
 
@@ -153,7 +160,7 @@ cdef str described(const tl_buffer *b):
     while offset >= 0:
         for i in range(n):
             _count(_value(b, offset + i * step), &found)
-        offset = _next_run(b, index)
+        offset = _next_run(b, index, False)
     if found.finite:
         text += " of magnitudes" if is_complex_code(b.dtype) else ""
         text += f" in [{found.lowest:.6g}, {found.highest:.6g}]"

@@ -19,8 +19,17 @@
 #define tl_current_frame() (_PyThreadState_UncheckedGet()->cframe->current_frame)
 #define tl_frame_code(frame) ((frame)->f_code)
 #endif
+/* Frames that stand for C code between two others, and have no code of their own: since
+ * 3.12. One that is being set up counts with them; before, it has its first line. */
+#if PY_VERSION_HEX >= 0x030C0000
+#define tl_has_no_code(frame) _PyFrame_IsIncomplete(frame)
+#else
+#define tl_has_no_code(frame) 0
+#endif
 #endif
 
+/* Called inside one module: no jump through a table. */
+#define HIDDEN __attribute__((visibility("hidden")))
 #define FILES 64 /* entries; a program has few files that call the library */
 
 /* Files of code, and whether they are the library's. An entry keeps its name alive, so
@@ -29,9 +38,10 @@ static struct {
     PyObject *name;
     int ours;
 } tl_files_[FILES];
-static PyObject *tl_folder_; /* what the names of our files begin with */
+static PyObject *tl_user_file_; /* the last file found that is not ours; a reference */
+static PyObject *tl_folder_;    /* what the names of our files begin with */
 
-void tl_set_folder(PyObject *folder) {
+HIDDEN void tl_set_folder(PyObject *folder) {
     Py_INCREF(folder);
     Py_XSETREF(tl_folder_, folder);
 }
@@ -48,22 +58,31 @@ __attribute__((noinline, cold)) static int tl_look_up(PyObject *name, unsigned a
     return ours > 0;
 }
 
-int tl_is_ours(PyObject *name) {
+__attribute__((noinline)) static int tl_find(PyObject *name) {
     unsigned at = (unsigned)((uintptr_t)name >> 4) % FILES;
-    return tl_files_[at].name == name ? tl_files_[at].ours : tl_look_up(name, at);
+    int ours = tl_files_[at].name == name ? tl_files_[at].ours : tl_look_up(name, at);
+    if (!ours) {
+        Py_INCREF(name);
+        Py_XSETREF(tl_user_file_, name);
+    }
+    return ours;
 }
+
+static inline __attribute__((always_inline)) int is_ours(PyObject *name) {
+    return name != tl_user_file_ && tl_find(name);
+}
+
+HIDDEN int tl_is_ours(PyObject *name) { return is_ours(name); }
 
 /* The innermost code outside the library (borrowed; NULL when there is none), and the
  * offset in bytes of the instruction it is at. */
-PyObject *tl_user_code(int *instruction) {
+HIDDEN PyObject *tl_user_code(int *instruction) {
 #ifdef TL_KNOWS_FRAMES
     struct _PyInterpreterFrame *frame = tl_current_frame();
     for (; frame != NULL; frame = frame->previous) {
-        /* A frame that is being set up, or that stands for C code between two others.
-         */
-        if (_PyFrame_IsIncomplete(frame)) continue;
+        if (tl_has_no_code(frame)) continue;
         PyCodeObject *code = tl_frame_code(frame);
-        if (!tl_is_ours(code->co_filename)) {
+        if (!is_ours(code->co_filename)) {
             *instruction = _PyInterpreterFrame_LASTI(frame) * (int)sizeof(_Py_CODEUNIT);
             return (PyObject *)code;
         }

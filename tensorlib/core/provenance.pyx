@@ -1,7 +1,7 @@
 """Which line of the user's program is running: what messages about a graph name.
 
 A frame is the user's when its file is not in our folder. What is kept of it is a code
-object and an instruction, which takes some seventy instructions of the processor
+object and an instruction, which takes some fifty instructions of the processor
 (`frames.c`), so every recorded op has it; file, line and source are found when a
 message needs them.
 
@@ -76,9 +76,15 @@ cdef inline Write *_write_of(const void *storage) noexcept:
 
 cdef void note_write(const void *storage, uint32_t version) noexcept:
     cdef Write *write = _write_of(storage)
-    cdef PyObject *before = write.place.code
+    cdef PyObject *code
+    cdef PyObject *before
     write.storage, write.version = storage, version
-    place_here(&write.place)
+    code = tl_user_code(&write.place.instruction)
+    if code == write.place.code:    # a loop, mostly
+        return
+    before = write.place.code
+    Py_XINCREF(code)
+    write.place.code = code
     Py_XDECREF(before)    # last: whoever awaits its end may write, too
 
 

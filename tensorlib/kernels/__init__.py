@@ -7,6 +7,7 @@ force a lower one, for tests.
 
 import os
 
+from tensorlib.core.batching import load_examples
 from tensorlib.core.dtype import complex64, complex128
 from tensorlib.core.widening import load_late
 from tensorlib.kernels.batching import set_batching_rules
@@ -94,6 +95,7 @@ def load_families(*families):
 
 
 load_late((complex64.code, complex128.code), lambda: load_families("complex"))
+load_examples(lambda: __import__("tensorlib.kernels.examples"))
 
 
 def instruction_set():

@@ -2,7 +2,7 @@
 
 Loops over elements, and reductions, take more leading axes and need no line. Operands
 are counted with the outputs first; shared ones, parameters mostly, must be the same for
-all examples, or the examples run one after the other.
+all examples, or the kernel is called for each example.
 """
 
 from tensorlib.core.batching import set_batching_rule

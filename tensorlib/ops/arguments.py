@@ -4,7 +4,7 @@ from operator import index
 
 from tensorlib.core.errors import AxisError, DTypeError, ShapeError
 from tensorlib.core.interop import asarray
-from tensorlib.core.tensor import Tensor
+from tensorlib.core.tensor import Tensor, is_batched
 
 
 def tensor_of(op, x):
@@ -17,6 +17,11 @@ def tensor_of(op, x):
         raise DTypeError(f"{op}: {error}") from None
     except TypeError as error:
         raise TypeError(f"{op}: {error}") from None
+
+
+def any_batched(*given):
+    """Return whether one of the arguments is a tensor under vmap."""
+    return any(isinstance(x, Tensor) and is_batched(x) for x in given)
 
 
 def int_of(op, name, value):

@@ -15,6 +15,7 @@ from tensorlib.ops.elementwise cimport (
 from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like
 
+from tensorlib.autograd.batch import innermost_level
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.creation import arange, asarray, full
@@ -22,7 +23,6 @@ from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.joining import concat, stack
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.looped import any_batched, one_by_one
 from tensorlib.ops.mathematics import exp
 from tensorlib.ops.reduce import broadcast_to, logsumexp
 from tensorlib.ops.reduce import max as reduce_max
@@ -437,25 +437,8 @@ def ctc_loss(
     >>> tl.ctc_loss(x, tl.tensor([[1, 2]]), [4], [2], reduction="sum")
     tensor(1.686399)
     """
-    if any_batched(targets, input_lengths, target_lengths):
-        return one_by_one(
-            "ctc_loss",
-            lambda *each: ctc_loss(
-                *each, blank=blank, reduction=reduction, zero_infinity=zero_infinity
-            ),
-            log_probs, targets, input_lengths, target_lengths,
-        )
-    return _ctc_loss_of(
-        log_probs, targets, input_lengths, target_lengths, blank, reduction,
-        zero_infinity,
-    )
-
-
-cdef Tensor _ctc_loss_of(
-    object log_probs, object targets, object input_lengths, object target_lengths,
-    object blank, object reduction, object zero_infinity,
-):
     cdef Tensor x = as_float(as_tensor("ctc_loss", log_probs))
+    cdef Tensor loss, counts
     cdef bint batched = x.buf.ndim == 3
     if x.buf.ndim not in (2, 3):
         raise ShapeError(
@@ -467,16 +450,77 @@ cdef Tensor _ctc_loss_of(
         )
     if not batched:
         x = <Tensor>expand_dims(x, 1)
+    loss, counts = _ctc_losses(
+        x, targets, input_lengths, target_lengths, blank, zero_infinity
+    )
+    if reduction == "sum":
+        return sum(loss)
+    if reduction == "mean":
+        counts = cast(counts, x.buf.dtype)
+        return sum(loss / counts.clip(1)) / loss.buf.size
+    return loss if batched else reshape_like(loss, ())
+
+
+cdef tuple _ctc_losses(
+    Tensor x, object targets, object input_lengths, object target_lengths,
+    object blank, object zero_infinity,
+):
+    """The loss of each sequence of x (T, N, C), and the lengths of the targets."""
+    cdef Tensor loss
+    level = innermost_level(targets, input_lengths, target_lengths)
+    if level is not None:
+        given = (targets, input_lengths, target_lengths)
+        return _ctc_losses_of_examples(level, x, given, blank, zero_infinity)
     how = _alignment(x, targets, input_lengths, target_lengths, blank, zero_infinity)
     loss = _ctc_loss.apply(x, how)
     if zero_infinity:
         loss = select(loss.detach().isinf(), 0.0, loss)
-    if reduction == "sum":
-        return sum(loss)
-    if reduction == "mean":
-        counts = cast(how.target_lengths, x.buf.dtype)
-        return sum(loss / counts.clip(1)) / loss.buf.size
-    return loss if batched else reshape_like(loss, ())
+    return loss, how.target_lengths
+
+
+cdef tuple _ctc_losses_of_examples(
+    object level, Tensor x, tuple given, object blank, object zero_infinity
+):
+    """Those of all examples of a vmap as further sequences of one batch."""
+    cdef int64_t count = x.buf.shape[1]
+    shown = permute_dims(level.show(x, 0), (1, 0, 2, 3))
+    steps, examples, _, classes = shown.shape
+    sequences = (examples, count)
+    lengths = []
+    for name, values in zip(("input_lengths", "target_lengths"), given[1:]):
+        values = as_tensor("ctc_loss", values)
+        if values.size != count or values.ndim > 1:
+            raise _wrong_lengths(name, count, values)
+        lengths.append(level.show(values, 0).reshape((examples * count,)))
+    targets = as_tensor("ctc_loss", given[0])
+    labels = level.show(targets, 0)
+    if targets.ndim == 1 and count != 1:
+        totals = sum(lengths[1].reshape(sequences), axis=1)
+        if not is_batched(totals) and bool((totals != targets.size).any()):
+            raise _wrong_total(totals.tolist(), targets)
+        labels = labels.reshape((labels.size,))
+    elif targets.ndim and targets.size:
+        labels = labels.reshape((examples * count, targets.shape[-1]))
+    loss, counts = _ctc_losses(
+        <Tensor>shown.reshape((steps, examples * count, classes)), labels, lengths[0],
+        lengths[1], blank, zero_infinity,
+    )
+    return (
+        level.hide(loss.reshape(sequences), 0), level.hide(counts.reshape(sequences), 0)
+    )
+
+
+cdef object _wrong_lengths(str name, int64_t count, object given):
+    return ShapeError(
+        f"ctc_loss: expected {name} of shape ({count},), got {given.shape}"
+    )
+
+
+cdef object _wrong_total(object total, object targets):
+    return ShapeError(
+        f"ctc_loss: expected {total} targets, the sum of their lengths, "
+        f"got {targets.size}"
+    )
 
 
 cdef Tensor _own(Tensor x):
@@ -494,9 +538,7 @@ cdef Tensor _lengths(str name, object given, int64_t count, int64_t most):
             f"ctc_loss: expected {name} of integers, got {dtype_of(x.buf.dtype)}"
         )
     if x.buf.ndim > 1 or x.buf.size != count:
-        raise ShapeError(
-            f"ctc_loss: expected {name} of shape ({count},), got {x.shape}"
-        )
+        raise _wrong_lengths(name, count, x)
     x = _own(x)
     low, high = reduce_min(x).item(), reduce_max(x).item()
     if low < 0 or high > most:
@@ -532,10 +574,7 @@ cdef Alignment _alignment(
     )
     total = int(sum(how.target_lengths).item())
     if not padded and total != t.buf.size and count != 1:
-        raise ShapeError(
-            f"ctc_loss: expected {total} targets, the sum of their lengths, "
-            f"got {t.buf.size}"
-        )
+        raise _wrong_total(total, t)
     starts, start = [], 0
     for length in how.target_lengths.tolist():
         starts.append(start)

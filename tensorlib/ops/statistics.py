@@ -7,14 +7,13 @@ gradients follow by composition and the one rounding is that of the result.
 
 import math
 from collections import namedtuple
-from functools import partial
 from types import SimpleNamespace
 
-from tensorlib.autograd.batch import show_levels
+from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.dtype import float32, float64
 from tensorlib.core.errors import ShapeError
 from tensorlib.core.tensor import Tensor
-from tensorlib.ops.arguments import axes_of, axis_of, int_of, tensor_of
+from tensorlib.ops.arguments import any_batched, axes_of, axis_of, int_of, tensor_of
 from tensorlib.ops.arithmetic import ceil, floor
 from tensorlib.ops.arithmetic import round as nearest_even
 from tensorlib.ops.creation import asarray, full, linspace
@@ -22,7 +21,6 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.joining import concat
 from tensorlib.ops.logic import isnan, where
-from tensorlib.ops.looped import any_batched, one_by_one
 from tensorlib.ops.manipulation import diff, moveaxis
 from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import max as largest
@@ -404,6 +402,10 @@ def _bounds(op, x, bounds):
         low, high = 0.0, 1.0
     else:
         low, high = smallest(x).item(), largest(x).item()
+    return _widened(op, low, high)
+
+
+def _widened(op, low, high):
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"{op}: expected a finite, rising range, got [{low}, {high}]")
     return (low - 0.5, high + 0.5) if low == high else (low, high)
@@ -416,6 +418,8 @@ def _edges(op, x, bins, bounds):
         count = int_of(op, "number of bins", bins)
         if count < 1:
             raise ValueError(f"{op}: expected at least one bin, got {count}")
+        if bounds is None and x.size and any_batched(x):
+            return _edges_of_examples(op, x, count, dtype), True
         low, high = _bounds(op, x, bounds)
         return linspace(low, high, count + 1, dtype=dtype), True
     edges = tensor_of(op, bins).detach()
@@ -425,6 +429,19 @@ def _edges(op, x, bins, bounds):
     if not bool(every(shown[..., 1:] >= shown[..., :-1]).item()):
         raise ValueError(f"{op}: expected edges that do not fall, got {shown.tolist()}")
     return edges, False
+
+
+def _edges_of_examples(op, x, count, dtype):
+    """Return the edges of each example of vmap, which are numbers from its extremes."""
+    (low, levels), (high, _) = show_levels(smallest(x)), show_levels(largest(x))
+    extremes = (reshape(y, (low.size,)).tolist() for y in (low, high))
+    edges = [
+        linspace(*_widened(op, *pair), count + 1, dtype=dtype).tolist()
+        for pair in zip(*extremes, strict=True)
+    ]
+    return hide_levels(
+        reshape(asarray(edges, dtype=dtype), (*low.shape, count + 1)), levels
+    )
 
 
 def histogram_bin_edges(x, /, bins=10, range=None):
@@ -457,16 +474,7 @@ def histogram_bin_edges(x, /, bins=10, range=None):
     tensor([0., 2., 4.])
     """
     x = tensor_of("histogram_bin_edges", x).detach()
-    if _has_own_edges(x, bins, range):
-        own = partial(histogram_bin_edges, bins=bins)
-        return one_by_one("histogram_bin_edges", own, x)
     return _edges("histogram_bin_edges", x, bins, range)[0]
-
-
-def _has_own_edges(x, bins, bounds):
-    """Return whether vmap goes through the examples: edges come from their extremes."""
-    given = bounds is not None or isinstance(bins, Tensor)
-    return any_batched(x) and not given and hasattr(bins, "__index__")
 
 
 def _bins_of(x, edges):
@@ -527,12 +535,6 @@ def histogram(x, /, bins=10, range=None, *, weights=None, density=False):
     ([3, 1], [0.0, 2.0, 4.0])
     """
     x = tensor_of("histogram", x).detach()
-    if _has_own_edges(x, bins, range):
-
-        def own(x, weights):
-            return histogram(x, bins, weights=weights, density=density)
-
-        return one_by_one("histogram", own, x, weights)
     edges, uniform = _edges("histogram", x, bins, range)
     if weights is not None:
         weights = tensor_of("histogram", weights)

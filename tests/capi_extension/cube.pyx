@@ -1,7 +1,8 @@
 """An op made outside tensorlib: cube(x) = x**3, with its derivative and two kernels.
 
 float32 runs a loop written here through tensorlib's driver, which takes care of
-strides and threads; float64 runs a whole kernel written in plain C.
+strides and threads; float64 runs a whole kernel written in plain C. Both take more
+leading axes, and so all examples of a vmap at once.
 """
 from libc.stdint cimport int64_t
 from tensorlib.capi cimport (
@@ -12,6 +13,8 @@ from tensorlib.capi cimport (
 
 cdef extern from "cube_kernel.h" nogil:
     tl_status cube_float64(const tl_call *call) noexcept
+
+from tensorlib.autograd import set_batching_rule
 
 require_api_version(TL_API_VERSION)
 
@@ -45,6 +48,7 @@ register_kernel(
     "capi_extension.cube", TL_CPU, TL_FLOAT32, run_elementwise, <void *>cube_float32
 )
 register_kernel("capi_extension.cube", TL_CPU, TL_FLOAT64, cube_float64, NULL)
+set_batching_rule("capi_extension.cube", "axes")
 
 
 def cube(x, /):
