@@ -50,6 +50,7 @@ cdef dict _OPERANDS = {
     "det": ((b"nn",), (b"",)),
     "slogdet": ((b"nn",), (b"", b":r")),
     "lu_factor": ((b"mn",), (b"nm", b"k:i")),
+    "lu": ((b"mn",), (b"mm", b"mk", b"kn")),
     "cholesky": ((b"nn",), (b"nn",)),
     "qr": ((b"mn",), (b"cn", b"cm")),
     "eigh": ((b"nn",), (b"n:r", b"nn")),
