@@ -25,11 +25,10 @@ from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import prod as product
 from tensorlib.ops.reduce import sum as total
-from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
+from tensorlib.ops.shape import expand_dims, last_diagonal, matrix_transpose, reshape
 
 __all__ = ["SlogdetResult", "det", "slogdet"]
 

@@ -13,11 +13,10 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import stack, unstack
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import isfinite, where
-from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.mathematics import log
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.reduce import max as largest
-from tensorlib.ops.shape import expand_dims, squeeze
+from tensorlib.ops.shape import expand_dims, last_diagonal, squeeze
 
 __all__ = ["cross", "diagonal", "matrix_exp", "matrix_power", "multi_dot"]
 
