@@ -22,8 +22,26 @@ CAUSES = {
     "^fourier: ": (
         "NumPy's pocketfft, on one thread; PyTorch's transforms are MKL's on all"
     ),
-    "^linalg: (lu|solve_triangular)": (
-        "suspected: the cost of a LAPACK call for each matrix; not profiled"
+    "^linalg: (qr|eigh|eig|eigvals|lu|lu_factor|det|slogdet) 256": (
+        "LAPACK on one thread, where PyTorch's MKL takes two: with one thread each, "
+        "0.6 to 1.05 of its time. geqrt with gemqrt, and syevr, were no faster"
+    ),
+    "^linalg: cholesky 256": (
+        "LAPACK on one thread, where PyTorch's MKL takes two: 0.75 with one each. "
+        "Our lower factor is OpenBLAS's upper one, which takes 1.4 times its lower one"
+    ),
+    "^linalg: (eig|eigvals) ": (
+        "perf of eigvals 10000x4x4: LAPACK's geev, 16% in its iteration, the rest "
+        "thin: norms, balancing, checks of options"
+    ),
+    "^linalg: (eigh|eigvalsh) ": (
+        "LAPACK's syevd; of eigvalsh 256x256 half is tridiagonal reduction, 64x64 not "
+        "profiled"
+    ),
+    "^linalg: lstsq": (
+        "singular values, which are returned: a quarter of the time is the SVD of R, "
+        "which PyTorch's gelsy does without. R of (A, B) without Q gave 0.74 of the "
+        "time, but other bits than the recorded solution"
     ),
     "^elementwise: gelu": (
         "the form that is right to a few ulp in the negative tail takes about 1.35 "

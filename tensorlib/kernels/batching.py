@@ -80,6 +80,7 @@ _LOOP = [
     "index_put",
     "inv",
     "layer_norm_grad",
+    "lu",
     "lu_factor",
     "nonzero",
     "qr",

@@ -117,6 +117,7 @@ ctypedef struct Job:
     const tl_call *call
     const Lapack *lapack
     const tl_matrix_params *params
+    const void *plan      # what a kernel has worked out for all its matrices
     int m                 # rows and columns of the first input
     int n
     int lwork             # elements of LAPACK's workspace, and how it is laid out

@@ -2,9 +2,9 @@
 
 LAPACK is the one inside the BLAS library, on one thread; the batch is shared among the
 threads of the pool. Each matrix is worked on alone, so its bits depend neither on the
-number of threads nor on its neighbours. Real matrices up to `SMALL` rows go through
-loops of our own (small_matrix.pyx, small_spectrum.pyx): there a call of LAPACK costs
-more than the arithmetic.
+number of threads nor on its neighbours. Matrices up to `SMALL` rows go through loops of
+our own (small_matrix.pyx, small_spectrum.pyx), most of them real ones: there a call of
+LAPACK costs more than the arithmetic.
 
 LAPACK is column-major: what is row-major for us is the transpose for it. Each kernel
 (lapack_systems.pyx, lapack_factors.pyx, lapack_spectra.pyx) says how it makes use of

@@ -11,7 +11,10 @@ from tensorlib.kernels.lapack cimport (
     Job, after, all_finite, input, is_single, job_of, output, real,
     register_matrix_kernel, round_up, run_batch, transpose,
 )
-from tensorlib.kernels.small_matrix cimport SMALL, small_cholesky, small_qr
+from tensorlib.kernels.small_matrix cimport (
+    SMALL, double_complex, float_complex, small_cholesky, small_lu_factor,
+    small_lu_parts, small_number, small_qr,
+)
 
 cdef enum:
     UNBLOCKED = 32        # columns of a QR factorization that gain nothing from blocks
@@ -21,15 +24,97 @@ cdef enum:
 cdef int lu_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     """Rows are interchanged, so LAPACK needs a true transpose: out is column-major."""
     cdef int m = job.m, n = job.n, info = 0
+    cdef char *a = input(job, 0, i)
     cdef char *lu = output(job, 1, i)
-    transpose(job, lu, m, input(job, 0, i), n, m, n)
-    job.lapack.getrf(&m, &n, lu, &m, <int *>output(job, 2, i), &info)
+    cdef int *order = <int *>output(job, 2, i)
+    if max(m, n) > SMALL:
+        transpose(job, lu, m, a, n, m, n)
+        job.lapack.getrf(&m, &n, lu, &m, order, &info)
+    elif not job.lapack.is_complex:
+        if is_single(job):
+            small_lu_factor(m, n, <float *>a, <float *>lu, order)
+        else:
+            small_lu_factor(m, n, <double *>a, <double *>lu, order)
+    elif is_single(job):
+        small_lu_factor(m, n, <float_complex *>a, <float_complex *>lu, order)
+    else:
+        small_lu_factor(m, n, <double_complex *>a, <double_complex *>lu, order)
     return 0
 
 
 cdef tl_status lu_factor(const tl_call *call) noexcept nogil:
     cdef Job job = job_of(call)
     return run_batch(&job, lu_one, <double>job.m * job.n * min(job.m, job.n))
+
+
+cdef void small_parts(
+    const Job *job, int64_t i, const small_number *a
+) noexcept nogil:
+    small_lu_parts(
+        job.m, job.n, a, <small_number *>output(job, 1, i),
+        <small_number *>output(job, 2, i), <small_number *>output(job, 3, i)
+    )
+
+
+cdef inline void set_one(const Job *job, char *x, int64_t at) noexcept nogil:
+    memcpy(x + at * job.lapack.itemsize, job.lapack.one, job.lapack.itemsize)
+
+
+cdef void lower_part(
+    const Job *job, char *lower, const char *f, int64_t k
+) noexcept nogil:
+    """lower (m, k), row-major, gets that of f (n, m), with ones on the diagonal."""
+    cdef int64_t i, size = job.lapack.itemsize
+    transpose(job, lower, k, f, job.m, k, job.m)
+    for i in range(k):
+        set_one(job, lower, i * (k + 1))
+        memset(lower + (i * (k + 1) + 1) * size, 0, (k - i - 1) * size)
+
+
+cdef void permutation_matrix(
+    const Job *job, char *p, const int *order, int *source, int64_t k
+) noexcept nogil:
+    """Column i of p has its one where row i of L U comes from."""
+    cdef int64_t i, m = job.m
+    memset(p, 0, m * m * job.lapack.itemsize)
+    for i in range(m):
+        source[i] = <int>i
+    for i in range(k):
+        source[i], source[order[i] - 1] = source[order[i] - 1], source[i]
+    for i in range(m):
+        set_one(job, p, source[i] * m + i)
+
+
+cdef int lu_parts_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
+    """P, L and U, each with zeros where it has none of its own."""
+    cdef int m = job.m, n = job.n, k = min(m, n), info = 0
+    cdef char *a = input(job, 0, i)
+    cdef int *order = <int *>(scratch + job.work_at)
+    if max(m, n) > SMALL:
+        transpose(job, scratch, m, a, n, m, n)
+        job.lapack.getrf(&m, &n, scratch, &m, order, &info)
+        permutation_matrix(job, output(job, 1, i), order, order + k, k)
+        lower_part(job, output(job, 2, i), scratch, k)
+        upper_part(job, output(job, 3, i), scratch, k)
+    elif not job.lapack.is_complex:
+        if is_single(job):
+            small_parts(job, i, <float *>a)
+        else:
+            small_parts(job, i, <double *>a)
+    elif is_single(job):
+        small_parts(job, i, <float_complex *>a)
+    else:
+        small_parts(job, i, <double_complex *>a)
+    return 0
+
+
+cdef tl_status lu(const tl_call *call) noexcept nogil:
+    cdef Job job = job_of(call)
+    cdef int64_t m = job.m, n = job.n
+    if max(m, n) > SMALL:
+        job.work_at = after(0, m * n * job.lapack.itemsize)
+        job.scratch = job.work_at + (m + min(m, n)) * sizeof(int)
+    return run_batch(&job, lu_parts_one, <double>m * n * min(m, n))
 
 
 cdef void clear_triangle(const Job *job, char *a, bint above) noexcept nogil:
@@ -149,5 +234,6 @@ def register():
     >>> register()
     """
     register_matrix_kernel("lu_factor", lu_factor)
+    register_matrix_kernel("lu", lu)
     register_matrix_kernel("cholesky", cholesky)
     register_matrix_kernel("qr", qr)

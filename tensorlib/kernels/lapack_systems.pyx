@@ -8,12 +8,16 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from tensorlib.core.abi cimport tl_call, tl_status
+from tensorlib.kernels.blas cimport (
+    CBLAS_NO_TRANS, CBLAS_ROW_MAJOR, CBLAS_TRANS, blas_dgemv, blas_sgemv,
+)
 from tensorlib.kernels.lapack cimport (
     WRONG_PIVOT, Job, after, input, is_single, job_of, output, real,
     register_matrix_kernel, round_up, run_batch, tl_matrix_params,
 )
 from tensorlib.kernels.small_matrix cimport (
-    SMALL, small_inv, small_lu, small_solve, small_solve_lu,
+    SMALL, Substitution, double_complex, float_complex, small_inv, small_lu,
+    small_solve, small_solve_lu, small_substitution,
 )
 
 
@@ -75,6 +79,49 @@ cdef void swap_rows(
             at += part
 
 
+cdef inline void subtract_product(
+    const Substitution *s, int rows, int columns, const real *a, const real *x, real *y
+) noexcept nogil:
+    """y -= A x, for a part of A of so many rows and columns."""
+    cdef bint across = s.col == 1
+    cdef int trans = CBLAS_NO_TRANS if across else CBLAS_TRANS
+    cdef int first = rows if across else columns, second = columns if across else rows
+    cdef int64_t ld = s.row if across else s.col
+    if real is float:
+        blas_sgemv(CBLAS_ROW_MAJOR, trans, first, second, -1, a, ld, x, 1, 1, y, 1)
+    else:
+        blas_dgemv(CBLAS_ROW_MAJOR, trans, first, second, -1, a, ld, x, 1, 1, y, 1)
+
+
+cdef void by_blocks(
+    const Substitution *whole, const real *a, real *x
+) noexcept nogil:
+    """One right side. The BLAS subtracts from a block what is solved; inside of it, a
+    call for each row, as in the BLAS's own solver, would cost more than the arithmetic.
+    """
+    cdef Substitution s = whole[0]
+    cdef int done = 0, n = whole.n, at, solved
+    while done < n:
+        s.n = min(SMALL, n - done)
+        at = n - done - s.n if s.upper else done
+        solved = at + s.n if s.upper else 0
+        if done > 0:
+            subtract_product(
+                &s, s.n, done, a + at * s.row + solved * s.col, x + solved, x + at
+            )
+        small_substitution(&s, a + at * (s.row + s.col), x + at)
+        done += s.n
+
+
+cdef void vector_solution(
+    const Job *job, const Substitution *s, const char *a, char *x
+) noexcept nogil:
+    if is_single(job):
+        by_blocks(s, <const float *>a, <float *>x)
+    else:
+        by_blocks(s, <const double *>a, <double *>x)
+
+
 cdef void triangular(
     const Job *job, char *a, char *x, int n, int k, bint upper, bint trans, bint unit
 ) noexcept nogil:
@@ -86,7 +133,13 @@ cdef void triangular(
     cdef char *op = b"T" if trans else b"N"
     cdef char *diag = b"U" if unit else b"N"
     cdef int one = 1
-    if k == 1:
+    cdef Substitution s
+    if k == 1 and not job.lapack.is_complex:
+        s.n, s.k, s.x_row, s.x_col, s.unit = n, 1, 1, 1, unit
+        s.row, s.col = (1 if trans else n), (n if trans else 1)
+        s.upper = upper == trans
+        vector_solution(job, &s, a, x)
+    elif k == 1:
         job.lapack.trsv(
             uplo, b"N" if trans else b"T", diag, &n, a, &n, x, &one, 1, 1, 1
         )
@@ -177,6 +230,33 @@ cdef int first_zero(const Job *job, const char *a) noexcept nogil:
     return zero_of(<const double *>a, job.n, step, is_complex)
 
 
+cdef Substitution substitution(const Job *job) noexcept nogil:
+    """The call's system from the left: X op(A) = B is op(A).T X.T = B.T."""
+    cdef const tl_matrix_params *p = job.params
+    cdef int64_t rows = job.call.in_[1].shape[1], columns = job.call.in_[1].shape[2]
+    cdef bint flipped = p.transposed == p.left
+    cdef Substitution s
+    s.n, s.unit, s.upper = job.n, p.unit, p.upper != flipped
+    s.row, s.col = (1 if flipped else job.n), (job.n if flipped else 1)
+    s.k = <int>(columns if p.left else rows)
+    s.x_row, s.x_col = (columns if p.left else 1), (1 if p.left else columns)
+    return s
+
+
+cdef void small_solution(
+    const Job *job, const Substitution *s, const char *a, char *x
+) noexcept nogil:
+    if not job.lapack.is_complex:
+        if is_single(job):
+            small_substitution(s, <float *>a, <float *>x)
+        else:
+            small_substitution(s, <double *>a, <double *>x)
+    elif is_single(job):
+        small_substitution(s, <float_complex *>a, <float_complex *>x)
+    else:
+        small_substitution(s, <double_complex *>a, <double_complex *>x)
+
+
 cdef int triangular_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     """Rows of ours are columns of LAPACK's: sides and triangles change places."""
     cdef const tl_matrix_params *p = job.params
@@ -186,12 +266,17 @@ cdef int triangular_one(const Job *job, int64_t i, char *scratch) noexcept nogil
     )
     cdef char *a = input(job, 0, i)
     cdef char *x = output(job, 1, i)
+    cdef const Substitution *s = <const Substitution *>job.plan
     memcpy(x, input(job, 1, i), <size_t>rows * columns * job.lapack.itemsize)
     if not p.unit:
         info = first_zero(job, a)
     if info != 0 or rows == 0 or columns == 0:
         return info
-    if p.left:
+    if n <= SMALL:
+        small_solution(job, s, a, x)
+    elif s.k == 1 and not job.lapack.is_complex:
+        vector_solution(job, s, a, x)
+    elif p.left:
         triangular(job, a, x, n, columns, not p.upper, p.transposed, p.unit)
     else:
         job.lapack.trsm(
@@ -204,6 +289,8 @@ cdef int triangular_one(const Job *job, int64_t i, char *scratch) noexcept nogil
 
 cdef tl_status solve_triangular(const tl_call *call) noexcept nogil:
     cdef Job job = job_of(call)
+    cdef Substitution s = substitution(&job)
+    job.plan = &s
     return run_batch(
         &job, triangular_one, <double>job.n * call.in_[1].shape[1]
         * call.in_[1].shape[2]

@@ -1,25 +1,35 @@
-"""Loops for matrices of a few rows: elimination, Cholesky, Householder's QR.
+"""Loops for matrices of a few rows: elimination, substitution, Cholesky, QR.
 
-The loops are those of the textbooks, with partial pivoting. Sizes 2 to 4, of which
-batches hold most, are compiled once each with the size as a constant.
+The loops are those of the textbooks, with partial pivoting. For real matrices, sizes 2
+to 4, of which batches hold most, are compiled once each with the size as a constant.
 
 References
 ----------
 G. H. Golub, C. F. Van Loan, "Matrix Computations", 4th ed., Johns Hopkins 2013,
-algorithms 3.4.1, 4.2.1 and 5.2.1.
+algorithms 3.1.1 to 3.1.4, 3.4.1, 4.2.1 and 5.2.1.
 """
 from libc.math cimport INFINITY, fabs, sqrt
+from libc.stdint cimport int64_t
 
 
-cdef inline int lu(int n, small_real *a, int *order) noexcept nogil:
+cdef inline double magnitude(small_number x) noexcept nogil:
+    """What pivots are compared by: of complex numbers |re| + |im|, as in LAPACK."""
+    if small_number is float or small_number is double:
+        return fabs(x)
+    else:
+        return fabs(x.real) + fabs(x.imag)
+
+
+cdef inline int lu(int m, int n, small_number *a, int *order) noexcept nogil:
     cdef int i, j, k, pivot, info = 0
-    cdef small_real best, held, factor
-    for k in range(n):
-        pivot, best = k, <small_real>fabs(a[k * n + k])
-        for i in range(k + 1, n):
+    cdef double best
+    cdef small_number held, factor
+    for k in range(min(m, n)):
+        pivot, best = k, magnitude(a[k * n + k])
+        for i in range(k + 1, m):
             # NaN counts as largest, so that it reaches the result.
-            if not fabs(a[i * n + k]) <= best:
-                pivot, best = i, <small_real>fabs(a[i * n + k])
+            if not magnitude(a[i * n + k]) <= best:
+                pivot, best = i, magnitude(a[i * n + k])
         order[k] = pivot + 1
         if best == 0:
             if info == 0:
@@ -30,11 +40,11 @@ cdef inline int lu(int n, small_real *a, int *order) noexcept nogil:
                 held = a[k * n + j]
                 a[k * n + j] = a[pivot * n + j]
                 a[pivot * n + j] = held
-        for i in range(k + 1, n):
+        for i in range(k + 1, m):
             factor = a[i * n + k] / a[k * n + k]
             a[i * n + k] = factor
             for j in range(k + 1, n):
-                a[i * n + j] -= factor * a[k * n + j]
+                a[i * n + j] = a[i * n + j] - factor * a[k * n + j]
     return info
 
 
@@ -94,14 +104,132 @@ cdef inline void adjoint_solution(
             swap_row(x + i * k, x + (order[i] - 1) * k, k)
 
 
+cdef int eliminate(int m, int n, small_number *a, int *order) noexcept nogil:
+    """As `lu`; complex matrices have no copies of their own of each size."""
+    if small_number is float or small_number is double:
+        if m == n == 2:
+            return lu(2, 2, a, order)
+        if m == n == 3:
+            return lu(3, 3, a, order)
+        if m == n == 4:
+            return lu(4, 4, a, order)
+    return lu(m, n, a, order)
+
+
 cdef int small_lu(int n, small_real *a, int *order) noexcept nogil:
-    if n == 2:
-        return lu(2, a, order)
-    if n == 3:
-        return lu(3, a, order)
-    if n == 4:
-        return lu(4, a, order)
-    return lu(n, a, order)
+    return eliminate(n, n, a, order)
+
+
+cdef void small_lu_factor(
+    int m, int n, const small_number *a, small_number *lu, int *order
+) noexcept nogil:
+    """Eliminate in a copy by rows; what leaves is its transpose."""
+    cdef small_number[SMALL * SMALL] x
+    cdef int i, j
+    for i in range(m * n):
+        x[i] = a[i]
+    eliminate(m, n, x, order)
+    for j in range(n):
+        for i in range(m):
+            lu[j * m + i] = x[i * n + j]
+
+
+cdef void small_lu_parts(
+    int m, int n, const small_number *a, small_number *p, small_number *lower,
+    small_number *upper
+) noexcept nogil:
+    cdef small_number[SMALL * SMALL] x
+    cdef int[SMALL] order
+    cdef int[SMALL] source      # of each row of L U, the row of A
+    cdef int i, j, k = min(m, n)
+    for i in range(m * n):
+        x[i] = a[i]
+    eliminate(m, n, x, order)
+    for i in range(m):
+        source[i] = i
+    for i in range(m * m):
+        p[i] = 0
+    for i in range(k):
+        j = order[i] - 1
+        source[i], source[j] = source[j], source[i]
+    for i in range(m):
+        p[source[i] * m + i] = 1
+        for j in range(k):
+            lower[i * k + j] = x[i * n + j] if j < i else 1 if j == i else 0
+    for i in range(k):
+        for j in range(n):
+            upper[i * n + j] = x[i * n + j] if j >= i else 0
+
+
+cdef inline void substitute_vector(
+    int n, const Substitution *s, const small_number *a, small_number *x
+) noexcept nogil:
+    """By columns of A, whose updates of x do not wait for each other.
+
+    Each step's division waits for the one before it: what it divides stays in a
+    register. An upper triangle is a lower one whose strides are negative.
+    """
+    cdef int64_t row = s.row, col = s.col, x_row = s.x_row
+    cdef small_number[SMALL] y
+    cdef small_number value
+    cdef int i, j
+    if s.upper:
+        a, x = a + (n - 1) * (row + col), x + (n - 1) * x_row
+        row, col, x_row = -row, -col, -x_row
+    for i in range(n):
+        y[i] = x[i * x_row]
+    value = y[0]
+    for j in range(n):
+        if not s.unit:
+            value = value / a[j * (row + col)]
+        x[j * x_row] = value
+        for i in range(j + 2, n):
+            y[i] = y[i] - a[i * row + j * col] * value
+        if j + 1 < n:
+            value = y[j + 1] - a[(j + 1) * row + j * col] * value
+
+
+cdef inline void substitute_rows(
+    const Substitution *s, int64_t x_col, const small_number *a, small_number *x
+) noexcept nogil:
+    """By rows of X."""
+    cdef int64_t row = s.row, col = s.col, x_row = s.x_row
+    cdef small_number factor
+    cdef int n = s.n, k = s.k, i, j, r
+    if s.upper:
+        a, x = a + (n - 1) * (row + col), x + (n - 1) * x_row
+        row, col, x_row = -row, -col, -x_row
+    for i in range(n):
+        for j in range(i):
+            factor = a[i * row + j * col]
+            for r in range(k):
+                x[i * x_row + r * x_col] = (
+                    x[i * x_row + r * x_col] - factor * x[j * x_row + r * x_col]
+                )
+        if not s.unit:
+            factor = a[i * (row + col)]
+            for r in range(k):
+                x[i * x_row + r * x_col] = x[i * x_row + r * x_col] / factor
+
+
+cdef void small_substitution(
+    const Substitution *s, const small_number *a, small_number *x
+) noexcept nogil:
+    if s.k > 1:
+        if small_number is float or small_number is double:
+            if s.x_col == 1:
+                substitute_rows(s, 1, a, x)
+                return
+        substitute_rows(s, s.x_col, a, x)
+        return
+    if small_number is float or small_number is double:
+        if s.n == 2:
+            substitute_vector(2, s, a, x)
+            return
+        if s.n == 4:
+            substitute_vector(4, s, a, x)
+            return
+    substitute_vector(s.n, s, a, x)
 
 
 cdef int small_solve(
@@ -134,7 +262,7 @@ cdef inline int inverse(int n, const small_real *a, small_real *y) noexcept nogi
         y[i] = 0
     for i in range(n):
         y[i * (n + 1)] = 1
-    info = lu(n, work, order)
+    info = lu(n, n, work, order)
     if info == 0:
         forward_and_back(n, n, work, order, y)
     return info

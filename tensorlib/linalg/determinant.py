@@ -25,11 +25,10 @@ from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import prod as product
 from tensorlib.ops.reduce import sum as total
-from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
+from tensorlib.ops.shape import expand_dims, last_diagonal, matrix_transpose, reshape
 
 __all__ = ["SlogdetResult", "det", "slogdet"]
 
@@ -123,44 +122,42 @@ def cofactors(a):
     plain = a.detach()
     if not a.size:
         return a.copy()
-    regular = _regular(plain)
-    found = _by_parts(plain, regular, _regular_cofactors, _singular_cofactors)
+    d, inverse, regular = _tried(plain)
+    found = _as_matrices(d) * matrix_transpose(inverse)
+    if not on_every_example(regular).all().item():
+        found = where(_as_matrices(regular), found, _singular_cofactors(plain))
     return _cofactors.recorded(found, (a,), (a,))
 
 
-def _regular(a):
-    """Where the inverse is accurate enough to compute cofactors from, shape (B, 1, 1).
+def _tried(a):
+    """Return determinants, inverses, and where these are good enough for cofactors.
 
-    The condition number in the 1-norm is below eps^-1/2: half of the digits are left.
+    There the condition number in the infinity norm is below eps^-1/2: half of the
+    digits are left.
     """
     inverse = fresh(a, *a.shape)
     _try_inv.execute((inverse,), (a,), (), check=False)
-    condition = _norm1(a) * _norm1(inverse)
-    bound = finfo(a.dtype).eps ** -0.5
-    return (_det_stack(a) != 0) & (condition < bound)
+    d, condition = _det_stack(a), _norm(a) * _norm(inverse)
+    return d, inverse, (d != 0) & (condition < finfo(a.dtype).eps ** -0.5)
 
 
 _try_inv = MatrixOp("try_inv", kernel="inv")
 
 
-def _norm1(a):
-    return largest(total(magnitude(a), axis=1), axis=1)
+def _norm(a):
+    return largest(total(magnitude(a), axis=2), axis=1)
 
 
-def _by_parts(a, regular, first, second, *others):
-    """first(a) where `regular`, else second(a); each matrix takes its way alone."""
+def _by_parts(a, regular, first, second, v):
+    """first(a, v) where `regular`, else second(a, v); each goes its way alone."""
     known = on_every_example(regular)
     if known.all().item():
-        return first(a, *others)
+        return first(a, v)
     if not known.any().item():
-        return second(a, *others)
+        return second(a, v)
     mask = _as_matrices(regular)
     one = eye(a.shape[1], dtype=a.dtype)
-    return where(mask, first(where(mask, a, one), *others), second(a, *others))
-
-
-def _regular_cofactors(a):
-    return _as_matrices(_det_stack(a)) * matrix_transpose(inverse_stack(a))
+    return where(mask, first(where(mask, a, one), v), second(a, v))
 
 
 def _singular_cofactors(a):
@@ -185,7 +182,7 @@ def _second_derivative(a, v):
     """Return the derivative of the cofactors along v; `a` may be tracked."""
     if not a.size:
         return a.copy()
-    regular = _regular(a.detach())
+    regular = _tried(a.detach())[2]
     return _by_parts(a, regular, _regular_second, _singular_second, v)
 
 

@@ -20,8 +20,7 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.manipulation import last_diagonal
-from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
+from tensorlib.ops.shape import expand_dims, last_diagonal, matrix_transpose, reshape
 
 __all__ = ["EigResult", "eig", "eigvals"]
 

@@ -19,6 +19,7 @@ from tensorlib.linalg.arguments import (
     matrices_of,
     real_diagonal,
     stacked,
+    unstacked,
 )
 from tensorlib.linalg.matrix_op import MatrixOp, permutation
 from tensorlib.linalg.solving import triangular_stack
@@ -122,10 +123,10 @@ def cholesky(x, /, *, upper=False):
             [1., 2.]])
     """
     x = matrices_of("cholesky", x, square=True)
-    a, upper = stacked(x), bool(upper)
+    a, upper, batch = stacked(x), bool(upper), x.shape[:-2]
     y = fresh(a, *a.shape)
-    _cholesky.execute((y,), (a,), x.shape[:-2], upper=upper)
-    return reshape(_cholesky.recorded(y, (a,), (), upper), x.shape)
+    _cholesky.execute((y,), (a,), batch, upper=upper)
+    return unstacked(_cholesky.recorded(y, (a,), (), upper), batch)
 
 
 # ---- QR --------------------------------------------------------------------------
@@ -256,10 +257,8 @@ def qr(x, /, *, mode="reduced"):
         q, r = _tracked_qr(a, m, n, k)
     else:
         q, r = _plain_qr(a, m, n, k, mode)
-    r = reshape(r, (*batch, k, n))
-    if mode == "r":
-        return QRResult(fresh(a, 0), r)
-    return QRResult(reshape(q, (*batch, m, k)), r)
+    r = unstacked(r, batch)
+    return QRResult(fresh(a, 0) if mode == "r" else unstacked(q, batch), r)
 
 
 def _plain_qr(a, m, n, k, mode):
@@ -350,6 +349,7 @@ class LUFactor(MatrixOp):
 
 
 _lu_factor = LUFactor("lu_factor")
+_lu = MatrixOp("lu")
 
 
 def _parts(packed, unit=True):
@@ -361,9 +361,8 @@ def _parts(packed, unit=True):
     return lower, upper, k
 
 
-def _factored(x):
-    """L and U in one stack, the pivots, and P where it is needed."""
-    a = stacked(x)
+def _factored(a):
+    """L and U in one stack, and the pivots."""
     b, m, n = a.shape
     transpose = fresh(a, b, n, m)
     pivots = fresh(a, b, min(m, n), dtype="int32")
@@ -372,6 +371,14 @@ def _factored(x):
         p = _permutation_matrix(pivots, m, a.dtype)
         transpose = _lu_factor.recorded(transpose, (a,), (p,))
     return matrix_transpose(transpose), pivots
+
+
+def _plain_lu(a, m, n):
+    """P, L and U of matrices (B, M, N) outside the graph."""
+    b, k = a.shape[0], min(m, n)
+    p, lower, upper = fresh(a, b, m, m), fresh(a, b, m, k), fresh(a, b, k, n)
+    _lu.execute((p, lower, upper), (a,), ())
+    return p, lower, upper
 
 
 def _permutation_matrix(pivots, m, dtype):
@@ -415,9 +422,10 @@ def lu_factor(A, /, *, pivot=True):  # noqa: N803
     tensor([2, 2], dtype=int32)
     """
     x = _pivoted("lu_factor", A, pivot)
-    packed, pivots = _factored(x)
+    packed, pivots = _factored(stacked(x))
+    batch = x.shape[:-2]
     return LUFactors(
-        reshape(packed, x.shape), reshape(pivots, (*x.shape[:-2], pivots.shape[1]))
+        unstacked(packed, batch), reshape(pivots, (*batch, pivots.shape[1]))
     )
 
 
@@ -457,15 +465,15 @@ def lu(A, /, *, pivot=True):  # noqa: N803
             [ 0., -1.]])
     """
     x = _pivoted("lu", A, pivot)
-    packed, pivots = _factored(x)
-    lower, upper, k = _parts(packed)
-    (m, n), batch = x.shape[-2:], x.shape[:-2]
-    p = _permutation_matrix(pivots, m, x.dtype)
-    return LUResult(
-        reshape(p, (*batch, m, m)),
-        reshape(lower, (*batch, m, k)),
-        reshape(upper, (*batch, k, n)),
-    )
+    a, batch = stacked(x), x.shape[:-2]
+    m, n = a.shape[1:]
+    if not a.size or _lu_factor.is_tracked((a,)):
+        packed, pivots = _factored(a)
+        lower, upper, _ = _parts(packed)
+        p = _permutation_matrix(pivots, m, x.dtype)
+    else:
+        p, lower, upper = _plain_lu(a, m, n)
+    return LUResult(*(unstacked(part, batch) for part in (p, lower, upper)))
 
 
 def _pivoted(op, x, pivot):

@@ -13,17 +13,23 @@ from tensorlib.core.abi cimport (
     TL_BATCHED, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32,
     TL_FLOAT64, TL_INT32, TL_INT64, tl_buffer,
 )
-from tensorlib.core.dtype cimport as_dtype, dtype_of, real_code
-from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.dtype cimport (
+    as_dtype, dtype_of, is_inexact_code, promote_codes, real_code,
+)
+from tensorlib.core.layout cimport parse_shape, set_contiguous
 from tensorlib.core.tensor cimport Tensor, check_writable, detached, new_tensor
 from tensorlib.kernels.lapack cimport NOT_FINITE, WRONG_PIVOT, tl_matrix_params
-from tensorlib.ops.shape cimport reshape_like
+from tensorlib.ops.elementwise cimport cast, contiguous
+from tensorlib.ops.reduce cimport broadcast
+from tensorlib.ops.shape cimport reshape_like, reshape_to
 
 from math import prod
 
 from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DTypeError, GraphError, LinAlgError, ShapeError
 from tensorlib.kernels import lapack_factors, lapack_spectra, lapack_systems
+from tensorlib.ops.arguments import tensor_of
+from tensorlib.ops.manipulation import broadcast_shapes
 
 lapack_systems.register()
 lapack_factors.register()
@@ -44,6 +50,7 @@ cdef dict _OPERANDS = {
     "det": ((b"nn",), (b"",)),
     "slogdet": ((b"nn",), (b"", b":r")),
     "lu_factor": ((b"mn",), (b"nm", b"k:i")),
+    "lu": ((b"mn",), (b"mm", b"mk", b"kn")),
     "cholesky": ((b"nn",), (b"nn",)),
     "qr": ((b"mn",), (b"cn", b"cm")),
     "eigh": ((b"nn",), (b"n:r", b"nn")),
@@ -439,3 +446,100 @@ def permutation(Tensor pivots not None, int64_t rows):
                 )
             order[i], order[other] = order[other], order[i]
     return found
+
+
+# ---- arguments -------------------------------------------------------------------
+# Compiled: in Python these steps cost three times the kernel of one small matrix.
+cdef Tensor inexact(str op, object x):
+    cdef Tensor found = x if type(x) is Tensor else tensor_of(op, x)
+    if not is_inexact_code(found.buf.dtype):
+        raise DTypeError(
+            f"{op}: expected a floating or complex dtype, got {found.dtype.name}; cast "
+            "with .astype() first"
+        )
+    return found
+
+
+def floating(str op, x):
+    """Return `x` as a tensor of a floating or complex dtype."""
+    return inexact(op, x)
+
+
+def matrices_of(str op, x, bint square=False):
+    """Return `x` as a tensor of matrices, in the last two axes, that LAPACK takes."""
+    cdef Tensor found = inexact(op, x)
+    cdef int rank = found.buf.ndim
+    if found.buf.dtype not in (TL_FLOAT32, TL_FLOAT64, TL_COMPLEX64, TL_COMPLEX128):
+        raise DTypeError(
+            f"{op}: expected float32, float64 or a complex dtype, got "
+            f"{found.dtype.name}; cast with .astype() first"
+        )
+    if rank < 2:
+        raise ShapeError(
+            f"{op}: expected at least 2 dimensions, got shape {found.shape}"
+        )
+    if square and found.buf.shape[rank - 1] != found.buf.shape[rank - 2]:
+        raise ShapeError(f"{op}: expected square matrices, got shape {found.shape}")
+    return found
+
+
+def promoted(Tensor a not None, Tensor b not None):
+    """Return two tensors in their common dtype."""
+    if a.buf.dtype == b.buf.dtype:
+        return a, b
+    code = promote_codes(a.buf.dtype, b.buf.dtype)
+    return cast(a, code), cast(b, code)
+
+
+cdef Tensor stack_of(Tensor x):
+    cdef tl_buffer layout
+    cdef int d, rank = x.buf.ndim
+    if rank != 3:
+        layout.ndim, layout.shape[0] = 3, 1
+        for d in range(rank - 2):
+            layout.shape[0] *= x.buf.shape[d]
+        layout.shape[1] = x.buf.shape[rank - 2]
+        layout.shape[2] = x.buf.shape[rank - 1]
+        set_contiguous(&layout)
+        x = reshape_to(x, &layout)
+    return contiguous(x)
+
+
+def stacked(Tensor x not None):
+    """Return matrices (..., M, N) as contiguous ones (B, M, N)."""
+    return stack_of(x)
+
+
+def unstacked(Tensor x not None, tuple batch):
+    """Return matrices (B, M, N) as those of shape (*batch, M, N)."""
+    cdef tl_buffer layout
+    if len(batch) == 1:
+        return x
+    parse_shape("reshape", (*batch, x.buf.shape[1], x.buf.shape[2]), &layout)
+    return reshape_to(x, &layout)
+
+
+cdef bint leads_with(Tensor x, tuple batch):
+    """Whether the axes before the last two are these."""
+    cdef int d, lead = x.buf.ndim - 2
+    if lead != len(batch):
+        return False
+    for d in range(lead):
+        if x.buf.shape[d] != batch[d]:
+            return False
+    return True
+
+
+def common_batch(Tensor a not None, Tensor b not None):
+    """Return the leading axes that two stacks of matrices broadcast to."""
+    if a.buf.ndim == b.buf.ndim == 2:
+        return ()
+    batch = a.shape[:-2]
+    return batch if leads_with(b, batch) else broadcast_shapes(batch, b.shape[:-2])
+
+
+def spread(Tensor x not None, tuple batch):
+    """Return matrices (..., M, N), broadcast over `batch`, as (B, M, N)."""
+    if not leads_with(x, batch):
+        x = broadcast(x, (*batch, *x.shape[-2:]))
+    return stack_of(x)

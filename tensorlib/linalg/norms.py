@@ -246,8 +246,10 @@ def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     tensor(4.)
     """
     x = floating("norm", A if dtype is None else astype(A, dtype))
+    if ord is None and axis is None:
+        return vector_norm(x, keepdims=keepdims)
     axes = tuple(range(x.ndim)) if axis is None else axes_of("norm", axis, x.ndim)
-    if ord is None and (axis is None or len(axes) == 1):
+    if ord is None and len(axes) == 1:
         return vector_norm(x, axis=axes, keepdims=keepdims)
     if len(axes) not in (1, 2):
         raise ShapeError(

@@ -18,6 +18,7 @@ from tensorlib.linalg.arguments import (
     promoted,
     spread,
     stacked,
+    unstacked,
 )
 from tensorlib.linalg.matrix_op import (
     MatrixOp,
@@ -106,7 +107,8 @@ def inv(x, /):
             [0.  , 0.25]])
     """
     x = matrices_of("inv", x, square=True)
-    return reshape(inverse_stack(stacked(x), x.shape[:-2]), x.shape)
+    batch = x.shape[:-2]
+    return unstacked(inverse_stack(stacked(x), batch), batch)
 
 
 # ---- solve -----------------------------------------------------------------------
@@ -201,8 +203,7 @@ def solve(x1, x2, /):
     if b.ndim > 2 and prod(a.shape[:-2]) == 1:
         return _solve_one(a, b)
     batch = common_batch(a, b)
-    x = solve_stack(spread(a, batch), spread(b, batch), batch)
-    return reshape(x, (*batch, *b.shape[-2:]))
+    return unstacked(solve_stack(spread(a, batch), spread(b, batch), batch), batch)
 
 
 def _check_sides(op, a, b, rows):
@@ -329,7 +330,7 @@ def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa
         spread(a, batch), spread(b, batch), bool(upper), bool(left),
         unit=bool(unitriangular), batch=batch,
     )  # fmt: skip
-    return reshape(x, (*batch, *b.shape[-2:]))
+    return unstacked(x, batch)
 
 
 # ---- with factors that are there already -----------------------------------------

@@ -30,10 +30,15 @@ from tensorlib.ops.creation import zeros as zeros_of
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.logic import where
-from tensorlib.ops.manipulation import last_diagonal
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import sum as total
-from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape, squeeze
+from tensorlib.ops.shape import (
+    expand_dims,
+    last_diagonal,
+    matrix_transpose,
+    reshape,
+    squeeze,
+)
 
 __all__ = [
     "EighResult",

@@ -15,7 +15,7 @@ from tensorlib.ops.indexing import nonzero, take
 from tensorlib.ops.joining import concat, pad
 from tensorlib.ops.logic import where
 from tensorlib.ops.reduce import broadcast_to, cumsum
-from tensorlib.ops.shape import expand_dims, permute_dims, reshape
+from tensorlib.ops.shape import expand_dims, last_diagonal, permute_dims, reshape
 
 
 def _zero(x):
@@ -123,19 +123,6 @@ def diagonal(x, /, offset=0, axis1=0, axis2=1):
     order = (*(d for d in range(x.ndim) if d not in pair), *pair)
     x = x if order == tuple(range(x.ndim)) else permute_dims(x, order)
     return last_diagonal(x, offset)
-
-
-def last_diagonal(x, offset):
-    """Return the diagonals of the matrices in the last two axes."""
-    rows, columns = x.shape[-2:]
-    length = max(min(rows, columns - offset) if offset >= 0 else
-                 min(rows + offset, columns), 0)  # fmt: skip
-    flat = reshape(x, (*x.shape[:-2], rows * columns))
-    if length == 0:
-        return flat[..., :0]
-    start = offset if offset >= 0 else -offset * columns
-    places = slice(start, start + (length - 1) * (columns + 1) + 1, columns + 1)
-    return flat[places] if flat.ndim == 1 else flat[..., places]
 
 
 def diag(x, /, k=0):

@@ -562,6 +562,30 @@ def squeeze(x, /, axis=None):
     return reshape_like(a, tuple(shape))
 
 
+def last_diagonal(Tensor x not None, offset=0):
+    """Return a diagonal of the matrices in the last two axes.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> last_diagonal(tl.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """
+    cdef int rank = x.buf.ndim
+    cdef int64_t rows = x.buf.shape[rank - 2], columns = x.buf.shape[rank - 1]
+    cdef int64_t k = max(-rows, min(offset, columns))
+    cdef int64_t length = min(rows, columns - k) if k >= 0 else min(rows + k, columns)
+    cdef tl_buffer layout
+    copy_layout(&layout, &x.buf)
+    layout.ndim = rank - 1
+    layout.shape[rank - 2] = rows * columns
+    set_contiguous(&layout)
+    return slice_axis(
+        reshape_to(x, &layout), rank - 2,
+        0 if length == 0 else k if k >= 0 else -k * columns, length, columns + 1
+    )
+
+
 def flip(x, /, axis=None):
     """Return a view of `x` with the order along axes reversed.
 
