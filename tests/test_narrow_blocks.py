@@ -47,10 +47,12 @@ def through_wide(function, dtype, *operands):
 @pytest.mark.parametrize("n", SIZES)
 def test_elementwise_of_any_length_equals_wide_rounded_once(dtype, n):
     a, b = drawn(n, dtype), drawn(n, dtype, 1)
-    for function in (tl.add, tl.multiply, tl.maximum, tl.less, tl.equal):
+    for function in (
+        tl.add, tl.subtract, tl.multiply, tl.maximum, tl.minimum, tl.less, tl.equal,
+    ):  # fmt: skip
         expected = through_wide(function, dtype, a, b)
         assert_same_bits(function(a, b), expected)
-    for function in (tl.relu, tl.square, tl.negative, tl.sign):
+    for function in (tl.relu, tl.square, tl.negative, tl.abs, tl.sign):
         assert_same_bits(function(a), through_wide(function, dtype, a))
 
 
@@ -96,6 +98,67 @@ def test_elementwise_with_nans_and_infinities_equals_wide(dtype):
     np.testing.assert_array_equal(
         found.astype("float32").numpy(), expected.astype("float32").numpy()
     )
+
+
+def every_half(dtype):
+    """Every bit pattern of the dtype, in an order that mixes them within a group."""
+    codes = np.random.default_rng(0).permutation(2**16).astype("uint16")
+    if dtype == "float16":
+        return tl.tensor(codes.view("float16"))
+    return tl.tensor((codes.astype("uint32") << 16).view("float32")).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_loops_of_halves_on_every_value_equal_wide_rounded_once(dtype):
+    a = every_half(dtype)
+    b = tl.flip(a, axis=0)
+    unary, binary = (tl.negative, tl.abs, tl.relu, tl.exp), (
+        tl.add, tl.subtract, tl.multiply, tl.divide, tl.maximum, tl.minimum
+    )  # fmt: skip
+    for function, operands in [(f, (a,)) for f in unary] + [
+        (f, (a, b)) for f in binary
+    ]:
+        found = function(*operands)
+        expected = through_wide(function, dtype, *operands)
+        # The sign of NaN is nobody's promise.
+        nan = tl.isnan(expected)
+        assert_same_bits(tl.isnan(found), nan)
+        assert_same_bits(tl.where(nan, 0, found), tl.where(nan, 0, expected))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("n", [3, 16, 17, 300])
+def test_loops_of_halves_with_scalar_operands_equal_wide(dtype, n):
+    a, one = drawn(n, dtype), drawn((), dtype, 1)
+    for x, y in ((a, one), (one, a), (a[::-1], one), (a[::2], a[::2])):
+        for function in (tl.subtract, tl.divide, tl.minimum):
+            expected = through_wide(function, dtype, x, y)
+            assert_same_bits(function(x, y), expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradient_of_relu_of_halves_equals_wide(dtype):
+    x, g = drawn(1000, dtype), drawn(1000, dtype, 1)
+    x.requires_grad_()
+    (found,) = tl.autograd.grad(tl.relu(x), (x,), (g,))
+    x = x.detach()
+    assert_same_bits(found, tl.where(x > 0, g, tl.zeros_like(g)))
+
+
+@pytest.mark.parametrize("op", ["abs", "sign", "relu", "maximum", "minimum"])
+def test_loops_of_int8_on_every_pair_equal_numpy(op):
+    values = np.arange(-128, 128, dtype="int8")
+    a, b = (x.ravel() for x in np.meshgrid(values, values))
+    if op in ("maximum", "minimum"):
+        found, expected = (
+            getattr(tl, op)(tl.tensor(a), tl.tensor(b)),
+            getattr(np, op)(a, b),
+        )
+    else:
+        found = getattr(tl, op)(tl.tensor(a))
+        expected = np.maximum(a, 0) if op == "relu" else getattr(np, op)(a)
+    assert found.dtype == tl.int8
+    np.testing.assert_array_equal(found.numpy(), expected)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
