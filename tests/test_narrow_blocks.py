@@ -278,6 +278,94 @@ def test_reduction_of_narrow_elements_makes_no_copies():
     assert tl.memory_stats()["peak_allocated"] - before < 2**20
 
 
+# ---- products ---------------------------------------------------------------------
+# Blocks of eight rows, panels of 32 columns, pairs along the depth, and what is left.
+PRODUCTS = [(1, 1, 1), (3, 2, 5), (8, 32, 32), (9, 33, 31), (40, 7, 70), (5, 0, 4),
+            (130, 257, 65)]  # fmt: skip
+
+
+def sums_of_products(a, b):
+    return a.astype("float64").numpy() @ b.astype("float64").numpy()
+
+
+def assert_rounded_sums(found, a, b, start=0.0):
+    """Within a rounding to bfloat16 and those of float32 sums of the magnitudes."""
+    expected = sums_of_products(a, b) + start
+    size = sums_of_products(abs(a), abs(b)) + abs(start)
+    bound = 2.0**-8 * abs(expected) + a.shape[-1] * 2.0**-23 * size
+    assert found.dtype == tl.bfloat16
+    assert (abs(found.astype("float64").numpy() - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("shape", PRODUCTS)
+def test_product_of_bfloat16_in_any_layout_is_a_rounded_sum(shape):
+    m, k, n = shape
+    a, b = drawn((m, k), "bfloat16"), drawn((k, n), "bfloat16", 1)
+    for x in (a, a.T.contiguous().T, tl.stack([a, a], axis=2)[:, :, 0]):
+        for y in (b, b.T.contiguous().T, tl.stack([b, b], axis=2)[:, :, 0]):
+            assert_rounded_sums(x @ y, a, b)
+
+
+def test_batched_product_of_bfloat16_equals_single_products():
+    a, b = drawn((3, 20, 34), "bfloat16"), drawn((3, 34, 40), "bfloat16", 1)
+    for x, y in ((a, b), (a, b[1]), (a[:1], b), (a.mT.contiguous().mT, b)):
+        found = x @ y
+        for i in range(3):
+            one = x[min(i, len(x) - 1)] @ (y[i] if y.ndim == 3 else y)
+            assert_same_bits(found[i], one)
+
+
+def test_linear_of_bfloat16_starts_from_the_bias():
+    x, w = drawn((70, 50), "bfloat16"), drawn((37, 50), "bfloat16", 1)
+    bias = drawn(37, "bfloat16", 2)
+    found = tl.nn.functional.linear(x, w, bias)
+    assert_rounded_sums(found, x, w.T, bias.astype("float64").numpy())
+
+
+@pytest.mark.parametrize(("low", "high"), [(-126, -60), (-133, -127), (-133, 120)])
+def test_product_of_tiny_bfloat16_keeps_subnormal_numbers(low, high):
+    """Processors that multiply bfloat16 would take them for 0."""
+    rng = np.random.default_rng(0)
+    a = np.ldexp(rng.choice([-1.0, 1.0], (20, 40)), rng.integers(low, high, (20, 40)))
+    b = np.ldexp(np.ones((40, 36)), rng.integers(-20, 7, (40, 36)))
+    a, b = (tl.tensor(x.astype("float32")).astype("bfloat16") for x in (a, b))
+    expected = sums_of_products(a, b)
+    found = (a @ b).astype("float64").numpy()
+    size = sums_of_products(abs(a), abs(b))
+    bound = 2.0**-8 * abs(expected) + 40 * 2.0**-23 * size + 2.0**-133
+    assert (abs(found - expected) <= bound).all()
+    assert (found != 0).any()
+
+
+def test_product_of_bfloat16_keeps_infinities_and_nans():
+    a, b = tl.ones((9, 5), dtype="bfloat16"), tl.ones((5, 33), dtype="bfloat16")
+    a[2, 3], a[4, 0], b[0, 32] = float("inf"), float("nan"), -float("inf")
+    with np.errstate(invalid="ignore"):
+        expected = sums_of_products(a, b)
+    np.testing.assert_array_equal((a @ b).astype("float64").numpy(), expected)
+
+
+def test_products_of_bfloat16_do_not_depend_on_threads():
+    a, b = drawn((300, 200), "bfloat16"), drawn((200, 250), "bfloat16", 1)
+    with tl.num_threads(1):
+        expected = a @ b
+    with tl.num_threads(3):
+        assert_same_bits(a @ b, expected)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32"])
+def test_product_of_integers_in_any_layout_wraps_as_numpy(dtype):
+    a, b = (np.random.default_rng(i).integers(0, 99, (2, 41, 41)) for i in range(2))
+    a, b = a.astype(dtype), b.astype(dtype)
+    x, y = tl.tensor(a), tl.tensor(b)
+    expected = np.matmul(a, b)
+    for one in (x, x.mT.contiguous().mT):
+        for other in (y, y.mT.contiguous().mT):
+            found = one @ other
+            assert found.dtype == x.dtype
+            np.testing.assert_array_equal(found.numpy(), expected)
+
+
 # ---- kernels of rows ----------------------------------------------------------------
 ROW_SHAPES = [(3000, 100), (3, 100_000), (1, 300_000), (300_000,), (5, 400, 200)]
 

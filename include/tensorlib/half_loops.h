@@ -22,18 +22,10 @@ namespace tl {
     struct form_##op {                                                                 \
         template <class T> static auto of(T x, T y) { return op_##op(x, y); }          \
     };
-#define TL_SPLIT_FORM(op)                                                              \
-    struct form_##op {                                                                 \
-        static float of(float x) { return op_##op(x); }                                \
-        static float moderate(float x) { return op_##op##_moderate(x); }               \
-        static int is_hard(float x) { return op_##op##_is_hard(x); }                   \
-    };
 TL_HALF_UNARY_OPS(TL_UNARY_FORM)
 TL_HALF_BINARY_OPS(TL_BINARY_FORM)
-TL_HALF_SPLIT_OPS(TL_SPLIT_FORM)
 #undef TL_UNARY_FORM
 #undef TL_BINARY_FORM
-#undef TL_SPLIT_FORM
 
 template <class H>
 using half_loop = int(H *, const H *, const H *, const void *, const int64_t *, int64_t,
@@ -52,7 +44,6 @@ __attribute__((noinline)) void scatter(H *out, int64_t step, const H *group,
     for (int64_t j = 0; j < m; j++)
         out[j * step] = group[j];
 }
-inline int64_t in_group(int64_t left) { return left < GROUP ? left : GROUP; }
 
 /* Elements first.. of a loop, gathered into groups that it then takes. */
 template <class H>
@@ -62,7 +53,7 @@ __attribute__((noinline)) int by_groups(half_loop<H> *loop, H *out, const H *a,
     static const int64_t together[3] = {1, 1, 1};
     H left[GROUP], right[GROUP], part[GROUP];
     for (int64_t i = first; i < n; i += GROUP) {
-        int64_t m = in_group(n - i);
+        int64_t m = n - i < GROUP ? n - i : GROUP;
         gather(left, a + i * strides[1], strides[1], m);
         gather(right, b + i * strides[2], strides[2], m);
         loop(part, left, right, nullptr, together, GROUP, nullptr);
@@ -96,41 +87,6 @@ int half_unary(H *out, const H *a, const void *, const void *c, const int64_t *s
                int64_t n, const void *params) {
     int64_t own[3] = {strides[0], strides[1], 0};
     return half_binary<Form>(out, a, a, c, own, n, params);
-}
-
-/* Blocks without a hard argument, nearly all, take the cheaper form. */
-template <class Form, class H>
-int half_split(H *out, const H *a, const void *, const void *, const int64_t *strides,
-               int64_t n, const void *) {
-    constexpr int64_t block = 16 * GROUP;
-    int64_t so = strides[0], sa = strides[1], m;
-    float x[block], z[GROUP];
-    H group[GROUP];
-    for (int64_t start = 0; start < n; start += block) {
-        int64_t count = n - start < block ? n - start : block;
-        int hard = 0;
-        for (int64_t j = 0; j < count; j += GROUP) {
-            const H *from = a + (start + j) * sa;
-            m = in_group(count - j);
-            if (sa != 1 || m < GROUP) gather(group, from, sa, m), from = group;
-            widen_group(x + j, from);
-        }
-        for (int64_t j = 0; j < count; j++)
-            hard |= Form::is_hard(x[j]);
-        for (int64_t j = 0; j < count; j += GROUP) {
-            H *to = out + (start + j) * so;
-            m = in_group(count - j);
-            if (hard)
-                for (int k = 0; k < GROUP; k++)
-                    z[k] = Form::of(x[j + k]);
-            else
-                for (int k = 0; k < GROUP; k++)
-                    z[k] = Form::moderate(x[j + k]);
-            narrow_group(so == 1 && m == GROUP ? to : group, z);
-            if (so != 1 || m < GROUP) scatter(to, so, group, m);
-        }
-    }
-    return 0;
 }
 
 } // namespace tl

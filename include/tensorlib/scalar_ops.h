@@ -169,7 +169,6 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
 #define TL_HALF_UNARY_OPS(X) X(negative) X(abs) X(relu)
 #define TL_HALF_BINARY_OPS(X) \
     X(add) X(subtract) X(multiply) X(divide) X(maximum) X(minimum) X(relu_grad)
-#define TL_HALF_SPLIT_OPS(X) X(exp)
 /* With activation_numbers; the second list has a cotangent first. */
 #define TL_ACTIVATION_OPS(X) \
     X(leaky_relu) X(elu) X(hardtanh) X(threshold) X(hardshrink) X(softshrink)
