@@ -12,12 +12,14 @@ CAUSES = {
     r"^dispatch: a\[0\], recorded": (
         "100 ns more than unrecorded: node, edges tuple, the index kept for the rules"
     ),
-    "^narrow: astype float32 10.7 int8": "an outlier of this run: 0.10 when run alone",
-    "^narrow: matmul": "operands are converted as a whole; MKL takes bfloat16 as it is",
-    "^narrow: ": (
-        "blocks are converted to a wide dtype in the first cache and back; PyTorch has "
-        "loops of the dtype, or converts in registers"
+    "^narrow: astype float32 10.7 int8": (
+        "a full cache of other sizes sent each result to the system: mended since"
     ),
+    "^narrow: matmul .* bfloat16": "at the rate of AVX512-BF16 where there is one",
+    "^narrow: matmul .* int8": "a row at a time; no dot products of bytes (VNNI) yet",
+    "^narrow: softmax": "rows are converted to float32 in the second cache and back",
+    "^narrow: exp": "blocks are converted in the first cache; in registers was slower",
+    "^narrow: ": "bound by memory: see the floor; no streaming stores yet",
     "^fourier: (i?fftshift)": "a copy by parts; not profiled",
     "^fourier: ": (
         "NumPy's pocketfft, on one thread; PyTorch's transforms are MKL's on all"

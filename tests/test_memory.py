@@ -36,6 +36,20 @@ def test_empty_cache_returns_what_is_unused():
     assert stats["reserved"] == stats["allocated"]
 
 
+def test_blocks_left_over_make_room_for_those_in_use():
+    """A full cache of one size must not send every result of another to the system."""
+    tl.empty_cache()
+    tl.reset_peak_memory_stats()
+    old = [tl.zeros(1 << 22) for _ in range(4)]  # 64 MiB, and then nobody's
+    del old
+    for _ in range(3):
+        tl.zeros(3 << 22)  # 48 MiB, made and freed again and again
+    before = tl.memory_stats()["system_calls"]
+    for _ in range(3):
+        tl.zeros(3 << 22)
+    assert tl.memory_stats()["system_calls"] == before
+
+
 def test_memory_limit_raises_with_the_bytes():
     tl.empty_cache()
     limit = tl.memory_stats()["reserved"] + (1 << 20)

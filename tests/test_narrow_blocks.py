@@ -47,10 +47,12 @@ def through_wide(function, dtype, *operands):
 @pytest.mark.parametrize("n", SIZES)
 def test_elementwise_of_any_length_equals_wide_rounded_once(dtype, n):
     a, b = drawn(n, dtype), drawn(n, dtype, 1)
-    for function in (tl.add, tl.multiply, tl.maximum, tl.less, tl.equal):
+    for function in (
+        tl.add, tl.subtract, tl.multiply, tl.maximum, tl.minimum, tl.less, tl.equal,
+    ):  # fmt: skip
         expected = through_wide(function, dtype, a, b)
         assert_same_bits(function(a, b), expected)
-    for function in (tl.relu, tl.square, tl.negative, tl.sign):
+    for function in (tl.relu, tl.square, tl.negative, tl.abs, tl.sign):
         assert_same_bits(function(a), through_wide(function, dtype, a))
 
 
@@ -96,6 +98,67 @@ def test_elementwise_with_nans_and_infinities_equals_wide(dtype):
     np.testing.assert_array_equal(
         found.astype("float32").numpy(), expected.astype("float32").numpy()
     )
+
+
+def every_half(dtype):
+    """Every bit pattern of the dtype, in an order that mixes them within a group."""
+    codes = np.random.default_rng(0).permutation(2**16).astype("uint16")
+    if dtype == "float16":
+        return tl.tensor(codes.view("float16"))
+    return tl.tensor((codes.astype("uint32") << 16).view("float32")).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_loops_of_halves_on_every_value_equal_wide_rounded_once(dtype):
+    a = every_half(dtype)
+    b = tl.flip(a, axis=0)
+    unary, binary = (tl.negative, tl.abs, tl.relu, tl.exp), (
+        tl.add, tl.subtract, tl.multiply, tl.divide, tl.maximum, tl.minimum
+    )  # fmt: skip
+    for function, operands in [(f, (a,)) for f in unary] + [
+        (f, (a, b)) for f in binary
+    ]:
+        found = function(*operands)
+        expected = through_wide(function, dtype, *operands)
+        # The sign of NaN is nobody's promise.
+        nan = tl.isnan(expected)
+        assert_same_bits(tl.isnan(found), nan)
+        assert_same_bits(tl.where(nan, 0, found), tl.where(nan, 0, expected))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("n", [3, 16, 17, 300])
+def test_loops_of_halves_with_scalar_operands_equal_wide(dtype, n):
+    a, one = drawn(n, dtype), drawn((), dtype, 1)
+    for x, y in ((a, one), (one, a), (a[::-1], one), (a[::2], a[::2])):
+        for function in (tl.subtract, tl.divide, tl.minimum):
+            expected = through_wide(function, dtype, x, y)
+            assert_same_bits(function(x, y), expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradient_of_relu_of_halves_equals_wide(dtype):
+    x, g = drawn(1000, dtype), drawn(1000, dtype, 1)
+    x.requires_grad_()
+    (found,) = tl.autograd.grad(tl.relu(x), (x,), (g,))
+    x = x.detach()
+    assert_same_bits(found, tl.where(x > 0, g, tl.zeros_like(g)))
+
+
+@pytest.mark.parametrize("op", ["abs", "sign", "relu", "maximum", "minimum"])
+def test_loops_of_int8_on_every_pair_equal_numpy(op):
+    values = np.arange(-128, 128, dtype="int8")
+    a, b = (x.ravel() for x in np.meshgrid(values, values))
+    if op in ("maximum", "minimum"):
+        found, expected = (
+            getattr(tl, op)(tl.tensor(a), tl.tensor(b)),
+            getattr(np, op)(a, b),
+        )
+    else:
+        found = getattr(tl, op)(tl.tensor(a))
+        expected = np.maximum(a, 0) if op == "relu" else getattr(np, op)(a)
+    assert found.dtype == tl.int8
+    np.testing.assert_array_equal(found.numpy(), expected)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -213,6 +276,94 @@ def test_reduction_of_narrow_elements_makes_no_copies():
     assert tl.sum(x).item() == 2.0**21
     assert tl.max(x, axis=0).sum().item() == 2048
     assert tl.memory_stats()["peak_allocated"] - before < 2**20
+
+
+# ---- products ---------------------------------------------------------------------
+# Blocks of eight rows, panels of 32 columns, pairs along the depth, and what is left.
+PRODUCTS = [(1, 1, 1), (3, 2, 5), (8, 32, 32), (9, 33, 31), (40, 7, 70), (5, 0, 4),
+            (130, 257, 65)]  # fmt: skip
+
+
+def sums_of_products(a, b):
+    return a.astype("float64").numpy() @ b.astype("float64").numpy()
+
+
+def assert_rounded_sums(found, a, b, start=0.0):
+    """Within a rounding to bfloat16 and those of float32 sums of the magnitudes."""
+    expected = sums_of_products(a, b) + start
+    size = sums_of_products(abs(a), abs(b)) + abs(start)
+    bound = 2.0**-8 * abs(expected) + a.shape[-1] * 2.0**-23 * size
+    assert found.dtype == tl.bfloat16
+    assert (abs(found.astype("float64").numpy() - expected) <= bound).all()
+
+
+@pytest.mark.parametrize("shape", PRODUCTS)
+def test_product_of_bfloat16_in_any_layout_is_a_rounded_sum(shape):
+    m, k, n = shape
+    a, b = drawn((m, k), "bfloat16"), drawn((k, n), "bfloat16", 1)
+    for x in (a, a.T.contiguous().T, tl.stack([a, a], axis=2)[:, :, 0]):
+        for y in (b, b.T.contiguous().T, tl.stack([b, b], axis=2)[:, :, 0]):
+            assert_rounded_sums(x @ y, a, b)
+
+
+def test_batched_product_of_bfloat16_equals_single_products():
+    a, b = drawn((3, 20, 34), "bfloat16"), drawn((3, 34, 40), "bfloat16", 1)
+    for x, y in ((a, b), (a, b[1]), (a[:1], b), (a.mT.contiguous().mT, b)):
+        found = x @ y
+        for i in range(3):
+            one = x[min(i, len(x) - 1)] @ (y[i] if y.ndim == 3 else y)
+            assert_same_bits(found[i], one)
+
+
+def test_linear_of_bfloat16_starts_from_the_bias():
+    x, w = drawn((70, 50), "bfloat16"), drawn((37, 50), "bfloat16", 1)
+    bias = drawn(37, "bfloat16", 2)
+    found = tl.nn.functional.linear(x, w, bias)
+    assert_rounded_sums(found, x, w.T, bias.astype("float64").numpy())
+
+
+@pytest.mark.parametrize(("low", "high"), [(-126, -60), (-133, -127), (-133, 120)])
+def test_product_of_tiny_bfloat16_keeps_subnormal_numbers(low, high):
+    """Processors that multiply bfloat16 would take them for 0."""
+    rng = np.random.default_rng(0)
+    a = np.ldexp(rng.choice([-1.0, 1.0], (20, 40)), rng.integers(low, high, (20, 40)))
+    b = np.ldexp(np.ones((40, 36)), rng.integers(-20, 7, (40, 36)))
+    a, b = (tl.tensor(x.astype("float32")).astype("bfloat16") for x in (a, b))
+    expected = sums_of_products(a, b)
+    found = (a @ b).astype("float64").numpy()
+    size = sums_of_products(abs(a), abs(b))
+    bound = 2.0**-8 * abs(expected) + 40 * 2.0**-23 * size + 2.0**-133
+    assert (abs(found - expected) <= bound).all()
+    assert (found != 0).any()
+
+
+def test_product_of_bfloat16_keeps_infinities_and_nans():
+    a, b = tl.ones((9, 5), dtype="bfloat16"), tl.ones((5, 33), dtype="bfloat16")
+    a[2, 3], a[4, 0], b[0, 32] = float("inf"), float("nan"), -float("inf")
+    with np.errstate(invalid="ignore"):
+        expected = sums_of_products(a, b)
+    np.testing.assert_array_equal((a @ b).astype("float64").numpy(), expected)
+
+
+def test_products_of_bfloat16_do_not_depend_on_threads():
+    a, b = drawn((300, 200), "bfloat16"), drawn((200, 250), "bfloat16", 1)
+    with tl.num_threads(1):
+        expected = a @ b
+    with tl.num_threads(3):
+        assert_same_bits(a @ b, expected)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32"])
+def test_product_of_integers_in_any_layout_wraps_as_numpy(dtype):
+    a, b = (np.random.default_rng(i).integers(0, 99, (2, 41, 41)) for i in range(2))
+    a, b = a.astype(dtype), b.astype(dtype)
+    x, y = tl.tensor(a), tl.tensor(b)
+    expected = np.matmul(a, b)
+    for one in (x, x.mT.contiguous().mT):
+        for other in (y, y.mT.contiguous().mT):
+            found = one @ other
+            assert found.dtype == x.dtype
+            np.testing.assert_array_equal(found.numpy(), expected)
 
 
 # ---- kernels of rows ----------------------------------------------------------------

@@ -33,6 +33,11 @@ template <class T> struct lanes {
     }
 };
 
+/* How elements of S in memory become lanes; half_lanes.h has the 16-bit floats. */
+template <class S> struct lanes_of : lanes<S> {
+    static S one(S x) { return x; }
+};
+
 /* Steps: how an element (or a vector of them) joins an accumulator. */
 struct add_step {
     template <class V> static V join(V a, V x) { return a + x; }
@@ -99,22 +104,22 @@ template <class Step, class T> inline double across_in_double(typename lanes<T>:
 
 /* The last `rest` elements before `end` in the upper lanes, `fill` in the lower ones;
  * a whole vector must lie before `end`. */
-template <class T>
-inline typename lanes<T>::vector load_rest(const T *end, int64_t rest, T fill) {
-    typedef lanes<T> L;
+template <class T, class S>
+inline typename lanes<T>::vector load_rest(const S *end, int64_t rest, T fill) {
+    typedef lanes_of<S> L;
     typename L::vector v = L::load(end - L::count);
     for (int l = 0; l < L::count; l++) v[l] = l < L::count - rest ? fill : v[l];
     return v;
 }
 
 /* Fold n elements, each mapped first, in double. map(unmapped) must be identity. */
-template <class Step, class T, class Map>
-inline double fold(const T *x, int64_t n, T identity, T unmapped, Map map) {
-    typedef lanes<T> L;
+template <class Step, class S, class T, class Map>
+inline double fold(const S *x, int64_t n, T identity, T unmapped, Map map) {
+    typedef lanes_of<S> L;
     int64_t i = 0;
     if (n < L::count) {
         T few = identity;
-        for (; i < n; i++) few = Step::join(few, (T)map(x[i]));
+        for (; i < n; i++) few = Step::join(few, (T)map(L::one(x[i])));
         return (double)few;
     }
     typename L::vector a = identity - typename L::vector{}, b = a, c = a, d = a;
@@ -144,10 +149,10 @@ template <class Step, class V> struct quick_rule {
 
 /* n >= a vector's elements, joined lane by lane; the last load may overlap the one
  * before, since a second look at an element changes nothing. */
-template <class Rule, class T>
-inline typename lanes<T>::vector extremes(const T *x, int64_t n, Rule (&rule)[4]) {
-    typedef lanes<T> L;
-    typename L::vector a = x[0] - typename L::vector{}, b = a, c = a, d = a;
+template <class Rule, class S>
+inline auto extremes(const S *x, int64_t n, Rule (&rule)[4]) {
+    typedef lanes_of<S> L;
+    typename L::vector a = L::one(x[0]) - typename L::vector{}, b = a, c = a, d = a;
     int64_t i = 0;
     for (; i + 4 * L::count <= n; i += 4 * L::count) {
         a = rule[0](a, L::load(x + i));
@@ -161,13 +166,14 @@ inline typename lanes<T>::vector extremes(const T *x, int64_t n, Rule (&rule)[4]
 }
 
 /* The largest or smallest of n >= 1 elements. */
-template <class Step, class T> inline T extreme(const T *x, int64_t n) {
-    typedef lanes<T> L;
+template <class Step, class S> inline auto extreme(const S *x, int64_t n) {
+    typedef lanes_of<S> L;
     typedef typename L::vector V;
+    typedef decltype(L::one(x[0])) T;
     whole_rule<Step, V> whole[4];
     if (n < L::count) {
-        T best = x[0];
-        for (int64_t i = 1; i < n; i++) best = Step::join(best, x[i]);
+        T best = L::one(x[0]);
+        for (int64_t i = 1; i < n; i++) best = Step::join(best, L::one(x[i]));
         return best;
     }
     if constexpr (std::is_floating_point<T>::value) {

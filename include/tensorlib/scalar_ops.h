@@ -168,6 +168,10 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
     X(divide) X(relu_grad) X(tanh_grad) X(sigmoid_grad) X(softsign_grad) \
     X(hardsigmoid_grad) X(hardswish_grad) X(prelu)
 #define TL_BINARY_MATH_OPS(X) X(gelu_grad) X(silu_grad) X(gelu_tanh_grad) X(mish_grad)
+/* Cheap ones, which have loops of 16-bit floats of their own (half_loops.h). */
+#define TL_HALF_UNARY_OPS(X) X(negative) X(abs) X(relu)
+#define TL_HALF_BINARY_OPS(X) \
+    X(add) X(subtract) X(multiply) X(divide) X(maximum) X(minimum) X(relu_grad)
 /* With activation_numbers; the second list has a cotangent first. */
 #define TL_ACTIVATION_OPS(X) \
     X(leaky_relu) X(elu) X(hardtanh) X(threshold) X(hardshrink) X(softshrink)

@@ -226,8 +226,30 @@ cdef void storage_retain(tl_storage *storage) noexcept nogil:
     tl_increment(&storage.refcount)
 
 
+cdef void _make_room(int kept, int64_t most) noexcept nogil:
+    """Return large cached blocks until `most` bytes are cached; the lock is held.
+
+    Blocks of the class `kept` stay: one is about to come back and be asked for again,
+    while the others may be left over from work that is done.
+    """
+    cdef int index = CLASSES
+    cdef tl_storage *block
+    while index > 0 and _stats.reserved - _stats.allocated > most:
+        index -= 1
+        if class_bytes(index) < HUGE_PAGE:
+            return
+        while (
+            index != kept and _free_lists[index] != NULL
+            and _stats.reserved - _stats.allocated > most
+        ):
+            block = _free_lists[index]
+            _free_lists[index] = <tl_storage *>block.owner
+            _stats.reserved -= block.capacity
+            free(block)
+
+
 cdef void storage_release(tl_storage *storage) noexcept nogil:
-    cdef int index
+    cdef int index = size_class(storage.capacity)
     cdef int64_t keep
     if tl_decrement(&storage.refcount) != 0:
         return
@@ -237,11 +259,12 @@ cdef void storage_release(tl_storage *storage) noexcept nogil:
     _stats.live -= 1
     _stats.allocated -= storage.capacity
     keep = _stats.peak_allocated if _stats.peak_allocated > CACHE_FLOOR else CACHE_FLOOR
+    if storage.capacity >= HUGE_PAGE:
+        _make_room(index, keep)
     if storage.capacity >= HUGE_PAGE and _stats.reserved - _stats.allocated > keep:
         _stats.reserved -= storage.capacity
         free(storage)
     else:
-        index = size_class(storage.capacity)
         storage.owner = _free_lists[index]
         _free_lists[index] = storage
     tl_unlock(&_lock)

@@ -94,6 +94,8 @@ def load_families(*families):
         module.register()
 
 
+if _instruction_set != "v2":  # see meson.build
+    load_families("half")
 load_late((complex64.code, complex128.code), lambda: load_families("complex"))
 load_examples(lambda: __import__("tensorlib.kernels.examples"))
 

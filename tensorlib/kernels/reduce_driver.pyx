@@ -4,15 +4,16 @@ Rows are cut into units and columns into tiles by shape alone, and what they red
 to is joined pairwise in order, so that the bits do not depend on the thread count.
 Axes are sorted by stride first: a view is reduced in the order of its memory.
 
-A narrow dtype has no functions of its own: what a function is given is widened just
-before, in pieces that stay in the nearest caches, and what it finishes is narrowed.
+A narrow dtype has no functions of its own, sums and extremes of halves aside: what a
+function is given is widened just before, in pieces that stay in the nearest caches, and
+what it finishes is narrowed.
 """
 from cython.parallel cimport prange
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 
 from tensorlib.core.abi cimport (
-    TL_C_CONTIGUOUS, TL_OK, TL_OUT_OF_MEMORY, tl_buffer, tl_call, tl_loop,
-    tl_reduce_params, tl_status, tl_storage,
+    TL_BFLOAT16, TL_C_CONTIGUOUS, TL_FLOAT16, TL_OK, TL_OUT_OF_MEMORY, tl_buffer,
+    tl_call, tl_loop, tl_reduce_params, tl_status, tl_storage,
 )
 from tensorlib.core.batching cimport takes_any_axes
 from tensorlib.core.storage cimport scratch_new, storage_release
@@ -35,6 +36,7 @@ cdef enum:
 ctypedef struct Job:
     const Op *op
     const tl_narrow *how    # of a narrow dtype; or NULL
+    unit_fn unit            # op.unit as it takes elements in memory; NULL: widened ones
     bint narrow_out
     int64_t in_size         # bytes of an element in memory
     int64_t out_size
@@ -67,8 +69,8 @@ cdef void cast_row(
 cdef void fold(const Job *job, const void *x, int64_t n, Partial *p) noexcept nogil:
     """op.unit"""
     cdef int64_t[WIDE_WORDS] wide
-    if job.how == NULL:
-        job.op.unit(x, n, p)
+    if job.unit != NULL:
+        job.unit(x, n, p)
     else:
         cast_row(job.how.widen, wide, 1, x, n)
         job.op.unit(wide, n, p)
@@ -104,9 +106,9 @@ cdef void fold_rows(
     """op.unit of `rows` rows, `step` bytes apart."""
     cdef int64_t[WIDE_WORDS] wide
     cdef int64_t i, j, m = rows
-    if job.how == NULL:
+    if job.unit != NULL:
         for i in range(rows):
-            job.op.unit(x + i * step, n, &p[i])
+            job.unit(x + i * step, n, &p[i])
         return
     i = 0
     while i < rows:
@@ -495,6 +497,14 @@ cdef void fill_empty(const Job *job) noexcept nogil:
         finish_to(job, &job.op.empty, 1, output(job, index), 1)
 
 
+cdef inline unit_fn unit_for(const Op *op, const tl_narrow *how) noexcept nogil:
+    if how == NULL:
+        return op.unit
+    if how.dtype == TL_FLOAT16:
+        return op.of_halves[0]
+    return op.of_halves[1] if how.dtype == TL_BFLOAT16 else NULL
+
+
 cdef tl_status reduce_any(
     const tl_call *call, const Op *op, const tl_narrow *how
 ) noexcept nogil:
@@ -502,7 +512,7 @@ cdef tl_status reduce_any(
     cdef const tl_buffer *x = call.in_[0]
     cdef Job job
     cdef int kept
-    job.op, job.how = op, how
+    job.op, job.how, job.unit = op, how, unit_for(op, how)
     job.narrow_out = how != NULL and call.out[0].dtype == how.dtype
     job.in_size = op.in_size if how == NULL else how.size
     job.out_size = how.size if job.narrow_out else op.out_size
