@@ -58,6 +58,7 @@ cdef Operators *operators() noexcept:
 @cython.final
 @cython.freelist(256)
 @cython.binding(False)   # method descriptors, unlike functions, check self
+@cython.embedsignature.format("clinic")   # and show their arguments so
 cdef class Tensor:
     """An n-dimensional array on a device that can be differentiated through.
 
