@@ -560,6 +560,7 @@ NOT_OP_METHODS = {
     "retain_grad",
     "requires_grad_",
     "to_device",
+    "tobytes",
     "tolist",
     "cpu",
     "cuda",

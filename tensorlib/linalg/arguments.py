@@ -10,7 +10,7 @@ from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.complex import conj, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.logic import where
+from tensorlib.ops.indexing import where
 from tensorlib.ops.manipulation import broadcast_shapes
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.shape import matrix_transpose, reshape

@@ -19,7 +19,8 @@ from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import view_as_real
 from tensorlib.ops.creation import full
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.logic import isfinite, where
+from tensorlib.ops.indexing import where
+from tensorlib.ops.logic import isfinite
 from tensorlib.ops.manipulation import moveaxis
 from tensorlib.ops.mathematics import sqrt
 from tensorlib.ops.reduce import any as some

@@ -21,7 +21,7 @@ from tensorlib.ops.creation import arange, asarray, full
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.joining import concat, stack
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.logic import where
+from tensorlib.ops.indexing import where
 from tensorlib.ops.looped import any_batched, one_by_one
 from tensorlib.ops.mathematics import exp
 from tensorlib.ops.reduce import broadcast_to, logsumexp

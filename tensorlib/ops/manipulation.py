@@ -11,9 +11,8 @@ from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import axes_of, axis_of, int_of, ints_of, tensor_of
 from tensorlib.ops.creation import arange, full, zeros
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.indexing import nonzero, take
+from tensorlib.ops.indexing import nonzero, take, where
 from tensorlib.ops.joining import concat, pad
-from tensorlib.ops.logic import where
 from tensorlib.ops.reduce import broadcast_to, cumsum
 from tensorlib.ops.shape import expand_dims, permute_dims, reshape
 
@@ -503,16 +502,16 @@ def meshgrid(*arrays, indexing="xy"):
 
 
 # ---- differences and selection -------------------------------------------------
-def diff(x, /, *, axis=-1, n=1, prepend=None, append=None):
+def diff(x, /, n=1, *, axis=-1, prepend=None, append=None):
     """Return the differences of neighbours along an axis.
 
     Parameters
     ----------
     x : Tensor
         Of numeric dtype; unsigned integers wrap.
-    axis : int, default -1
     n : int, default 1
-        How often differences are taken.
+        How often differences are taken; by position too, as in NumPy.
+    axis : int, default -1
     prepend, append : Tensor, optional
         Joined to `x` along the axis first.
 
