@@ -56,7 +56,7 @@ CAUSES = {
     ),
     "^creation: (ones|zeros|full)": "writes of a block in the cache: see the floor",
     "^creation: linspace": "one pass, in parallel; not profiled since",
-    "^indexing: (nonzero|a.mask)": (
+    "^indexing: (nonzero|[mv].mask)": (
         "serial: a count, then one pass that writes; blocks could be counted and "
         "written in parallel"
     ),
