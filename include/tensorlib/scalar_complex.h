@@ -12,6 +12,8 @@
 #include <cmath>
 #include <complex>
 
+#include "tensorlib/scalar_elementary.h"
+
 namespace tl {
 
 template <class T> using complex = std::complex<T>;
@@ -141,8 +143,10 @@ template <class T> inline bool op_isfinite(complex<T> z) {
     return std::isfinite(z.real()) && std::isfinite(z.imag());
 }
 template <class T> inline bool op_logical_not(complex<T> z) { return z == complex<T>(0); }
-template <class T> inline T op_magnitude(complex<T> z) { return std::hypot(z.real(), z.imag()); }
-template <class T> inline T op_angle(complex<T> z) { return std::atan2(z.imag(), z.real()); }
+/* The real functions' forms in float32, which vectorize; the C library's in float64. */
+inline float op_magnitude(complex<float> z) { return tl::hypot(z.real(), z.imag()); }
+inline double op_magnitude(complex<double> z) { return std::hypot(z.real(), z.imag()); }
+template <class T> inline T op_angle(complex<T> z) { return tl::atan2(z.imag(), z.real()); }
 
 } // namespace tl
 
