@@ -230,3 +230,12 @@ def test_where_of_a_mask_alone_is_nonzero():
             assert_same(ours, theirs)
     with pytest.raises(TypeError, match="where: expected both x1 and x2, or neither"):
         tl.where(tl.tensor(x > 0), 1.0)
+
+
+def test_integer_out_of_range_beside_a_mask_of_nothing_is_refused():
+    x, nothing = tl.ones((1, 4, 3)), tl.tensor([False])
+    with pytest.raises(IndexError, match="index 3 is out of range for axis 2 of size"):
+        x[nothing, ..., 3]
+    with pytest.raises(IndexError, match="index -5 is out of range for axis 1 of size"):
+        x[nothing, -5] = 1.0
+    assert x.sum().item() == 12.0

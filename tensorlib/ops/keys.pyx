@@ -107,6 +107,14 @@ cdef int _slice_bounds(
         raise ValueError("index: slice step cannot be zero") from None
 
 
+cdef int _check_range(object item, int axis, int64_t extent) except -1:
+    if not -extent <= item < extent:
+        raise IndexError(
+            f"index {item} is out of range for axis {axis} of size {extent}"
+        )
+    return 0
+
+
 cdef int add_item(BasicIndex *by, object item, int axis, int64_t extent) except -1:
     """An integer or a slice on an axis of the given extent."""
     cdef int64_t position
@@ -116,10 +124,7 @@ cdef int add_item(BasicIndex *by, object item, int axis, int64_t extent) except 
         length = PySlice_AdjustIndices(extent, &start, &stop, step)
         # The step of a single element is never taken; times a stride it may overflow.
         return _add_slice(by, start, step if length > 1 else 1, length)
-    if not -extent <= item < extent:
-        raise IndexError(
-            f"index {item} is out of range for axis {axis} of size {extent}"
-        )
+    _check_range(item, axis, extent)
     position = item
     if by.n >= 2 * TL_MAX_NDIM:
         raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
@@ -228,6 +233,8 @@ cdef Key resolve_key(const tl_buffer *x, object key):
 
 cdef list _positions(object item, const tl_buffer *x, int axis):
     if type(item) is int:
+        # Here, since the kernel sees no index where the others select nothing.
+        _check_range(item, axis, x.shape[axis])
         return [as_tensor("index", item)]
     if (<Tensor>item).buf.dtype == TL_BOOL:
         return mask_positions(<Tensor>item, x, axis)
