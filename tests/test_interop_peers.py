@@ -133,6 +133,13 @@ def test_ufuncs_refuse_tensors_and_operators_take_arrays():
     assert type(x + a) is type(a + x) is tl.Tensor
     assert type(np.float32(2) * x) is tl.Tensor
     assert type(np.concatenate([x, x])) is np.ndarray
+    assert type(np.sort(x)) is type(np.linalg.inv(tl.eye(2))) is np.ndarray
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "mean", "max", "min", "any", "std"])
+def test_numpy_reductions_raise_as_documented(name):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        getattr(np, name)(tl.ones(2))
 
 
 def test_pillow_images_go_both_ways():

@@ -60,6 +60,8 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
         If an axis is out of range.
     ValueError
         If a vector is empty and `ord` is infinite.
+    TypeError
+        If `ord` is no number.
     DTypeError
         If the dtype is neither floating nor complex.
 
@@ -76,6 +78,8 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     tensor(5.)
     """
     x = floating("vector_norm", x)
+    if not hasattr(ord, "__float__"):
+        raise TypeError(f"vector_norm: expected a number as ord, got {ord!r}")
     if x.dtype.name in HALVES:
         wide = vector_norm(astype(x, "float32"), axis=axis, keepdims=keepdims, ord=ord)
         return astype(wide, x.dtype)
