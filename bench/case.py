@@ -90,7 +90,8 @@ class Case:
     tolerance : tuple of float
         Relative and absolute.
     target : float
-        The largest good ratio of our time to PyTorch's.
+        The largest good ratio of our time to PyTorch's; to NumPy's it is 1, or this
+        where it is larger.
     limit : float, optional
         The largest good value itself, in the row's unit, instead of a ratio.
     flops : float

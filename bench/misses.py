@@ -76,7 +76,7 @@ CAUSES = {
     ),
     "^creation: (ones|zeros|full)": "writes of a block in the cache: see the floor",
     "^creation: linspace": "one pass, in parallel; not profiled since",
-    "^indexing: (nonzero|a.mask)": (
+    "^indexing: (nonzero|[mv].mask)": (
         "serial: a count, then one pass that writes; blocks could be counted and "
         "written in parallel"
     ),
@@ -95,6 +95,21 @@ CAUSES = {
     ),
     r"^sorting: histogram by edges 10\^3": "a search, a mask and a count, one by one",
     r"^sorting: topk": "few elements of short rows: candidates are sorted by radix",
+    r"^strided: (m\.T|exp\(m\.T)": (
+        "results are in C order whatever the operands' is, so transposed ones are read "
+        "across; NumPy and PyTorch keep the order of the operands"
+    ),
+    r"^strided: sort\(m\.T": "lines are copied one by one; not profiled",
+    "^products: (vecdot|einsum ij,ij->i)": (
+        "a product of the elements, then a sum: two passes, and views between them"
+    ),
+    "^products: (trace|einsum ii)": "views in Python, whatever the size; then one sum",
+    r"^indexing: (put|diag|scatter|masked_fill).* 10\^3": (
+        "a composition in Python: several views and small operations"
+    ),
+    r"^indexing: (v\[i\]|v\[mask\]|m\[mask\]|take)": (
+        "positions are read, checked and used one by one; not profiled"
+    ),
     "^matmul": (
         "at the rate of products; OpenBLAS and our panels pack tiles again, PyTorch's "
         "MKL packs an operand once"

@@ -2,9 +2,31 @@
 
 import tensorlib as tl
 
-__all__ = ["elementwise_ops", "public_ops", "reduction_ops"]
+__all__ = ["array_ops", "elementwise_ops", "public_ops", "reduction_ops"]
 
 _FAMILIES = {"Unary": "unary", "Binary": "binary", "Ternary": "ternary"}
+
+# Modules of ops that networks are made of, rather than an array library.
+_NETWORKS = (
+    "activation", "attention", "batch_norm", "conv", "embedding", "folding", "loss",
+    "norm", "pooling", "random", "rectifier", "recurrent", "softmax",
+)  # fmt: skip
+
+
+def array_ops():
+    """Return the names of `public_ops` that belong to the array namespace.
+
+    Those are all but the modules of networks, and of random numbers, which NumPy and
+    the standard draw otherwise.
+    """
+    found = set()
+    for name in public_ops():
+        owner, _, last = name.rpartition(".")
+        home = getattr(tl, owner) if owner else tl
+        module = getattr(home, last).__module__
+        if module.rpartition(".")[2] not in _NETWORKS:
+            found.add(name)
+    return found
 
 
 def public_ops():

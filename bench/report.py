@@ -60,6 +60,7 @@ def _cells(row):
     if row.error:
         return [row.name, f"error: {row.error}", "", "", "", _target(row), "", "ERROR"]
     ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+    ratio += " N" if row.peer == "numpy" else ""
     stats = [_stat(row, library) for library in ("ours", "torch", "numpy")]
     return [row.name, *stats, ratio, _target(row), _over_floor(row), _mark(row)]
 
@@ -82,16 +83,27 @@ def _counts(rows):
     misses = [row for row in rows if row.missed]
     errors = [row for row in rows if row.error]
     noisy = [row for row in timed if row.spread > NOISY]
-    mean = geometric_mean([row.ratio for row in timed if row.unit == "s"])
-    slower = sum(row.ratio > 1.0 for row in timed)
-    return timed, misses, errors, noisy, mean, slower
+    return timed, misses, errors, noisy
+
+
+def _against(rows, library, name):
+    """How we compare with one peer, in words."""
+    ratios = [row.ratios[library] for row in rows if library in row.ratios]
+    if not ratios:
+        return f"none against {name}"
+    slower = sum(ratio > 1.0 for ratio in ratios)
+    mean = geometric_mean(ratios)
+    return f"{len(ratios)} against {name} ({mean:.3f} of its time, {slower} slower)"
 
 
 def _sentence(rows, share):
-    timed, misses, errors, noisy, mean, slower = _counts(rows)
+    timed, misses, errors, noisy = _counts(rows)
+    timings = [row for row in timed if row.unit == "s"]
+    mean = geometric_mean([row.ratio for row in timings])
     text = (
-        f"{len(timed)} rows against PyTorch, geometric mean {mean:.3f} of its time; "
-        f"{len(misses)} miss their target, {slower} are slower than PyTorch, "
+        f"{len(timed)} rows, geometric mean {mean:.3f} of the better peer's time: "
+        f"{_against(timings, 'torch', 'PyTorch')}, "
+        f"{_against(timings, 'numpy', 'NumPy')}; {len(misses)} miss their target, "
         f"{len(errors)} failed, {len(noisy)} are noisy."
     )
     if share is not None:
@@ -101,7 +113,7 @@ def _sentence(rows, share):
 
 def format_summary(rows, share):
     """Return misses first, then counts and the geometric mean."""
-    _, misses, errors, noisy, _, _ = _counts(rows)
+    _, misses, errors, noisy = _counts(rows)
     lines = ["", "== misses, worst first"]
     lines += [f"{row.section:12} {format_row(row)}" for row in _worst_first(misses)]
     lines += ["", "== errors"] if errors else []
@@ -121,24 +133,25 @@ def _table(header, lines):
 def _miss_lines(rows):
     lines = []
     for row in _worst_first(rows):
-        name, ours, torch, _, ratio, target, *_ = _cells(row)
+        name, *times, ratio, target, _, _ = _cells(row)
         cause = row.error or why(row.label) or "not yet known"
-        full = f"{row.section}: {name}"
-        lines.append([full, "" if row.error else ours, torch, ratio, target, cause])
+        times = ["", "", ""] if row.error else times
+        lines.append([f"{row.section}: {name}", *times, ratio, target, cause])
     return lines
 
 
 def markdown(rows, machine, packages, share, mode):
     """Return RESULTS.md: misses on top, then a table a section."""
     facts = [f"- {what}: {text}" for what, text in {**machine, **packages}.items()]
-    _, misses, errors, _, _, _ = _counts(rows)
+    _, misses, errors, _ = _counts(rows)
     lines = [
         "# Benchmarks against PyTorch and NumPy",
         "",
         "Written by `python -m bench.peers --write`; the causes of misses are kept in "
         "`misses.py`. Medians of samples taken in turn in one process; ± is half the "
-        "interquartile range; ratio is our time over PyTorch's, the median over "
-        "rounds. The target is the largest good ratio, or the largest good value. "
+        "interquartile range; ratio is our time over that of the better of the two "
+        "(N: NumPy), the median over rounds. The target is the largest good ratio to "
+        "PyTorch's time, 1 to NumPy's, or the largest good value. "
         "Floor: how many times longer ours takes than the bytes of operands and "
         "results at the bandwidth measured, or the operations of a product at the rate "
         "measured, would; empty where the cost of a call decides.",
@@ -153,7 +166,7 @@ def markdown(rows, machine, packages, share, mode):
         "## Misses",
         "",
     ]
-    header = ["row", "ours", "PyTorch", "ratio", "target", "why"]
+    header = ["row", "ours", "PyTorch", "NumPy", "ratio", "target", "why"]
     missed = _miss_lines([*misses, *errors])
     lines += _table(header, missed) if missed else ["None."]
     for section in dict.fromkeys(row.section for row in rows):

@@ -45,16 +45,22 @@ class Row:
         return f"{self.section}: {self.name}"
 
     @property
+    def peer(self):
+        """The better of the two peers, None where there is none."""
+        return max(self.ratios, key=self.ratios.get, default=None)
+
+    @property
     def ratio(self):
-        """Our value over PyTorch's, None where there is none."""
-        return self.ratios.get("torch")
+        """Our value over the better peer's, None where there is none."""
+        return self.ratios.get(self.peer)
 
     @property
     def severity(self):
         """How far the row is from its target: above 1 it misses."""
         if self.limit is not None and "ours" in self.stats:
             return self.stats["ours"].median / self.limit
-        return self.ratio / self.target if self.ratio is not None else 0.0
+        goals = {"torch": self.target, "numpy": max(self.target, 1.0)}
+        return max((self.ratios[k] / goals[k] for k in self.ratios), default=0.0)
 
     @property
     def missed(self):

@@ -50,6 +50,8 @@ class Budget:
         Seconds for all rounds of a row, about.
     rounds : int
         Least number of rounds.
+    slow_rounds : int
+        The same where a round takes longer than a fifth of a second.
     processes : int
         Rounds of rows that start processes.
     """
@@ -57,10 +59,12 @@ class Budget:
     sample: float = 1e-3
     row: float = 0.45
     rounds: int = 7
+    slow_rounds: int = 3
     processes: int = 7
 
 
 QUICK = Budget(row=0.25, rounds=5, processes=3)
+SLOW_ROUND = 0.2
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ def interleave(loops, budget):
             counts[library] = _count_for(loop, budget.sample)
             count, each = counts[library]
             cost += count * each + (SETTLE if each < SLOW else 0.0)
-        rounds = max(budget.rounds, min(MOST_ROUNDS, int(budget.row / cost)))
+        least = budget.rounds if cost < SLOW_ROUND else budget.slow_rounds
+        rounds = max(least, min(MOST_ROUNDS, int(budget.row / cost)))
         samples = {library: [] for library in loops}
         for _ in range(rounds):
             for library, loop in loops.items():

@@ -106,7 +106,14 @@ from tensorlib.ops.creation import (
 )
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.embedding import dropout, embedding, one_hot
-from tensorlib.ops.indexing import as_strided, gather, nonzero, take, take_along_axis
+from tensorlib.ops.indexing import (
+    as_strided,
+    gather,
+    nonzero,
+    take,
+    take_along_axis,
+    where,
+)
 from tensorlib.ops.joining import concat, pad, split, stack, unstack
 from tensorlib.ops.linalg import linear, matmul
 from tensorlib.ops.logic import (
@@ -129,7 +136,6 @@ from tensorlib.ops.logic import (
     logical_or,
     logical_xor,
     not_equal,
-    where,
 )
 from tensorlib.ops.mathematics import (
     cos,

@@ -1,10 +1,11 @@
-"""Write the type stubs of the compiled modules, from their sources; run by the build.
+"""Write the type stubs of functions and compiled classes, from sources; for the build.
 
-``python type_stubs.py SOURCE OUT PACKAGE NAME...`` reads ``PACKAGE/NAME.pyx`` and
-writes ``NAME.pyi``. Signatures are those of the ``def`` lines; types come from the
-docstrings, whose words for them (``Tensor of shape (N,)``, ``int or tuple of int,
-optional``) are few. What they do not say is ``Any``. The stub of the whole package,
-``__init__``, is made of the imports and lazy names of ``__init__.py``.
+``python type_stubs.py SOURCE OUT PACKAGE NAME...`` reads ``PACKAGE/NAME.pyx``, or
+``NAME.py`` where there is none, and writes ``NAME.pyi``. Signatures are those of the
+``def`` lines; types come from the docstrings, whose words for them (``Tensor of shape
+(N,)``, ``int or tuple of int, optional``) are few. What they do not say is ``Any``. The
+stub of the whole package, ``__init__``, is made of the imports and lazy names of
+``__init__.py``.
 """
 
 import ast
@@ -15,7 +16,7 @@ from pathlib import Path
 
 HEAD = """\
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, NamedTuple, Protocol, final, overload
 
 from tensorlib.core.device import Device
 from tensorlib.core.dtype import DType
@@ -56,6 +57,7 @@ BINARY = (
 # Results of methods whose docstrings do not name them.
 METHODS = {
     "item": "Any", "data_ptr": "int", "requires_grad_": "Tensor", "detach": "Tensor",
+    "tobytes": "bytes", "manual_seed": "Generator", "initial_seed": "int",
     "__enter__": "Any", "__exit__": "None",
     "__bool__": "bool", "__len__": "int", "__int__": "int", "__float__": "float",
     "__index__": "int", "__repr__": "str", "__str__": "str", "__hash__": "int",
@@ -76,6 +78,16 @@ PROPERTIES = {
 
 FIELDS = {"str": "str", "bint": "bool", "int": "int"}
 HIDDEN = ("__dealloc__", "__getbuffer__", "__releasebuffer__", "__richcmp__")
+BUFFER = "def __buffer__(self, flags: int, /) -> memoryview: ..."
+# Functions whose result depends on how many arguments there are.
+OVERLOADS = {
+    "where": (
+        "(condition: _ArrayLike, /) -> tuple[Tensor, ...]: ...",
+        "(condition: _ArrayLike, x1: _ArrayLike, x2: _ArrayLike, /) -> Tensor: ...",
+    ),
+}
+# Functions of core that return no tensors and have no section Returns.
+NOT_TENSORS = {"device": "Device", "dtype": "DType", "result_type": "DType"}
 
 
 # ---- types from words ------------------------------------------------------------
@@ -135,19 +147,37 @@ def parameter_types(doc):
     return found
 
 
-def result_type(doc):
-    """Return the type that the section Returns names, or the summary implies."""
+def result_type(doc, records=()):
+    """Return the type that the section Returns names, or the summary implies.
+
+    `records` has the module's named tuples: ``{name: fields}``.
+    """
     lines = section(doc, "Returns").splitlines()
     if not lines:
         return "Tensor" if doc.startswith("Return ") else "Any"
-    words = re.sub(r",? of (shape|dtype|int64).*|,? with .*", "", lines[0])
+    named = [m[1] for m in (re.match(r"(\w+) : ", line) for line in lines) if m]
+    for name, fields in dict(records).items():
+        if named == fields or lines[0].strip() == name:
+            return name
+    words = re.sub(r",? of (the |shape|dtype|int64).*|,? with .*", "", lines[0])
     return RESULTS.get(words, "Tensor" if words.startswith("Tensor of") else "Any")
+
+
+RECORD = re.compile(r'^(\w+) = namedtuple\(\s*"\w+",\s*\(([^)]*)\)\s*\)', re.M)
+
+
+def records_of(source):
+    """Return ``{name: fields}`` of the public named tuples that a module defines."""
+    found = {
+        name: re.findall(r"\w+", fields) for name, fields in RECORD.findall(source)
+    }
+    return {name: f for name, f in found.items() if not name.startswith("_")}
 
 
 # ---- signatures from sources -----------------------------------------------------
 DEF = re.compile(
     r"^(?P<property>    @property\n)?(?P<indent>    |)def (?P<name>\w+)"
-    r'\((?P<args>.*?)\):(?:  #[^\n]*)?\n(?:\s+r?"""(?P<doc>.*?)""")?',
+    r'\((?P<args>.*?)\)(?: -> [^\n]*?)?:(?: [^\n]*)?\n(?:\s+r?"""(?P<doc>.*?)""")?',
     re.S | re.M,
 )
 
@@ -199,11 +229,14 @@ def docstring(match):
     return textwrap.dedent("    " + (match["doc"] or ""))
 
 
-def function(match):
+def function(match, records=()):
     """Return the stub of a ``def`` of a module."""
-    doc = docstring(match)
+    name, doc = match["name"], docstring(match)
+    if name in OVERLOADS:
+        return "\n".join(f"@overload\ndef {name}{form}" for form in OVERLOADS[name])
     arguments = signature(arguments_of(match["args"]), doc)
-    return f"def {match['name']}({arguments}) -> {result_type(doc)}: ..."
+    found = NOT_TENSORS.get(name) or result_type(doc, records)
+    return f"def {name}({arguments}) -> {found}: ..."
 
 
 def method(match):
@@ -238,9 +271,22 @@ def class_stub(header, body):
         r"^    cdef (?:readonly|public) (\w+) (\w+)", body, re.M
     ):
         lines.append(f"{name}: {FIELDS.get(kind, 'Any')}")
+    if "def __getbuffer__" in body:
+        lines.append(BUFFER)
+    known = set(re.findall(r"^(?:def )?(\w+)", "\n".join(lines), re.M))
+    lines += [x for x in attributes(body) if x.partition(":")[0] not in known]
     if not lines:
         return f"class {header}: ..."
     return f"class {header}:\n" + textwrap.indent("\n".join(lines), "    ")
+
+
+def attributes(body):
+    """Return annotations of what a class's docstring lists as attributes."""
+    doc = re.match(r'\s*"""(.*?)"""', body, re.S)
+    listed = section(textwrap.dedent("    " + doc[1]), "Attributes") if doc else ""
+    for names, words in re.findall(r"^(\w[\w, ]*) : (.+)", listed, re.M):
+        kind = RESULTS.get(words, annotation(words))
+        yield from (f"{name.strip()}: {kind}" for name in names.split(","))
 
 
 CLASS = re.compile(
@@ -274,11 +320,15 @@ def classes_of(source, declarations):
 def module_stub(source, declarations=""):
     """Return the stub of a .pyx file's text; `declarations` is its .pxd."""
     found, text = classes_of(source, declarations)
+    records = records_of(source)
+    for name, fields in records.items():
+        lines = "".join(f"\n    {field}: Tensor" for field in fields)
+        found.append(f"class {name}(NamedTuple):{lines}")
     if any("(Primitive)" in each for each in found):
         found.insert(0, "from tensorlib.autograd.primitive import Primitive")
     for match in DEF.finditer(text):
         if not match["indent"] and not match["name"].startswith("_"):
-            found.append(function(match))
+            found.append(function(match, records))
     for name in re.findall(r"^([A-Z][A-Z_]+) = ", text, re.M):
         found.append(f"{name}: Any")
     return HEAD + "\n" + "\n".join(found) + "\n"
@@ -302,11 +352,18 @@ def tensor_stub(source):
     for home, words in re.findall(r"\((\w+), ((?:\"[^\"]*\"\s*)+)\)", table):
         folder = "autograd" if home in ("tape", "hooks") else "ops"
         name = {"shape_ops": "shape"}.get(home, home)
-        text = (source / folder / f"{name}.pyx").read_text("utf-8")
-        bodies = {m["name"]: m for m in DEF.finditer(text) if not m["indent"]}
-        for method in re.sub(r'["\s]+', " ", words).split():
-            if method in bodies:
-                lines.append(_as_method(bodies[method], method))
+        lines += _methods_of(source / folder / name, words)
+    lazy = bind[bind.index("_LAZY_METHODS = {") :].partition("\n}\n")[0]
+    imports = []
+    for home, words in re.findall(r'"(\w+)": "([^"]*)"', lazy):
+        lines += _methods_of(source / "ops" / home, words)
+        for record in records_of(_source(source / "ops" / home)):
+            imports.append(f"from tensorlib.ops.{home} import {record}\n")
+    for method in ("__dlpack__", "__dlpack_device__"):
+        lines += _methods_of(core / "dlpack", method)
+    for alias, name in re.findall(r"\b([a-z]+)=_([a-z]+)[,)]", bind):
+        lines += [x.replace(f"def {name}(", f"def {alias}(", 1) for x in lines
+                  if alias != name and x.startswith(f"def {name}(")]  # fmt: skip
     for name in BINARY:
         lines += [f"def __{p}{name}__(self, other: Any) -> Tensor: ..."
                   for p in ("", "r", "i")]  # fmt: skip
@@ -315,7 +372,23 @@ def tensor_stub(source):
     stub = _without_operators(stub)
     known = set(re.findall(r"^    def (\w+)\(", stub, re.M))
     lines = [x for x in lines if re.match(r"def (\w+)", x)[1] not in known]
-    return _into_class(stub, lines)
+    return "".join(imports) + _into_class(stub, lines)
+
+
+def _source(path):
+    """Return the text of a module, compiled or not."""
+    compiled = path.with_suffix(".pyx")
+    return (compiled if compiled.exists() else path.with_suffix(".py")).read_text(
+        "utf-8"
+    )
+
+
+def _methods_of(path, words):
+    """Return stubs of methods that are functions of a module."""
+    text = _source(path)
+    bodies = {m["name"]: m for m in DEF.finditer(text) if not m["indent"]}
+    names = [name for name in re.sub(r'["\s]+', " ", words).split() if name in bodies]
+    return [_as_method(bodies[name], name, records_of(text)) for name in names]
 
 
 def _without_operators(stub):
@@ -323,9 +396,11 @@ def _without_operators(stub):
     return re.sub(rf"^    def __[ri]?(?:{names})__\(.*\n", "", stub, flags=re.M)
 
 
-def _as_method(match, name):
-    made = function({**match.groupdict(), "name": name})
-    if name.endswith("_"):  # in place
+def _as_method(match, name, records=()):
+    made = function({**match.groupdict(), "name": name}, records)
+    if name in METHODS:
+        made = re.sub(r"-> .*", f"-> {METHODS[name]}: ...", made)
+    if name.endswith("_") and not name.endswith("__"):  # in place
         made = re.sub(r"-> .*", "-> Tensor: ...", made)
     return re.sub(r"^def (\w+)\(\w+(?:: [^,)]*)?", r"def \1(self", made, count=1)
 
@@ -375,10 +450,7 @@ def stub_of(source, package, name):
         return tensor_stub(source)
     path = source / package / name
     pxd = path.with_suffix(".pxd")
-    text = module_stub(
-        path.with_suffix(".pyx").read_text("utf-8"),
-        pxd.read_text("utf-8") if pxd.exists() else "",
-    )
+    text = module_stub(_source(path), pxd.read_text("utf-8") if pxd.exists() else "")
     if package == "core" and name in ("device", "dtype"):
         own = name.capitalize() if name == "device" else "DType"
         text = text.replace(f"from tensorlib.core.{name} import {own}\n", "")

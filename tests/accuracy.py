@@ -5,7 +5,8 @@ same in mpmath. Results are compared with the first everywhere; the points that 
 worst are computed again by mpmath with 60 digits, and those errors count.
 
 ``accuracy.py`` measures at 10^6 points on each instruction set at hand and writes the
-table of docs/accuracy.md; ``accuracy.py NAME`` shows a function's worst points.
+tables of docs/accuracy.md, that of `accuracy_complex` too; ``accuracy.py NAME`` shows a
+function's worst points.
 `test_accuracy` runs the rows at fewer points and fails where a row's bound is exceeded.
 """
 
@@ -17,15 +18,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import accuracy_complex
 import mpmath
 import numpy as np
+from accuracy_points import bits_of, specials
 
 import tensorlib as tl
 
 WIDE = np.longdouble
 DTYPES = ("float32", "float64")
 CANDIDATES = 20
-PI_2 = np.pi / 2
 
 
 # Largest errors allowed, in ulp, for float32 and float64.
@@ -293,29 +295,6 @@ ROWS = [
 
 
 # ---- points ----------------------------------------------------------------------
-def bits_of(dtype, count, rng):
-    """Floats with random bits, but for infinities and NaN."""
-    kind = np.uint32 if dtype == "float32" else np.uint64
-    x = rng.integers(0, np.iinfo(kind).max, count, kind, endpoint=True).view(dtype)
-    return np.where(np.isfinite(x), x, np.asarray(0.5, dtype))
-
-
-def specials(dtype):
-    facts = np.finfo(dtype)
-    powers = 2.0 ** np.arange(-30, 31)
-    turns = PI_2 * np.arange(1, 60)
-    near = [0.5, 0.625, 1.0, 2.0, 87.0, 88.72, 103.97, 708.0, 709.78, 745.13, 1e6]
-    with np.errstate(over="ignore"):
-        x = np.concatenate([powers, 1 + powers[:30], 1 - powers[:30], turns, near])
-        x = x.astype(dtype)
-    ends = [0, facts.smallest_subnormal, facts.smallest_normal, facts.max, np.inf]
-    x = np.concatenate([x, np.asarray(ends, dtype)])
-    with np.errstate(over="ignore", under="ignore"):
-        inf = np.asarray(np.inf, dtype)
-        x = np.concatenate([x, np.nextafter(x, inf), np.nextafter(x, -inf)])
-    return np.concatenate([x, -x, np.asarray([np.nan], dtype)])
-
-
 def points(row, dtype, count, rng):
     """Arrays of operands: random bits, uniform, near each other, special values."""
     n = len(row.ranges)
@@ -389,22 +368,27 @@ def worst(row, dtype, count, seed=0):
     return sorted(zip(checked, points_of, strict=True), reverse=True)
 
 
-# ---- the table -------------------------------------------------------------------
+# ---- the tables ------------------------------------------------------------------
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
 MARK = "<!-- Written by tests/accuracy.py. -->\n"
+COMPLEX_POINTS = 10**4
 
 
-def measure(names, count):
-    """Print the rows' largest errors on the instruction set of this process."""
+def measure(count):
+    """Print the largest errors on the instruction set of this process."""
     for row in ROWS:
-        if not names or row.name in names:
-            for dtype in DTYPES:
-                error, point = worst(row, dtype, count)[0]
-                print(json.dumps([row.name, dtype, error, point]), flush=True)
+        for dtype in DTYPES:
+            error, _ = worst(row, dtype, count)[0]
+            print(json.dumps([row.name, dtype, f"{error:.2f}"]), flush=True)
+    for row in accuracy_complex.ROWS:
+        for dtype in accuracy_complex.DTYPES:
+            norm, parts, _ = accuracy_complex.worst(row, dtype, COMPLEX_POINTS)
+            cell = f"{norm:.2f} ({parts:.2g})"
+            print(json.dumps([row.name, dtype, cell]), flush=True)
 
 
 def measured_on(isa, count):
-    """{(name, dtype): error} on that instruction set; None where it was not built."""
+    """{(name, dtype): cell} on that instruction set; None where it was not built."""
     environment = {**os.environ, "TENSORLIB_ISA": isa}
     command = [sys.executable, __file__, "measure", str(count)]
     found = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -412,36 +396,34 @@ def measured_on(isa, count):
         print(f"{isa}: {found.stderr.splitlines()[-1]}", file=sys.stderr)
         return None
     rows = [json.loads(line) for line in found.stdout.splitlines()]
-    return {(name, dtype): error for name, dtype, error, _ in rows}
+    return {(name, dtype): cell for name, dtype, cell in rows}
 
 
-def table(found):
-    heads = [f"{dtype} {isa}" for dtype in DTYPES for isa in found]
+def table(found, rows, dtypes):
+    """The lines of a table: a row's errors by dtype and instruction set, its bounds."""
+    heads = [f"{dtype} {isa}" for dtype in dtypes for isa in found]
     yield "| function | " + " | ".join([*heads, "bound"]) + " |"
     yield "|---|" + "---|" * (len(heads) + 1)
-    for row in ROWS:
-        cells = [found[i][row.name, d] for d in DTYPES for i in found]
-        bounds = f"{row.bound[0]:g}"
-        if row.bound[0] != row.bound[1]:
-            bounds += f", {row.bound[1]:g}"
-        yield (
-            f"| {row.name} | "
-            + " | ".join(f"{c:.2f}" for c in cells)
-            + (f" | {bounds} |")
-        )
+    for row in rows:
+        cells = [found[isa][row.name, dtype] for dtype in dtypes for isa in found]
+        bounds = ", ".join(f"{b:g}" for b in dict.fromkeys(row.bound))
+        yield "| " + " | ".join([row.name, *cells, bounds]) + " |"
 
 
 def write(count):
+    """Measure on every instruction set and put both tables between their marks."""
     found = {isa: measured_on(isa, count) for isa in ("v2", "v3", "v4")}
     found = {isa: rows for isa, rows in found.items() if rows}
-    head, _, rest = PAGE.read_text().partition(MARK)
-    _, _, tail = rest.partition(MARK)
-    PAGE.write_text(head + MARK + "\n".join(table(found)) + "\n" + MARK + tail)
+    head, _, between, _, tail = PAGE.read_text().split(MARK)
+    real = table(found, ROWS, DTYPES)
+    of_complex = table(found, accuracy_complex.ROWS, accuracy_complex.DTYPES)
+    tables = ["\n".join(lines) + "\n" for lines in (real, of_complex)]
+    PAGE.write_text(MARK.join([head, tables[0], between, tables[1], tail]))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["measure"]:
-        measure(sys.argv[3:], int(sys.argv[2]))
+        measure(int(sys.argv[2]))
     elif sys.argv[1:]:
         for chosen in (row for row in ROWS if row.name in sys.argv[1:]):
             for dtype in DTYPES:

@@ -56,7 +56,8 @@ FUNCTIONS = {
         ((Y, Z), "accuracy_score f1_score precision_score recall_score zero_one_loss "
          "hamming_loss jaccard_score confusion_matrix balanced_accuracy_score "
          "cohen_kappa_score"),
-        ((Y, P / 9), "log_loss brier_score_loss"),
+        ((Y, P / 9), "log_loss brier_score_loss roc_curve roc_auc_score "
+         "precision_recall_curve det_curve average_precision_score"),
         ((P, Q), "mean_squared_error mean_absolute_error r2_score max_error "
          "explained_variance_score mean_tweedie_deviance mean_squared_log_error "
          "mean_absolute_percentage_error root_mean_squared_error mean_pinball_loss "

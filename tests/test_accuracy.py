@@ -3,6 +3,7 @@
 import re
 
 import accuracy
+import accuracy_complex
 import numpy as np
 import pytest
 
@@ -16,16 +17,25 @@ def test_error_is_within_the_rows_bound(row, dtype):
     assert error <= row.bound[accuracy.DTYPES.index(dtype)], point
 
 
-def test_page_has_a_row_for_each_function_within_its_bound():
+@pytest.mark.parametrize("dtype", accuracy_complex.DTYPES)
+@pytest.mark.parametrize("row", accuracy_complex.ROWS, ids=lambda row: row.name)
+def test_complex_error_is_within_the_rows_bound(row, dtype):
+    count = 300 if row.digits > 60 else 1500
+    norm, _, point = accuracy_complex.worst(row, dtype, count, seed=1)
+    assert norm <= row.bound[list(accuracy_complex.DTYPES).index(dtype)], point
+
+
+@pytest.mark.parametrize(("table", "rows"), [(1, accuracy.ROWS),
+                                             (3, accuracy_complex.ROWS)])  # fmt: skip
+def test_page_has_a_row_for_each_function_within_its_bound(table, rows):
     page = accuracy.PAGE
     if not page.exists():
         pytest.skip("no docs beside tests/")
-    lines = re.findall(
-        r"^\| (.+?) \| ([\d.| ]+) \| [\d., ]+ \|$", page.read_text(), re.M
-    )
+    text = re.sub(r" \([\d.e+]+\)", "", page.read_text().split(accuracy.MARK)[table])
+    lines = re.findall(r"^\| (.+?) \| ([\d.| ]+) \| [\d., ]+ \|$", text, re.M)
     cells = {name: [float(c) for c in rest.split(" | ")] for name, rest in lines}
-    assert set(cells) == {row.name for row in accuracy.ROWS}
-    for row in accuracy.ROWS:
+    assert set(cells) == {row.name for row in rows}
+    for row in rows:
         half = len(cells[row.name]) // 2
         assert max(cells[row.name][:half]) <= row.bound[0]
         assert max(cells[row.name][half:]) <= row.bound[1]

@@ -11,7 +11,7 @@ if not (ROOT / "bench").is_dir():
     pytest.skip("no bench/ beside tests/", allow_module_level=True)
 sys.path.append(str(ROOT))  # last: the installed package wins over the sources
 try:
-    from bench import scaling
+    from bench import cases, report, runner, scaling, timing
 finally:
     sys.path.remove(str(ROOT))
 
@@ -59,3 +59,54 @@ def test_roofline_is_drawn_with_and_without_products(tmp_path):
     ]
     draw_roofline(rows, floor, tmp_path / "roofline.png")
     assert (tmp_path / "roofline.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---- the table of cases ----------------------------------------------------------
+def test_every_public_op_has_a_row():
+    assert cases.uncovered_ops() == set()
+
+
+def test_every_array_function_has_a_row_at_each_size():
+    assert cases.unsized_ops() == {}
+
+
+def test_every_array_function_that_numpy_has_is_timed_beside_it():
+    assert cases.ops_without_numpy() == set()
+
+
+def test_names_of_rows_are_unique():
+    labels = [case.label for case in cases.all_cases()]
+    assert sorted({x for x in labels if labels.count(x) > 1}) == []
+
+
+# ---- the verdict -----------------------------------------------------------------
+def made_up(target=1.0, **ratios):
+    stats = {name: timing.Stat(1.0, 1.0, 1.0) for name in ("ours", *ratios)}
+    return runner.Row("sorting", "made up", target, None, "s", stats, ratios)
+
+
+@pytest.mark.parametrize(
+    ("torch", "numpy", "target", "missed"),
+    [(0.5, 0.9, 1.0, False), (0.5, 1.1, 1.0, True), (1.1, 0.5, 1.0, True),
+     (0.4, 0.9, 0.5, False), (0.6, 0.9, 0.5, True), (1.5, 1.5, 2.0, False)],
+)  # fmt: skip
+def test_row_is_judged_against_the_better_peer(torch, numpy, target, missed):
+    row = made_up(target, torch=torch, numpy=numpy)
+    assert row.ratio == max(torch, numpy)
+    assert row.peer == ("torch" if torch >= numpy else "numpy")
+    assert row.missed is missed
+
+
+def test_row_without_peers_has_no_ratio():
+    assert made_up().ratio is None
+    assert not made_up().missed
+
+
+def test_report_names_the_better_peer_and_counts_both():
+    rows = [made_up(torch=0.5, numpy=1.25), made_up(torch=0.25), made_up()]
+    text = report.markdown(rows, {"CPU": "made up"}, {}, None, "test")
+    assert text.count("| 1.25 N |") == 2  # among the misses, and in its section
+    assert "| 0.25 |" in text
+    assert "1 against NumPy (1.250 of its time, 1 slower)" in text
+    assert "2 against PyTorch (0.354 of its time, 0 slower)" in text
+    assert "2 rows, geometric mean 0.559 of the better peer's time" in text

@@ -366,3 +366,12 @@ def test_complex_view_under_vmap_of_examples_an_odd_distance_apart(dtype):
     x = tl.arange(15, dtype=dtype).reshape(5, 3)
     found = tl.vmap(lambda row: tl.view_as_complex(row[:2]) * 1)(x)
     assert found.tolist() == [complex(r[0], r[1]) for r in x.tolist()]
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_quotient_of_the_smallest_and_the_largest_numbers_is_no_infinity(dtype):
+    facts = np.finfo(dtype)
+    for size in (facts.smallest_subnormal * 8, facts.smallest_normal, facts.max / 4):
+        a = np.asarray([size + 1j * size, 2 * size - 1j * size], dtype)
+        assert tl.divide(tl.tensor(a), tl.tensor(a)).tolist() == [1, 1]
+        assert tl.divide(tl.tensor(a), tl.tensor(a * 1j)).tolist() == [-1j, -1j]

@@ -347,3 +347,9 @@ def test_torch_grad_raises():
     torch = pytest.importorskip("torch")
     with pytest.raises(BufferError):
         tl.from_dlpack(torch.zeros(2, requires_grad=True))
+
+
+@pytest.mark.parametrize("device", [1, "cpu", [1, 0]])
+def test_dl_device_that_is_no_pair_is_refused(device):
+    with pytest.raises(TypeError, match=r"expected dl_device=\(type, index\)"):
+        tl.ones(2).__dlpack__(dl_device=device)

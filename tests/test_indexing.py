@@ -220,3 +220,22 @@ def test_rows_of_a_few_lines_equal_numpy(width, dtype):
     view = tl.asarray(np.concatenate((x, x), 1))[:, 1 : 1 + width]
     expected = np.concatenate((x, x), 1)[:, 1 : 1 + width][i]
     np.testing.assert_array_equal(tl.take(view, tl.asarray(i), axis=0), expected)
+
+
+def test_where_of_a_mask_alone_is_nonzero():
+    x = np.array([[0, 3, 0], [4, 0, 5]])
+    for mask in (x, x > 0):
+        found = tl.where(tl.tensor(mask))
+        for ours, theirs in zip(found, np.where(mask), strict=True):
+            assert_same(ours, theirs)
+    with pytest.raises(TypeError, match="where: expected both x1 and x2, or neither"):
+        tl.where(tl.tensor(x > 0), 1.0)
+
+
+def test_integer_out_of_range_beside_a_mask_of_nothing_is_refused():
+    x, nothing = tl.ones((1, 4, 3)), tl.tensor([False])
+    with pytest.raises(IndexError, match="index 3 is out of range for axis 2 of size"):
+        x[nothing, ..., 3]
+    with pytest.raises(IndexError, match="index -5 is out of range for axis 1 of size"):
+        x[nothing, -5] = 1.0
+    assert x.sum().item() == 12.0

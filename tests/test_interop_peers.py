@@ -133,6 +133,13 @@ def test_ufuncs_refuse_tensors_and_operators_take_arrays():
     assert type(x + a) is type(a + x) is tl.Tensor
     assert type(np.float32(2) * x) is tl.Tensor
     assert type(np.concatenate([x, x])) is np.ndarray
+    assert type(np.sort(x)) is type(np.linalg.inv(tl.eye(2))) is np.ndarray
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "mean", "max", "min", "any", "std"])
+def test_numpy_reductions_raise_as_documented(name):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        getattr(np, name)(tl.ones(2))
 
 
 def test_pillow_images_go_both_ways():
@@ -144,6 +151,55 @@ def test_pillow_images_go_both_ways():
     back = image.fromarray(x.numpy())
     assert back.size == (4, 3)
     assert back.getpixel((3, 2)) == (1, 2, 3)
+
+
+IMAGES = {
+    "L": tl.arange(12, dtype=tl.uint8).reshape(3, 4),
+    "RGB": tl.arange(36, dtype=tl.uint8).reshape(3, 4, 3),
+    "RGBA": tl.arange(48, dtype=tl.uint8).reshape(3, 4, 4),
+    "F": tl.linspace(0, 1, 12).reshape(3, 4),
+    "I": tl.arange(12, dtype=tl.int32).reshape(3, 4),
+    "1": tl.arange(12).reshape(3, 4) % 3 == 0,
+}
+
+
+@pytest.mark.parametrize("mode", IMAGES)
+def test_pillow_takes_a_tensor_of_any_layout(mode):
+    image = pytest.importorskip("PIL.Image")
+    x = IMAGES[mode]
+    for view in (x, x[::-1], x[:, ::2], x.permute_dims(1, 0, *range(2, x.ndim))):
+        found = image.fromarray(view)
+        assert found.mode == mode
+        assert np.array_equal(np.asarray(found), view.numpy())
+
+
+def test_tensor_without_an_array_has_no_array_interface():
+    image = pytest.importorskip("PIL.Image")
+    assert not hasattr(tl.zeros((2, 2), dtype=tl.bfloat16), "__array_interface__")
+    x = tl.zeros((2, 2), requires_grad=True)
+    with pytest.raises(AttributeError, match="requires grad; use"):
+        image.fromarray(x)
+    with pytest.raises(tl.GraphError, match="requires grad"):
+        np.asarray(x)
+
+
+def test_array_interface_describes_the_memory():
+    x = tl.arange(6).reshape(2, 3)
+    found = x.T.__array_interface__
+    assert found["data"] == (x.data_ptr(), False)
+    assert (found["shape"], found["typestr"]) == ((3, 2), "<i8")
+    assert found["strides"] == (8, 24)
+    assert x.T.tobytes() == x.T.numpy().tobytes()
+
+
+def test_operand_that_is_no_array_may_answer_itself():
+    class Other:
+        def __radd__(self, x):
+            return "mine"
+
+    assert tl.ones(2) + Other() == "mine"
+    with pytest.raises(TypeError, match="unsupported operand"):
+        tl.ones(2) + "text"
 
 
 # ---- files ---------------------------------------------------------------------

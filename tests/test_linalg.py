@@ -470,3 +470,9 @@ def test_names_of_the_array_api_are_there():
 def test_integers_are_refused():
     with pytest.raises(tl.DTypeError, match="floating"):
         L.inv(tl.tensor([[1, 2], [3, 4]]))
+
+
+@pytest.mark.parametrize("ord", ["fro", None, [2]])
+def test_vector_norm_of_an_ord_that_is_no_number_is_refused(ord):
+    with pytest.raises(TypeError, match="vector_norm: expected a number as ord"):
+        tl.linalg.vector_norm(tl.ones(3), ord=ord)

@@ -228,3 +228,24 @@ def test_like_functions_take_a_device(name):
 def test_split_by_any_length_keeps_all_elements(length):
     (part,) = tl.split(tl.arange(3), length)
     assert part.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "edges", [{"prepend": 0}, {"append": 2.5}, {"prepend": 1, "append": np.array(3.0)}]
+)
+@pytest.mark.parametrize("axis", [0, -1])
+def test_diff_takes_scalars_at_its_edges(edges, axis):
+    x = np.arange(6.0).reshape(2, 3) ** 2
+    found = tl.diff(tl.tensor(x), axis=axis, **edges)
+    assert np.array_equal(found.numpy(), np.diff(x, axis=axis, **edges))
+    assert tl.diff(tl.tensor([1.0, 2.0], dtype=tl.float16), prepend=0.5).dtype is (
+        tl.float16
+    )
+
+
+def test_diff_of_bool_is_whether_neighbours_differ():
+    x = np.array([True, False, False, True])
+    for n in (1, 2):
+        found = tl.diff(tl.tensor(x), n)
+        assert found.dtype is tl.bool
+        assert found.tolist() == np.diff(x, n).tolist()

@@ -1,51 +1,146 @@
 """`help` and `inspect.signature` show the real arguments of everything public."""
 
+import importlib
 import inspect
+import pydoc
+import re
 
 import pytest
 
 import tensorlib as tl
 
-MODULES = (tl, tl.linalg, tl.fft, tl.nn.functional, tl.autograd)
-FUNCTIONS = {
-    f"{module.__name__}.{name}": item
-    for module in MODULES
-    for name in dir(module)
-    if not name.startswith("_") and callable(item := getattr(module, name))
-    if not (isinstance(item, type) and issubclass(item, BaseException))
-}
+MODULES = (
+    "tensorlib", "tensorlib.autograd", "tensorlib.cuda", "tensorlib.data",
+    "tensorlib.data.transforms", "tensorlib.fft", "tensorlib.linalg", "tensorlib.nn",
+    "tensorlib.nn.functional", "tensorlib.nn.init", "tensorlib.nn.utils",
+    "tensorlib.optim", "tensorlib.optim.lr_scheduler", "tensorlib.serialization",
+    "tensorlib.transforms", "tensorlib.viz",
+)  # fmt: skip
+# Values of these come from functions: calling the class raises.
+NOT_CALLED = (tl.Tensor, tl.DType, tl.Device, tl.autograd.Node)
+# What passes its arguments on, or takes any number by any name.
+ANYTHING = re.compile(r"nn\.Identity$|nn\.\w+\.(forward|__call__)$|data\.StackDataset$")
+PROTOCOLS = (
+    "__call__", "__dlpack__", "__dlpack_device__", "__array__", "__array_namespace__",
+)  # fmt: skip
 SUM = "(x, /, axis=None, keepdims=False, *, dtype=None)"
-CLASSES = (tl.Tensor, tl.Generator, tl.DType, tl.Device, tl.autograd.Node)  # in C
-METHODS = {
+
+
+def public_names():
+    """{dotted name: object} of functions and classes, each once."""
+    found = {}
+    for home in MODULES:
+        module = importlib.import_module(home)
+        for name in dir(module):  # loads the lazy ones
+            item = getattr(module, name)
+            ours = (getattr(item, "__module__", None) or "").startswith("tensorlib")
+            if not name.startswith("_") and callable(item) and ours:
+                found.setdefault(id(item), (f"{home.removeprefix('tensorlib.')}.{name}",
+                                            item))  # fmt: skip
+    return dict(found.values())
+
+
+PUBLIC = public_names()
+CLASSES = {
     name: item
-    for name, item in vars(tl.Tensor).items()
-    if not name.startswith("_") and callable(item)
+    for name, item in PUBLIC.items()
+    if inspect.isclass(item) and not issubclass(item, BaseException)
 }
 
 
-def arguments_shown(item):
-    """The signature's text; methods in C have it in the first line of their help."""
-    try:
-        return str(inspect.signature(item))
-    except ValueError:
-        first = item.__doc__.splitlines()[0]
-        return first.removeprefix(item.__name__)
+def own_members(kind):
+    """(name, value) of what a class of ours defines in public, in each base."""
+    for base in kind.__mro__:
+        if base.__module__.startswith("tensorlib"):
+            for name, value in vars(base).items():
+                if not name.startswith("_") or name in PROTOCOLS:
+                    yield name, value
 
 
-@pytest.mark.parametrize("name", [n for n, f in FUNCTIONS.items() if f not in CLASSES])
-def test_public_function_shows_its_arguments(name):
-    assert arguments_shown(FUNCTIONS[name]).startswith("(")
-    assert inspect.getdoc(FUNCTIONS[name])
+METHODS = {
+    f"{home}.{name}": getattr(kind, name)
+    for home, kind in CLASSES.items()
+    for name, value in own_members(kind)
+    if callable(getattr(kind, name)) and not inspect.isclass(value)
+}
+PROPERTIES = {
+    f"{home}.{name}": (kind, value)
+    for home, kind in CLASSES.items()
+    for name, value in own_members(kind)
+    if inspect.isdatadescriptor(value)
+}
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_tensor_method_shows_its_arguments(name):
-    text = arguments_shown(METHODS[name])
-    assert text.startswith("(")
-    assert text != "()", "the tensor itself is the first"
-    assert inspect.getdoc(METHODS[name])
+def assert_shows_arguments(name, item):
+    shown = str(inspect.signature(item))
+    if not ANYTHING.search(name):
+        assert not re.fullmatch(r"\((self, (/, )?)?\*args, \*\*kwargs\)", shown)
+    return shown
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, item in PUBLIC.items()
+             if item not in NOT_CALLED and (n in CLASSES or not inspect.isclass(item))]
+)  # fmt: skip
+def test_public_function_or_class_shows_its_arguments(name):
+    assert_shows_arguments(name, PUBLIC[name])
+    assert inspect.getdoc(PUBLIC[name])
+
+
+@pytest.mark.parametrize("kind", NOT_CALLED)
+def test_class_without_a_constructor_says_what_to_call(kind):
+    with pytest.raises(TypeError, match="not made by calling the class; use"):
+        kind()
+
+
+@pytest.mark.parametrize("home", CLASSES)
+def test_methods_show_their_arguments(home):
+    for name in [n for n in METHODS if n.rpartition(".")[0] == home]:
+        shown = assert_shows_arguments(name, METHODS[name])
+        bound = inspect.ismethod(METHODS[name])  # a classmethod
+        static = isinstance(
+            inspect.getattr_static(CLASSES[home], name.rpartition(".")[2]), staticmethod
+        )
+        assert bound or static or shown != "()", "the object itself is the first"
+
+
+@pytest.mark.parametrize("home", CLASSES)
+def test_properties_are_documented(home):
+    for name, (kind, value) in PROPERTIES.items():
+        last = name.rpartition(".")[2]
+        if name.rpartition(".")[0] == home and not inspect.getdoc(value):
+            documented = re.search(rf"^\s*([\w, ]+, )?{last}\b.* :", kind.__doc__, re.M)
+            assert documented, f"{name}: neither a docstring nor among the attributes"
 
 
 def test_signature_has_names_and_defaults():
     assert str(inspect.signature(tl.sum)) == SUM
     assert str(inspect.signature(tl.Tensor.sum)) == SUM
+    assert str(inspect.signature(tl.Tensor.item)) == "(self, /)"
+
+
+def test_help_shows_the_signature_once():
+    for item, line in (
+        (tl.sum, "sum" + SUM),
+        (tl.Tensor.sum, "sum" + SUM),
+        (tl.Tensor.item, "item(self, /)"),
+        (tl.Generator.manual_seed, "manual_seed(self, /, seed)"),
+    ):
+        assert line in pydoc.render_doc(item, renderer=pydoc.plaintext)
+    assert "class Generator(builtins.object)\n |  Generator(seed=None)" in (
+        pydoc.render_doc(tl.Generator, renderer=pydoc.plaintext)
+    )
+
+
+# As the standard's text has them.
+OF_ARRAYS = {
+    "__array_namespace__": "(*, api_version=None)",
+    "__dlpack__": "(*, stream=None, max_version=None, dl_device=None, copy=None)",
+    "__dlpack_device__": "()",
+    "to_device": "(device, /, *, stream=None)",
+}
+
+
+@pytest.mark.parametrize(("name", "shown"), OF_ARRAYS.items())
+def test_method_has_the_standards_parameters(name, shown):
+    assert str(inspect.signature(getattr(tl.ones(1), name))) == shown

@@ -118,8 +118,24 @@ def _pooling():
             )
 
 
+def _folding():
+    image, patches = (16, 32, 32, 32), (16, 288, 900)
+    for name, call, x, g in (
+        ("unfold", "unfold(x, 3)", image, patches),
+        ("fold", "fold(x, (32, 32), 3)", patches, image),
+    ):
+        yield from _both(
+            f"{name} {'x'.join(map(str, x))}",
+            f"tl.{call}",
+            f"F.{call}",
+            {"x": Spec(x), "g": Spec(g)},
+            ("x",),
+        )
+
+
 def cases():
     for shape in SHAPES:
         yield from _conv2d(shape)
     yield from _other_dimensions()
     yield from _pooling()
+    yield from _folding()

@@ -99,6 +99,20 @@ def cases():
     yield _row("a[0] = 1.5", "a[0] = value", check="a", prepare=_setitem, **plain)
     yield _row("a.shape", "a.shape", check="", **plain)
     yield _row("a.item()", "c.item()", prepare=_scalar, **plain)
+    for call in (
+        "broadcast_shapes((8, 1), (1, 4))", 'isdtype(d, "real floating")',
+        "can_cast(d, e)",
+    ):  # fmt: skip
+        theirs = "" if "isdtype" in call else f"torch.{call}"
+        yield Case("dispatch", call.partition("(")[0], f"tl.{call}", theirs,
+                   f"np.{call}", prepare=_dtypes, check="")  # fmt: skip
+
+
+def _dtypes(library, names):
+    module = names[{"ours": "tl", "torch": "torch", "numpy": "np"}[library]]
+    names["d"], names["e"] = module.float32, module.float64
+    if library == "numpy":
+        names["d"] = module.dtype("float32")
 
 
 def _scalar(library, names):

@@ -57,6 +57,32 @@ def _rows(shape):
     )
 
 
+def _image_norms():
+    shape, w = (16, 32, 32, 32), Spec((32,))
+    images = {"x": Spec(shape), "g": Spec(shape), "w": w, "b": w}
+    for call in (
+        "batch_norm(x, None, None, w, b, training=True)",
+        "instance_norm(x, weight=w, bias=b)",
+        "group_norm(x, 8, w, b)",
+    ):
+        yield from _both(
+            f"{call.partition('(')[0]} 16x32x32x32",
+            f"tl.{call}",
+            f"F.{call}",
+            images,
+            ("x", "w", "b"),
+            tolerance=(1e-3, 1e-2),
+        )
+    yield from _both(
+        "rms_norm 4096x512",
+        "tl.rms_norm(x, (512,), w)",
+        "F.rms_norm(x, (512,), w)",
+        {"x": Spec((4096, 512)), "g": Spec((4096, 512)), "w": Spec((512,))},
+        ("x", "w"),
+        tolerance=(1e-3, 1e-2),
+    )
+
+
 def _cross_entropy(shape):
     n, c = shape
     operands = {
@@ -128,6 +154,7 @@ def cases():
         yield from _rows(shape)
     for shape in LOGITS:
         yield _cross_entropy(shape)
+    yield from _image_norms()
     yield from _embedding(10000, 64, 4096, quick=True)
     yield from _embedding(1000, 16, 64)
     yield from _activations()

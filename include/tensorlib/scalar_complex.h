@@ -1,7 +1,7 @@
 /* Scalar formulas of the complex dtypes; see scalar_ops.h.
  *
  * Functions with branch cuts are the C library's (C11 annex G, which is what the Array API
- * asks for); products are the textbook's, quotients Smith's, as NumPy computes them.
+ * asks for); products are the textbook's, quotients of double Smith's.
  *
  * References: R. L. Smith, "Algorithm 116: Complex division", CACM 5 (1962) 435;
  * W. Kahan, "Branch cuts for complex elementary functions", 1987.
@@ -11,6 +11,8 @@
 
 #include <cmath>
 #include <complex>
+
+#include "tensorlib/scalar_elementary.h"
 
 namespace tl {
 
@@ -22,15 +24,23 @@ template <class T> inline complex<T> op_multiply(complex<T> a, complex<T> b) {
     return {a.real() * b.real() - a.imag() * b.imag(),
             a.real() * b.imag() + a.imag() * b.real()};
 }
+/* By the divisor, not its reciprocal, which may be beyond the largest number. */
 template <class T> inline complex<T> op_divide(complex<T> a, complex<T> b) {
     T c = b.real(), d = b.imag();
     if (std::abs(c) >= std::abs(d)) {
         if (c == T(0) && d == T(0)) return {a.real() / std::abs(c), a.imag() / std::abs(d)};
-        T ratio = d / c, scale = T(1) / (c + d * ratio);
-        return {(a.real() + a.imag() * ratio) * scale, (a.imag() - a.real() * ratio) * scale};
+        T ratio = d / c, under = c + d * ratio;
+        return {(a.real() + a.imag() * ratio) / under, (a.imag() - a.real() * ratio) / under};
     }
-    T ratio = c / d, scale = T(1) / (d + c * ratio);
-    return {(a.real() * ratio + a.imag()) * scale, (a.imag() * ratio - a.real()) * scale};
+    T ratio = c / d, under = d + c * ratio;
+    return {(a.real() * ratio + a.imag()) / under, (a.imag() * ratio - a.real()) / under};
+}
+/* The textbook's in double, which holds the squares of floats; else as above. */
+inline complex<float> op_divide(complex<float> a, complex<float> b) {
+    double x = a.real(), y = a.imag(), c = b.real(), d = b.imag(), under = c * c + d * d;
+    if (!(under > 0.0 && under < HUGE_VAL)) return op_divide<float>(a, b);
+    return {static_cast<float>((x * c + y * d) / under),
+            static_cast<float>((y * c - x * d) / under)};
 }
 /* Small whole exponents by multiplication: exact where that is. */
 template <class T> inline complex<T> op_pow(complex<T> a, complex<T> b) {
@@ -141,8 +151,10 @@ template <class T> inline bool op_isfinite(complex<T> z) {
     return std::isfinite(z.real()) && std::isfinite(z.imag());
 }
 template <class T> inline bool op_logical_not(complex<T> z) { return z == complex<T>(0); }
-template <class T> inline T op_magnitude(complex<T> z) { return std::hypot(z.real(), z.imag()); }
-template <class T> inline T op_angle(complex<T> z) { return std::atan2(z.imag(), z.real()); }
+/* The real functions' forms in float32, which vectorize; the C library's in float64. */
+inline float op_magnitude(complex<float> z) { return tl::hypot(z.real(), z.imag()); }
+inline double op_magnitude(complex<double> z) { return std::hypot(z.real(), z.imag()); }
+template <class T> inline T op_angle(complex<T> z) { return tl::atan2(z.imag(), z.real()); }
 
 } // namespace tl
 

@@ -81,8 +81,18 @@ cdef class NodeExtras:
 
 @cython.final
 @cython.binding(False)   # method descriptors, unlike functions, check self
+@cython.embedsignature.format("clinic")   # and show their arguments so
 cdef class Node:
-    """One recorded application of a primitive."""
+    """One recorded application of a primitive.
+
+    Attributes
+    ----------
+    primitive : Primitive
+    params : object
+        The op's parameters, as the op keeps them.
+    sequence : int
+        The place in the order of recording.
+    """
 
     @property
     def name(self):

@@ -155,7 +155,11 @@ cdef int _check_target(Tensor x, object stream, object dl_device) except -1:
         raise BufferError(
             f"__dlpack__: expected stream=None for a CPU tensor, got {stream!r}"
         )
-    if dl_device is not None and tuple(dl_device) != (TL_DL_CPU, 0):
+    if dl_device is not None and not isinstance(dl_device, tuple):
+        raise TypeError(
+            f"__dlpack__: expected dl_device=(type, index), got {dl_device!r}"
+        )
+    if dl_device is not None and dl_device != (TL_DL_CPU, 0):
         raise BufferError(
             f"__dlpack__: cannot export from (1, 0), the CPU, to {dl_device!r}"
         )

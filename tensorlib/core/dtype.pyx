@@ -46,6 +46,10 @@ cdef class DType:
     kind : str
         ``'b'`` boolean, ``'i'`` signed, ``'u'`` unsigned integer, ``'f'`` floating,
         ``'c'`` complex.
+    format : str
+        The buffer protocol's character for it.
+    code : int
+        Its number in C, a ``tl_dtype``.
 
     Examples
     --------
@@ -291,7 +295,7 @@ class finfo:  # noqa: N801
     1.1920928955078125e-07
     """
 
-    def __init__(self, type):
+    def __init__(self, type, /):
         found = as_dtype(getattr(type, "dtype", type))
         if found.kind == "c":
             found = _dtypes[real_code((<DType>found).code)]
@@ -324,7 +328,7 @@ class iinfo:  # noqa: N801
     255
     """
 
-    def __init__(self, type):
+    def __init__(self, type, /):
         found = as_dtype(getattr(type, "dtype", type))
         if found.kind not in "iu":
             raise DTypeError(f"iinfo: expected an integer dtype, got {found}")

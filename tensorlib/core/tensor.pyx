@@ -58,6 +58,7 @@ cdef Operators *operators() noexcept:
 
 @cython.final
 @cython.binding(False)   # method descriptors, unlike functions, check self
+@cython.embedsignature.format("clinic")   # and show their arguments so
 cdef class Tensor:
     """An n-dimensional array on a device that can be differentiated through.
 
@@ -330,6 +331,28 @@ cdef class Tensor:
                 raise ValueError("__array__: changing the dtype needs a copy")
             return found.astype(dtype)
         return numpy.array(found, copy=True) if copy else found
+
+    @property
+    def __array_interface__(self):
+        """NumPy's array interface, for what reads neither buffers nor DLPack (Pillow).
+
+        A tensor that has no NumPy array has no such attribute.
+        """
+        try:
+            return self.numpy().__array_interface__
+        except (DeviceError, DTypeError, GraphError) as error:
+            raise AttributeError(f"__array_interface__: {error}") from None
+
+    def tobytes(self):
+        """Return a copy of the elements in C order as bytes.
+
+        Examples
+        --------
+        >>> import tensorlib as tl
+        >>> tl.tensor([[1, 2], [3, 4]], dtype=tl.uint8).T.tobytes()
+        b'\\x01\\x03\\x02\\x04'
+        """
+        return bytes(memoryview(self))
 
     def __bool__(self):
         if self.buf.size != 1:

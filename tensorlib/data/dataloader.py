@@ -6,6 +6,8 @@ continue bit for bit.
 """
 
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import tensorlib as tl
 from tensorlib.data.collate import default_collate
@@ -219,7 +221,7 @@ class DataLoader:
 
     # ---- iterating ---------------------------------------------------------------
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         generator = self._generator()
         start_state = self._start_state = self._current_state()
         skip, self._resume_at = self._resume_at, 0

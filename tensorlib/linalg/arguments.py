@@ -16,7 +16,7 @@ from tensorlib.linalg.matrix_op import (
 )
 from tensorlib.ops.complex import conj, real
 from tensorlib.ops.creation import eye
-from tensorlib.ops.logic import where
+from tensorlib.ops.indexing import where
 from tensorlib.ops.shape import matrix_transpose, reshape
 
 __all__ = [

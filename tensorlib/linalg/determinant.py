@@ -23,8 +23,8 @@ from tensorlib.linalg.spectrum import svd_stack
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
+from tensorlib.ops.indexing import where
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.logic import where
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import prod as product
 from tensorlib.ops.reduce import sum as total

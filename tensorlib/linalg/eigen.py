@@ -17,9 +17,9 @@ from tensorlib.linalg.spectrum import LARGEST, check_phases
 from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.elementwise import astype
+from tensorlib.ops.indexing import where
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.logic import where
 from tensorlib.ops.shape import expand_dims, last_diagonal, matrix_transpose, reshape
 
 __all__ = ["EigResult", "eig", "eigvals"]

@@ -19,7 +19,8 @@ from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import view_as_real
 from tensorlib.ops.creation import full
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.logic import isfinite, where
+from tensorlib.ops.indexing import where
+from tensorlib.ops.logic import isfinite
 from tensorlib.ops.manipulation import moveaxis
 from tensorlib.ops.mathematics import sqrt
 from tensorlib.ops.reduce import any as some
@@ -59,6 +60,8 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
         If an axis is out of range.
     ValueError
         If a vector is empty and `ord` is infinite.
+    TypeError
+        If `ord` is no number.
     DTypeError
         If the dtype is neither floating nor complex.
 
@@ -75,6 +78,8 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     tensor(5.)
     """
     x = floating("vector_norm", x)
+    if not hasattr(ord, "__float__"):
+        raise TypeError(f"vector_norm: expected a number as ord, got {ord!r}")
     if x.dtype.name in HALVES:
         wide = vector_norm(astype(x, "float32"), axis=axis, keepdims=keepdims, ord=ord)
         return astype(wide, x.dtype)

@@ -11,9 +11,10 @@ from tensorlib.linalg.solving import inv, solve
 from tensorlib.ops.arguments import axis_of, int_of, tensor_of
 from tensorlib.ops.creation import eye
 from tensorlib.ops.elementwise import astype
+from tensorlib.ops.indexing import where
 from tensorlib.ops.joining import stack, unstack
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.logic import isfinite, where
+from tensorlib.ops.logic import isfinite
 from tensorlib.ops.mathematics import log
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.reduce import max as largest

@@ -27,9 +27,9 @@ from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.creation import zeros as zeros_of
+from tensorlib.ops.indexing import where
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.logic import where
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import sum as total
 from tensorlib.ops.shape import (

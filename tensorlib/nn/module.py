@@ -4,6 +4,8 @@ Its members and the walks over them are in `tree`; here are calling, state,
 conversions, hooks and the representation.
 """
 
+from typing import Any
+
 import tensorlib as tl
 from tensorlib.autograd.budget import as_segment, open_budgets
 from tensorlib.core.provenance import failing_line, line_text
@@ -74,7 +76,7 @@ class Module(ModuleTree):
             f'{type(self).__name__}: the required method "forward" is missing'
         )
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward``, and the hooks around it where there are any."""
         try:
             if open_budgets:
@@ -130,7 +132,7 @@ class Module(ModuleTree):
 
     # ---- state -------------------------------------------------------------------
 
-    def state_dict(self, *, prefix="", keep_vars=False):
+    def state_dict(self, *, prefix="", keep_vars=False) -> dict[str, Tensor]:
         """Return parameters and persistent buffers by dotted name.
 
         Parameters

@@ -6,6 +6,8 @@ reading one costs a plain attribute look-up. Beside them the module keeps which
 ``state_dict()``, ``to()``) reads names there and values from the instance.
 """
 
+from collections.abc import Iterator
+
 from tensorlib.core.tensor import Tensor
 
 __all__ = ["ModuleTree"]
@@ -288,7 +290,9 @@ class ModuleTree:
                 seen.add(id(value))
                 yield (f"{path}.{name}" if path else name), value
 
-    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+    def named_parameters(
+        self, prefix="", recurse=True, remove_duplicate=True
+    ) -> Iterator[tuple[str, Tensor]]:
         """Yield ``(path, parameter)``; a shared parameter once unless told otherwise.
 
         Parameters
@@ -310,12 +314,14 @@ class ModuleTree:
             "_parameter_names", prefix, recurse, remove_duplicate
         )
 
-    def parameters(self, recurse=True):
+    def parameters(self, recurse=True) -> Iterator[Tensor]:
         """Yield the parameters, each once."""
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+    def named_buffers(
+        self, prefix="", recurse=True, remove_duplicate=True
+    ) -> Iterator[tuple[str, Tensor]]:
         """Yield ``(path, buffer)``; arguments as in `named_parameters`."""
         return self._named_tensors("_buffer_names", prefix, recurse, remove_duplicate)
 

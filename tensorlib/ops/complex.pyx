@@ -30,7 +30,7 @@ from tensorlib.ops.elementwise cimport (
 
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.ops.joining import concat, stack
-from tensorlib.ops.logic import where
+from tensorlib.ops.indexing import where
 from tensorlib.ops.manipulation import broadcast_arrays
 from tensorlib.ops.reduce import sum, var
 from tensorlib.ops.shape import squeeze

@@ -18,6 +18,7 @@ from tensorlib.ops.elementwise cimport copy as copied
 from math import ceil
 
 from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.ops.arguments import int_of
 from tensorlib.ops.indexing import as_strided
 
 cdef Primitive _arange = Primitive("arange")
@@ -315,8 +316,10 @@ def arange(
 
     Raises
     ------
+    TypeError
+        If a bound is no number.
     ValueError
-        If `step` is zero or a bound is not finite.
+        If `step` is zero or a bound is complex or not finite.
 
     Examples
     --------
@@ -327,10 +330,11 @@ def arange(
     cdef int code
     if stop is None:
         start, stop = 0, start
+    start, stop, step = [_number("arange", v) for v in (start, stop, step)]
     whole = all([isinstance(v, int) for v in (start, stop, step)])
     for v in (start, stop, step):
-        if not isinstance(v, (int, float)) or v - v != 0:
-            raise ValueError(f"arange: expected finite numbers, got {v!r}")
+        if isinstance(v, complex) or v - v != 0:
+            raise ValueError(f"arange: expected finite real numbers, got {v!r}")
     if step == 0:
         raise ValueError("arange: expected a step other than 0")
     if whole:
@@ -341,6 +345,23 @@ def arange(
     return _flagged(
         _steps("arange", count, code, device, start, step), requires_grad
     )
+
+
+def _number(op, value):
+    """Return a bound as a Python number, which NumPy's scalars and 0-d tensors have."""
+    found = value.item() if getattr(value, "ndim", None) == 0 else value
+    if isinstance(found, (float, complex)):
+        return found
+    if hasattr(found, "as_integer_ratio"):  # int, Fraction, Decimal
+        try:
+            rounded = float(found)
+        except OverflowError:
+            raise OverflowError(
+                f"{op}: expected bounds within float64's range, got one of about "
+                f"2**{int(found).bit_length()}"
+            ) from None
+        return found if isinstance(found, int) else rounded
+    raise TypeError(f"{op}: expected a number as a bound, got {value!r:.80}")
 
 
 cdef Tensor _steps(
@@ -375,6 +396,15 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
     -------
     Tensor of shape (num,)
 
+    Raises
+    ------
+    TypeError
+        If a bound is no number, or `num` no int.
+    ValueError
+        If `num` is negative.
+    OverflowError
+        If a bound is an int beyond the floating-point numbers.
+
     Examples
     --------
     >>> import tensorlib as tl
@@ -382,8 +412,10 @@ def linspace(start, stop, /, num, *, dtype=None, device=None, endpoint=True):
     tensor([0. , 0.5, 1. ])
     """
     cdef int code = _code(dtype, TL_FLOAT32)
-    if not isinstance(num, int) or num < 0:
-        raise ValueError(f"linspace: expected num >= 0, got {num!r}")
+    start, stop = _number("linspace", start), _number("linspace", stop)
+    num = int_of("linspace", "num", num)
+    if num < 0:
+        raise ValueError(f"linspace: expected num >= 0, got {num}")
     if isinstance(start, complex) or isinstance(stop, complex) or is_complex_code(code):
         return _complex_linspace(start, stop, num, dtype, device, endpoint)
     parts = num - 1 if endpoint else num

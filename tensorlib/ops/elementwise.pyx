@@ -315,7 +315,7 @@ cdef class Binary(Elementwise):
             return self.apply(
                 new_scalar(a, promote_scalar((<Tensor>b).buf.dtype, a)), <Tensor>b
             )
-        if hasattr(a, "__array_interface__") or hasattr(b, "__array_interface__"):
+        if hasattr(b if type(a) is Tensor else a, "__array_interface__"):
             return self.apply(as_tensor(self.name, a), as_tensor(self.name, b))
         return NotImplemented
 

@@ -537,6 +537,59 @@ def take_along_axis(x, indices, /, *, axis=-1):
 gather = take_along_axis
 
 
+def where(condition, x1=None, x2=None, /):
+    """Return `x1` where `condition` holds and `x2` elsewhere.
+
+    Without both, return ``nonzero(condition)``, as NumPy and PyTorch do.
+
+    Parameters
+    ----------
+    condition : Tensor of bool
+    x1, x2 : Tensor or Python scalar, optional
+        Promoted to one dtype; all three broadcast against each other.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+
+    Raises
+    ------
+    DTypeError
+        If the condition is not bool.
+    ShapeError
+        If the shapes do not broadcast.
+    TypeError
+        If one of the two is missing.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([-1.0, 2.0])
+    >>> tl.where(x > 0, x, 0)
+    tensor([0., 2.])
+    >>> tl.where(x > 0)
+    (tensor([1]),)
+    """
+    if x1 is None and x2 is None:
+        return nonzero(condition)
+    if x1 is None or x2 is None:
+        raise TypeError("where: expected both x1 and x2, or neither, got one of them")
+    cdef Tensor mask = as_tensor("where", condition)
+    if mask.buf.dtype != TL_BOOL:
+        raise DTypeError(
+            f"where: expected a bool condition, got {dtype_of(mask.buf.dtype)}; "
+            "compare first, as in x != 0"
+        )
+    return select(mask, _operand(x1), _operand(x2))
+
+
+cdef object _operand(object x):
+    """Of `where`: a Python scalar stays one, since it never widens a tensor."""
+    if isinstance(x, (bool, int, float, complex)):
+        return x
+    return as_tensor("where", x)
+
+
 def nonzero(x, /):
     """Return the positions of elements that are true (not zero).
 

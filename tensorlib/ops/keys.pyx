@@ -110,25 +110,31 @@ cdef int _slice_bounds(
         raise ValueError("index: slice step cannot be zero") from None
 
 
+cdef int64_t _position(object item, int axis, int64_t extent) except -1:
+    """The position, from the axis's start, that the int `item` names."""
+    cdef int overflow
+    cdef long long position = PyLong_AsLongLongAndOverflow(item, &overflow)
+    if overflow or not -extent <= position < extent:
+        raise IndexError(
+            f"index {item} is out of range for axis {axis} of size {extent}"
+        )
+    return position + extent if position < 0 else position
+
+
 cdef int add_item(BasicIndex *by, object item, int axis, int64_t extent) except -1:
     """An integer or a slice on an axis of the given extent."""
-    cdef long long position
-    cdef int overflow
+    cdef int64_t position
     cdef Py_ssize_t start, stop, step, length
     if type(item) is slice:
         _slice_bounds(item, &start, &stop, &step)
         length = PySlice_AdjustIndices(extent, &start, &stop, step)
         # The step of a single element is never taken; times a stride it may overflow.
         return _add_slice(by, start, step if length > 1 else 1, length)
-    position = PyLong_AsLongLongAndOverflow(item, &overflow)
-    if overflow or not -extent <= position < extent:
-        raise IndexError(
-            f"index {item} is out of range for axis {axis} of size {extent}"
-        )
+    position = _position(item, axis, extent)
     if by.n >= 2 * TL_MAX_NDIM:
         raise ShapeError(f"index: more than {TL_MAX_NDIM} dimensions")
     by.items[by.n].kind = INTEGER
-    by.items[by.n].start = position + extent if position < 0 else position
+    by.items[by.n].start = position
     by.n += 1
     return 0
 
@@ -232,6 +238,8 @@ cdef Key resolve_key(const tl_buffer *x, object key):
 
 cdef list _positions(object item, const tl_buffer *x, int axis):
     if type(item) is int:
+        # Here, since the kernel sees no index where the others select nothing.
+        _position(item, axis, x.shape[axis])
         return [as_tensor("index", item)]
     if (<Tensor>item).buf.dtype == TL_BOOL:
         return mask_positions(<Tensor>item, x, axis)

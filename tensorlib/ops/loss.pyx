@@ -19,10 +19,9 @@ from tensorlib.autograd.batch import innermost_level
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.creation import arange, asarray, full
-from tensorlib.ops.indexing import take_along_axis
+from tensorlib.ops.indexing import take_along_axis, where
 from tensorlib.ops.joining import concat, stack
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.logic import where
 from tensorlib.ops.mathematics import exp
 from tensorlib.ops.reduce import broadcast_to, logsumexp
 from tensorlib.ops.reduce import max as reduce_max

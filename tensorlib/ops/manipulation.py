@@ -5,15 +5,17 @@ Loaded at the first use of one of its names.
 
 from math import prod
 
+from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.core.layout import MAX_DIMENSIONS
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import axes_of, axis_of, int_of, ints_of, tensor_of
+from tensorlib.ops.arithmetic import subtract
 from tensorlib.ops.creation import arange, full, zeros
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.indexing import nonzero, take
+from tensorlib.ops.indexing import nonzero, take, where
 from tensorlib.ops.joining import concat, pad
-from tensorlib.ops.logic import where
+from tensorlib.ops.logic import not_equal
 from tensorlib.ops.reduce import broadcast_to, cumsum
 from tensorlib.ops.shape import expand_dims, last_diagonal, permute_dims, reshape
 
@@ -490,18 +492,18 @@ def meshgrid(*arrays, indexing="xy"):
 
 
 # ---- differences and selection -------------------------------------------------
-def diff(x, /, *, axis=-1, n=1, prepend=None, append=None):
+def diff(x, /, n=1, *, axis=-1, prepend=None, append=None):
     """Return the differences of neighbours along an axis.
 
     Parameters
     ----------
     x : Tensor
-        Of numeric dtype; unsigned integers wrap.
-    axis : int, default -1
+        Unsigned integers wrap; neighbours of dtype bool differ or not.
     n : int, default 1
-        How often differences are taken.
-    prepend, append : Tensor, optional
-        Joined to `x` along the axis first.
+        How often differences are taken; by position too, as in NumPy.
+    axis : int, default -1
+    prepend, append : Tensor or scalar, optional
+        Joined to `x` along the axis first; a scalar as one element.
 
     Returns
     -------
@@ -523,12 +525,23 @@ def diff(x, /, *, axis=-1, n=1, prepend=None, append=None):
     axis = axis_of("diff", axis, x.ndim)
     if int_of("diff", "n", n) < 0:
         raise ValueError(f"diff: expected n >= 0, got {n}")
-    parts = [tensor_of("diff", p) for p in (prepend, x, append) if p is not None]
+    parts = [p if p is x else _edge(x, p, axis) for p in (prepend, x, append)
+             if p is not None]  # fmt: skip
     x = concat(parts, axis=axis) if len(parts) > 1 else x
     before = (slice(None),) * axis
+    minus = not_equal if x.dtype == "bool" else subtract
     for _ in range(min(n, x.shape[axis])):
-        x = x[*before, 1:] - x[*before, :-1]
+        x = minus(x[*before, 1:], x[*before, :-1])
     return x if n else x.copy()
+
+
+def _edge(x, edge, axis):
+    """Return what `diff` joins to `x`: a scalar is one element on each line."""
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    if isinstance(edge, (bool, int, float, complex)):
+        return full(shape, edge, dtype=result_type(x, edge))
+    edge = tensor_of("diff", edge)
+    return edge if edge.ndim else broadcast_to(edge, shape)
 
 
 def masked_fill(x, mask, value, /):

@@ -36,8 +36,10 @@ cdef Primitive _permutation = Primitive("random_permutation")
 
 
 @cython.binding(False)   # method descriptors, unlike functions, check self
+@cython.embedsignature.format("clinic")   # and show their arguments so
 cdef class Generator:
-    """A stream of random numbers.
+    """Generator(seed=None)\n--\n
+    A stream of random numbers.
 
     Parameters
     ----------

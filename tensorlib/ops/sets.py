@@ -8,9 +8,9 @@ from tensorlib.ops.arguments import any_batched, tensor_of
 from tensorlib.ops.complex import imag, real
 from tensorlib.ops.creation import asarray, full, ones, zeros
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.indexing import nonzero, take
+from tensorlib.ops.indexing import nonzero, take, where
 from tensorlib.ops.joining import concat
-from tensorlib.ops.logic import isnan, where
+from tensorlib.ops.logic import isnan
 from tensorlib.ops.reduce import cumsum
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import min as smallest

@@ -18,9 +18,9 @@ from tensorlib.ops.arithmetic import ceil, floor
 from tensorlib.ops.arithmetic import round as nearest_even
 from tensorlib.ops.creation import asarray, full, linspace
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.indexing import take_along_axis
+from tensorlib.ops.indexing import take_along_axis, where
 from tensorlib.ops.joining import concat
-from tensorlib.ops.logic import isnan, where
+from tensorlib.ops.logic import isnan
 from tensorlib.ops.manipulation import diff, moveaxis
 from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import max as largest

@@ -16,7 +16,7 @@ from tensorlib.transforms.reverse import Recording, vjp
 __all__ = ["jvp", "linearize"]
 
 
-def jvp(func, primals, tangents, has_aux=False):
+def jvp(func, primals, tangents, has_aux=False) -> tuple:
     """Evaluate `func` and its directional derivative in one forward pass.
 
     Parameters

@@ -236,7 +236,7 @@ def grad(f, argnums=0, has_aux=False):
     return wrapped
 
 
-def vjp(func, *primals, has_aux=False):
+def vjp(func, *primals, has_aux=False) -> tuple:
     """Evaluate `func` and return its value with its pull-back.
 
     The pull-back maps a cotangent u of the output to ``J^T u``; it may be called any
