@@ -20,9 +20,10 @@ CAUSES = {
     "^narrow: softmax": "rows are converted to float32 in the second cache and back",
     "^narrow: exp": "blocks are converted in the first cache; in registers was slower",
     "^narrow: ": "bound by memory: see the floor; no streaming stores yet",
-    "^fourier: (i?fftshift)": "a copy by parts; not profiled",
+    "^fourier: i?fftshift": "one copy in eight blocks of rows of 128 bytes",
     "^fourier: ": (
-        "NumPy's pocketfft, on one thread; PyTorch's transforms are MKL's on all"
+        "bound by instructions, two fifths of them loads, stores and shuffles; perf: "
+        "thin over the passes. AVX-512 would take a fifth of the time off, for 100 KB"
     ),
     "^linalg: (qr|eigh|eig|eigvals|lu|lu_factor|det|slogdet) 256": (
         "LAPACK on one thread, where PyTorch's MKL takes two: with one thread each, "

@@ -38,6 +38,7 @@ MODULES = [
     "tensorlib.data",
     "tensorlib.data.transforms",
     "tensorlib.fft",
+    "tensorlib.fft.transform",
     "tensorlib.kernels",
     "tensorlib.linalg",
     "tensorlib.linalg.matrix_op",

@@ -16,7 +16,7 @@ ALLOWED = {
     "autograd": {"core"},
     "ops": {"core", "kernels", "autograd"},
     "linalg": {"core", "kernels", "autograd", "ops"},
-    "fft": {"core", "autograd", "ops"},
+    "fft": {"core", "kernels", "autograd", "ops"},
     "data": {"core", "ops", "public"},
     "nn": {"core", "autograd", "ops", "public"},
     "optim": {"core", "autograd", "ops", "nn", "public"},

@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from sample_arrays import QUICK, assert_same
 
 import tensorlib as tl
+from tensorlib.ops.joining import rolled
 
 DTYPES = st.sampled_from(["bool", "uint8", "int32", "int64", "float32", "float64"])
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
@@ -249,3 +250,18 @@ def test_diff_of_bool_is_whether_neighbours_differ():
         found = tl.diff(tl.tensor(x), n)
         assert found.dtype is tl.bool
         assert found.tolist() == np.diff(x, n).tolist()
+
+
+def test_roll_of_many_axes_equals_numpy_with_gradient():
+    a = np.arange(2 * 3 * 2 * 3 * 4, dtype="float64").reshape(2, 3, 2, 3, 4)
+    shifts, axes = (1, -1, 3, 2, 7, 2), (0, 1, 2, 3, 4, 1)
+    x = tl.tensor(a, requires_grad=True)
+    y = tl.roll(x, shifts, axis=axes)
+    assert_same(y.detach(), np.roll(a, shifts, axes))
+    (y * tl.tensor(a)).sum().backward()
+    assert_same(x.grad, np.roll(a, [-s for s in shifts], axes))
+
+
+def test_rolled_of_an_axis_that_is_not_there_raises():
+    with pytest.raises(tl.AxisError, match="roll"):
+        rolled(tl.ones(3), {1: 1})

@@ -57,7 +57,7 @@ enum {
     TL_STORAGE_BORROWED = 2  /* data belongs to somebody else; call release */
 };
 
-/* Reference-counted memory. The header sits 128 bytes before data when ours. */
+/* Reference-counted memory. Ours follows this header, from 128 bytes on. */
 typedef struct tl_storage {
     void *data;             /* first byte, 64-byte aligned when ours */
     int64_t nbytes;         /* bytes asked for */

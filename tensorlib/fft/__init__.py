@@ -1,7 +1,8 @@
 """Discrete Fourier transforms: the Array API's fft extension, and NumPy's 2-D names.
 
-NumPy's pocketfft computes them, over the memory of the tensors, in the precision of the
-argument. They have derivatives of any order, forward and reverse, and run under `vmap`.
+A kernel of ours computes them, NumPy's pocketfft those of lengths with large primes and
+of real lines of odd length, in the precision of the argument. They have derivatives of
+any order, forward and reverse, and run under `vmap`.
 """
 
 from tensorlib.fft.frequencies import fftfreq, fftshift, ifftshift, rfftfreq

@@ -5,8 +5,7 @@ from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import axes_of, int_of, tensor_of
 from tensorlib.ops.creation import arange
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.joining import concat
-from tensorlib.ops.manipulation import roll
+from tensorlib.ops.joining import concat, rolled
 
 
 def _checked(op, n, dtype):
@@ -94,14 +93,10 @@ def rfftfreq(n, /, *, d=1.0, dtype=None, device=None):
 
 def _shifted(op, x, axes, direction):
     x = tensor_of(op, x)
-    axes = tuple(range(x.ndim)) if axes is None else axes_of(op, axes, x.ndim)
-    if not axes:
-        return x.copy()
+    axes = range(x.ndim) if axes is None else axes_of(op, axes, x.ndim)
+    shape = x.shape
     # The first term goes to the middle, or from there to the front.
-    shift = tuple(
-        x.shape[d] // 2 if direction > 0 else -(x.shape[d] // 2) for d in axes
-    )
-    return roll(x, shift, axis=axes)
+    return rolled(x, {d: direction * (shape[d] // 2) for d in axes})
 
 
 def fftshift(x, /, *, axes=None):

@@ -1,6 +1,7 @@
 """Transforms along one axis."""
 
-from tensorlib.fft.transform import TRANSPOSED, along_axis
+from tensorlib.fft.axes import along_axis
+from tensorlib.fft.transform import TRANSPOSED, at_once
 from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.complex import conj
 
@@ -229,7 +230,10 @@ def ihfft(x, /, *, n=None, axis=-1, norm="backward"):
     --------
     >>> import tensorlib as tl
     >>> tl.fft.ihfft(tl.tensor([8.0, -2.0, 0.0, -2.0]))
-    tensor([1.-0.j, 2.-0.j, 3.-0.j], dtype=complex64)
+    tensor([1.+0.j, 2.+0.j, 3.+0.j], dtype=complex64)
     """
-    spectrum = along_axis("ihfft", "rfftn", x, n, axis, _transposed("ihfft", norm))
-    return conj(spectrum)
+    norm = _transposed("ihfft", norm)
+    found = at_once(x, "ihfftn", axis, norm, n) if type(axis) is int else None
+    if found is not None:
+        return found
+    return conj(along_axis("ihfft", "rfftn", x, n, axis, norm))

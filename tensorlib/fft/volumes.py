@@ -1,6 +1,6 @@
 """Transforms over several axes."""
 
-from tensorlib.fft.transform import along_axes
+from tensorlib.fft.axes import along_axes
 
 
 def fftn(x, /, *, s=None, axes=None, norm="backward"):

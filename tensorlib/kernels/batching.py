@@ -75,6 +75,7 @@ _LOOP = [
     "det",
     "eig",
     "eigh",
+    "fourier",
     "histogram",
     "index_add",
     "index_put",

@@ -7,8 +7,8 @@ from tensorlib.autograd.primitive cimport Node, Primitive, record, record1, trac
 from tensorlib.core.abi cimport tl_buffer
 from tensorlib.core.dtype cimport promote_codes
 from tensorlib.core.layout cimport copy_layout, parse_axis, parse_shape
-from tensorlib.core.tensor cimport Tensor, new_tensor, new_view
-from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into, fill
+from tensorlib.core.tensor cimport Tensor, new_like, new_tensor, new_view
+from tensorlib.ops.elementwise cimport as_tensor, cast, copy, copy_into, fill
 from tensorlib.ops.shape cimport (
     BasicIndex, index_layout, reshape_like, selection_of, slice_axis,
     take_axis, view_grad, whole_index, zeros_shaped,
@@ -139,6 +139,83 @@ cdef int _copy_slice(Tensor out, Tensor x, int axis, int64_t start) except -1:
     by.items[axis].length = x.buf.shape[axis]
     index_layout(&layout, &out.buf, &by)
     return copy_into("concat", new_view(out, &layout), x)
+
+
+cdef class Roll(Primitive):
+    """Elements moved along axes, those pushed out back in; params: places by axis."""
+
+    cdef Tensor apply(self, Tensor x, list axes):
+        """axes: pairs of an axis and the places, fewer than there are on the axis."""
+        cdef Tensor out = new_like(x, x.buf.dtype)
+        cdef int part
+        for part in range(1 << len(axes)):
+            self.copy_part(out, x, axes, part)
+        if x.track and tracking(x.track):
+            record1(self, out, x, (), False, axes)
+        return out
+
+    cdef int copy_part(self, Tensor out, Tensor x, list axes, int part) except -1:
+        """One of the blocks whose elements stay together; a bit of part by axis."""
+        cdef BasicIndex source, target
+        cdef tl_buffer layout
+        cdef int i, axis
+        cdef int64_t places, n
+        whole_index(&source, &x.buf)
+        whole_index(&target, &x.buf)
+        for i in range(len(axes)):
+            axis, places = axes[i]
+            n = x.buf.shape[axis]
+            if part >> i & 1:       # those pushed out
+                source.items[axis].start = n - places
+                source.items[axis].length = target.items[axis].length = places
+            else:
+                target.items[axis].start = places
+                source.items[axis].length = target.items[axis].length = n - places
+        index_layout(&layout, &out.buf, &target)
+        out = new_view(out, &layout)
+        index_layout(&layout, &x.buf, &source)
+        return copy_into("roll", out, new_view(x, &layout))
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (self.apply(g, [(d, g.shape[d] - places) for d, places in node.params]),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return self.apply(<Tensor>tangents[0], node.params)
+
+
+cdef Roll _roll = Roll("roll")
+
+
+def rolled(Tensor x not None, dict places):
+    """Return `x` with its elements moved along axes; see `roll`.
+
+    Parameters
+    ----------
+    x : Tensor
+    places : dict of int to int
+        By axis from the front, how many towards higher indices.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    AxisError
+        If an axis does not exist.
+    """
+    cdef list axes = []
+    cdef int64_t extent
+    for axis, count in places.items():
+        extent = x.buf.shape[parse_axis("roll", axis, x.buf.ndim)]
+        if extent and count % extent:
+            axes.append((parse_axis("roll", axis, x.buf.ndim), count % extent))
+    if not axes:
+        return copy(x)
+    # Each axis doubles the blocks: three at a time.
+    for first in range(0, len(axes), 3):
+        x = _roll.apply(x, axes[first:first + 3])
+    return x
 
 
 def stack(tensors, /, *, axis=0):

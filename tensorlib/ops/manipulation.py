@@ -14,7 +14,7 @@ from tensorlib.ops.arithmetic import subtract
 from tensorlib.ops.creation import arange, full, zeros
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import nonzero, take, where
-from tensorlib.ops.joining import concat, pad
+from tensorlib.ops.joining import concat, pad, rolled
 from tensorlib.ops.logic import not_equal
 from tensorlib.ops.reduce import broadcast_to, cumsum
 from tensorlib.ops.shape import expand_dims, last_diagonal, permute_dims, reshape
@@ -236,7 +236,7 @@ def roll(x, /, shift, *, axis=None):
     if axis is None:
         if len(shifts) != 1:
             raise ShapeError(f"roll: expected one shift without axes, got {shift}")
-        return reshape(_roll_axis(reshape(x, (x.size,)), shifts[0], 0), x.shape)
+        return reshape(rolled(reshape(x, (x.size,)), {0: shifts[0]}), x.shape)
     axes = [axis_of("roll", d, x.ndim) for d in ints_of("roll", "axis", axis)]
     if len(shifts) == 1:
         shifts = shifts * len(axes)
@@ -244,18 +244,10 @@ def roll(x, /, shift, *, axis=None):
         raise ShapeError(
             f"roll: expected one shift or one an axis, got shift={shift}, axis={axis}"
         )
-    for places, where_ in zip(shifts, axes, strict=True):
-        x = _roll_axis(x, places, where_)
-    return x
-
-
-def _roll_axis(x, shift, axis):
-    n = x.shape[axis]
-    split = -shift % n if n else 0
-    if split == 0:
-        return x.copy()
-    before = (slice(None),) * axis
-    return concat((x[*before, split:], x[*before, :split]), axis=axis)
+    places = dict.fromkeys(axes, 0)
+    for count, axis in zip(shifts, axes, strict=True):
+        places[axis] += count
+    return rolled(x, places)
 
 
 def tile(x, repetitions, /):

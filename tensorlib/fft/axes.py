@@ -1,91 +1,12 @@
-"""The four transforms over axes, with their rules; all others are put together of them.
+"""Arguments of the public functions: operands, axes and sizes."""
 
-Each is a real-linear map A of its input, so its jvp is itself, and its vjp the
-transpose: for the matrix F of a transform between complex tensors the conjugate
-transpose, which is the transform of the other direction with the same factor. A half
-spectrum stands for a whole one, whose inner terms occur twice: its transposes weigh
-them by two or by a half.
-
-References
-----------
-J. W. Cooley and J. W. Tukey, "An algorithm for the machine calculation of complex
-Fourier series", Mathematics of Computation 19, 1965.
-"""
-
-from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.autograd.function import Function
 from tensorlib.core.errors import DTypeError, ShapeError
-from tensorlib.core.interop import from_numpy
-from tensorlib.core.tensor import is_batched
+from tensorlib.fft.transform import TRANSPOSED, at_once, transformed
 from tensorlib.ops.arguments import axes_of, int_of, ints_of, tensor_of
-from tensorlib.ops.complex import real
-from tensorlib.ops.creation import ones
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import pad
-from tensorlib.ops.shape import reshape
-
-# The norm under which the other direction has the factor that this one has.
-TRANSPOSED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
-_OTHER = {"fftn": "ifftn", "ifftn": "fftn", "rfftn": "irfftn", "irfftn": "rfftn"}
 
 
-class Transform(Function):
-    """One of the four, by the name of NumPy's function, over axes counted from the end.
-
-    `n` is the length of the last axis in the time domain, which a half spectrum does
-    not tell.
-    """
-
-    @staticmethod
-    def forward(ctx, x, kind, axes, n, norm):
-        """Transform by NumPy's function of the name `kind`."""
-        import numpy.fft
-
-        ctx.facts = kind, axes, n, norm
-        ctx.is_complex = x.dtype.is_complex
-        a = x.detach().numpy()
-        sizes = [a.shape[d] for d in axes]
-        if kind == "irfftn":
-            sizes[-1] = n
-        with numpy.errstate(all="ignore"):
-            found = getattr(numpy.fft, kind)(a, s=sizes, axes=axes, norm=norm)
-        return from_numpy(found)
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        """Transform in the other direction, with weights where a half is given."""
-        kind, axes, n, norm = ctx.facts
-        if kind == "rfftn":
-            grad_output = grad_output * _weights(grad_output, axes[-1], n, 0.5)
-        g = transformed(grad_output, _OTHER[kind], axes, n, TRANSPOSED[norm])
-        if kind == "irfftn":
-            g = g * _weights(g, axes[-1], n, 2.0)
-        return (g if ctx.is_complex else real(g), None, None, None, None)
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        """Transform the tangent."""
-        return transformed(tangent, *ctx.facts)
-
-
-def _weights(spectrum, axis, n, weight):
-    """Return `weight` for terms of a half spectrum that stand for two, 1 for others."""
-    count = spectrum.shape[axis]
-    single = "float64" if spectrum.dtype.name == "complex128" else "float32"
-    found = ones((count,), dtype=single)
-    found[1 : (n + 1) // 2] = weight
-    return reshape(found, (count,) + (1,) * (-axis - 1))
-
-
-def transformed(x, kind, axes, n, norm):
-    """Apply a transform; the batch axes of `vmap` are more rows to it."""
-    if not is_batched(x):
-        return Transform.apply(x, kind, axes, n, norm)
-    shown, levels = show_levels(x)
-    return hide_levels(Transform.apply(shown, kind, axes, n, norm), levels)
-
-
-# ---- arguments -------------------------------------------------------------------
 def _operand(op, x, wanted):
     """Return `x` in a precision of transforms; `wanted` is real, complex or any."""
     x = tensor_of(op, x)
@@ -134,6 +55,10 @@ def _axes(op, x, sizes, axes):
 
 def along_axes(op, kind, x, s, axes, norm):
     """Apply a transform by the arguments of the public functions of several axes."""
+    if s is None:
+        found = at_once(x, kind, axes, norm)
+        if found is not None:
+            return found
     wanted = {"rfftn": "real", "irfftn": "complex"}.get(kind, "any")
     x = _operand(op, x, wanted)
     if norm not in TRANSPOSED:
@@ -165,6 +90,10 @@ def _resized_transform(op, kind, x, axes, sizes, norm):
 
 def along_axis(op, kind, x, n, axis, norm):
     """Apply a transform by the arguments of the public functions of one axis."""
+    if type(axis) is int:
+        found = at_once(x, kind, axis, norm, n)
+        if found is not None:
+            return found
     sizes = None if n is None else (int_of(op, "n", n),)
     if sizes == (-1,):
         raise ShapeError(f"{op}: expected at least 1 element an axis, got -1")

@@ -1,0 +1,208 @@
+/* Fourier transforms of groups of lines, and of long lines.
+ *
+ * A group is transformed by one chain. A long line is a group by itself: the columns of
+ * its matrix, and then the rows. Real lines of 2 n numbers are transformed as n pairs.
+ */
+#ifndef TENSORLIB_FOURIER_H
+#define TENSORLIB_FOURIER_H
+
+#include "tensorlib/fourier_passes.h"
+
+namespace tl {
+
+template <class T> struct fourier : fourier_passes<T> {
+    typedef fourier_passes<T> P;
+    typedef typename P::F F;
+    typedef typename P::L L;
+    typedef typename P::V V;
+    typedef typename P::number number;
+    typedef typename P::progress progress;
+    typedef typename P::from_memory from_memory;
+    typedef typename P::to_memory to_memory;
+    typedef typename P::to_rows to_rows;
+    using P::begin, P::enter, P::get, P::leave, P::leave_directly, P::passes, P::put,
+        P::W;
+
+    /* ---- real lines ------------------------------------------------------------ */
+    /* With e = a + conj(b), o = a - conj(b) and t = o * root, of terms a = z[k] and
+     * b = z[n - k]: half (e + t) and half conj(e - t) are terms k and n - k of the half
+     * spectrum of 2 n reals whose pairs have the spectrum z. The conjugate roots, and
+     * no half, take the half spectrum back to twice z. */
+    template <class C>
+    [[gnu::always_inline]] static void untangle(number a, number b, C c, C s, T factor,
+                                                number &k, number &j) {
+        number e = {a.re + b.re, a.im - b.im}, o = {a.re - b.re, a.im + b.im};
+        number t = o.times(c, s);
+        k = {(e.re + t.re) * factor, (e.im + t.im) * factor};
+        j = {(e.re - t.re) * factor, (t.im - e.im) * factor};
+    }
+    /* n terms z at x to n + 1 at y. */
+    static void to_half(const T *x, T *y, int64_t n, const T *roots) {
+        number z = get(x);
+        put(y, {z.re + z.im, V{}});
+        put(y + 2 * W * n, {z.re - z.im, V{}});
+        for (int64_t k = 1; 2 * k <= n; k++) {
+            number a, b;
+            untangle(get(x + 2 * W * k), get(x + 2 * W * (n - k)), roots[2 * k],
+                     roots[2 * k + 1], (T)0.5, a, b);
+            put(y + 2 * W * (n - k), b);
+            put(y + 2 * W * k, a);
+        }
+    }
+    /* n + 1 terms at x to conjugates of n terms at y. */
+    static void from_half(const T *x, T *y, int64_t n, const T *roots) {
+        V first = L::load(x), last = L::load(x + 2 * W * n);
+        put(y, {first + last, last - first});
+        for (int64_t k = 1; 2 * k <= n; k++) {
+            number a, b;
+            untangle(get(x + 2 * W * k), get(x + 2 * W * (n - k)), roots[2 * k],
+                     -roots[2 * k + 1], (T)1, a, b);
+            put(y + 2 * W * (n - k), {b.re, -b.im});
+            put(y + 2 * W * k, {a.re, -a.im});
+        }
+    }
+
+    /* ---- groups of lines --------------------------------------------------------- */
+    /* One group, each line as one chain. */
+    static void group(const tl_fourier_params *how, const T *x,
+                      const fourier_side &from, T *y, const fourier_side &to,
+                      T *space) {
+        const T *half = (const T *)how->plan->half;
+        progress run = begin(&how->plan->whole, space);
+        int64_t n = run.chain->n;
+        T re = (T)how->scale, im = how->backward ? -re : re;
+        if (how->kind == TL_FOURIER_FROM_HALF) {
+            F::load(run.other, x, from, n + 1, (T)1);
+            from_half(run.other, run.at, n, half);
+        } else {
+            enter(run, x, from,
+                  how->backward && how->kind == TL_FOURIER_COMPLEX ? (T)-1 : (T)1);
+        }
+        if (how->kind == TL_FOURIER_TO_HALF) {
+            passes(run, run.chain->passes);
+            to_half(run.at, run.other, n, half);
+            F::store(y, run.other, to, n + 1, re, im);
+        } else {
+            leave(run, y, to, re, im);
+        }
+    }
+
+    /* ---- long lines -------------------------------------------------------------- */
+    /* Lines first, first + 1, ... of which each begins `apart` numbers after the last.
+     */
+    static fourier_side side(int64_t first, int64_t apart, int64_t step, int64_t gap) {
+        fourier_side s = {step, gap, apart, W, {}};
+        for (int l = 0; l < W; l++)
+            s.at[l] = (first + l) * apart;
+        return s;
+    }
+    /* A group of count lines or columns; the last one overlaps the one before. */
+    static int64_t start(int64_t group, int64_t count) {
+        return (group + 1) * W <= count ? group * W : count - W;
+    }
+    /* One group of columns: x, of this step and gap, to z, where they are rows. */
+    static void columns(const tl_fourier_plan *plan, const T *x, int64_t step,
+                        int64_t gap, T *z, int64_t group, T sign, T *space) {
+        int64_t n = plan->first.n, m = plan->second.n, q = start(group, m);
+        progress run = begin(&plan->first, space);
+        enter(run, x, side(q, step, m * step, gap), sign);
+        passes(run, run.chain->passes - 1);
+        to_rows out = {run.other, (const T *)plan->cross + 2 * q, 2 * m};
+        if (!leave_directly(run, out)) {
+            passes(run, run.chain->passes);
+            out.y = run.at;
+            for (int64_t k = 0; k < n; k++)
+                out(k, get(run.at + 2 * W * k));
+        }
+        F::store(z, run.at, side(q, 2 * n, 2, 1), n, (T)1, (T)1);
+    }
+    /* One group of what are then columns again: z to y, of this step and gap. */
+    static void rows(const tl_fourier_plan *plan, const T *z, T *y, int64_t step,
+                     int64_t gap, int64_t group, T re, T im, T *space) {
+        int64_t m = plan->first.n, k = start(group, m);
+        progress run = begin(&plan->second, space);
+        enter(run, z, side(k, 2, 2 * m, 1), (T)1);
+        leave(run, y, side(k, step, m * step, gap), re, im);
+    }
+    static V reversed(V v) { return reversed(v, typename F::all()); }
+    template <size_t... I> static V reversed(V v, std::index_sequence<I...>) {
+        return __builtin_shufflevector(v, v, (W - 1 - (int)I)...);
+    }
+    /* Elements k, k + 1, ... of one line in the lanes, and back. */
+    [[gnu::always_inline]] static number at(const T *x, int64_t step, int64_t k,
+                                            T sign) {
+        if (step == 2) return from_memory{x + 2 * k, 0, sign}(0);
+        T held[2 * W];
+        F::load(held, x, side(k, step, 0, 1), 1, sign);
+        return get(held);
+    }
+    [[gnu::always_inline]] static void set(T *y, int64_t step, int64_t k, number v,
+                                           T re, T im) {
+        if (step == 2) return to_memory{y + 2 * k, 0, re, im}(0, v);
+        T held[2 * W];
+        put(held, v);
+        F::store(y, held, side(k, step, 0, 1), 1, re, im);
+    }
+    /* to_half (Back 0) or from_half along one line, the parts times these factors. */
+    template <int Back>
+    static void untangle_line(const T *x, int64_t x_step, T *y, int64_t y_step,
+                              int64_t n, const T *roots, T re, T im) {
+        T last = x[Back ? x_step * n : 1], factor = Back ? 1 : 0.5,
+          sign = Back ? -1 : 1;
+        y[0] = (x[0] + last) * re;
+        y[Back ? 1 : y_step * n] = (x[0] - last) * (Back ? im : re);
+        if (!Back) y[1] = y[y_step * n + 1] = 0;
+        for (int64_t group = 0; group * W < n / 2; group++) {
+            int64_t k = 1 + start(group, n / 2), mirrored = n - k - W + 1;
+            number root = at(roots, 2, k, sign), u = at(x, x_step, k, 1);
+            number v = at(x, x_step, mirrored, 1);
+            v = {reversed(v.re), reversed(v.im)};
+            untangle(u, v, root.re, root.im, factor, u, v);
+            set(y, y_step, k, u, re, im);
+            set(y, y_step, mirrored, {reversed(v.re), reversed(v.im)}, re, im);
+        }
+    }
+};
+
+/* ---- what cpu_fourier.pyx.in calls ------------------------------------------------
+ */
+template <class T> int64_t fourier_lines(const T *) { return fourier<T>::W; }
+template <class T> int64_t fourier_groups(int64_t count, const T *) {
+    return (count + fourier<T>::W - 1) / fourier<T>::W;
+}
+/* Numbers of work space of a group whose lines are chains of n. */
+template <class T> int64_t fourier_work(int64_t n, const T *) {
+    return 4 * fourier<T>::W * (n + 1);
+}
+template <class T>
+void fourier_group(const tl_fourier_params *how, const T *x, const fourier_side *from,
+                   T *y, const fourier_side *to, T *space) {
+    fourier<T>::group(how, x, *from, y, *to, space);
+}
+template <class T>
+void fourier_columns(const tl_fourier_plan *plan, const T *x, int64_t step, int64_t gap,
+                     T *z, int64_t first, int64_t last, T sign, T *space) {
+    for (int64_t group = first; group < last; group++)
+        fourier<T>::columns(plan, x, step, gap, z, group, sign, space);
+}
+template <class T>
+void fourier_rows(const tl_fourier_plan *plan, const T *z, T *y, int64_t step,
+                  int64_t gap, int64_t first, int64_t last, T re, T im, T *space) {
+    for (int64_t group = first; group < last; group++)
+        fourier<T>::rows(plan, z, y, step, gap, group, re, im, space);
+}
+template <class T>
+void fourier_to_half(const tl_fourier_plan *plan, const T *x, T *y, int64_t step, T re,
+                     T im) {
+    fourier<T>::template untangle_line<0>(x, 2, y, step, plan->n, (const T *)plan->half,
+                                          re, im);
+}
+template <class T>
+void fourier_from_half(const tl_fourier_plan *plan, const T *x, int64_t step, T *y) {
+    fourier<T>::template untangle_line<1>(x, step, y, 2, plan->n, (const T *)plan->half,
+                                          (T)1, (T)-1);
+}
+
+} /* namespace tl */
+
+#endif /* TENSORLIB_FOURIER_H */

@@ -1,0 +1,184 @@
+/* Lines of complex numbers in and out of the lanes of vectors, for fourier.h.
+ *
+ * A group of as many lines as a vector has lanes lies in a work space as pairs of
+ * vectors: the real parts of all lines' first elements, their imaginary parts, the
+ * second elements', and so on. Lines sit in the lanes in the order in which one shuffle
+ * inside of each 16 bytes leaves them (lane_of), whatever memory they come from.
+ */
+#ifndef TENSORLIB_FOURIER_LANES_H
+#define TENSORLIB_FOURIER_LANES_H
+
+#include "tensorlib/lanes.h"
+
+namespace tl {
+
+/* A group in memory, in numbers (halves of complex elements). */
+struct fourier_side {
+    int64_t step;  /* from an element of a line to the next */
+    int64_t gap;   /* from the real part of an element to the imaginary one */
+    int64_t apart; /* from a line to the next; 0: not full, or not that regular */
+    int32_t lines; /* of the group; lanes beyond repeat the first line */
+    int64_t at[LANE_BYTES / 4]; /* where each line begins */
+};
+
+template <class T> struct fourier_lanes {
+    typedef lanes<T> L;
+    typedef typename L::vector V;
+    static constexpr int W = L::count, H = W / 2, Q = 8 / sizeof(T);
+    static constexpr int lane_of(int line) {
+        return 2 * Q * (line % H / Q) + line % H % Q + line / H * Q;
+    }
+    /* Added to a product, so that no zero becomes negative with the factor. */
+    static constexpr T NONE = 0;
+    static void put(T *x, V v) { memcpy(x, &v, sizeof v); }
+
+    /* Lane i of the real (Part 0) or imaginary parts of a vector's pairs and another's.
+     */
+    template <int Part> static constexpr int part_lane(int i) {
+        return i / (2 * Q) * 2 * Q + i % Q * 2 + Part + i / Q % 2 * W;
+    }
+    template <int Part, size_t... I>
+    [[gnu::always_inline]] static V part(V a, V b, std::index_sequence<I...>) {
+        return __builtin_shufflevector(a, b, part_lane<Part>(I)...);
+    }
+    /* The reverse: pairs of the first (Second 0) or the last half of the lines. */
+    template <int Second> static constexpr int pair_lane(int i) {
+        return i / (2 * Q) * 2 * Q + i / 2 % Q + Second * Q + i % 2 * W;
+    }
+    template <int Second, size_t... I>
+    [[gnu::always_inline]] static V pairs(V re, V im, std::index_sequence<I...>) {
+        return __builtin_shufflevector(re, im, pair_lane<Second>(I)...);
+    }
+    /* Lines in natural order to lanes, and back. */
+    static constexpr int line_of(int lane) {
+        return lane / (2 * Q) * Q + lane % Q + lane / Q % 2 * H;
+    }
+    template <size_t... I>
+    [[gnu::always_inline]] static V to_lanes(V v, std::index_sequence<I...>) {
+        return __builtin_shufflevector(v, v, line_of(I)...);
+    }
+    template <size_t... I>
+    [[gnu::always_inline]] static V from_lanes(V v, std::index_sequence<I...>) {
+        return __builtin_shufflevector(v, v, lane_of(I)...);
+    }
+    /* One step of transposing pairs: swap blocks of Block pairs of two vectors. */
+    template <int Block, int Upper> static constexpr int swap_lane(int i) {
+        int pair = i / 2, own = ((pair / Block) % 2) == Upper;
+        int from = own ? pair : (Upper ? pair + Block : pair - Block);
+        return 2 * from + i % 2 + (own ? Upper : !Upper) * W;
+    }
+    template <int Block, size_t... I>
+    [[gnu::always_inline]] static void swap_blocks(V &a, V &b,
+                                                   std::index_sequence<I...>) {
+        V c = __builtin_shufflevector(a, b, swap_lane<Block, 0>(I)...);
+        b = __builtin_shufflevector(a, b, swap_lane<Block, 1>(I)...);
+        a = c;
+    }
+    template <int Block = 1> [[gnu::always_inline]] static void transpose(V *v) {
+        if constexpr (Block < H) {
+            for (int i = 0; i < H; i++)
+                if (!(i & Block)) swap_blocks<Block>(v[i], v[i + Block], all());
+            transpose<2 * Block>(v);
+        }
+    }
+    typedef std::make_index_sequence<W> all;
+    static V reals(V a, V b) { return part<0>(a, b, all()); }
+    static V imags(V a, V b) { return part<1>(a, b, all()); }
+    static V first_pairs(V re, V im) { return pairs<0>(re, im, all()); }
+    static V last_pairs(V re, V im) { return pairs<1>(re, im, all()); }
+
+    /* n elements of each line, imaginary parts times sign: a transform of conjugates is
+     * the conjugate of that of the other direction. */
+    static void load(T *to, const T *x, const fourier_side &s, int64_t n, T sign) {
+        int64_t j = 0;
+        if (s.gap == 1 && s.apart == 2) {
+            for (; j < n; j++) {
+                const T *from = x + s.at[0] + j * s.step;
+                V a = L::load(from), b = L::load(from + W);
+                put(to + 2 * W * j, reals(a, b));
+                put(to + 2 * W * j + W, imags(a, b) * sign + NONE);
+            }
+        } else if (s.apart == 1) {
+            for (; j < n; j++) {
+                const T *from = x + s.at[0] + j * s.step;
+                put(to + 2 * W * j, to_lanes(L::load(from), all()));
+                put(to + 2 * W * j + W,
+                    to_lanes(L::load(from + s.gap), all()) * sign + NONE);
+            }
+        } else if (s.gap == 1 && s.step == 2) {
+            for (; j + H <= n; j += H)
+                load_block(to + 2 * W * j, x, s, j, sign);
+        }
+        for (; j < n; j++)
+            for (int l = 0; l < W; l++) {
+                const T *from = x + s.at[l] + j * s.step;
+                to[2 * W * j + lane_of(l)] = from[0];
+                to[2 * W * j + W + lane_of(l)] = from[s.gap] * sign + NONE;
+            }
+    }
+    /* H elements of each line, which are one vector. */
+    [[gnu::always_inline]] static void
+    load_block(T *to, const T *x, const fourier_side &s, int64_t j, T sign) {
+        V a[H], b[H];
+        for (int l = 0; l < H; l++) {
+            a[l] = L::load(x + s.at[l] + 2 * j);
+            b[l] = L::load(x + s.at[l + H] + 2 * j);
+        }
+        transpose(a);
+        transpose(b);
+        for (int i = 0; i < H; i++) {
+            put(to + 2 * W * i, reals(a[i], b[i]));
+            put(to + 2 * W * i + W, imags(a[i], b[i]) * sign + NONE);
+        }
+    }
+
+    /* n elements of each line, the parts times their factors. */
+    static void store(T *y, const T *of, const fourier_side &s, int64_t n, T re, T im) {
+        int64_t j = 0;
+        if (s.gap == 1 && s.apart == 2) {
+            for (; j < n; j++) {
+                T *to = y + s.at[0] + j * s.step;
+                V a = L::load(of + 2 * W * j) * re,
+                  b = L::load(of + 2 * W * j + W) * im + NONE;
+                put(to, first_pairs(a, b));
+                put(to + W, last_pairs(a, b));
+            }
+        } else if (s.apart == 1) {
+            for (; j < n; j++) {
+                T *to = y + s.at[0] + j * s.step;
+                put(to, from_lanes(L::load(of + 2 * W * j) * re, all()));
+                put(to + s.gap,
+                    from_lanes(L::load(of + 2 * W * j + W) * im + NONE, all()));
+            }
+        } else if (s.gap == 1 && s.step == 2) {
+            for (; j + H <= n; j += H)
+                store_block(y, of + 2 * W * j, s, j, re, im);
+        }
+        for (; j < n; j++)
+            for (int l = 0; l < s.lines; l++) {
+                T *to = y + s.at[l] + j * s.step;
+                to[0] = of[2 * W * j + lane_of(l)] * re;
+                to[s.gap] = of[2 * W * j + W + lane_of(l)] * im + NONE;
+            }
+    }
+    [[gnu::always_inline]] static void
+    store_block(T *y, const T *of, const fourier_side &s, int64_t j, T re, T im) {
+        V a[H], b[H];
+        for (int i = 0; i < H; i++) {
+            V u = L::load(of + 2 * W * i) * re,
+              v = L::load(of + 2 * W * i + W) * im + NONE;
+            a[i] = first_pairs(u, v);
+            b[i] = last_pairs(u, v);
+        }
+        transpose(a);
+        transpose(b);
+        for (int l = 0; l < H; l++) {
+            if (l < s.lines) put(y + s.at[l] + 2 * j, a[l]);
+            if (l + H < s.lines) put(y + s.at[l + H] + 2 * j, b[l]);
+        }
+    }
+};
+
+} /* namespace tl */
+
+#endif /* TENSORLIB_FOURIER_LANES_H */
