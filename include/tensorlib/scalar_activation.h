@@ -11,7 +11,11 @@
 namespace tl {
 
 template <class T> TL_HD inline T op_relu(T x) { return at_least(x, T(0)); }
-template <class T> TL_HD inline T op_sigmoid(T x) { return sigmoid(x); }
+template <class T> TL_HD inline T op_sigmoid(T x) {
+    return blend(sigmoid_is_hard(x), sigmoid(x), sigmoid_moderate(x));
+}
+template <class T> TL_HD inline T op_sigmoid_moderate(T x) { return sigmoid_moderate(x); }
+template <class T> TL_HD inline int op_sigmoid_is_hard(T x) { return sigmoid_is_hard(x); }
 /* The clamps keep -inf * 0 from becoming NaN: the limit is -0. */
 template <class T> TL_HD inline T op_gelu(T x) {
     T up, part = normal_cdf(x, up);

@@ -59,6 +59,13 @@ template <class T> TL_HD inline T sigmoid(T x) {
     T e = exp_raised(-absolute(x), T(0)) * raised<T>::down;
     return blend(x < T(0), e, T(1)) / (T(1) + e);
 }
+/* Within these bounds, nearly always, e^-x is a normal number and so is the result: one
+ * exponential, one sum, one quotient. Beyond them the form above. */
+TL_HD inline bool sigmoid_is_hard(float x) { return !(absolute(x) < 87.0f); }
+TL_HD inline bool sigmoid_is_hard(double x) { return !(absolute(x) < 708.0); }
+template <class T> TL_HD inline T sigmoid_moderate(T x) {
+    return T(1) / (T(1) + exp_moderate(-x));
+}
 /* x sigmoid(v + low). */
 template <class T> TL_HD inline T gated(T x, T v, T low) {
     bool falls = v < T(0);
