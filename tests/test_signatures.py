@@ -19,7 +19,9 @@ MODULES = (
 # Values of these come from functions: calling the class raises.
 NOT_CALLED = (tl.Tensor, tl.DType, tl.Device, tl.autograd.Node)
 # What passes its arguments on, or takes any number by any name.
-ANYTHING = re.compile(r"nn\.Identity$|nn\.\w+\.(forward|__call__)$|data\.StackDataset$")
+ANYTHING = re.compile(
+    r"nn\.Identity$|nn\.\w+\.(forward|__call__)$|data\.StackDataset$|autograd\.Function$"
+)
 PROTOCOLS = (
     "__call__", "__dlpack__", "__dlpack_device__", "__array__", "__array_namespace__",
 )  # fmt: skip
@@ -31,7 +33,8 @@ def public_names():
     found = {}
     for home in MODULES:
         module = importlib.import_module(home)
-        for name in dir(module):  # loads the lazy ones
+        lazy = getattr(module, "__all__", ())
+        for name in sorted({*dir(module), *lazy}):
             item = getattr(module, name)
             ours = (getattr(item, "__module__", None) or "").startswith("tensorlib")
             if not name.startswith("_") and callable(item) and ours:
