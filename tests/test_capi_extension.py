@@ -87,3 +87,14 @@ def test_missing_kernel_names_the_op_and_dtype(extension):
     from tensorlib.core.dispatch import registered_kernels
 
     assert len(registered_kernels()["capi_extension.cube"]) == 2
+
+
+@pytest.mark.parametrize("op", [
+    tl.add, tl.matmul, tl.less, lambda a, b: tl.concat([a, b]),
+    lambda a, b: tl.where(a > 0, a, b), lambda a, b: tl.nn.functional.linear(a, b),
+    lambda a, b: a.__iadd__(b),
+])  # fmt: skip
+def test_op_on_mixed_devices_names_both(extension, op):
+    x = tl.ones((2, 2))
+    with pytest.raises(tl.DeviceError, match=r"expected .* one device, got .*cuda:0"):
+        op(x, extension.said_on_cuda(x))

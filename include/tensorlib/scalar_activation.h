@@ -21,9 +21,17 @@ template <class T> TL_HD inline T op_gelu(T x) {
     T up, part = normal_cdf(x, up);
     return at_least(x, T(-1000)) * part * blend(x < T(0), raised<T>::down, T(1));
 }
+template <class T> TL_HD inline T op_gelu_moderate(T x) {
+    return x * normal_cdf_moderate(x);
+}
+template <class T> TL_HD inline int op_gelu_is_hard(T x) { return normal_is_hard(x); }
+template <class T> TL_HD inline T op_silu_moderate(T x) {
+    return x / (T(1) + exp_moderate(-x));
+}
+template <class T> TL_HD inline int op_silu_is_hard(T x) { return sigmoid_is_hard(x); }
 template <class T> TL_HD inline T op_silu(T x) {
     T t = at_least(x, T(-1000));
-    return gated(t, t, T(0));
+    return blend(sigmoid_is_hard(x), gated(t, t, T(0)), op_silu_moderate(x));
 }
 /* x (1 + tanh u) / 2 = x sigmoid(2u), 2u = x (a + b x^2), a = sqrt(8/pi), b = 0.044715
  * a. An error of 2u is one of the result's logarithm, so it has two parts; beyond 50

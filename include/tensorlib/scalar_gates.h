@@ -120,7 +120,20 @@ template <class T> TL_HD inline T normal_cdf(T x, T &up) {
     T a = at_most(absolute(x), sizeof(T) == 4 ? T(15) : T(39)), square = a * a, p, q;
     up = exp_raised(T(-0.5) * square, T(-0.5) * product_error(a, a, square));
     normal_ratio(a, p, q);
-    return blend(x < T(0), up * p, q - up * raised<T>::down * p) / q;
+    T tail = up * p;
+    return blend(x < T(0), tail, q - tail * raised<T>::down) / q;
+}
+/* Phi(x) to the same bits where e^(-x^2 / 2) is far from the subnormal numbers, nearly
+ * always: without clamps, and nothing raised. */
+TL_HD inline bool normal_is_hard(float x) { return !(absolute(x) < 12.0f); }
+TL_HD inline bool normal_is_hard(double x) { return !(absolute(x) < 36.0); }
+template <class T> TL_HD inline T normal_cdf_moderate(T x) {
+    decltype(to_bits(x)) n;
+    T a = absolute(x), square = a * a, p, q;
+    T r = reduce_exp(T(-0.5) * square, n) + T(-0.5) * product_error(a, a, square);
+    normal_ratio(a, p, q);
+    T tail = exp_reduced(r) * two_to(n) * p;
+    return blend(x < T(0), tail, q - tail) / q;
 }
 
 } // namespace tl

@@ -150,9 +150,9 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
     X(sqrt) X(rsqrt) X(reciprocal) X(floor) X(ceil) X(round) X(softsign) X(hardsigmoid) \
     X(hardswish)
 #define TL_UNARY_MATH_OPS(X) \
-    X(expm1) X(log1p) X(tanh) X(erf) X(gelu) X(gelu_tanh) \
-    X(silu) X(softplus) X(log_sigmoid) X(tanhshrink) X(mish)
-#define TL_SPLIT_OPS(X) X(exp) X(log) X(sin) X(cos) X(tan) X(sigmoid)
+    X(expm1) X(log1p) X(tanh) X(erf) X(gelu_tanh) \
+    X(softplus) X(log_sigmoid) X(tanhshrink) X(mish)
+#define TL_SPLIT_OPS(X) X(exp) X(log) X(sin) X(cos) X(tan) X(sigmoid) X(gelu) X(silu)
 #define TL_UNARY_OPS(X) X(negative) X(abs) X(sign) X(square) X(relu)
 #define TL_FLOAT_TEST_OPS(X) X(isnan) X(isinf) X(isfinite) X(signbit)
 #define TL_BINARY_OPS(X) X(add) X(subtract) X(multiply) X(maximum) X(minimum)

@@ -249,7 +249,7 @@ cdef void _make_room(int kept, int64_t most) noexcept nogil:
 
 
 cdef void storage_release(tl_storage *storage) noexcept nogil:
-    cdef int index = size_class(storage.capacity)
+    cdef int index
     cdef int64_t keep
     if tl_decrement(&storage.refcount) != 0:
         return
@@ -258,6 +258,7 @@ cdef void storage_release(tl_storage *storage) noexcept nogil:
     tl_lock(&_lock)
     _stats.live -= 1
     _stats.allocated -= storage.capacity
+    index = size_class(storage.capacity)
     keep = _stats.peak_allocated if _stats.peak_allocated > CACHE_FLOOR else CACHE_FLOOR
     if storage.capacity >= HUGE_PAGE:
         _make_room(index, keep)

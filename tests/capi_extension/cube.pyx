@@ -6,7 +6,7 @@ leading axes, and so all examples of a vmap at once.
 """
 from libc.stdint cimport int64_t
 from tensorlib.capi cimport (
-    SAVE_A, TL_API_VERSION, TL_CPU, TL_FLOAT32, TL_FLOAT64, Node, Tensor, Unary,
+    SAVE_A, TL_API_VERSION, TL_CPU, TL_CUDA, TL_FLOAT32, TL_FLOAT64, Node, Tensor, Unary,
     as_tensor, register_kernel, require_api_version, run_elementwise, tl_call,
     tl_status,
 )
@@ -59,3 +59,10 @@ def cube(x, /):
 def wrong_version():
     """Ask for a version that cannot be the installed one."""
     require_api_version(TL_API_VERSION + 1)
+
+
+def said_on_cuda(Tensor x not None):
+    """An alias of x that says it is on a GPU, for what ops say of mixed devices."""
+    cdef Tensor alias = x.detach()
+    alias.buf.device_type = TL_CUDA
+    return alias
