@@ -86,7 +86,7 @@ CAUSES = {
     ),
     "^movement: (concat|broadcast_to|pad|flip)": "suspected: one loop call a row",
     "^elementwise: (log2|log10|asinh|acosh|pow)": (
-        "computed in double for 0.51 ulp of float32; NumPy's forms allow several ulp"
+        "computed in double for 0.51 ulp of float32; suspected: NumPy computes in float"
     ),
     r"^elementwise: (add|a \+= b|clip|ceil|floor|hardshrink|relu|abs).*10.[67]": (
         "bound by memory: see the floor; no streaming stores yet"
