@@ -18,7 +18,6 @@ cdef extern from *:
         PyObject *items[TL_POOLED];
         int count;
         size_t start, stop;
-        int chained;
         destructor before, dealloc;
     } tl_pool_;
 
@@ -43,7 +42,7 @@ cdef extern from *:
             PyObject_GC_Del(o);
     }
 
-    static void tl_pool_end(PyObject *o) {
+    static void tl_pool_dealloc(PyObject *o) {
         if (PyErr_Occurred()) {
             PyObject *type, *value, *trace;
             PyErr_Fetch(&type, &value, &trace);
@@ -55,10 +54,10 @@ cdef extern from *:
         tl_pool_.dealloc(o);
     }
 
-    static void tl_pool_dealloc(PyObject *o) {
+    static void tl_pool_dealloc_chained(PyObject *o) {
         PyObject_GC_UnTrack(o);
-        Py_TRASHCAN_BEGIN_CONDITION(o, tl_pool_.chained)
-        tl_pool_end(o);
+        Py_TRASHCAN_BEGIN(o, tl_pool_dealloc_chained)
+        tl_pool_dealloc(o);
         Py_TRASHCAN_END
     }
 
@@ -70,11 +69,10 @@ cdef extern from *:
         tl_pool_.before = before;
         tl_pool_.start = start;
         tl_pool_.stop = stop;
-        tl_pool_.chained = chained;
         tl_pool_.dealloc = type->tp_dealloc;
         type->tp_alloc = tl_pool_alloc;
         type->tp_free = tl_pool_free;
-        type->tp_dealloc = tl_pool_dealloc;
+        type->tp_dealloc = chained ? tl_pool_dealloc_chained : tl_pool_dealloc;
     }
     """
     void tl_pool(
