@@ -1,10 +1,16 @@
-// Launching: one grid-stride helper, so that a kernel is the body of its loop.
+// What every kernel file shares: launching, the current stream, scratch memory, faults.
+//
+// A kernel file has kernels, one run function an op (tl_kernel_fn, instantiated for each
+// dtype) and one table of entries. tl_cuda_run (runtime.cu) calls a run function with the
+// output's device made current; work goes to the current stream and is not waited for.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <cuda_runtime.h>
 
+#include "tensorlib/cuda.h"
 #include "tensorlib/kernels.h"
 
 namespace tl {
@@ -12,16 +18,26 @@ namespace tl {
 // Remembers the error for tl_cuda_last_error and says whether there was one.
 tl_status check(cudaError_t error);
 
+// The stream that this thread's launches go to, on the current device.
+cudaStream_t stream();
+
+// Multiprocessors of the current device.
+int processors();
+
 // Makes `device` current for a scope; the caller's choice returns at its end.
 class DeviceScope {
 public:
-    explicit DeviceScope(int device) : previous_(-1) {
-        error_ = cudaGetDevice(&previous_);
-        if (error_ == cudaSuccess && previous_ != device)
+    explicit DeviceScope(int device) : previous_(device) {
+        int now = device;
+        error_ = cudaGetDevice(&now);
+        if (error_ == cudaSuccess && now != device) {
+            previous_ = now;
             error_ = cudaSetDevice(device);
+        }
+        device_ = device;
     }
     ~DeviceScope() {
-        if (previous_ >= 0) cudaSetDevice(previous_);
+        if (previous_ != device_) cudaSetDevice(previous_);
     }
     DeviceScope(const DeviceScope &) = delete;
     DeviceScope &operator=(const DeviceScope &) = delete;
@@ -29,29 +45,108 @@ public:
 
 private:
     int previous_;
+    int device_;
     cudaError_t error_;
 };
 
-constexpr int kThreads = 256;
-// Enough blocks to fill any device; the grid stride covers the rest.
-constexpr int64_t kMaxBlocks = 132 * 16;
+// Work space of a run function, ordered by the current stream: kernels launched while it
+// lives may use it. data() is null when there is no memory.
+class Scratch {
+public:
+    explicit Scratch(int64_t nbytes);
+    ~Scratch();
+    Scratch(const Scratch &) = delete;
+    Scratch &operator=(const Scratch &) = delete;
+    void *data() const { return data_; }
+    template <typename T> T *as() const { return static_cast<T *>(data_); }
 
-template <typename Body>
-__global__ void for_each_kernel(int64_t n, Body body) {
+private:
+    void *data_ = nullptr;
+    void *block_ = nullptr;
+};
+
+// Where a kernel reports bad input (an index out of range) that only it can see. The
+// report becomes an exception when the host next waits for the device.
+struct Fault {
+    struct Report {
+        const char *op;
+        int32_t status;
+    };
+    Report *report; // in host memory that the device can write
+    const char *op;
+    __device__ void raise(tl_status status) const {
+        report->op = op;
+        report->status = status;
+    }
+};
+// For the op being run by this thread.
+Fault fault();
+
+// Optional CUDA libraries, loaded at first use (libraries.cu); null when not installed.
+void *library_function(const char *library, const char *name);
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Launches kernel<<<grid, block, shared>>>(args...) on the current stream.
+#ifdef TL_CUDA_EMULATED
+template <typename... Params, typename... Args>
+tl_status launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...),
+                 Args... args) {
+    return check(emulated::launch(grid, block, shared, [=] { kernel(args...); }));
+}
+// Shared memory whose size is the launch's: TL_DYNAMIC_SHARED(float, tile);
+#define TL_DYNAMIC_SHARED(T, name) T *name = static_cast<T *>(emulated::shared_memory())
+#else
+template <typename... Params, typename... Args>
+tl_status launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...),
+                 Args... args) {
+    if (shared > 48 * 1024) {
+        const cudaError_t error = cudaFuncSetAttribute(
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+        if (error != cudaSuccess) return check(error);
+    }
+    kernel<<<grid, block, shared, stream()>>>(args...);
+    return check(cudaGetLastError());
+}
+#define TL_DYNAMIC_SHARED(T, name)                                                      \
+    extern __shared__ __align__(16) unsigned char tl_dynamic_shared[];                  \
+    T *name = reinterpret_cast<T *>(tl_dynamic_shared)
+#endif
+
+constexpr int kThreads = 256;
+
+// Blocks for n independent pieces of work: enough to fill the device, no more.
+inline int blocks_for(int64_t n, int threads = kThreads) {
+    const int64_t wanted = ceil_div(n, threads);
+    const int64_t most = static_cast<int64_t>(processors()) * (2048 / threads) * 4;
+    return static_cast<int>(wanted < most ? wanted : most);
+}
+
+template <typename Body> __global__ void for_each_kernel(int64_t n, Body body) {
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
     for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n;
          i += step)
         body(i);
 }
 
-// Runs body(i) for 0 <= i < n on the current device, asynchronously.
-template <typename Body>
-tl_status for_each(int64_t n, Body body, cudaStream_t stream) {
+// Runs body(i) for 0 <= i < n; body is a struct with a __device__ operator() const.
+template <typename Body> tl_status for_each(int64_t n, Body body) {
     if (n == 0) return TL_OK;
-    const int64_t wanted = (n + kThreads - 1) / kThreads;
-    const int blocks = static_cast<int>(wanted < kMaxBlocks ? wanted : kMaxBlocks);
-    for_each_kernel<<<blocks, kThreads, 0, stream>>>(n, body);
-    return check(cudaGetLastError());
+    return launch(blocks_for(n), kThreads, 0, for_each_kernel<Body>, n, body);
 }
+
+// Calls f(T()) with the C++ type of a dtype out of a list: visit<float, double>(dtype, f).
+template <typename T> struct dtype_of;
+template <> struct dtype_of<bool> { static constexpr int code = TL_BOOL; };
+template <> struct dtype_of<int8_t> { static constexpr int code = TL_INT8; };
+template <> struct dtype_of<int16_t> { static constexpr int code = TL_INT16; };
+template <> struct dtype_of<int32_t> { static constexpr int code = TL_INT32; };
+template <> struct dtype_of<int64_t> { static constexpr int code = TL_INT64; };
+template <> struct dtype_of<uint8_t> { static constexpr int code = TL_UINT8; };
+template <> struct dtype_of<uint16_t> { static constexpr int code = TL_UINT16; };
+template <> struct dtype_of<uint32_t> { static constexpr int code = TL_UINT32; };
+template <> struct dtype_of<uint64_t> { static constexpr int code = TL_UINT64; };
+template <> struct dtype_of<float> { static constexpr int code = TL_FLOAT32; };
+template <> struct dtype_of<double> { static constexpr int code = TL_FLOAT64; };
 
 } // namespace tl

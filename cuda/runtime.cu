@@ -1,22 +1,75 @@
-// Devices, memory and errors behind the C interface of tensorlib/cuda.h.
+// Devices, copies, streams, errors and the runner of kernels, behind tensorlib/cuda.h.
 #include "launch.cuh"
-#include "tensorlib/cuda.h"
+
+#include <mutex>
 
 namespace {
+
 thread_local cudaError_t last_error = cudaSuccess;
+thread_local cudaStream_t streams[TL_CUDA_MAX_DEVICES];
+thread_local const char *running = "";
+
+struct DeviceInfo {
+    std::once_flag once;
+    int processors = 1;
+    tl::Fault::Report *report = nullptr;
+};
+DeviceInfo devices[TL_CUDA_MAX_DEVICES];
+
+DeviceInfo &device_info(int device) {
+    DeviceInfo &info = devices[device];
+    std::call_once(info.once, [&] {
+        cudaDeviceGetAttribute(&info.processors, cudaDevAttrMultiProcessorCount, device);
+        void *memory = nullptr;
+        if (cudaHostAlloc(&memory, sizeof(tl::Fault::Report), cudaHostAllocPortable) ==
+            cudaSuccess)
+            info.report = new (memory) tl::Fault::Report{nullptr, TL_OK};
+    });
+    return info;
 }
+
+int current_device() {
+    int device = 0;
+    cudaGetDevice(&device);
+    return device;
+}
+
+cudaStream_t as_stream(void *stream) { return static_cast<cudaStream_t>(stream); }
+cudaEvent_t as_event(void *event) { return static_cast<cudaEvent_t>(event); }
+
+// Runs a call of the runtime with a device made current.
+template <typename Call> int on_device(int device, Call call) {
+    const tl::DeviceScope scope(device);
+    return scope.error() != cudaSuccess ? scope.error() : call();
+}
+
+} // namespace
 
 namespace tl {
 
 tl_status check(cudaError_t error) {
     if (error == cudaSuccess) return TL_OK;
     last_error = error;
-    return TL_DEVICE_ERROR;
+    return error == cudaErrorMemoryAllocation ? TL_OUT_OF_MEMORY : TL_DEVICE_ERROR;
 }
+
+cudaStream_t stream() { return streams[current_device()]; }
+int processors() { return device_info(current_device()).processors; }
+Fault fault() { return {device_info(current_device()).report, running}; }
 
 } // namespace tl
 
 extern "C" {
+
+tl_status tl_cuda_run(const tl_call *call) {
+    const tl_cuda_entry *entry = static_cast<const tl_cuda_entry *>(call->loop);
+    const tl::DeviceScope scope(call->out[0]->device_index);
+    if (scope.error() != cudaSuccess) return tl::check(scope.error());
+    tl_call inner = *call;
+    inner.loop = entry->loop;
+    running = entry->op;
+    return entry->run(&inner);
+}
 
 const char *tl_cuda_error_text(int error) {
     return cudaGetErrorString(static_cast<cudaError_t>(error));
@@ -32,10 +85,20 @@ int tl_cuda_last_error(void) {
     return error;
 }
 
+int tl_cuda_take_fault(int device, const char **op) {
+    tl::Fault::Report *report = device_info(device).report;
+    if (report == nullptr || report->status == TL_OK) return TL_OK;
+    const int status = report->status;
+    *op = report->op;
+    report->status = TL_OK;
+    return status;
+}
+
 int tl_cuda_device_count(int *count) {
     *count = 0;
     const cudaError_t error = cudaGetDeviceCount(count);
     if (error != cudaSuccess) cudaGetLastError(); // clear the runtime's copy
+    if (*count > TL_CUDA_MAX_DEVICES) *count = TL_CUDA_MAX_DEVICES;
     return error;
 }
 
@@ -49,6 +112,26 @@ int tl_cuda_device_name(int device, char *name, int size) {
     return cudaSuccess;
 }
 
+int tl_cuda_device_memory(int device, int64_t *free_bytes, int64_t *total_bytes) {
+    return on_device(device, [=] {
+        size_t free_now = 0, total = 0;
+        const cudaError_t error = cudaMemGetInfo(&free_now, &total);
+        *free_bytes = static_cast<int64_t>(free_now);
+        *total_bytes = static_cast<int64_t>(total);
+        return error;
+    });
+}
+
+int tl_cuda_device_capability(int device, int *major, int *minor, int *processors) {
+    cudaError_t error =
+        cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, device);
+    if (error == cudaSuccess)
+        error = cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device);
+    if (error == cudaSuccess)
+        error = cudaDeviceGetAttribute(processors, cudaDevAttrMultiProcessorCount, device);
+    return error;
+}
+
 int tl_cuda_driver_version(int *version) {
     *version = 0;
     return cudaDriverGetVersion(version);
@@ -60,35 +143,103 @@ int tl_cuda_runtime_version(int *version) {
 }
 
 int tl_cuda_synchronize(int device) {
-    const tl::DeviceScope scope(device);
-    return scope.error() != cudaSuccess ? scope.error() : cudaDeviceSynchronize();
-}
-
-int tl_cuda_malloc(int device, int64_t nbytes, void **data) {
-    *data = nullptr;
-    if (nbytes <= 0) return nbytes < 0 ? cudaErrorInvalidValue : cudaSuccess;
-    const tl::DeviceScope scope(device);
-    if (scope.error() != cudaSuccess) return scope.error();
-    return cudaMalloc(data, static_cast<size_t>(nbytes));
-}
-
-int tl_cuda_free(int device, void *data) {
-    if (data == nullptr) return cudaSuccess;
-    const tl::DeviceScope scope(device);
-    return scope.error() != cudaSuccess ? scope.error() : cudaFree(data);
+    return on_device(device, [] { return cudaDeviceSynchronize(); });
 }
 
 int tl_cuda_copy(int device, void *target, const void *source, int64_t nbytes,
-                 tl_cuda_copy_kind kind) {
+                 tl_cuda_copy_kind kind, int wait) {
     static const cudaMemcpyKind kinds[] = {cudaMemcpyHostToHost, cudaMemcpyHostToDevice,
                                            cudaMemcpyDeviceToHost,
                                            cudaMemcpyDeviceToDevice};
     if (nbytes < 0 || kind < TL_CUDA_TO_DEVICE || kind > TL_CUDA_ON_DEVICE)
         return cudaErrorInvalidValue;
     if (nbytes == 0) return cudaSuccess;
-    const tl::DeviceScope scope(device);
-    if (scope.error() != cudaSuccess) return scope.error();
-    return cudaMemcpy(target, source, static_cast<size_t>(nbytes), kinds[kind]);
+    return on_device(device, [=] {
+        const cudaError_t error = cudaMemcpyAsync(
+            target, source, static_cast<size_t>(nbytes), kinds[kind], streams[device]);
+        return error == cudaSuccess && wait ? cudaStreamSynchronize(streams[device])
+                                            : error;
+    });
+}
+
+int tl_cuda_copy_peer(int target_device, void *target, int source_device,
+                      const void *source, int64_t nbytes) {
+    if (nbytes == 0) return cudaSuccess;
+    return on_device(source_device, [=] {
+        const cudaError_t error =
+            cudaMemcpyPeerAsync(target, target_device, source, source_device,
+                                static_cast<size_t>(nbytes), streams[source_device]);
+        return error == cudaSuccess ? cudaStreamSynchronize(streams[source_device]) : error;
+    });
+}
+
+int tl_cuda_allocate_pinned(int64_t nbytes, void **data) {
+    return cudaHostAlloc(data, static_cast<size_t>(nbytes > 0 ? nbytes : 1),
+                         cudaHostAllocPortable);
+}
+
+int tl_cuda_free_pinned(void *data) { return cudaFreeHost(data); }
+
+int tl_cuda_stream_create(int device, int priority, void **stream) {
+    return on_device(device, [=] {
+        cudaStream_t made = nullptr;
+        const cudaError_t error =
+            cudaStreamCreateWithPriority(&made, cudaStreamNonBlocking, priority);
+        *stream = made;
+        return error;
+    });
+}
+
+int tl_cuda_stream_destroy(int device, void *stream) {
+    return on_device(device, [=] { return cudaStreamDestroy(as_stream(stream)); });
+}
+
+int tl_cuda_stream_synchronize(int device, void *stream) {
+    return on_device(device, [=] { return cudaStreamSynchronize(as_stream(stream)); });
+}
+
+int tl_cuda_stream_query(int device, void *stream) {
+    return on_device(device, [=] { return cudaStreamQuery(as_stream(stream)); });
+}
+
+void *tl_cuda_current_stream(int device) { return streams[device]; }
+void tl_cuda_set_stream(int device, void *stream) { streams[device] = as_stream(stream); }
+
+int tl_cuda_event_create(int device, int timing, void **event) {
+    return on_device(device, [=] {
+        cudaEvent_t made = nullptr;
+        const cudaError_t error = cudaEventCreateWithFlags(
+            &made, timing ? cudaEventDefault : cudaEventDisableTiming);
+        *event = made;
+        return error;
+    });
+}
+
+int tl_cuda_event_destroy(int device, void *event) {
+    return on_device(device, [=] { return cudaEventDestroy(as_event(event)); });
+}
+
+int tl_cuda_event_record(int device, void *event, void *stream) {
+    return on_device(device,
+                     [=] { return cudaEventRecord(as_event(event), as_stream(stream)); });
+}
+
+int tl_cuda_event_synchronize(int device, void *event) {
+    return on_device(device, [=] { return cudaEventSynchronize(as_event(event)); });
+}
+
+int tl_cuda_event_query(int device, void *event) {
+    return on_device(device, [=] { return cudaEventQuery(as_event(event)); });
+}
+
+int tl_cuda_event_elapsed(void *start, void *end, float *milliseconds) {
+    return cudaEventElapsedTime(milliseconds, as_event(start), as_event(end));
+}
+
+int tl_cuda_stream_wait_event(int device, void *stream, void *event) {
+    return on_device(device, [=] {
+        return cudaStreamWaitEvent(as_stream(stream), as_event(event), 0);
+    });
 }
 
 } // extern "C"

@@ -49,6 +49,7 @@ typedef enum tl_status {
     TL_NEGATIVE_EXPONENT,
     TL_BAD_TARGET,
     TL_DEVICE_ERROR,
+    TL_DECLINED, /* the device has no kernel for this case: take the slower way */
     TL_STATUS_COUNT
 } tl_status;
 
