@@ -8,7 +8,6 @@
 
 #include <mutex>
 #include <unordered_map>
-#include <vector>
 
 namespace {
 
@@ -35,7 +34,6 @@ struct Pool {
 struct DeviceMemory {
     std::mutex mutex;
     std::unordered_map<cudaStream_t, Pool *> pools;
-    std::vector<Pool *> graph_pools;
     tl_cuda_statistics statistics = {};
 };
 DeviceMemory memories[TL_CUDA_MAX_DEVICES];
@@ -227,7 +225,7 @@ int tl_cuda_capture_begin(int device, void *stream) {
     Pool *pool = pool_for(memory, device, captured);
     drop_caches(memory);
     if (pool->blocks) { // live tensors keep the old pool; the graph gets a new one
-        memory.graph_pools.push_back(pool);
+        pool->abandoned = true;
         pool = memory.pools[captured] = new Pool;
         pool->device = device;
     }
