@@ -81,6 +81,11 @@ int tl_cuda_capture_end(int device, void *stream, void **graph, void **pool);
 int tl_cuda_graph_launch(int device, void *graph, void *stream);
 int tl_cuda_graph_destroy(int device, void *graph, void *pool);
 
+/* ---- settings ---- */
+/* Folders, separated by colons, where cuBLASLt may lie when the loader finds none. */
+void tl_cuda_set_library_path(const char *folders);
+void tl_cuda_set_float32_precision(int allow_tf32);
+
 /* ---- kernels ---- */
 typedef struct tl_cuda_entry {
     const char *op;
@@ -93,13 +98,12 @@ typedef struct tl_cuda_entry {
 tl_status tl_cuda_run(const tl_call *call);
 
 /* Every kernel file gives its entries: tl_cuda_<family>_entries(&count). */
-#define TL_CUDA_FAMILIES(X)                                                             \
-    X(unary) X(binary) X(ternary) X(cast) X(activation) X(fill) X(reduce) X(scan)       \
-    X(softmax) X(norm) X(loss) X(matmul) X(conv) X(pool) X(indexing) X(scatter)         \
-    X(sort) X(random) X(optim) X(attention) X(recurrent)
+#define TL_CUDA_FAMILIES(X)
 #define TL_CUDA_DECLARE(name) const tl_cuda_entry *tl_cuda_##name##_entries(int *count);
 TL_CUDA_FAMILIES(TL_CUDA_DECLARE)
 #undef TL_CUDA_DECLARE
+/* The table of family number `family`, from 0; null past the last. */
+const tl_cuda_entry *tl_cuda_entries(int family, int *count);
 
 #ifdef __cplusplus
 }
