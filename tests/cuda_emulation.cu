@@ -51,6 +51,18 @@ struct Past {
     __device__ void operator()(int64_t i) const { out[i + by] = 1; }
 };
 
+struct Unaligned {
+    Pack<float, 4> *out;
+    __device__ void operator()(int64_t i) const { out[i].at[0] = 1; }
+};
+
+__global__ void outside_array_kernel(float *out, int n) {
+    __shared__ float tile[32];
+    tile[static_cast<int>(threadIdx.x) + n] = 1;
+    __syncthreads();
+    out[0] = tile[0];
+}
+
 struct Halves { // 16-bit floats doubled, indices checked
     tl_bfloat16 *out;
     const tl_bfloat16 *x;
@@ -105,6 +117,15 @@ tl_status past(const tl_call *call) {
     return for_each(call->out[0]->size, Past{out_of(call), by});
 }
 
+tl_status unaligned(const tl_call *call) {
+    return for_each(1, Unaligned{reinterpret_cast<Pack<float, 4> *>(out_of(call))});
+}
+
+tl_status outside_array(const tl_call *call) {
+    return launch(1, 32, 0, outside_array_kernel, out_of(call),
+                  static_cast<int>(call->out[0]->size));
+}
+
 tl_status halves(const tl_call *call) {
     return for_each(call->out[0]->size,
                     Halves{static_cast<tl_bfloat16 *>(call->out[0]->data),
@@ -138,6 +159,8 @@ const tl_cuda_entry entries[] = {
     {"mismatch", TL_FLOAT32, mismatch, nullptr},
     {"early_exit", TL_FLOAT32, early_exit, nullptr},
     {"past", TL_FLOAT32, past, nullptr},
+    {"unaligned", TL_FLOAT32, unaligned, nullptr},
+    {"outside_array", TL_FLOAT32, outside_array, nullptr},
     {"halves", TL_BFLOAT16, halves, nullptr},
     {"descriptions", TL_INT64, descriptions, nullptr},
     {"too_many_threads", TL_FLOAT32, too_many_threads, nullptr},

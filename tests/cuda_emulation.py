@@ -18,7 +18,8 @@ memory, as far from a 256-byte boundary as on the host: ``x[1:]`` is not aligned
 Each call runs twice from the same state, threads and blocks in reverse the second time,
 and raises where the bits differ: a barrier is missing or the order matters (`orders=1`
 runs once). It raises too when a kernel wrote outside of its operands, into the gaps
-between their elements included, when threads wait for each other in vain, when the device
+between their elements included, when an access is not aligned as a GPU needs it or an
+index lies outside of an array (shared memory of a fixed size), when threads wait for each other in vain, when the device
 reported a fault (`FaultError`), and what is left unwritten stays as it was in `out`.
 Launches run after the operands' descriptions and `params` are gone: a kernel that keeps a
 pointer to them reads 0xff bytes.
@@ -55,6 +56,7 @@ DTYPES = {
 FLAGS = [
     "-std=c++17", "-O2", "-fPIC", "-fno-gnu-unique", "-fno-semantic-interposition",
     "-fno-math-errno", "-ffp-contract=off", "-w", "-DTL_CUDA_EMULATED",
+    "-fsanitize=alignment,bounds",  # the handlers are in emulated.cpp
 ]  # fmt: skip
 
 

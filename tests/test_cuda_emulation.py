@@ -97,6 +97,18 @@ def test_write_into_gaps_is_found(kernels):
         kernels.call("past", out, params=ctypes.c_int64(0))
 
 
+def test_misaligned_access_is_found(kernels):
+    out = np.zeros(16, np.float32)
+    assert kernels.call("unaligned", out[4:]) == OK or out.ctypes.data % 16
+    with pytest.raises(KernelError, match=r"misaligned access at cuda_emulation.cu:\d+"):
+        kernels.call("unaligned", out[5:])
+
+
+def test_index_outside_of_shared_array_is_found(kernels):
+    with pytest.raises(KernelError, match="index outside of an array"):
+        kernels.call("outside_array", np.zeros(1, np.float32))
+
+
 def test_bfloat16_bits_and_fault(kernels):
     x = np.array([0x3F80, 0x4000], np.uint16)  # 1, 2
     out = np.empty_like(x)

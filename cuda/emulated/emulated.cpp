@@ -38,7 +38,6 @@ __attribute__((naked, noinline)) void switch_to(Context *, Context *) {
 void prepare(Context *context, char *stack, void (*main)()) {
     void **top = reinterpret_cast<void **>(stack + kStack);
     *--top = nullptr; // the return address of main, which never returns
-    *--top = nullptr;
     *--top = reinterpret_cast<void *>(main);
     for (int i = 0; i < 6; ++i) *--top = nullptr;
     context->stack_pointer = top;
@@ -99,6 +98,7 @@ alignas(1024) unsigned char shared_bytes[kMostShared + kSharedGuard];
 
 std::mutex report_mutex;
 std::string reported;
+cudaError_t found_error = cudaSuccess; // for the next flush
 std::deque<Launch> queued; // under launch_mutex
 
 void become(int thread) {
@@ -295,6 +295,7 @@ cudaError_t run_launch(const Launch &launch) {
                     static_cast<unsigned>(i / gridDim.x / gridDim.y)};
         run_block();
     }
+    launched = nullptr;
     return broken ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
@@ -309,8 +310,9 @@ bool is_valid(dim3 grid, dim3 block, size_t shared) {
 
 namespace emulated {
 
-void report(const char *text) {
+void report(const char *text, cudaError_t error) {
     const std::lock_guard<std::mutex> lock(report_mutex);
+    if (error != cudaSuccess) found_error = error;
     std::fprintf(stderr, "emulated CUDA: %s\n", text);
     if (!reported.empty()) reported += "; ";
     reported += text;
@@ -331,7 +333,9 @@ cudaError_t flush() {
     cudaError_t error = cudaSuccess;
     for (; !queued.empty(); queued.pop_front())
         if (error == cudaSuccess) error = run_launch(queued.front());
-    return error;
+    const std::lock_guard<std::mutex> reports(report_mutex);
+    const cudaError_t found = std::exchange(found_error, cudaSuccess);
+    return error == cudaSuccess ? found : error;
 }
 
 void *shared_memory() { return shared_bytes; }
@@ -389,10 +393,39 @@ const char *tl_emulated_check(void) {
     check_all_guards();
     const std::lock_guard<std::mutex> lock(report_mutex);
     given = std::exchange(reported, std::string());
+    found_error = cudaSuccess;
     return given.empty() ? nullptr : given.c_str();
 }
 
-namespace tl {
+// What gcc calls where -fsanitize=alignment,bounds found something: a GPU stops at a
+// misaligned access, and an index past a shared array has nothing else to catch it.
+namespace {
+struct Place {
+    const char *file;
+    uint32_t line, column;
+};
+void fail_in_source(const char *what, const Place *place) {
+    const char *slash = std::strrchr(place->file, '/');
+    char text[300];
+    std::snprintf(text, sizeof text, "%s at %s:%u", what,
+                  slash == nullptr ? place->file : slash + 1, place->line);
+    if (launched != nullptr) fail(text);
+    report(text);
+}
+} // namespace
+
+extern "C" {
+void __ubsan_handle_type_mismatch_v1(const Place *place, void *) {
+    fail_in_source("misaligned access", place);
+}
+void __ubsan_handle_out_of_bounds(const Place *place, void *) {
+    fail_in_source("index outside of an array", place);
+}
+
 // Optional libraries need a GPU: kernels take their other paths.
+__attribute__((weak)) void tl_cuda_set_library_path(const char *) {}
+__attribute__((weak)) void tl_cuda_set_float32_precision(int) {}
+}
+namespace tl {
 __attribute__((weak)) void *library_function(const char *, const char *) { return nullptr; }
 } // namespace tl

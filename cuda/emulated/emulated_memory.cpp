@@ -69,7 +69,7 @@ void check_guards(char *data, Allocation &allocation) {
                       static_cast<long long>(before ? kGuard - i : i + 1),
                       before ? "before" : "past the end of",
                       static_cast<long long>(allocation.nbytes));
-        emulated::report(text);
+        emulated::report(text, cudaErrorIllegalAddress);
         allocation.reported = true;
     }
 }
