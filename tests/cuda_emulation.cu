@@ -9,7 +9,8 @@ using namespace tl;
 
 template <typename T> __global__ void row_sum_kernel(T *out, const T *x, int64_t n) {
     T sum = 0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += x[blockIdx.x * n + i];
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
+        sum += x[blockIdx.x * n + i];
     sum = block_reduce(sum, T(0), Sum());
     if (threadIdx.x == 0) out[blockIdx.x] = sum;
 }
@@ -28,14 +29,18 @@ __global__ void lanes_kernel(int *out, const int *x) {
     int value = __shfl_down_sync(0xffffffffu, x[t], 1);
     value += __shfl_up_sync(0xffffffffu, x[t], 2, 8) * 100;
     value += __shfl_sync(0xffffffffu, x[t], 5) * 10000;
-    if (lane < 16) value += __popc(__ballot_sync(0x0000ffffu, lane & 1)) * 1000000;
-    else value += __shfl_xor_sync(0xffff0000u, 1, 3) * 1000000;
+    if (lane < 16)
+        value += __popc(__ballot_sync(0x0000ffffu, lane & 1)) * 1000000;
+    else
+        value += __shfl_xor_sync(0xffff0000u, 1, 3) * 1000000;
     out[t] = value + __syncthreads_count(t == 7) * 100000000;
 }
 
 __global__ void mismatch_kernel(float *out) {
-    if (threadIdx.x < 7) __syncthreads();
-    else __shfl_sync(0xffffffffu, 1.0f, 0);
+    if (threadIdx.x < 7)
+        __syncthreads();
+    else
+        __shfl_sync(0xffffffffu, 1.0f, 0);
     out[0] = 1;
 }
 
@@ -129,12 +134,14 @@ tl_status outside_array(const tl_call *call) {
 tl_status halves(const tl_call *call) {
     return for_each(call->out[0]->size,
                     Halves{static_cast<tl_bfloat16 *>(call->out[0]->data),
-                           static_cast<const tl_bfloat16 *>(call->in[0]->data), fault()});
+                           static_cast<const tl_bfloat16 *>(call->in[0]->data),
+                           fault()});
 }
 
 tl_status descriptions(const tl_call *call) {
-    return for_each(call->out[0]->size,
-                    Descriptions{static_cast<int64_t *>(call->out[0]->data), call->out[0]});
+    return for_each(
+        call->out[0]->size,
+        Descriptions{static_cast<int64_t *>(call->out[0]->data), call->out[0]});
 }
 
 tl_status too_many_threads(const tl_call *call) {

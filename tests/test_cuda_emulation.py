@@ -1,4 +1,4 @@
-"""The emulator of CUDA itself: barriers, shuffles, guards, order, and memory.cu on it."""
+"""The emulator of CUDA itself: barriers, shuffles, guards, order; memory.cu on it."""
 
 import ctypes
 
@@ -100,7 +100,7 @@ def test_write_into_gaps_is_found(kernels):
 def test_misaligned_access_is_found(kernels):
     out = np.zeros(16, np.float32)
     assert kernels.call("unaligned", out[4:]) == OK or out.ctypes.data % 16
-    with pytest.raises(KernelError, match=r"misaligned access at cuda_emulation.cu:\d+"):
+    with pytest.raises(KernelError, match=r"misaligned access at .*cu:\d+"):
         kernels.call("unaligned", out[5:])
 
 
