@@ -1,0 +1,12 @@
+// What the two halves of the emulator know of each other.
+#pragma once
+
+namespace emulated {
+
+// Keeps a text for tl_emulated_check and shows it on stderr.
+void report(const char *text);
+// Runs the launches that wait; says how the first that failed did.
+cudaError_t flush();
+void check_all_guards();
+
+} // namespace emulated
