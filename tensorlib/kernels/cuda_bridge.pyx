@@ -77,7 +77,7 @@ cdef extern from "tensorlib/cuda.h" nogil:
     int tl_cuda_graph_launch(int device, void *graph, void *stream)
     int tl_cuda_graph_destroy(int device, void *graph, void *pool)
     void tl_cuda_set_library_path(const char *folders)
-    void tl_cuda_set_float32_precision(int allow_tf32)
+    void tl_cuda_set_float32_precision(int precision)
     const tl_cuda_entry *tl_cuda_entries(int family, int *count)
     tl_status tl_cuda_run(const tl_call *call) noexcept
 
