@@ -53,7 +53,8 @@ struct glu_grad_form : Dear {
 };
 
 template <typename T> tl_status run_glu_grad(const tl_call *call) {
-    return run_form<glu_grad_form, T, T, T, T>(call);
+    return run_two<glu_grad_form, T, T, T, T>(
+        call, static_cast<const tl_glu_params *>(call->params)->apart);
 }
 
 #define TL_FLOATS(X, op)                                                                \

@@ -230,6 +230,7 @@ template <int K> struct Job {
     const tl_call *call;
     int pack;
     Launcher<K> launch;
+    int64_t apart; // of the two results of a formula: they must be aligned alike
     int itemsize[K];
 };
 
@@ -256,7 +257,8 @@ template <int K> void measure(Layout<K> &layout) {
 // length, and whatever leads to its starts, are multiples of a pack.
 template <int K>
 bool takes_packs(const Layout<K> &layout, const Job<K> &job, const char *const (&data)[K]) {
-    if (job.pack == 1 || layout.ndim == 0 || layout.strides[0][0] != 1) return false;
+    if (job.pack == 1 || job.apart % job.pack != 0) return false;
+    if (layout.ndim == 0 || layout.strides[0][0] != 1) return false;
     if (layout.ndim > 1 && layout.shape[0] % job.pack != 0) return false;
     for (int k = 0; k < K; ++k) {
         if (layout.strides[0][k] == 0) continue;
@@ -403,13 +405,17 @@ tl_status launch_form(const tl_call *call, const Plan<Form<Op, R, A, B, C>::oper
 
 // out = op(in...): R, A, B and C are the types of the output and the inputs.
 template <class Op, class R, class A = None, class B = None, class C = None>
-tl_status run_form(const tl_call *call) {
+tl_status run_two(const tl_call *call, int64_t apart) {
     using F = Form<Op, R, A, B, C>;
     if (call->out[0]->size == 0) return TL_OK;
     constexpr int sizes[4] = {size_of<R>, size_of<A>, size_of<B>, size_of<C>};
-    Job<F::operands> job = {call, F::pack, launch_form<Op, R, A, B, C>, {}};
+    Job<F::operands> job = {call, F::pack, launch_form<Op, R, A, B, C>, apart, {}};
     for (int k = 0; k < F::operands; ++k) job.itemsize[k] = sizes[k];
     return run_job(job);
+}
+template <class Op, class R, class A = None, class B = None, class C = None>
+tl_status run_form(const tl_call *call) {
+    return run_two<Op, R, A, B, C>(call, 0);
 }
 
 // ---- tables --------------------------------------------------------------------------

@@ -31,7 +31,6 @@ const tl_cuda_entry entries[] = {
     TL_WHERE(TL_INT64, uint64_t)
     TL_WHERE(TL_UINT64, uint64_t)
     TL_WHERE(TL_FLOAT64, uint64_t)
-    TL_WHERE(TL_COMPLEX64, uint64_t)
     TL_CLIP(TL_INT32, int32_t)
     TL_CLIP(TL_INT64, int64_t)
     TL_CLIP(TL_UINT8, uint8_t)
