@@ -9,7 +9,8 @@ using namespace tl;
 
 template <typename T> __global__ void row_sum_kernel(T *out, const T *x, int64_t n) {
     T sum = 0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += x[blockIdx.x * n + i];
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
+        sum += x[blockIdx.x * n + i];
     sum = block_reduce(sum, T(0), Sum());
     if (threadIdx.x == 0) out[blockIdx.x] = sum;
 }
@@ -28,14 +29,18 @@ __global__ void lanes_kernel(int *out, const int *x) {
     int value = __shfl_down_sync(0xffffffffu, x[t], 1);
     value += __shfl_up_sync(0xffffffffu, x[t], 2, 8) * 100;
     value += __shfl_sync(0xffffffffu, x[t], 5) * 10000;
-    if (lane < 16) value += __popc(__ballot_sync(0x0000ffffu, lane & 1)) * 1000000;
-    else value += __shfl_xor_sync(0xffff0000u, 1, 3) * 1000000;
+    if (lane < 16)
+        value += __popc(__ballot_sync(0x0000ffffu, lane & 1)) * 1000000;
+    else
+        value += __shfl_xor_sync(0xffff0000u, 1, 3) * 1000000;
     out[t] = value + __syncthreads_count(t == 7) * 100000000;
 }
 
 __global__ void mismatch_kernel(float *out) {
-    if (threadIdx.x < 7) __syncthreads();
-    else __shfl_sync(0xffffffffu, 1.0f, 0);
+    if (threadIdx.x < 7)
+        __syncthreads();
+    else
+        __shfl_sync(0xffffffffu, 1.0f, 0);
     out[0] = 1;
 }
 
@@ -50,6 +55,18 @@ struct Past {
     int64_t by;
     __device__ void operator()(int64_t i) const { out[i + by] = 1; }
 };
+
+struct Unaligned {
+    Pack<float, 4> *out;
+    __device__ void operator()(int64_t i) const { out[i].at[0] = 1; }
+};
+
+__global__ void outside_array_kernel(float *out, int n) {
+    __shared__ float tile[32];
+    tile[static_cast<int>(threadIdx.x) + n] = 1;
+    __syncthreads();
+    out[0] = tile[0];
+}
 
 struct Halves { // 16-bit floats doubled, indices checked
     tl_bfloat16 *out;
@@ -105,15 +122,26 @@ tl_status past(const tl_call *call) {
     return for_each(call->out[0]->size, Past{out_of(call), by});
 }
 
+tl_status unaligned(const tl_call *call) {
+    return for_each(1, Unaligned{reinterpret_cast<Pack<float, 4> *>(out_of(call))});
+}
+
+tl_status outside_array(const tl_call *call) {
+    return launch(1, 32, 0, outside_array_kernel, out_of(call),
+                  static_cast<int>(call->out[0]->size));
+}
+
 tl_status halves(const tl_call *call) {
     return for_each(call->out[0]->size,
                     Halves{static_cast<tl_bfloat16 *>(call->out[0]->data),
-                           static_cast<const tl_bfloat16 *>(call->in[0]->data), fault()});
+                           static_cast<const tl_bfloat16 *>(call->in[0]->data),
+                           fault()});
 }
 
 tl_status descriptions(const tl_call *call) {
-    return for_each(call->out[0]->size,
-                    Descriptions{static_cast<int64_t *>(call->out[0]->data), call->out[0]});
+    return for_each(
+        call->out[0]->size,
+        Descriptions{static_cast<int64_t *>(call->out[0]->data), call->out[0]});
 }
 
 tl_status too_many_threads(const tl_call *call) {
@@ -138,6 +166,8 @@ const tl_cuda_entry entries[] = {
     {"mismatch", TL_FLOAT32, mismatch, nullptr},
     {"early_exit", TL_FLOAT32, early_exit, nullptr},
     {"past", TL_FLOAT32, past, nullptr},
+    {"unaligned", TL_FLOAT32, unaligned, nullptr},
+    {"outside_array", TL_FLOAT32, outside_array, nullptr},
     {"halves", TL_BFLOAT16, halves, nullptr},
     {"descriptions", TL_INT64, descriptions, nullptr},
     {"too_many_threads", TL_FLOAT32, too_many_threads, nullptr},

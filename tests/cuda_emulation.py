@@ -1,27 +1,33 @@
 """CUDA kernels on the CPU: compile cuda/*.cu with g++ and call entries on NumPy arrays.
 
-    from cuda_emulation import CrossEntropyParams, Host, ReduceParams, load
+    from cuda_emulation import Host, ReduceParams, load
 
-    kernels = load("reduce")  # cuda/reduce.cu; load("matmul", "matmul_tiles") for more files
+    kernels = load("reduce")  # cuda/reduce.cu; load("matmul", "cublaslt") for two files
     x, out = np.ones((4, 5), np.float32), np.empty(4, np.float32)
     kernels.call("sum", out, [x], params=ReduceParams(n_reduced=1))
-    kernels.call("multiply", out, [out, Host(np.float32(2))])       # operand on the CPU
-    kernels.call("sum", h_out, [h], params=..., dtype="bfloat16")   # uint16: bfloat16 bits
-    status = kernels.call(...)        # OK or DECLINED; anything else raises KernelError
+    kernels.call("multiply", out, [out, Host(np.float32(2))])  # an operand on the CPU
+    kernels.call("sum", bits_out, [bits], params=..., dtype="bfloat16")  # uint16 arrays
+    status = kernels.call(...)  # OK or DECLINED; anything else raises KernelError
 
 Operands are arrays of any strides, their dtypes those of the arrays (uint16 is bfloat16
 where `dtype` is); `Operand(array, dtype)` says otherwise and None is a NULL operand.
-`dtype` names the table entry; by default that of the first input that is an array, or of
-the first output. Arrays that overlap (an in-place call, a part behind a part) share device
-memory, as far from a 256-byte boundary as on the host: ``x[1:]`` is not aligned.
+`dtype` names the table entry; by default that of the first input that is not None, or of
+the first output. Arrays that overlap (an in-place call, a part behind a part) share
+device memory, as far from a 256-byte boundary as on the host: ``x[1:]`` is not aligned.
 
 Each call runs twice from the same state, threads and blocks in reverse the second time,
 and raises where the bits differ: a barrier is missing or the order matters (`orders=1`
-runs once). It raises too when a kernel wrote outside of its operands, into the gaps
-between their elements included, when threads wait for each other in vain, when the device
-reported a fault (`FaultError`), and what is left unwritten stays as it was in `out`.
-Launches run after the operands' descriptions and `params` are gone: a kernel that keeps a
-pointer to them reads 0xff bytes.
+runs once). It raises too
+
+- when a kernel wrote outside of its operands or into the gaps between their elements,
+- when an access is not aligned as a GPU needs it, or an index lies outside of an array
+  of fixed size, or memory past the launch's dynamic shared memory is written,
+- when threads wait for each other in vain,
+- when the device reported a fault (`FaultError`, the outputs being copied back).
+
+Elements that no thread writes stay as they were in `out`. Launches run after the
+operands' descriptions and `params` are gone: a kernel that keeps a pointer to them reads
+0xff bytes, as it does from shared and scratch memory that nobody has written.
 
 `python tests/cuda_emulation.py reduce` compiles a family and lists its entries.
 """
@@ -55,6 +61,7 @@ DTYPES = {
 FLAGS = [
     "-std=c++17", "-O2", "-fPIC", "-fno-gnu-unique", "-fno-semantic-interposition",
     "-fno-math-errno", "-ffp-contract=off", "-w", "-DTL_CUDA_EMULATED",
+    "-fsanitize=alignment,bounds",  # the handlers are in emulated.cpp
 ]  # fmt: skip
 
 
@@ -101,7 +108,7 @@ class Entry(ctypes.Structure):
 
 
 def _params(name, fields):
-    """Return a ctypes structure from text like ``"i32 n; f64 scale; i64[3] stride"``."""
+    """Return a ctypes structure from text like ``"i32 n; i64[3] stride"``."""
     types = {
         "i32": ctypes.c_int32,
         "i64": ctypes.c_int64,
@@ -213,12 +220,14 @@ def _run(command):
 
 def _compile(source, folder):
     """Compile one file unless the same text was compiled before; return the object."""
-    flags = _flags() + [f"-I{ROOT / place}" for place in ("cuda/emulated", "include", "cuda")]
+    flags = [*_flags()]
+    flags += [f"-I{ROOT / place}" for place in ("cuda/emulated", "include", "cuda")]
     key = hashlib.sha256(source.read_bytes() + _headers() + "\0".join(flags).encode())
     target = folder / f"{source.stem}-{key.hexdigest()[:24]}.o"
     if not target.exists():
         partial = target.with_suffix(f".{os.getpid()}.part")
-        _run([find_compiler(), *flags, "-x", "c++", "-c", str(source), "-o", str(partial)])
+        command = [find_compiler(), *flags, "-x", "c++", "-c", str(source)]
+        _run([*command, "-o", str(partial)])
         partial.replace(target)
     return target
 
@@ -245,8 +254,10 @@ def build(sources):
 @lru_cache
 def load(*names):
     """Compile and load families (file names in cuda/ without .cu, or paths)."""
-    sources = [Path(n) if n.endswith(".cu") else ROOT / "cuda" / f"{n}.cu" for n in names]
-    return Kernels(ctypes.CDLL(str(build(sources))), [source.stem for source in sources])
+    cuda = ROOT / "cuda"
+    sources = [Path(n) if n.endswith(".cu") else cuda / f"{n}.cu" for n in names]
+    library = ctypes.CDLL(str(build(sources)))
+    return Kernels(library, [source.stem for source in sources])
 
 
 # ---- operands in device memory ------------------------------------------------------
@@ -286,10 +297,6 @@ def _spans(arrays):
         else:
             found.append(_Span(low, high, _root(arrays[array])))
     return found
-
-
-def _is_contiguous(array):
-    return array.flags.c_contiguous
 
 
 class Kernels:
@@ -420,7 +427,7 @@ class _Run:
         array = operand.array
         made = Buffer(size=array.size, ndim=array.ndim, dtype=DTYPES[operand.dtype])
         made.device_type = operand.device_type
-        made.flags = int(_is_contiguous(array))
+        made.flags = int(array.flags.c_contiguous)
         for axis in range(array.ndim):
             made.shape[axis] = array.shape[axis]
             made.strides[axis] = array.strides[axis] // array.itemsize
@@ -460,8 +467,8 @@ class _Run:
                 changed &= ~written[index]
             if changed.any():
                 raise KernelError(
-                    f"{self.entry.op.decode()}: wrote to {changed.sum()} bytes that belong "
-                    f"to no output, the first at byte {int(changed.argmax())} of a span of "
+                    f"{self.entry.op.decode()}: wrote to {changed.sum()} bytes that "
+                    f"belong to no output, the first is number {changed.argmax()} of "
                     f"{len(now)}"
                 )
 

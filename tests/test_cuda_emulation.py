@@ -1,4 +1,4 @@
-"""The emulator of CUDA itself: barriers, shuffles, guards, order, and memory.cu on it."""
+"""The emulator of CUDA itself: barriers, shuffles, guards, order; memory.cu on it."""
 
 import ctypes
 
@@ -95,6 +95,18 @@ def test_write_into_gaps_is_found(kernels):
     out = np.zeros(20, np.float32)[::2]
     with pytest.raises(KernelError, match="belong to no output"):
         kernels.call("past", out, params=ctypes.c_int64(0))
+
+
+def test_misaligned_access_is_found(kernels):
+    out = np.zeros(16, np.float32)
+    assert kernels.call("unaligned", out[4:]) == OK or out.ctypes.data % 16
+    with pytest.raises(KernelError, match=r"misaligned access at .*cu:\d+"):
+        kernels.call("unaligned", out[5:])
+
+
+def test_index_outside_of_shared_array_is_found(kernels):
+    with pytest.raises(KernelError, match="index outside of an array"):
+        kernels.call("outside_array", np.zeros(1, np.float32))
 
 
 def test_bfloat16_bits_and_fault(kernels):

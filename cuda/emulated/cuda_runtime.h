@@ -1,10 +1,12 @@
-// CUDA for a plain C++ compiler: kernels run on the CPU, one block at a time, each thread
-// of a block a fiber. g++ -x c++ -DTL_CUDA_EMULATED -Icuda/emulated -Iinclude FILE.cu
+// CUDA for a plain C++ compiler: kernels run on the CPU, one block at a time, each
+// thread of a block a fiber. g++ -x c++ -DTL_CUDA_EMULATED -Icuda/emulated -Iinclude
+// FILE.cu
 //
-// It is stricter than a GPU where that finds mistakes: fresh memory holds 0xff bytes, writes
-// just outside of an allocation are found (tl_emulated_check), a barrier that not every
-// thread reaches fails the launch with a message, what CUDA leaves undefined in a shuffle
-// is 0xff bytes, and overloads that nvcc does not have are missing here too.
+// It is stricter than a GPU where that finds mistakes: fresh memory holds 0xff bytes,
+// writes just outside of an allocation are found (tl_emulated_check), a barrier that
+// not every thread reaches fails the launch with a message, what CUDA leaves undefined
+// in a shuffle is 0xff bytes, and overloads that nvcc does not have are missing here
+// too.
 #pragma once
 
 // libstdc++ spells attributes __noinline__: its headers come before the macro.
@@ -86,23 +88,24 @@ template <typename To, typename From> To bits_as(From from) {
     return to;
 }
 
-// What `source(lane)` brought; undefined where that lane takes no part: all bits set here.
-template <typename T, typename Source> auto exchange(unsigned mask, T value, Source source) {
+// What `source(lane)` brought; undefined where that lane takes no part: all bits set
+// here.
+template <typename T, typename Source>
+auto exchange(unsigned mask, T value, Source source) {
     using Passed = decltype(+value); // narrow integers travel as int
     static_assert(std::is_arithmetic<T>::value && sizeof(Passed) <= 8,
                   "CUDA shuffles numbers of 4 and 8 bytes only");
     const Passed passed = value;
     const int from = source(lane());
     Gathering *all = gather(mask, Together::shuffle, bits_as<uint64_t>(passed));
-    const Passed found = bits_as<Passed>(
-        all->arrived >> from & 1 ? all->values[from] : ~UINT64_C(0));
+    const Passed found =
+        bits_as<Passed>(all->arrived >> from & 1 ? all->values[from] : ~UINT64_C(0));
     leave(all);
     return found;
 }
 
 // f(values, lanes) of the lanes of the mask.
-template <typename F>
-auto together(unsigned mask, Together what, uint64_t value, F f) {
+template <typename F> auto together(unsigned mask, Together what, uint64_t value, F f) {
     Gathering *all = gather(mask, what, value);
     const auto found = f(all->values, all->arrived);
     leave(all);
@@ -141,7 +144,9 @@ inline unsigned ballot(unsigned mask, bool predicate) {
 inline void __syncthreads() { emulated::barrier(0, 0); }
 inline int __syncthreads_or(int predicate) { return emulated::barrier(1, predicate); }
 inline int __syncthreads_and(int predicate) { return emulated::barrier(2, predicate); }
-inline int __syncthreads_count(int predicate) { return emulated::barrier(3, predicate); }
+inline int __syncthreads_count(int predicate) {
+    return emulated::barrier(3, predicate);
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
     emulated::leave(emulated::gather(mask, emulated::Together::sync, 0));
 }
@@ -200,9 +205,9 @@ template <typename T> unsigned __match_any_sync(unsigned mask, T value) {
                                   return found;
                               });
 }
-#define TL_EMULATED_REDUCE(name, T, formula)                                            \
-    inline T name(unsigned mask, T value) {                                             \
-        return emulated::reduce(mask, value, [](T a, T b) -> T { return formula; });    \
+#define TL_EMULATED_REDUCE(name, T, formula)                                           \
+    inline T name(unsigned mask, T value) {                                            \
+        return emulated::reduce(mask, value, [](T a, T b) -> T { return formula; });   \
     }
 TL_EMULATED_REDUCE(__reduce_add_sync, int, a + b)
 TL_EMULATED_REDUCE(__reduce_add_sync, unsigned, a + b)
@@ -210,23 +215,23 @@ TL_EMULATED_REDUCE(__reduce_min_sync, int, a < b ? a : b)
 TL_EMULATED_REDUCE(__reduce_min_sync, unsigned, a < b ? a : b)
 TL_EMULATED_REDUCE(__reduce_max_sync, int, a > b ? a : b)
 TL_EMULATED_REDUCE(__reduce_max_sync, unsigned, a > b ? a : b)
-TL_EMULATED_REDUCE(__reduce_and_sync, unsigned, a & b)
+TL_EMULATED_REDUCE(__reduce_and_sync, unsigned, a &b)
 TL_EMULATED_REDUCE(__reduce_or_sync, unsigned, a | b)
 TL_EMULATED_REDUCE(__reduce_xor_sync, unsigned, a ^ b)
 #undef TL_EMULATED_REDUCE
 
 // ---- atomics: blocks and threads take turns, so plain updates are atomic ----------
-#define TL_EMULATED_ATOMIC(name, T, formula)                                            \
-    inline T name(T *address, T value) {                                                \
-        const T old = *address;                                                         \
-        *address = formula;                                                             \
-        return old;                                                                     \
+#define TL_EMULATED_ATOMIC(name, T, formula)                                           \
+    inline T name(T *address, T value) {                                               \
+        const T old = *address;                                                        \
+        *address = formula;                                                            \
+        return old;                                                                    \
     }
-#define TL_EMULATED_ATOMICS(X, T)                                                       \
-    X(atomicMin, T, value < old ? value : old)                                          \
-    X(atomicMax, T, value > old ? value : old)                                          \
-    X(atomicAnd, T, old &value)                                                         \
-    X(atomicOr, T, old | value)                                                         \
+#define TL_EMULATED_ATOMICS(X, T)                                                      \
+    X(atomicMin, T, value < old ? value : old)                                         \
+    X(atomicMax, T, value > old ? value : old)                                         \
+    X(atomicAnd, T, old &value)                                                        \
+    X(atomicOr, T, old | value)                                                        \
     X(atomicXor, T, old ^ value)
 TL_EMULATED_ATOMICS(TL_EMULATED_ATOMIC, int)
 TL_EMULATED_ATOMICS(TL_EMULATED_ATOMIC, unsigned)
@@ -248,11 +253,11 @@ TL_EMULATED_ATOMIC(atomicInc, unsigned, old >= value ? 0 : old + 1)
 TL_EMULATED_ATOMIC(atomicDec, unsigned, old == 0 || old > value ? value : old - 1)
 #undef TL_EMULATED_ATOMICS
 #undef TL_EMULATED_ATOMIC
-#define TL_EMULATED_SWAP(T)                                                             \
-    inline T atomicCAS(T *address, T expected, T value) {                               \
-        const T old = *address;                                                         \
-        if (old == expected) *address = value;                                          \
-        return old;                                                                     \
+#define TL_EMULATED_SWAP(T)                                                            \
+    inline T atomicCAS(T *address, T expected, T value) {                              \
+        const T old = *address;                                                        \
+        if (old == expected) *address = value;                                         \
+        return old;                                                                    \
     }
 TL_EMULATED_SWAP(int)
 TL_EMULATED_SWAP(unsigned)

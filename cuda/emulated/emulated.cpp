@@ -1,8 +1,8 @@
 // Threads of a block as fibers.
 //
 // A thread runs on a fiber's stack until it waits; only then the next one starts, on
-// another stack. A fiber whose thread ended takes the next thread, so that a kernel without
-// barriers runs on one stack, without a switch.
+// another stack. A fiber whose thread ended takes the next thread, so that a kernel
+// without barriers runs on one stack, without a switch.
 #include "cuda_runtime.h"
 #include "emulated_state.h"
 
@@ -38,9 +38,9 @@ __attribute__((naked, noinline)) void switch_to(Context *, Context *) {
 void prepare(Context *context, char *stack, void (*main)()) {
     void **top = reinterpret_cast<void **>(stack + kStack);
     *--top = nullptr; // the return address of main, which never returns
-    *--top = nullptr;
     *--top = reinterpret_cast<void *>(main);
-    for (int i = 0; i < 6; ++i) *--top = nullptr;
+    for (int i = 0; i < 6; ++i)
+        *--top = nullptr;
     context->stack_pointer = top;
 }
 #else
@@ -99,12 +99,14 @@ alignas(1024) unsigned char shared_bytes[kMostShared + kSharedGuard];
 
 std::mutex report_mutex;
 std::string reported;
-std::deque<Launch> queued; // under launch_mutex
+cudaError_t found_error = cudaSuccess; // for the next flush
+std::deque<Launch> queued;             // under launch_mutex
 
 void become(int thread) {
     current = thread;
     const unsigned t = static_cast<unsigned>(thread);
-    threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
+    threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y,
+                 t / (blockDim.x * blockDim.y)};
 }
 
 void pause() { switch_to(&running->context, &scheduler); }
@@ -122,9 +124,11 @@ void wake(int thread) {
 // Calls f(thread) in the order of this run.
 template <typename F> void in_order(int first, int last, F f) {
     if (reversed)
-        for (int t = last - 1; t >= first; --t) f(t);
+        for (int t = last - 1; t >= first; --t)
+            f(t);
     else
-        for (int t = first; t < last; ++t) f(t);
+        for (int t = first; t < last; ++t)
+            f(t);
 }
 
 // ---- barriers of the block and gatherings of warps --------------------------------
@@ -215,8 +219,8 @@ void resume(Fiber *fiber) {
 void fail_at(const char *why) {
     char place[160];
     std::snprintf(place, sizeof place, " (block %u,%u,%u thread %u,%u,%u of %u) in ",
-                  blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z,
-                  blockDim.x * blockDim.y * blockDim.z);
+                  blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y,
+                  threadIdx.z, blockDim.x * blockDim.y * blockDim.z);
     report((std::string(why) + place + launched->name).c_str());
     broken = true;
 }
@@ -224,23 +228,28 @@ void fail_at(const char *why) {
 void report_deadlock() {
     int at_barrier = 0, in_warp = 0;
     for (int t = 0; t < count; ++t) {
-        if (threads[t].state == State::done || threads[t].state == State::fresh) continue;
-        if (threads[t].state == State::in_warp) ++in_warp;
-        else ++at_barrier;
+        if (threads[t].state == State::done || threads[t].state == State::fresh)
+            continue;
+        if (threads[t].state == State::in_warp)
+            ++in_warp;
+        else
+            ++at_barrier;
         become(t);
     }
     char text[200];
-    std::snprintf(text, sizeof text,
-                  "barrier mismatch, nobody can go on: of %d threads %d ended, %d wait at "
-                  "__syncthreads, %d for lanes of their warp",
-                  count, count - live, at_barrier, in_warp);
+    std::snprintf(
+        text, sizeof text,
+        "barrier mismatch, nobody can go on: of %d threads %d ended, %d wait at "
+        "__syncthreads, %d for lanes of their warp",
+        count, count - live, at_barrier, in_warp);
     fail_at(text);
 }
 
 // The stacks of threads that never end are begun anew.
 void abandon_threads() {
     for (int t = 0; t < count; ++t) {
-        if (threads[t].state == State::done || threads[t].state == State::fresh) continue;
+        if (threads[t].state == State::done || threads[t].state == State::fresh)
+            continue;
         prepare(&threads[t].fiber->context, threads[t].fiber->stack, fiber_main);
         idle.push_back(threads[t].fiber);
     }
@@ -295,6 +304,7 @@ cudaError_t run_launch(const Launch &launch) {
                     static_cast<unsigned>(i / gridDim.x / gridDim.y)};
         run_block();
     }
+    launched = nullptr;
     return broken ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
@@ -309,8 +319,9 @@ bool is_valid(dim3 grid, dim3 block, size_t shared) {
 
 namespace emulated {
 
-void report(const char *text) {
+void report(const char *text, cudaError_t error) {
     const std::lock_guard<std::mutex> lock(report_mutex);
+    if (error != cudaSuccess) found_error = error;
     std::fprintf(stderr, "emulated CUDA: %s\n", text);
     if (!reported.empty()) reported += "; ";
     reported += text;
@@ -331,7 +342,9 @@ cudaError_t flush() {
     cudaError_t error = cudaSuccess;
     for (; !queued.empty(); queued.pop_front())
         if (error == cudaSuccess) error = run_launch(queued.front());
-    return error;
+    const std::lock_guard<std::mutex> reports(report_mutex);
+    const cudaError_t found = std::exchange(found_error, cudaSuccess);
+    return error == cudaSuccess ? found : error;
 }
 
 void *shared_memory() { return shared_bytes; }
@@ -339,7 +352,8 @@ int lane() { return current % kWarp; }
 
 void fail(const char *why) {
     fail_at(why);
-    for (;;) wait_as(State::at_barrier);
+    for (;;)
+        wait_as(State::at_barrier);
 }
 
 int barrier(int kind, int predicate) {
@@ -348,8 +362,10 @@ int barrier(int kind, int predicate) {
     barrier_kind = kind;
     barrier_sum += predicate != 0;
     ++waiting;
-    if (waiting == live) open_barrier();
-    else wait_as(State::at_barrier);
+    if (waiting == live)
+        open_barrier();
+    else
+        wait_as(State::at_barrier);
     return barrier_outcome;
 }
 
@@ -368,15 +384,16 @@ Gathering *gather(unsigned mask, Together what, uint64_t value) {
     found->arrived |= 1u << lane;
     found->values[lane] = value;
     threads[current].gathering = found;
-    if (everyone_is_there(*found, warp)) complete(found, current / kWarp);
-    else wait_as(State::in_warp);
+    if (everyone_is_there(*found, warp))
+        complete(found, current / kWarp);
+    else
+        wait_as(State::in_warp);
     return found;
 }
 
 void leave(Gathering *gathering) {
     Warp &warp = warps[current / kWarp];
-    if (--gathering->unread == 0)
-        warp.used &= ~(1u << (gathering - warp.gatherings));
+    if (--gathering->unread == 0) warp.used &= ~(1u << (gathering - warp.gatherings));
 }
 
 } // namespace emulated
@@ -389,10 +406,42 @@ const char *tl_emulated_check(void) {
     check_all_guards();
     const std::lock_guard<std::mutex> lock(report_mutex);
     given = std::exchange(reported, std::string());
+    found_error = cudaSuccess;
     return given.empty() ? nullptr : given.c_str();
 }
 
-namespace tl {
+// What gcc calls where -fsanitize=alignment,bounds found something: a GPU stops at a
+// misaligned access, and an index past a shared array has nothing else to catch it.
+namespace {
+struct Place {
+    const char *file;
+    uint32_t line, column;
+};
+void fail_in_source(const char *what, const void *where) {
+    const Place *place = static_cast<const Place *>(where);
+    const char *slash = std::strrchr(place->file, '/');
+    char text[300];
+    std::snprintf(text, sizeof text, "%s at %s:%u", what,
+                  slash == nullptr ? place->file : slash + 1, place->line);
+    if (launched != nullptr) fail(text);
+    report(text);
+}
+} // namespace
+
+extern "C" {
+void __ubsan_handle_type_mismatch_v1(void *place, void *) {
+    fail_in_source("misaligned access", place);
+}
+void __ubsan_handle_out_of_bounds(void *place, void *) {
+    fail_in_source("index outside of an array", place);
+}
+
 // Optional libraries need a GPU: kernels take their other paths.
-__attribute__((weak)) void *library_function(const char *, const char *) { return nullptr; }
+__attribute__((weak)) void tl_cuda_set_library_path(const char *) {}
+__attribute__((weak)) void tl_cuda_set_float32_precision(int) {}
+}
+namespace tl {
+__attribute__((weak)) void *library_function(const char *, const char *) {
+    return nullptr;
+}
 } // namespace tl

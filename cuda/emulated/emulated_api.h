@@ -4,23 +4,24 @@
 #include <cstddef>
 #include <cstdint>
 
-#define TL_EMULATED_ERRORS(X)                                                           \
-    X(cudaSuccess, 0, "no error")                                                       \
-    X(cudaErrorInvalidValue, 1, "invalid argument")                                     \
-    X(cudaErrorMemoryAllocation, 2, "out of memory")                                    \
-    X(cudaErrorInitializationError, 3, "initialization error")                          \
-    X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")               \
-    X(cudaErrorInvalidDevicePointer, 17, "invalid device pointer")                      \
-    X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient")           \
-    X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                     \
-    X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                            \
-    X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                   \
-    X(cudaErrorNotReady, 600, "device not ready")                                       \
-    X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")         \
-    X(cudaErrorPeerAccessAlreadyEnabled, 704, "peer access is already enabled")         \
-    X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                        \
-    X(cudaErrorNotSupported, 801, "operation not supported")                            \
-    X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted while capturing") \
+#define TL_EMULATED_ERRORS(X)                                                          \
+    X(cudaSuccess, 0, "no error")                                                      \
+    X(cudaErrorInvalidValue, 1, "invalid argument")                                    \
+    X(cudaErrorMemoryAllocation, 2, "out of memory")                                   \
+    X(cudaErrorInitializationError, 3, "initialization error")                         \
+    X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")              \
+    X(cudaErrorInvalidDevicePointer, 17, "invalid device pointer")                     \
+    X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient")          \
+    X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                    \
+    X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                           \
+    X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                  \
+    X(cudaErrorNotReady, 600, "device not ready")                                      \
+    X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")        \
+    X(cudaErrorPeerAccessAlreadyEnabled, 704, "peer access is already enabled")        \
+    X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                       \
+    X(cudaErrorNotSupported, 801, "operation not supported")                           \
+    X(cudaErrorStreamCaptureUnsupported, 900,                                          \
+      "operation not permitted while capturing")                                       \
     X(cudaErrorUnknown, 999, "unknown error")
 
 #define TL_EMULATED_ERROR(name, number, text) name = number,
@@ -103,13 +104,14 @@ cudaError_t cudaMallocHost(void **data, size_t nbytes);
 cudaError_t cudaFreeHost(void *data);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaMemcpy(void *to, const void *from, size_t nbytes, cudaMemcpyKind kind);
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes, cudaMemcpyKind kind,
-                            cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes,
+                            cudaMemcpyKind kind, cudaStream_t stream = nullptr);
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
                               size_t from_pitch, size_t width, size_t height,
                               cudaMemcpyKind kind, cudaStream_t stream = nullptr);
-cudaError_t cudaMemcpyPeerAsync(void *to, int to_device, const void *from, int from_device,
-                                size_t nbytes, cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpyPeerAsync(void *to, int to_device, const void *from,
+                                int from_device, size_t nbytes,
+                                cudaStream_t stream = nullptr);
 cudaError_t cudaMemset(void *data, int byte, size_t nbytes);
 cudaError_t cudaMemsetAsync(void *data, int byte, size_t nbytes,
                             cudaStream_t stream = nullptr);
@@ -124,14 +126,16 @@ cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event,
                                 unsigned flags = 0);
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status);
-cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void *argument);
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function,
+                               void *argument);
 cudaError_t cudaEventCreate(cudaEvent_t *event);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = nullptr);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventQuery(cudaEvent_t event);
-cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end);
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start,
+                                 cudaEvent_t end);
 
 // Graphs are not emulated: capturing says so.
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);

@@ -1,7 +1,7 @@
 // CUDA's device functions on numbers and bits, after the attributes are defined.
 #pragma once
 
-#define TL_EMULATED_CAST(name, To, From)                                                \
+#define TL_EMULATED_CAST(name, To, From)                                               \
     inline To name(From x) { return emulated::bits_as<To>(x); }
 TL_EMULATED_CAST(__float_as_int, int, float)
 TL_EMULATED_CAST(__float_as_uint, unsigned, float)
@@ -11,7 +11,8 @@ TL_EMULATED_CAST(__double_as_longlong, long long, double)
 TL_EMULATED_CAST(__longlong_as_double, double, long long)
 #undef TL_EMULATED_CAST
 inline double __hiloint2double(int high, int low) {
-    return emulated::bits_as<double>(static_cast<uint64_t>(static_cast<uint32_t>(high)) << 32 |
+    return emulated::bits_as<double>(static_cast<uint64_t>(static_cast<uint32_t>(high))
+                                         << 32 |
                                      static_cast<uint32_t>(low));
 }
 inline int __double2hiint(double x) {
@@ -30,7 +31,8 @@ inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 inline int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
 inline unsigned __brev(unsigned x) {
     unsigned found = 0;
-    for (int i = 0; i < 32; ++i) found |= (x >> i & 1) << (31 - i);
+    for (int i = 0; i < 32; ++i)
+        found |= (x >> i & 1) << (31 - i);
     return found;
 }
 inline unsigned long long __brevll(unsigned long long x) {
@@ -53,15 +55,17 @@ inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
     const uint64_t both = static_cast<uint64_t>(y) << 32 | x;
     unsigned found = 0;
     for (int i = 0; i < 4; ++i)
-        found |= static_cast<unsigned>(both >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+        found |= static_cast<unsigned>(both >> 8 * (selector >> 4 * i & 7) & 0xff)
+                 << 8 * i;
     return found;
 }
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
-    return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) << (shift & 31) >>
-                                 32);
+    return static_cast<unsigned>(
+        (static_cast<uint64_t>(high) << 32 | low) << (shift & 31) >> 32);
 }
 inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
-    return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) >> (shift & 31));
+    return static_cast<unsigned>((static_cast<uint64_t>(high) << 32 | low) >>
+                                 (shift & 31));
 }
 
 // min and max of numbers; of floating ones the number wins over NaN, as in CUDA.
@@ -70,27 +74,31 @@ template <typename A, typename B,
                                       std::is_arithmetic<B>::value>>
 std::common_type_t<A, B> min(A a, B b) {
     using T = std::common_type_t<A, B>;
-    if constexpr (std::is_floating_point<T>::value) return std::fmin(T(a), T(b));
-    else return T(a) < T(b) ? T(a) : T(b);
+    if constexpr (std::is_floating_point<T>::value)
+        return std::fmin(T(a), T(b));
+    else
+        return T(a) < T(b) ? T(a) : T(b);
 }
 template <typename A, typename B,
           typename = std::enable_if_t<std::is_arithmetic<A>::value &&
                                       std::is_arithmetic<B>::value>>
 std::common_type_t<A, B> max(A a, B b) {
     using T = std::common_type_t<A, B>;
-    if constexpr (std::is_floating_point<T>::value) return std::fmax(T(a), T(b));
-    else return T(a) > T(b) ? T(a) : T(b);
+    if constexpr (std::is_floating_point<T>::value)
+        return std::fmax(T(a), T(b));
+    else
+        return T(a) > T(b) ? T(a) : T(b);
 }
 
 // ---- floating numbers -----------------------------------------------------------
-#define TL_EMULATED_FLOATS(T, prefix, suffix)                                           \
-    inline T __##prefix##add_rn(T a, T b) { return a + b; }                             \
-    inline T __##prefix##sub_rn(T a, T b) { return a - b; }                             \
-    inline T __##prefix##mul_rn(T a, T b) { return a * b; }                             \
-    inline T __##prefix##div_rn(T a, T b) { return a / b; }                             \
-    inline T __##prefix##rcp_rn(T a) { return T(1) / a; }                               \
-    inline T __##prefix##sqrt_rn(T a) { return std::sqrt(a); }                          \
-    inline T __fma##suffix##_rn(T a, T b, T c) { return std::fma(a, b, c); }            \
+#define TL_EMULATED_FLOATS(T, prefix, suffix)                                          \
+    inline T __##prefix##add_rn(T a, T b) { return a + b; }                            \
+    inline T __##prefix##sub_rn(T a, T b) { return a - b; }                            \
+    inline T __##prefix##mul_rn(T a, T b) { return a * b; }                            \
+    inline T __##prefix##div_rn(T a, T b) { return a / b; }                            \
+    inline T __##prefix##rcp_rn(T a) { return T(1) / a; }                              \
+    inline T __##prefix##sqrt_rn(T a) { return std::sqrt(a); }                         \
+    inline T __fma##suffix##_rn(T a, T b, T c) { return std::fma(a, b, c); }           \
     inline T rsqrt##suffix(T a) { return T(1) / std::sqrt(a); }
 TL_EMULATED_FLOATS(float, f, f)
 TL_EMULATED_FLOATS(double, d, )
@@ -122,12 +130,12 @@ template <typename To, typename From> To rounded(From x) { // saturates, NaN is 
     return static_cast<To>(x);
 }
 } // namespace emulated
-#define TL_EMULATED_ROUNDED(name, To, From)                                             \
-    inline To __##name##_rn(From x) {                                                   \
-        return emulated::rounded<To>(std::nearbyint(x));                                \
-    }                                                                                   \
-    inline To __##name##_rz(From x) { return emulated::rounded<To>(std::trunc(x)); }    \
-    inline To __##name##_rd(From x) { return emulated::rounded<To>(std::floor(x)); }    \
+#define TL_EMULATED_ROUNDED(name, To, From)                                            \
+    inline To __##name##_rn(From x) {                                                  \
+        return emulated::rounded<To>(std::nearbyint(x));                               \
+    }                                                                                  \
+    inline To __##name##_rz(From x) { return emulated::rounded<To>(std::trunc(x)); }   \
+    inline To __##name##_rd(From x) { return emulated::rounded<To>(std::floor(x)); }   \
     inline To __##name##_ru(From x) { return emulated::rounded<To>(std::ceil(x)); }
 TL_EMULATED_ROUNDED(float2int, int, float)
 TL_EMULATED_ROUNDED(float2uint, unsigned, float)

@@ -69,7 +69,7 @@ void check_guards(char *data, Allocation &allocation) {
                       static_cast<long long>(before ? kGuard - i : i + 1),
                       before ? "before" : "past the end of",
                       static_cast<long long>(allocation.nbytes));
-        emulated::report(text);
+        emulated::report(text, cudaErrorIllegalAddress);
         allocation.reported = true;
     }
 }
@@ -95,7 +95,8 @@ cudaError_t make_event(cudaEvent_t *event) {
 namespace emulated {
 void check_all_guards() {
     const std::lock_guard<std::mutex> lock(memory_mutex);
-    for (auto &entry : allocations) check_guards(entry.first, entry.second);
+    for (auto &entry : allocations)
+        check_guards(entry.first, entry.second);
 }
 } // namespace emulated
 
@@ -106,15 +107,17 @@ void tl_emulated_free(void *data) { release(static_cast<char *>(data)); }
 
 // ---- errors ----------------------------------------------------------------------
 const char *cudaGetErrorString(cudaError_t error) {
-#define TL_EMULATED_ERROR(name, number, text)                                           \
-    case number: return text;
+#define TL_EMULATED_ERROR(name, number, text)                                          \
+    case number:                                                                       \
+        return text;
     switch (error) { TL_EMULATED_ERRORS(TL_EMULATED_ERROR) }
 #undef TL_EMULATED_ERROR
     return "unrecognized error code";
 }
 const char *cudaGetErrorName(cudaError_t error) {
-#define TL_EMULATED_ERROR(name, number, text)                                           \
-    case number: return #name;
+#define TL_EMULATED_ERROR(name, number, text)                                          \
+    case number:                                                                       \
+        return #name;
     switch (error) { TL_EMULATED_ERRORS(TL_EMULATED_ERROR) }
 #undef TL_EMULATED_ERROR
     return "unrecognized error code";
@@ -137,15 +140,32 @@ cudaError_t cudaSetDevice(int device) {
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device) {
     if (device != 0 || is_hidden()) return failed(cudaErrorInvalidDevice);
     switch (attribute) {
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = 48 << 10; break;
-    case cudaDevAttrMultiProcessorCount: *value = 4; break;
-    case cudaDevAttrL2CacheSize: *value = 50 << 20; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = 2048; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = 228 << 10; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 227 << 10; break;
-    default: return failed(cudaErrorInvalidValue);
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+        *value = 48 << 10;
+        break;
+    case cudaDevAttrMultiProcessorCount:
+        *value = 4;
+        break;
+    case cudaDevAttrL2CacheSize:
+        *value = 50 << 20;
+        break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+        *value = 2048;
+        break;
+    case cudaDevAttrComputeCapabilityMajor:
+        *value = 9;
+        break;
+    case cudaDevAttrComputeCapabilityMinor:
+        *value = 0;
+        break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+        *value = 228 << 10;
+        break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+        *value = 227 << 10;
+        break;
+    default:
+        return failed(cudaErrorInvalidValue);
     }
     return cudaSuccess;
 }
@@ -202,7 +222,8 @@ cudaError_t cudaFree(void *data) {
     return failed(error == cudaSuccess ? released : error);
 }
 cudaError_t cudaHostAlloc(void **data, size_t nbytes, unsigned) {
-    *data = is_hidden() ? nullptr : std::aligned_alloc(kAlign, (nbytes / kAlign + 1) * kAlign);
+    *data = is_hidden() ? nullptr
+                        : std::aligned_alloc(kAlign, (nbytes / kAlign + 1) * kAlign);
     if (is_hidden()) return failed(cudaErrorNoDevice);
     return *data == nullptr ? failed(cudaErrorMemoryAllocation) : cudaSuccess;
 }
@@ -269,7 +290,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return failed(emulated::flush()); }
 cudaError_t cudaStreamQuery(cudaStream_t) { return failed(emulated::flush()); }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
+    return cudaSuccess;
+}
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus *status) {
     *status = cudaStreamCaptureStatusNone;
     return cudaSuccess;
@@ -294,8 +317,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return failed(emulated::flush()); }
 cudaError_t cudaEventQuery(cudaEvent_t) { return failed(emulated::flush()); }
-cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end) {
-    *milliseconds = std::chrono::duration<float, std::milli>(end->at - start->at).count();
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start,
+                                 cudaEvent_t end) {
+    *milliseconds =
+        std::chrono::duration<float, std::milli>(end->at - start->at).count();
     return cudaSuccess;
 }
 
@@ -307,7 +332,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph) {
     *graph = nullptr;
     return failed(cudaErrorNotSupported);
 }
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *made, cudaGraph_t, unsigned long long) {
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *made, cudaGraph_t,
+                                 unsigned long long) {
     *made = nullptr;
     return failed(cudaErrorNotSupported);
 }

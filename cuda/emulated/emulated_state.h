@@ -3,8 +3,9 @@
 
 namespace emulated {
 
-// Keeps a text for tl_emulated_check and shows it on stderr.
-void report(const char *text);
+// Keeps a text for tl_emulated_check and shows it on stderr; the error is what the next
+// call that waits for the device returns.
+void report(const char *text, cudaError_t error = cudaSuccess);
 // Runs the launches that wait; says how the first that failed did.
 cudaError_t flush();
 void check_all_guards();

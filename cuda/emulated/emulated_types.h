@@ -10,23 +10,23 @@ struct dim3 {
     constexpr dim3(uint3 v) : x(v.x), y(v.y), z(v.z) {}
 };
 
-#define TL_EMULATED_VECTORS(name, T, align2, align4)                                    \
-    struct name##1 {                                                                    \
-        T x;                                                                            \
-    };                                                                                  \
-    struct alignas(align2) name##2 {                                                    \
-        T x, y;                                                                         \
-    };                                                                                  \
-    struct alignas(align4) name##4 {                                                    \
-        T x, y, z, w;                                                                   \
-    };                                                                                  \
-    inline name##1 make_##name##1(T x) { return {x}; }                                  \
-    inline name##2 make_##name##2(T x, T y) { return {x, y}; }                          \
-    inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }          \
+#define TL_EMULATED_VECTORS(name, T, align2, align4)                                   \
+    struct name##1 {                                                                   \
+        T x;                                                                           \
+    };                                                                                 \
+    struct alignas(align2) name##2 {                                                   \
+        T x, y;                                                                        \
+    };                                                                                 \
+    struct alignas(align4) name##4 {                                                   \
+        T x, y, z, w;                                                                  \
+    };                                                                                 \
+    inline name##1 make_##name##1(T x) { return {x}; }                                 \
+    inline name##2 make_##name##2(T x, T y) { return {x, y}; }                         \
+    inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }         \
     inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }
-#define TL_EMULATED_TRIPLE(name, T)                                                     \
-    struct name##3 {                                                                    \
-        T x, y, z;                                                                      \
+#define TL_EMULATED_TRIPLE(name, T)                                                    \
+    struct name##3 {                                                                   \
+        T x, y, z;                                                                     \
     };
 TL_EMULATED_TRIPLE(char, signed char)
 TL_EMULATED_TRIPLE(uchar, unsigned char)
