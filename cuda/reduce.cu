@@ -13,9 +13,11 @@ using tl::computed_t;
 // ---- operands --------------------------------------------------------------------
 struct Nothing {};
 
-// Elements of T at x; packs are aligned to their size.
+// Elements of T at x; packs are aligned to their size. Those of 8 bytes fill a warp's
+// accesses one at a time.
 template <typename T> struct Source {
-    static constexpr int kPack = tl::pack_of<T> < 8 ? tl::pack_of<T> : 8;
+    static constexpr int kPack =
+        sizeof(T) == 8 ? 1 : tl::pack_of<T> < 8 ? tl::pack_of<T> : 8;
     const T *x;
 
     bool aligned(int width) const {

@@ -22,7 +22,8 @@ template <int Width> struct Place {
 };
 
 constexpr int kReduceThreads = 256;
-constexpr int kUnits = 4; // independent loads in flight
+// Independent loads in flight, of P elements each: as many as sixteen elements make.
+template <int P> constexpr int kUnits = P <= 4 ? 4 : 2;
 
 struct RowsPlan {
     Walk<2> kept;      // offsets of a row in x and out
@@ -58,7 +59,7 @@ template <class Op, int P>
 __device__ __forceinline__ typename Op::State
 fold_row(const Op &op, const RowsPlan &plan, const typename Op::Local &local, int64_t base,
          uint32_t part, int lane) {
-    constexpr int U = kUnits;
+    constexpr int U = kUnits<P>;
     const int lanes = plan.lanes;
     typename Op::State state = op.empty();
     int64_t head = 0, n = plan.n;
@@ -160,7 +161,7 @@ template <class Op, int P>
 __device__ __forceinline__ void
 fold_columns(const Op &op, const ColumnsPlan &plan, const typename Op::Local (&local)[P],
              int64_t base, uint32_t begin, uint32_t end, typename Op::State (&state)[P]) {
-    constexpr int U = kUnits;
+    constexpr int U = kUnits<P>;
     const uint32_t step = blockDim.y;
     uint32_t r = begin + threadIdx.y;
 #pragma unroll 1
@@ -260,7 +261,7 @@ tl_status join_parts(const Op &op, const Walk<2> &kept, const typename Op::State
 inline void share_row(int64_t units, RowsPlan &plan) {
     const int64_t rows = plan.kept.count, full = processors() * 4;
     plan.splits = 1;
-    plan.lanes = static_cast<int>(power_of_two_above(ceil_div(units, kUnits)));
+    plan.lanes = static_cast<int>(power_of_two_above(ceil_div(units, 4)));
     if (plan.lanes <= kWarp) return;
     plan.lanes = kWarp;
     const bool idle = rows * kWarp < processors() * INT64_C(1024);
@@ -268,7 +269,7 @@ inline void share_row(int64_t units, RowsPlan &plan) {
     plan.lanes = kReduceThreads;
     // Fewer rows than the device has room for: parts of at least four rounds.
     if (rows * 2 > full || units < kReduceThreads * 16) return;
-    const int64_t parts = full / rows, most = units / (kReduceThreads * kUnits);
+    const int64_t parts = full / rows, most = units / (kReduceThreads * 4);
     plan.splits = static_cast<uint32_t>(parts < most ? parts : most);
 }
 
@@ -295,7 +296,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     const int64_t n = plan.reduced.count, packs = plan.columns / P;
     int64_t across = power_of_two_above(packs < kWarp ? packs : kWarp);
     int64_t down = kReduceThreads / across;
-    const int64_t useful = power_of_two_above(ceil_div(n, kUnits));
+    const int64_t useful = power_of_two_above(ceil_div(n, kUnits<P>));
     if (down > useful) { // few rows: wider tiles
         down = useful;
         const int64_t wide = power_of_two_above(packs);
@@ -303,7 +304,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     }
     plan.tiles = static_cast<uint32_t>(ceil_div(packs, across));
     const int64_t blocks = static_cast<int64_t>(plan.batch.count) * plan.tiles;
-    const int64_t room = processors() * 8 / blocks, most = n / (down * kUnits * 2);
+    const int64_t room = processors() * 8 / blocks, most = n / (down * kUnits<P> * 2);
     int64_t splits = room < most ? room : most;
     splits = splits < 1 ? 1 : splits;
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits));
@@ -330,7 +331,7 @@ template <int K> bool keeps_packs(const Layout<K> &layout, int first, int width)
 
 template <class Op>
 tl_status plan_columns(const Op &op, const Layout<2> &kept, const Layout<1> &reduced) {
-    constexpr int P = Op::kPack;
+    constexpr int P = Op::kPack < 4 ? Op::kPack : 4; // a thread has a state for each
     ColumnsPlan plan;
     Walk<2> all;
     if (!all.set(kept) || !plan.batch.set(kept, 1) || !plan.reduced.set(reduced))

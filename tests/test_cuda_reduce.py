@@ -45,7 +45,7 @@ def sample(shape, dtype, seed=0):
     return x, x
 
 
-def view(x, axes, order=None):
+def view(x, axes):
     """x with its kept axes first, as the op hands it over."""
     kept = [d for d in range(x.ndim) if d not in axes]
     return x.transpose(*kept, *axes)
@@ -89,7 +89,9 @@ def check(kernels, op, x, wide, dtype, axes):
     if dtype in REALS and op in ("sum", "prod", "var", "logsumexp"):
         size = np.abs(wide).sum(axes) if op == "sum" else np.abs(expected)
         error = np.abs(got.astype(np.float64) - expected)
-        assert (error <= TOLERANCE[dtype] * (size + (op == "logsumexp"))).all(), error.max()
+        least = 6e-8 if dtype == "float16" else 0  # the unit of its subnormals
+        size = size + (op == "logsumexp")
+        assert (error <= TOLERANCE[dtype] * size + least).all(), error.max()
     else:
         assert np.array_equal(got, expected)
 
