@@ -151,6 +151,7 @@ def dropout(x, /, p=0.5, training=True, *, generator=None):
     if p == 1.0:
         return a * full_like(a.detach(), 0)
     mask = bernoulli(
-        1.0 - p, a.shape, dtype=dtype_of(a.buf.dtype), generator=generator
+        1.0 - p, a.shape, dtype=dtype_of(a.buf.dtype), device=a.device,
+        generator=generator,
     )
     return a * (mask * (1.0 / (1.0 - p)))
