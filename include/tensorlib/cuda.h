@@ -88,6 +88,8 @@ void tl_cuda_set_library_path(const char *folders);
  * factor's fraction. */
 void tl_cuda_set_float32_precision(int precision);
 int tl_cuda_float32_precision(void);
+/* Whether convolutions go to cuDNN where it is installed: 1 (the default) or 0. */
+void tl_cuda_set_cudnn(int used);
 
 /* One rung of the ladder of matrix products (gemm.cuh), for benchmarks: c = a @ b of
  * row-major device arrays, a (m, k), b (k, n), on the current stream. Sizes a rung does
