@@ -17,6 +17,11 @@
 #define TL_HD __attribute__((always_inline))
 #endif
 
+/* CUDA's own functions, unless a file asks for the polynomials, whose bits are the CPU's. */
+#if defined(__CUDACC__) && !defined(TL_PORTABLE_MATH)
+#define TL_DEVICE_MATH
+#endif
+
 namespace tl {
 
 TL_HD inline uint32_t to_bits(float x) {

@@ -11,7 +11,7 @@
 
 namespace tl {
 
-#ifdef __CUDACC__
+#ifdef TL_DEVICE_MATH
 
 TL_HD inline float exp(float x) { return ::expf(x); }
 TL_HD inline double exp(double x) { return ::exp(x); }
@@ -230,7 +230,7 @@ template <class T> TL_HD inline T log1p_any(T x) {
 TL_HD inline float log1p(float x) { return log1p_any(x); }
 TL_HD inline double log1p(double x) { return log1p_any(x); }
 
-#endif /* __CUDACC__ */
+#endif /* TL_DEVICE_MATH */
 
 } // namespace tl
 

@@ -78,7 +78,7 @@ TL_HD inline float sin_turn(uint32_t w, float *cosine) {
     uint32_t q = (w + 0x20000000u) >> 30;
     float r = static_cast<float>(static_cast<int32_t>(w << 2)) *
               (1.57079632679489662f / 4294967296.0f);
-#ifdef __CUDACC__
+#ifdef TL_DEVICE_MATH
     float s = ::sinf(r), c = ::cosf(r);
     float sine = (q & 1u) ? c : s;
     float other = (q & 1u) ? s : c;

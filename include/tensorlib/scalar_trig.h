@@ -11,7 +11,7 @@ namespace tl {
 
 TL_HD inline double tan(double x) { return ::tan(x); }
 
-#ifdef __CUDACC__
+#ifdef TL_DEVICE_MATH
 
 TL_HD inline bool trig_is_huge(float) { return false; }
 TL_HD inline bool trig_is_huge(double) { return false; }
@@ -124,7 +124,7 @@ TL_HD inline float tan_moderate(float x) {
     return blend(odd, -c, s) / blend(odd, s, c);
 }
 
-#endif /* __CUDACC__ */
+#endif /* TL_DEVICE_MATH */
 
 /* Any x. Huge arguments take the branch to libm, so loops call sin_moderate on
  * blocks without any. */
