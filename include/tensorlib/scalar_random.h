@@ -104,8 +104,8 @@ TL_HD inline void normal_pair(uint64_t w0, uint64_t w1, double *z0, double *z1) 
     double u = 1.0 - unit_interval(w0);
     double radius = std::sqrt(-2.0 * log(u));
     double angle = unit_interval(w1) * 6.28318530717958647692;
-    *z0 = radius * cos(angle);
-    *z1 = radius * sin(angle);
+    *z0 = radius * cos_moderate(angle); /* below 2 pi */
+    *z1 = radius * sin_moderate(angle);
 }
 
 /* Lemire's multiply-high: 0 <= result < range, bias below range / 2^64. */
