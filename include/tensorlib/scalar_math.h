@@ -45,7 +45,7 @@ TL_HD inline double exp_reduced(double r) {
     return (q * (r * r) + r) + 1.0;
 }
 
-#ifdef __CUDACC__
+#ifdef TL_DEVICE_MATH
 
 TL_HD inline float exp(float x) { return ::expf(x); }
 TL_HD inline double exp(double x) { return ::exp(x); }
@@ -176,7 +176,7 @@ TL_HD inline float log_reduced(float f, float e, float c) {
 }
 /* fdlibm's e_log.c: log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))), s = f / (2 + f). */
 TL_HD inline double log_reduced(double f, double e, double c) {
-    double s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
+    double s = f / (2.0 + f), z = s * s;
     double p = 1.479819860511658591e-01;
     p = p * z + 1.531383769920937332e-01;
     p = p * z + 1.818357216161805012e-01;
@@ -184,8 +184,9 @@ TL_HD inline double log_reduced(double f, double e, double c) {
     p = p * z + 2.857142874366239149e-01;
     p = p * z + 3.999999999940941908e-01;
     p = p * z + 6.666666666666735130e-01;
-    double tail = s * (half + p * z) + (e * 1.90821492927058770002e-10 + c);
-    return e * 6.93147180369123816490e-01 - ((half - tail) - f);
+    double inner = fused(0.5 * f, f, p * z); /* f^2/2 + R */
+    double tail = s * inner + (e * 1.90821492927058770002e-10 + c);
+    return fused(e, 6.93147180369123816490e-01, -(fused(0.5 * f, f, -tail) - f));
 }
 
 /* log at 0, below 0, inf and NaN. */
@@ -230,7 +231,7 @@ template <class T> TL_HD inline T log1p_any(T x) {
 TL_HD inline float log1p(float x) { return log1p_any(x); }
 TL_HD inline double log1p(double x) { return log1p_any(x); }
 
-#endif /* __CUDACC__ */
+#endif /* TL_DEVICE_MATH */
 
 } // namespace tl
 
