@@ -16,6 +16,20 @@ constexpr int kMaxLead = 6; // leading axes left after merging
 // rows' numbers are contiguous. `T`: the operands' dtype, `R`: what is computed with.
 enum AttentionOperand { kQueries, kKeys, kValues, kMask, kAttentionOperands };
 
+namespace detail {
+// Which of a block's four words are below the threshold. Not inlined: a kernel calls it
+// at many places, and without dropout at none.
+__device__ __noinline__ unsigned kept_words(uint64_t seed, uint64_t block,
+                                            uint64_t threshold) {
+    uint32_t a = static_cast<uint32_t>(block), b = static_cast<uint32_t>(block >> 32);
+    uint32_t c = 0, d = 0;
+    threefry4x32(a, b, c, d, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
+                 0, 0);
+    return (a < threshold) | (b < threshold) << 1 | (c < threshold) << 2 |
+           (d < threshold) << 3;
+}
+} // namespace detail
+
 template <typename T> struct Heads {
     using R = computed_t<T>;
     int32_t queries, keys, depth, width;
@@ -65,13 +79,7 @@ template <typename T> struct Heads {
     }
 
     __device__ unsigned block_bits(int64_t index) const {
-        const uint64_t block = offset + static_cast<uint64_t>(index);
-        uint32_t a = static_cast<uint32_t>(block), b = static_cast<uint32_t>(block >> 32);
-        uint32_t c = 0, d = 0;
-        threefry4x32(a, b, c, d, static_cast<uint32_t>(seed),
-                     static_cast<uint32_t>(seed >> 32), 0, 0);
-        return (a < threshold) | (b < threshold) << 1 | (c < threshold) << 2 |
-               (d < threshold) << 3;
+        return detail::kept_words(seed, offset + static_cast<uint64_t>(index), threshold);
     }
 };
 

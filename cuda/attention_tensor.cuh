@@ -267,6 +267,23 @@ __device__ __forceinline__ unsigned keep_of_lane(const Heads<T> &heads, int64_t 
     return (top >> shift & 3u) | (low >> shift & 3u) << 2;
 }
 
+// The same where rows are keys: the four weights lie with lanes four apart, each of which
+// makes the words of one number.
+template <typename T>
+__device__ __forceinline__ unsigned keep_of_lane_turned(const Heads<T> &heads,
+                                                        int64_t matrix, int row,
+                                                        int column) {
+    const int lane = threadIdx.x % kWarp, mine = lane / 4 % 4;
+    const unsigned words =
+        heads.keep_four(matrix, column + lane % 4 * 2 + mine % 2,
+                        row + lane / 16 * 4 + mine / 2 * 8);
+    unsigned bits = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+        bits |= (__shfl_sync(kAllLanes, words, (lane & ~12) | i << 2) >> mine & 1u) << i;
+    return bits;
+}
+
 // ---- forward ------------------------------------------------------------------------
 // Special: a mask, dropout, or a scale that is not positive.
 constexpr int kRowsOfBlock = 128, kKeysOfTile = 64, kForwardThreads = 128;
@@ -349,6 +366,7 @@ __global__ void __launch_bounds__(kForwardThreads)
     // In powers of two, so that a weight is one multiply-add and one exponential.
     const float scale = Special ? kLog2E : heads.scale * kLog2E;
     float sum[M][D / 8][4] = {}, highest[M][2], total[M][2] = {};
+#pragma unroll
     for (int m = 0; m < M; ++m) highest[m][0] = highest[m][1] = -INFINITY;
     int end = heads.keys;
     if (heads.causal && first + kRowsOfBlock < end) end = first + kRowsOfBlock;
@@ -388,7 +406,9 @@ __global__ void __launch_bounds__(kForwardThreads)
         }
         multiply_scores<D>(sum, s, values);
     }
+#pragma unroll
     for (int m = 0; m < M; ++m)
+#pragma unroll
         for (int r = 0; r < 2; ++r) {
             const int query = first + warp_row + 16 * m + 8 * r + lane / 4;
             const float all = across_quad(total[m][r], Sum());
@@ -452,13 +472,15 @@ weights_and_slopes(const Heads<T> &heads, const Gradients<T> &to, int64_t matrix
     const int lane = threadIdx.x % kWarp;
     const int64_t query_row = matrix * heads.queries;
     const float scale = Special ? kLog2E : heads.scale * kLog2E;
-    const int query_end = (ToKeys ? other + kOtherRows : own + 16);
-    const int key_end = (ToKeys ? own + 16 : other + kOtherRows);
+    const int key_end = ToKeys ? own + 16 : other + kOtherRows;
     const bool masked = Special || key_end > heads.keys ||
                         (heads.causal && key_end - 1 > (ToKeys ? other : own));
-    (void)query_end;
 #pragma unroll
-    for (int n = 0; n < kOtherRows / 8; ++n)
+    for (int n = 0; n < kOtherRows / 8; ++n) {
+        unsigned kept = 15u;
+        if (Special && heads.drops)
+            kept = ToKeys ? keep_of_lane_turned(heads, matrix, own, other + 8 * n)
+                          : keep_of_lane(heads, matrix, own, other + 8 * n);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const int down = own + lane / 4 + i / 2 * 8;
@@ -475,8 +497,7 @@ weights_and_slopes(const Heads<T> &heads, const Gradients<T> &to, int64_t matrix
                 else if (key >= heads.keys || (heads.causal && key > query))
                     score = -INFINITY;
             }
-            if (Special && heads.drops)
-                keep = heads.keep_four(matrix, query, key) & 1u ? heads.kept : 0.0f;
+            if (Special && heads.drops) keep = kept >> i & 1u ? heads.kept : 0.0f;
             const float p = exp2_fast(fmaf(score, scale, -note.level));
             const float x = p * (slope[n][i] * keep - note.inner);
             if (Special && !ToKeys && to.slopes != nullptr && query < heads.queries &&
@@ -485,6 +506,7 @@ weights_and_slopes(const Heads<T> &heads, const Gradients<T> &to, int64_t matrix
             s[n][i] = p * keep;
             slope[n][i] = x * heads.scale;
         }
+    }
 }
 
 template <int D, typename T>
