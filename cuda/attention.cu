@@ -352,6 +352,12 @@ template <typename T> bool fits_grid(const Heads<T> &heads) {
     return heads.batch <= INT32_MAX && heads.batch * ceil_div(rows, kTile) <= INT32_MAX;
 }
 
+// No queries or no keys.
+inline bool has_no_pairs(const tl_call *call) {
+    const tl_buffer *v = call->in[3];
+    return call->in[6]->size == 0 || v->shape[v->ndim - 2] == 0;
+}
+
 template <typename T> struct Zero {
     T *data;
     __device__ void operator()(int64_t i) const { store(data + i, computed_t<T>(0)); }
@@ -380,8 +386,8 @@ template <typename T> tl_status run_attention(const tl_call *call) {
 
 template <typename T> tl_status run_attention_grad(const tl_call *call) {
     Heads<T> heads = {};
+    if (has_no_pairs(call)) return zero_gradients<T>(call);
     if (!describe(call, 1, heads)) return TL_DECLINED;
-    if (call->in[6]->size == 0 || heads.keys == 0) return zero_gradients<T>(call);
     if (heads.depth > kWidest || heads.width > kWidest || !fits_grid(heads))
         return TL_DECLINED;
     Scratch scratch(heads.batch * heads.queries * sizeof(T));
@@ -415,8 +421,8 @@ template <typename T> tl_status run_tensor_attention(const tl_call *call) {
 
 template <typename T> tl_status run_tensor_attention_grad(const tl_call *call) {
     Heads<T> heads = {};
+    if (has_no_pairs(call)) return zero_gradients<T>(call);
     if (!describe(call, 1, heads)) return TL_DECLINED;
-    if (call->in[6]->size == 0 || heads.keys == 0) return zero_gradients<T>(call);
     T *out[4];
     for (int i = 0; i < 4; ++i)
         out[i] = call->out[i] == nullptr ? nullptr : static_cast<T *>(call->out[i]->data);

@@ -126,7 +126,7 @@ template <typename T> bool describe(const tl_call *call, int first, Heads<T> &he
     for (int i = 0; i < kMask; ++i) {
         const tl_buffer *b = operands[i];
         const int last = b->ndim - 1;
-        if (b->shape[last] > 1 && b->strides[last] != 1) return false;
+        if (b->size > 0 && b->shape[last] > 1 && b->strides[last] != 1) return false;
         if (b->shape[last] > INT32_MAX / 2 || b->shape[last - 1] > INT32_MAX / 2)
             return false;
         heads.row[i] = b->strides[last - 1];
