@@ -56,6 +56,18 @@ struct Place {
     __device__ Place() : row(threadIdx.x / 16 * kSide), column(threadIdx.x % 16 * kSide) {}
 };
 
+// A thread's numbers where weights lie, [column][row]: loops over them there need not be
+// unrolled, which would make the kernels ten times as long.
+template <typename T>
+__device__ void put_own(const T (&s)[kSide][kSide], T *weights) {
+    const Place at;
+#pragma unroll
+    for (int i = 0; i < kSide; ++i)
+#pragma unroll
+        for (int j = 0; j < kSide; ++j)
+            weights[(at.column + j) * kPitch + at.row + i] = s[i][j];
+}
+
 // staged[d][row] = x[row][begin + d], zeros beyond the matrix.
 template <typename T> __device__ void stage_turned(const Rows<T> &x, int begin, T *staged) {
     const int row = threadIdx.x / 4, first = threadIdx.x % 4;
@@ -173,11 +185,13 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t matrix = blockIdx.x / tiles;
     // The last rows first: with causality they have the most to do.
     const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kTile;
-    const int64_t mask_at = heads.matrix(matrix, kMask);
-    const Rows<T> q = rows_from(heads.q + heads.matrix(matrix, kQueries),
+    int64_t starts[kAttentionOperands];
+    heads.starts(blockIdx.x / tiles, starts);
+    const int64_t mask_at = starts[kMask];
+    const Rows<T> q = rows_from(heads.q + starts[kQueries],
                                 heads.row[kQueries], first, heads.queries, heads.depth);
-    const T *k = heads.k + heads.matrix(matrix, kKeys);
-    const T *v = heads.v + heads.matrix(matrix, kValues);
+    const T *k = heads.k + starts[kKeys];
+    const T *v = heads.v + starts[kValues];
     T sum[W][kSide][kSide] = {}, highest[kSide], total[kSide] = {};
     for (int i = 0; i < kSide; ++i) highest[i] = T(-INFINITY);
     int end = heads.keys;
@@ -186,12 +200,19 @@ __global__ void __launch_bounds__(kThreads)
         T s[kSide][kSide];
         score_product(
             q, rows_from(k, heads.row[kKeys], column, heads.keys, heads.depth), staged, s);
+        put_own(s, weights);
+#pragma unroll 2
+        for (int i = 0; i < kSide * kSide; ++i) {
+            const int row = at.row + i % kSide, j = at.column + i / kSide;
+            T *own = weights + j * kPitch + row;
+            *own = heads.score(*own, mask_at, first + row, column + j);
+        }
 #pragma unroll
         for (int i = 0; i < kSide; ++i) {
             const int query = first + at.row + i, key = column + at.column;
 #pragma unroll
             for (int j = 0; j < kSide; ++j)
-                s[i][j] = heads.score(s[i][j], mask_at, query, key + j);
+                s[i][j] = weights[(at.column + j) * kPitch + at.row + i];
             const T factor = online_row(s[i], highest[i], total[i]);
             const unsigned kept = heads.drops ? heads.keep_four(matrix, query, key) : 15u;
 #pragma unroll
@@ -246,7 +267,7 @@ template <typename T, int W>
 __global__ void __launch_bounds__(kThreads)
     attention_grad_kernel(Heads<T> heads, Pass<T> pass) {
     TL_DYNAMIC_SHARED(T, staged);
-    T *weights = staged + 2 * kStaged;
+    T *weights = staged + 2 * kStaged, *slopes = weights + kTile * kPitch;
     const Place at;
     const bool by_query = pass.target == kToQueries;
     const int own_count = by_query ? heads.queries : heads.keys;
@@ -255,11 +276,13 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t matrix = blockIdx.x / tiles;
     int first = static_cast<int>(blockIdx.x % tiles);
     first = (by_query ? tiles - 1 - first : first) * kTile; // the most to do first
-    const int64_t mask_at = heads.matrix(matrix, kMask);
+    int64_t starts[kAttentionOperands];
+    heads.starts(blockIdx.x / tiles, starts);
+    const int64_t mask_at = starts[kMask];
     const int64_t query_row = matrix * heads.queries;
-    const T *q = heads.q + heads.matrix(matrix, kQueries);
-    const T *k = heads.k + heads.matrix(matrix, kKeys);
-    const T *v = heads.v + heads.matrix(matrix, kValues);
+    const T *q = heads.q + starts[kQueries];
+    const T *k = heads.k + starts[kKeys];
+    const T *v = heads.v + starts[kValues];
     const T *g = heads.g + query_row * heads.width;
     const int64_t q_row = heads.row[kQueries], k_row = heads.row[kKeys];
     const int64_t v_row = heads.row[kValues], g_row = heads.width;
@@ -278,30 +301,34 @@ __global__ void __launch_bounds__(kThreads)
         score_product(by_query ? qs : ks, by_query ? ks : qs, staged, s);
         if (pass.target != kToValues)
             score_product(by_query ? gs : vs, by_query ? vs : gs, staged, slope);
-        unsigned kept[kSide]; // of four neighbouring keys each
-        for (int i = 0; i < kSide; ++i)
-            kept[i] = !heads.drops ? 15u
-                      : by_query
-                          ? heads.keep_four(matrix, query0 + at.row + i, key0 + at.column)
-                          : heads.keep_four(matrix, query0 + at.column + i, key0 + at.row);
-#pragma unroll
-        for (int i = 0; i < kSide; ++i)
-#pragma unroll
-            for (int j = 0; j < kSide; ++j) {
-                const int query = query0 + (by_query ? at.row + i : at.column + j);
-                const int key = key0 + (by_query ? at.column + j : at.row + i);
-                T x = T(0);
-                if (query < heads.queries && key < heads.keys) {
-                    const unsigned keep = by_query ? kept[i] >> j : kept[j] >> i;
-                    x = pair_gradient(heads, pass, query_row + query,
-                                      heads.score(s[i][j], mask_at, query, key),
-                                      slope[i][j], keep & 1u);
-                    if (by_query && pass.slopes != nullptr)
-                        pass.slopes[(query_row + query) * heads.keys + key] = x;
-                }
-                weights[(at.column + j) * kPitch + at.row + i] =
-                    pass.target == kToValues ? x : x * heads.scale;
+        unsigned kept = 0; // a bit a pair: four neighbouring keys, four times
+#pragma unroll 1
+        for (int i = 0; i < kSide && heads.drops; ++i)
+            kept |= (by_query
+                         ? heads.keep_four(matrix, query0 + at.row + i, key0 + at.column)
+                         : heads.keep_four(matrix, query0 + at.column + i, key0 + at.row))
+                    << 4 * i;
+        if (!heads.drops) kept = ~0u;
+        put_own(s, weights);
+        put_own(slope, slopes);
+#pragma unroll 2
+        for (int i = 0; i < kSide * kSide; ++i) {
+            const int row = at.row + i % kSide, j = at.column + i / kSide;
+            const int query = query0 + (by_query ? row : j);
+            const int key = key0 + (by_query ? j : row);
+            T *own = weights + j * kPitch + row, x = T(0);
+            if (query < heads.queries && key < heads.keys) {
+                const unsigned four = by_query ? i % kSide : i / kSide;
+                const unsigned which = by_query ? i / kSide : i % kSide;
+                x = pair_gradient(heads, pass, query_row + query,
+                                  heads.score(*own, mask_at, query, key),
+                                  slopes[j * kPitch + row],
+                                  kept >> (4 * four + which) & 1u);
+                if (by_query && pass.slopes != nullptr)
+                    pass.slopes[(query_row + query) * heads.keys + key] = x;
             }
+            *own = pass.target == kToValues ? x : x * heads.scale;
+        }
         add_product(weights, by_query ? ks : pass.target == kToKeys ? qs : gs, staged,
                     sum);
     }
@@ -319,11 +346,12 @@ template <typename T> struct InnerOnly {
 // ---- run functions ------------------------------------------------------------------
 template <typename T> constexpr size_t kShared = sizeof(T) * (2 * kStaged + kTile * kPitch);
 
-// Calls launch_width.operator()<W>() with the tiles of 64 columns that a block sums up.
-template <typename Launch> tl_status by_width(int columns, const Launch &launch_width) {
-    if (columns <= kTile) return launch_width.template run<1>();
-    if (columns <= 2 * kTile) return launch_width.template run<2>();
-    return launch_width.template run<4>();
+// Calls pass.run<W>() with the tiles of 64 columns that a block sums up.
+template <typename T, typename Run> tl_status by_width(int columns, const Run &pass) {
+    if (columns <= kTile) return pass.template run<1>();
+    if constexpr (std::is_same_v<T, float>) // the others are rare: fewer kernels
+        if (columns <= 2 * kTile) return pass.template run<2>();
+    return pass.template run<4>();
 }
 
 template <typename T> struct Forward {
@@ -342,7 +370,8 @@ template <typename T> struct Backward {
     template <int W> tl_status run() const {
         const int own = pass.target == kToQueries ? heads.queries : heads.keys;
         const int64_t blocks = heads.batch * ceil_div(own, kTile);
-        return launch(static_cast<unsigned>(blocks), kThreads, kShared<T>,
+        constexpr size_t shared = kShared<T> + sizeof(T) * kTile * kPitch;
+        return launch(static_cast<unsigned>(blocks), kThreads, shared,
                       attention_grad_kernel<T, W>, heads, pass);
     }
 };
@@ -380,7 +409,7 @@ template <typename T> tl_status run_attention(const tl_call *call) {
     if (!describe(call, 0, heads) || heads.width > kWidest || !fits_grid(heads))
         return TL_DECLINED;
     T *y = static_cast<T *>(call->out[0]->data);
-    return by_width(heads.width,
+    return by_width<T>(heads.width,
                     Forward<T>{heads, y, static_cast<T *>(call->out[1]->data)});
 }
 
@@ -403,7 +432,7 @@ template <typename T> tl_status run_attention_grad(const tl_call *call) {
         const Pass<T> pass = {static_cast<Target>(target),
                               static_cast<T *>(call->out[target]->data), slopes,
                               scratch.as<T>()};
-        status = by_width(target == kToValues ? heads.width : heads.depth,
+        status = by_width<T>(target == kToValues ? heads.width : heads.depth,
                           Backward<T>{heads, pass});
     }
     return status;

@@ -12,7 +12,7 @@ namespace tl {
 
 constexpr int kMaxLead = 6; // leading axes left after merging
 
-// One call. Matrix m of an operand begins at offset(m, operand); y, its gradient and the
+// One call, of fewer than 2^31 matrices. y, its gradient and the
 // rows' numbers are contiguous. `T`: the operands' dtype, `R`: what is computed with.
 enum AttentionOperand { kQueries, kKeys, kValues, kMask, kAttentionOperands };
 
@@ -49,13 +49,19 @@ template <typename T> struct Heads {
     uint64_t seed, offset, threshold;
     R kept; // 1 / (1 - p)
 
-    __device__ int64_t matrix(int64_t index, int operand) const {
-        int64_t found = 0;
+    // Where matrix `index` of each operand begins.
+    __device__ void starts(uint32_t index, int64_t (&found)[kAttentionOperands]) const {
+#pragma unroll
+        for (int i = 0; i < kAttentionOperands; ++i) found[i] = 0;
+#pragma unroll 1
         for (int axis = 0; axis < lead; ++axis) {
-            found += index % extent[axis] * strides[axis][operand];
-            index /= extent[axis];
+            const uint32_t size = static_cast<uint32_t>(extent[axis]);
+            const uint32_t at = index % size;
+            index /= size;
+#pragma unroll
+            for (int i = 0; i < kAttentionOperands; ++i)
+                found[i] += at * strides[axis][i];
         }
-        return found;
     }
 
     // The score of a pair from q k^T; mask: that of the pair's matrix, with its offset.
@@ -72,9 +78,9 @@ template <typename T> struct Heads {
     // of a 4-byte fill, an element a weight (scalar_random.h).
     __device__ unsigned keep_four(int64_t matrix_index, int query, int key) const {
         const int64_t element = (matrix_index * queries + query) * keys + key;
-        const int skipped = static_cast<int>(element % 4);
-        unsigned bits = block_bits(element / 4);
-        if (skipped) bits |= block_bits(element / 4 + 1) << 4;
+        const int skipped = static_cast<int>(element & 3);
+        unsigned bits = block_bits(element >> 2);
+        if (skipped) bits |= block_bits((element >> 2) + 1) << 4;
         return (bits >> skipped) & 15u;
     }
 

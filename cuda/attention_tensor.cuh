@@ -158,7 +158,7 @@ __device__ __forceinline__ void copy_tile(T *tile, const Source<T> &x, int first
     constexpr int pieces = D / kPiece;
     static_assert(Threads % pieces == 0 && Rows * pieces % Threads == 0, "whole rounds");
     const int piece = threadIdx.x % pieces;
-#pragma unroll
+#pragma unroll 4
     for (int row = 0; row < Rows; row += Threads / pieces) {
         const int r = row + threadIdx.x / pieces;
         const bool exists = first + r < x.count && piece * kPiece < x.columns;
@@ -356,12 +356,14 @@ __global__ void __launch_bounds__(kForwardThreads)
     const int tiles = (heads.queries + kRowsOfBlock - 1) / kRowsOfBlock;
     const int64_t matrix = blockIdx.x / tiles;
     const int first = (tiles - 1 - static_cast<int>(blockIdx.x % tiles)) * kRowsOfBlock;
-    const int64_t mask_at = Special ? heads.matrix(matrix, kMask) : 0;
-    const Source<T> q = {heads.q + heads.matrix(matrix, kQueries), heads.row[kQueries],
+    int64_t starts[kAttentionOperands];
+    heads.starts(blockIdx.x / tiles, starts);
+    const int64_t mask_at = starts[kMask];
+    const Source<T> q = {heads.q + starts[kQueries], heads.row[kQueries],
                          heads.queries, heads.depth};
-    const Source<T> k = {heads.k + heads.matrix(matrix, kKeys), heads.row[kKeys],
+    const Source<T> k = {heads.k + starts[kKeys], heads.row[kKeys],
                          heads.keys, heads.depth};
-    const Source<T> v = {heads.v + heads.matrix(matrix, kValues), heads.row[kValues],
+    const Source<T> v = {heads.v + starts[kValues], heads.row[kValues],
                          heads.keys, heads.width};
     // In powers of two, so that a weight is one multiply-add and one exponential.
     const float scale = Special ? kLog2E : heads.scale * kLog2E;
@@ -536,15 +538,17 @@ __global__ void __launch_bounds__(kGradientThreads)
     const int64_t matrix = blockIdx.x / tiles;
     int first = static_cast<int>(blockIdx.x % tiles);
     first = (ToKeys ? first : tiles - 1 - first) * kOwnRows; // the most to do first
-    const int64_t mask_at = Special ? heads.matrix(matrix, kMask) : 0;
+    int64_t starts[kAttentionOperands];
+    heads.starts(blockIdx.x / tiles, starts);
+    const int64_t mask_at = starts[kMask];
     const int64_t query_row = matrix * heads.queries;
-    const Source<T> q = {heads.q + heads.matrix(matrix, kQueries), heads.row[kQueries],
+    const Source<T> q = {heads.q + starts[kQueries], heads.row[kQueries],
                          heads.queries, heads.depth};
     const Source<T> g = {heads.g + query_row * heads.width, heads.width, heads.queries,
                          heads.width};
-    const Source<T> k = {heads.k + heads.matrix(matrix, kKeys), heads.row[kKeys],
+    const Source<T> k = {heads.k + starts[kKeys], heads.row[kKeys],
                          heads.keys, heads.depth};
-    const Source<T> v = {heads.v + heads.matrix(matrix, kValues), heads.row[kValues],
+    const Source<T> v = {heads.v + starts[kValues], heads.row[kValues],
                          heads.keys, heads.width};
     int begin = 0, end = ToKeys ? heads.queries : heads.keys;
     if (heads.causal && ToKeys) begin = first; // queries above see none of these keys
@@ -614,6 +618,8 @@ template <typename T> bool served(const Heads<T> &heads) {
            heads.batch <= INT32_MAX && heads.batch * ceil_div(rows, kOwnRows) <= INT32_MAX &&
            has_pieces(heads);
 }
+// A mask, dropout or a scale that is not positive: kernels for one head size alone, which
+// keeps the code short.
 template <typename T> bool is_special(const Heads<T> &heads, const T *slopes = nullptr) {
     return heads.mask != nullptr || heads.drops || !(heads.scale > 0) || slopes != nullptr;
 }
@@ -625,15 +631,12 @@ tl_status launch_forward(const Heads<T> &heads, T *y, float *stats) {
     return launch(static_cast<unsigned>(blocks), kForwardThreads, shared,
                   attention_tensor_kernel<T, D, Special>, heads, y, stats);
 }
-template <typename T, int D>
-tl_status forward_by_kind(const Heads<T> &heads, T *y, float *stats) {
-    return is_special(heads) ? launch_forward<T, D, true>(heads, y, stats)
-                             : launch_forward<T, D, false>(heads, y, stats);
-}
 template <typename T> tl_status attention(const Heads<T> &heads, T *y, float *stats) {
     if (!served(heads)) return TL_DECLINED;
-    return heads.depth <= 64 && heads.width <= 64 ? forward_by_kind<T, 64>(heads, y, stats)
-                                                  : forward_by_kind<T, 128>(heads, y, stats);
+    if (is_special(heads)) return launch_forward<T, 128, true>(heads, y, stats);
+    return heads.depth <= 64 && heads.width <= 64
+               ? launch_forward<T, 64, false>(heads, y, stats)
+               : launch_forward<T, 128, false>(heads, y, stats);
 }
 
 template <typename T, int D, bool ToKeys, bool Special>
@@ -651,11 +654,6 @@ tl_status both_gradients(const Heads<T> &heads, T *const (&out)[4], const RowNot
     if (status != TL_OK) return status;
     return launch_gradient<T, D, true, Special>(heads, {out[1], out[2], nullptr, notes});
 }
-template <typename T, int D>
-tl_status gradient_by_kind(const Heads<T> &heads, T *const (&out)[4], const RowNote *notes) {
-    return is_special(heads, out[3]) ? both_gradients<T, D, true>(heads, out, notes)
-                                     : both_gradients<T, D, false>(heads, out, notes);
-}
 template <typename T> tl_status attention_grad(const Heads<T> &heads, T *const (&out)[4]) {
     if (!served(heads)) return TL_DECLINED;
     Scratch notes(heads.batch * heads.queries * sizeof(RowNote));
@@ -663,9 +661,11 @@ template <typename T> tl_status attention_grad(const Heads<T> &heads, T *const (
     const tl_status status =
         row_sums(heads, NoteRows<T>{heads.stats, notes.as<RowNote>()});
     if (status != TL_OK) return status;
+    const RowNote *read = notes.as<RowNote>();
+    if (is_special(heads, out[3])) return both_gradients<T, 128, true>(heads, out, read);
     return heads.depth <= 64 && heads.width <= 64
-               ? gradient_by_kind<T, 64>(heads, out, notes.as<RowNote>())
-               : gradient_by_kind<T, 128>(heads, out, notes.as<RowNote>());
+               ? both_gradients<T, 64, false>(heads, out, read)
+               : both_gradients<T, 128, false>(heads, out, read);
 }
 
 } // namespace tensor
