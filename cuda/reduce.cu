@@ -194,25 +194,17 @@ template <typename U> struct TruthOp : Source<U> {
 };
 
 // ---- variance ----------------------------------------------------------------------
-// Moments about a number of the row itself, which costs nothing where it is far from 0;
-// groups are joined by Chan, Golub and LeVeque (1979), equation 2.1.
 template <typename T> struct VarianceOp : Source<T> {
     static constexpr bool kOrdered = false;
     using Value = computed_t<T>;
-    struct State {
-        Value mean, squares, count;
-    };
+    using State = tl::Moments<Value>;
     using Local = Value;
     T *out;
     double count, correction;
 
     __device__ State empty() const { return {0, 0, 0}; }
     __device__ State join(const State &a, const State &b) const {
-        if (b.count == 0) return a;
-        const Value count_now = a.count + b.count, part = b.count / count_now;
-        const Value delta = b.mean - a.mean;
-        return {a.mean + delta * part, a.squares + b.squares + delta * delta * a.count * part,
-                count_now};
+        return tl::join_moments(a, b);
     }
     __device__ Value local(int64_t offset, int64_t) const {
         return tl::load(this->x + offset);
@@ -220,13 +212,7 @@ template <typename T> struct VarianceOp : Source<T> {
     template <int N, typename Place>
     __device__ void add(State &state, const Value *values, Value shift,
                         const Place &) const {
-        Value moved[N];
-#pragma unroll
-        for (int j = 0; j < N; ++j) moved[j] = values[j] - shift;
-        const Value mean = tl::pairwise_sum<N>(moved) / N;
-#pragma unroll
-        for (int j = 0; j < N; ++j) moved[j] = (moved[j] - mean) * (moved[j] - mean);
-        state = join(state, State{mean, tl::pairwise_sum<N>(moved), Value(N)});
+        tl::add_moments<N>(state, values, shift);
     }
     __device__ void finish(const State &state, Value, int64_t at) const {
         const double divisor = count - correction > 0 ? count - correction : 0;

@@ -189,4 +189,29 @@ __device__ __forceinline__ void add_exponentials(Exponentials<V> &state, const V
     state.sum += pairwise_sum<N>(terms);
 }
 
+// Mean, sum of squared deviations from it, and count.
+template <typename V> struct Moments {
+    V mean, squares, count;
+};
+// Chan, Golub and LeVeque (1979), equation 2.1.
+template <typename V>
+__device__ __forceinline__ Moments<V> join_moments(const Moments<V> &a, const Moments<V> &b) {
+    if (b.count == 0) return a;
+    const V count = a.count + b.count, part = b.count / count, delta = b.mean - a.mean;
+    return {a.mean + delta * part, a.squares + b.squares + delta * delta * a.count * part,
+            count};
+}
+// Moments about `shift`, a number of the row itself: nothing is lost where the mean is
+// large beside the deviations.
+template <int N, typename V>
+__device__ __forceinline__ void add_moments(Moments<V> &state, const V *values, V shift) {
+    V moved[N];
+#pragma unroll
+    for (int j = 0; j < N; ++j) moved[j] = values[j] - shift;
+    const V mean = pairwise_sum<N>(moved) / N;
+#pragma unroll
+    for (int j = 0; j < N; ++j) moved[j] = (moved[j] - mean) * (moved[j] - mean);
+    state = join_moments(state, Moments<V>{mean, pairwise_sum<N>(moved), V(N)});
+}
+
 } // namespace tl

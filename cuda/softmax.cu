@@ -17,6 +17,7 @@ template <typename Element> struct SoftmaxOp {
         V largest, factor; // 1 / sum, or log(sum)
     };
     static constexpr int kInputs = 1;
+    static constexpr bool kAnyAxis = true;
     T *out;
     const T *a, *b;
     bool log;
@@ -79,6 +80,7 @@ template <typename Element> struct SoftmaxGradOp {
     using State = V;
     using Stats = V;
     static constexpr int kInputs = 2;
+    static constexpr bool kAnyAxis = true;
     T *out;
     const T *a, *b;
     bool log;

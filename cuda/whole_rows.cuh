@@ -4,7 +4,8 @@
 // (the axis is not the innermost) are read twice by columns of threads.
 //
 // An Op is passed to the kernels by value; V is the type it computes in:
-//   T, kInputs; out, a, b: operands (b of two inputs); fill(): what stands behind a row's end
+//   T, kInputs, kAnyAxis (or always the innermost); out, a, b: operands (b of two inputs)
+//   fill(): what stands behind a row's end
 //   Row      row<Long>(i, offset of a): what is known of a row beforehand
 //   Stats    summarize<P, K>(a, b, row, part): of a row in registers; may change a and b
 //   finish<P>(a, b, stats, row, column): results, into a, of what summarize left
@@ -287,17 +288,13 @@ bool in_packs(const T *x, const Walk<3> &rows, int operand, int64_t step, int64_
     return fit;
 }
 
-// Runs an op over rows along the last axis. `b` may be null of an op with one input.
+// Lays the rows of an op out; TL_DECLINED where kernels do not take them.
 template <class Op>
-tl_status whole_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
-                     const tl_buffer *b) {
-    constexpr int P = pack_of<typename Op::T>;
-    if (out->size == 0) return TL_OK;
-    if (b == nullptr) b = a;
+tl_status plan_rows_of(const tl_buffer *out, const tl_buffer *a, const tl_buffer *b,
+                       WholeRows &plan) {
     const int last = out->ndim - 1;
-    const tl_buffer *const operands[3] = {out, a, b};
+    const tl_buffer *const operands[3] = {out, a, Op::kInputs == 2 ? b : a};
     tl_buffer outer[3];
-    WholeRows plan;
     for (int k = 0; k < 3; ++k) {
         if (operands[k]->device_type != TL_CUDA) return TL_DECLINED;
         outer[k] = axes_of(operands[k], 0, last);
@@ -305,17 +302,49 @@ tl_status whole_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
     }
     plan.n = out->shape[last];
     const tl_buffer *const parts[3] = {outer, outer + 1, outer + 2};
-    if (!plan.rows.set(merged_layout(parts)) || plan.n >= INT64_C(1) << 31)
-        return TL_DECLINED;
+    const bool taken = plan.rows.set(merged_layout(parts)) && plan.n < INT64_C(1) << 31;
+    return taken ? TL_OK : TL_DECLINED;
+}
+
+template <class Op> bool rows_in_packs(const Op &op, const WholeRows &plan) {
+    constexpr int P = pack_of<typename Op::T>;
+    return in_packs<P>(op.out, plan.rows, 0, plan.steps[0], plan.n) &&
+           in_packs<P>(op.a, plan.rows, 1, plan.steps[1], plan.n) &&
+           (Op::kInputs == 1 || in_packs<P>(op.b, plan.rows, 2, plan.steps[2], plan.n));
+}
+
+// Runs an op over rows along the last axis. `b` is null of an op with one input.
+template <class Op>
+tl_status whole_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
+                     const tl_buffer *b) {
+    if (out->size == 0) return TL_OK;
+    WholeRows plan;
+    const tl_status status = plan_rows_of<Op>(out, a, b, plan);
+    if (status != TL_OK) return status;
+    if (rows_in_packs(op, plan)) return detail::run_rows_of<Op, pack_of<typename Op::T>>(op, plan);
     const auto &rows = plan.rows;
-    if (in_packs<P>(op.out, rows, 0, plan.steps[0], plan.n) &&
-        in_packs<P>(op.a, rows, 1, plan.steps[1], plan.n) &&
-        (Op::kInputs == 1 || in_packs<P>(op.b, rows, 2, plan.steps[2], plan.n)))
-        return detail::run_rows_of<Op, P>(op, plan);
-    const bool beside = rows.ndim > 0 && plan.steps[0] != 1 && plan.steps[1] != 1 &&
-                        rows.strides[0][0] == 1 && rows.strides[0][1] == 1;
-    if (beside && plan.n > 1) return detail::run_side_rows(op, plan);
+    const bool beside = plan.n > 1 && rows.ndim > 0 && plan.steps[0] != 1 &&
+                        plan.steps[1] != 1 && rows.strides[0][0] == 1 &&
+                        rows.strides[0][1] == 1;
+    if constexpr (Op::kAnyAxis)
+        if (beside) return detail::run_side_rows(op, plan);
     return detail::run_rows_of<Op, 1>(op, plan);
+}
+
+// The same where every row is long.
+template <class Op>
+tl_status long_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
+                    const tl_buffer *b) {
+    WholeRows plan;
+    const tl_status status = plan_rows_of<Op>(out, a, b, plan);
+    if (status != TL_OK) return status;
+    if (!rows_in_packs(op, plan)) {
+        plan.units = static_cast<uint32_t>(plan.n);
+        return detail::run_long_rows<Op, 1>(op, plan);
+    }
+    constexpr int P = pack_of<typename Op::T>;
+    plan.units = static_cast<uint32_t>(plan.n / P);
+    return detail::run_long_rows<Op, P>(op, plan);
 }
 
 } // namespace tl
