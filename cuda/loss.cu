@@ -1,5 +1,6 @@
-// Cross-entropy of rows of logits, and its gradient. A group of threads goes along a row;
-// rows that do not begin at a pack have a few elements before and behind the packs.
+// Cross-entropy of rows of logits, and its gradient. A group of threads goes along a
+// row; rows that do not begin at a pack have a few elements before and behind the
+// packs.
 #include "rows.cuh"
 
 namespace {
@@ -27,13 +28,15 @@ template <typename T> struct Logits {
         return -1;
     }
     template <int P> __device__ void read(const T *row, int64_t i, V *values) const {
-        if constexpr (P == 1) values[0] = tl::load(row + i * step);
-        else tl::load_pack<P>(row + i, values);
+        if constexpr (P == 1)
+            values[0] = tl::load(row + i * step);
+        else
+            tl::load_pack<P>(row + i, values);
     }
 };
 
-// visit.template at<P, U>(i, apart) for all elements of a row of n: U packs of P from i on,
-// `apart` elements from one to the next.
+// visit.template at<P, U>(i, apart) for all elements of a row of n: U packs of P from i
+// on, `apart` elements from one to the next.
 template <int P, typename T, typename Visit>
 __device__ void along_row(const T *row, int64_t n, int lane, int lanes, Visit &visit) {
     constexpr int U = P <= 4 ? 4 : 2; // loads in flight
@@ -42,26 +45,29 @@ __device__ void along_row(const T *row, int64_t n, int lane, int lanes, Visit &v
     head = head < n ? head : n;
     const int64_t body = (n - head) / P * P, apart = static_cast<int64_t>(lanes) * P;
     if (P > 1)
-        for (int64_t i = lane; i < head; i += lanes) visit.template at<1, 1>(i, 0);
+        for (int64_t i = lane; i < head; i += lanes)
+            visit.template at<1, 1>(i, 0);
     int64_t i = head + static_cast<int64_t>(lane) * P;
 #pragma unroll 1
     for (; i + (U - 1) * apart < head + body; i += U * apart)
         visit.template at<P, U>(i, apart);
 #pragma unroll 1
-    for (; i < head + body; i += apart) visit.template at<P, 1>(i, 0);
+    for (; i < head + body; i += apart)
+        visit.template at<P, 1>(i, 0);
     if (P > 1)
         for (int64_t j = head + body + lane; j < n; j += lanes)
             visit.template at<1, 1>(j, 0);
 }
 
-// ---- the loss ------------------------------------------------------------------------
+// ---- the loss ---------------------------------------------------------------------
 template <typename V> struct RowTotals {
     tl::Exponentials<V> exponentials;
     V sum; // of the logits, for smoothing
 };
 struct JoinTotals {
     template <typename V>
-    __device__ RowTotals<V> operator()(const RowTotals<V> &a, const RowTotals<V> &b) const {
+    __device__ RowTotals<V> operator()(const RowTotals<V> &a,
+                                       const RowTotals<V> &b) const {
         return {tl::join_exponentials(a.exponentials, b.exponentials), a.sum + b.sum};
     }
 };
@@ -76,7 +82,7 @@ template <typename T> struct AddTotals {
 #pragma unroll
         for (int k = 0; k < U; ++k)
             logits.template read<P>(row, i + k * apart, values + k * P);
-        tl::add_exponentials<U * P>(totals.exponentials, values);
+        tl::add_exponentials<U * P, T>(totals.exponentials, values);
         totals.sum += tl::pairwise_sum<U * P>(values);
     }
 };
@@ -111,7 +117,7 @@ __global__ void __launch_bounds__(1024)
                                                           smoothing * spread));
 }
 
-// ---- its gradient ----------------------------------------------------------------------
+// ---- its gradient -----------------------------------------------------------------
 template <typename T> struct WriteGradient {
     using V = computed_t<T>;
     const Logits<T> &logits;
@@ -129,7 +135,7 @@ template <typename T> struct WriteGradient {
 #pragma unroll
             for (int j = 0; j < P; ++j) {
                 V &value = values[k * P + j];
-                const V slope = tl::exp_nonpositive(value - lse) - spread;
+                const V slope = tl::exp_for<T>(value - lse) - spread;
                 value = factor * (i + k * apart + j == target ? slope - hit : slope);
                 value = target < 0 ? V(0) : value;
             }
@@ -155,26 +161,34 @@ __global__ void __launch_bounds__(1024)
     if (row >= logits.rows) return;
     const T *x = logits.x + row * logits.row_step;
     const double g = tl::load(cotangent.g + row * cotangent.g_step);
-    WriteGradient<T> write = {logits,
-                              x,
-                              out + row * logits.n,
-                              logits.class_of(row, lane),
-                              cotangent.lse[row * cotangent.lse_step],
-                              static_cast<V>(cotangent.scale * g),
-                              static_cast<V>(logits.smoothing / static_cast<double>(logits.n)),
-                              static_cast<V>(1 - logits.smoothing)};
+    WriteGradient<T> write = {
+        logits,
+        x,
+        out + row * logits.n,
+        logits.class_of(row, lane),
+        cotangent.lse[row * cotangent.lse_step],
+        static_cast<V>(cotangent.scale * g),
+        static_cast<V>(logits.smoothing / static_cast<double>(logits.n)),
+        static_cast<V>(1 - logits.smoothing)};
     along_row<P>(x, logits.n, lane, lanes, write);
 }
 
-// ---- run functions -----------------------------------------------------------------------
+// ---- run functions ----------------------------------------------------------------
 template <typename T>
 Logits<T> logits_of(const tl_call *call, const tl_buffer *target) {
     const tl_buffer *x = call->in[0];
     const auto *params = static_cast<const tl_cross_entropy_params *>(call->params);
-    return {static_cast<const T *>(x->data), x->strides[0], x->strides[1],
-            static_cast<const int64_t *>(target->data), target->strides[0],
-            x->shape[0], x->shape[1], params->ignore_index, params->label_smoothing,
-            tl::kWarp, tl::fault()};
+    return {static_cast<const T *>(x->data),
+            x->strides[0],
+            x->strides[1],
+            static_cast<const int64_t *>(target->data),
+            target->strides[0],
+            x->shape[0],
+            x->shape[1],
+            params->ignore_index,
+            params->label_smoothing,
+            tl::kWarp,
+            tl::fault()};
 }
 
 // Threads of a block, and how many of them take a row.
@@ -198,8 +212,8 @@ template <typename T> unsigned blocks_of(const Logits<T> &logits, int threads) {
 // Whether rows go in packs, but for their ends.
 template <typename T> bool in_packs(const Logits<T> &logits) {
     constexpr int P = tl::pack_of<T>;
-    const bool aligned = logits.row_step % P == 0 && logits.n % P == 0 &&
-                         tl::is_aligned(logits.x, 16);
+    const bool aligned =
+        logits.row_step % P == 0 && logits.n % P == 0 && tl::is_aligned(logits.x, 16);
     return logits.step == 1 && (aligned || logits.n >= 16 * P);
 }
 
@@ -220,8 +234,8 @@ template <typename T> tl_status cross_entropy(const tl_call *call) {
     const bool packs = in_packs(logits);
     const int threads = share(logits, packs ? P : 1);
     return tl::launch(blocks_of(logits, threads), threads, 0,
-                      packs ? cross_entropy_kernel<T, P> : cross_entropy_kernel<T, 1>, logits,
-                      loss, lse);
+                      packs ? cross_entropy_kernel<T, P> : cross_entropy_kernel<T, 1>,
+                      logits, loss, lse);
 }
 
 template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
@@ -237,19 +251,23 @@ template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
                                     g->strides[0], params->scale};
     T *out = static_cast<T *>(call->out[0]->data);
     // Packs are written where they are read: both rows must begin at the same place.
-    const auto apart = reinterpret_cast<uintptr_t>(out) - reinterpret_cast<uintptr_t>(logits.x);
-    const bool packs = in_packs(logits) && apart % 16 == 0 &&
-                       (logits.row_step - logits.n) % P == 0;
+    const auto apart =
+        reinterpret_cast<uintptr_t>(out) - reinterpret_cast<uintptr_t>(logits.x);
+    const bool packs =
+        in_packs(logits) && apart % 16 == 0 && (logits.row_step - logits.n) % P == 0;
     const int threads = share(logits, packs ? P : 1);
     return tl::launch(blocks_of(logits, threads), threads, 0,
-                      packs ? cross_entropy_grad_kernel<T, P> : cross_entropy_grad_kernel<T, 1>,
+                      packs ? cross_entropy_grad_kernel<T, P>
+                            : cross_entropy_grad_kernel<T, 1>,
                       logits, cotangent, out);
 }
 
-#define TL_REALS(name, run)                                                             \
-    {name, TL_FLOAT16, run<tl_float16>, nullptr},                                       \
-        {name, TL_BFLOAT16, run<tl_bfloat16>, nullptr},                                 \
-        {name, TL_FLOAT32, run<float>, nullptr}, {name, TL_FLOAT64, run<double>, nullptr}
+#define TL_REALS(name, run)                                                            \
+    {name, TL_FLOAT16, run<tl_float16>, nullptr},                                      \
+        {name, TL_BFLOAT16, run<tl_bfloat16>, nullptr},                                \
+        {name, TL_FLOAT32, run<float>, nullptr}, {                                     \
+        name, TL_FLOAT64, run<double>, nullptr                                         \
+    }
 
 const tl_cuda_entry entries[] = {
     TL_REALS("cross_entropy", cross_entropy),

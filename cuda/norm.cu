@@ -27,8 +27,8 @@ template <typename V> __device__ __forceinline__ V inverse_root(V x) {
 
 // P of a row's weights (or biases) from `column` on; ones (zeros) without them.
 template <int P, typename T>
-__device__ __forceinline__ void affine(const T *x, int64_t column, bool packed, float absent,
-                                       computed_t<T> *values) {
+__device__ __forceinline__ void affine(const T *x, int64_t column, bool packed,
+                                       float absent, computed_t<T> *values) {
     if (x != nullptr && P > 1 && packed) {
         tl::load_pack<P>(x + column, values);
         return;
@@ -38,7 +38,7 @@ __device__ __forceinline__ void affine(const T *x, int64_t column, bool packed, 
         values[j] = x == nullptr ? absent : tl::load(x + column + j);
 }
 
-// ---- layer normalization ---------------------------------------------------------------
+// ---- layer normalization ----------------------------------------------------------
 template <typename Element> struct LayerNormOp {
     using T = Element;
     using V = computed_t<T>;
@@ -94,14 +94,16 @@ template <typename Element> struct LayerNormOp {
         return tl::join_moments(x, y);
     }
     template <int N, int>
-    __device__ void add(State &state, const V *x, const V *, V shift, int64_t, int) const {
+    __device__ void add(State &state, const V *x, const V *, V shift, int64_t,
+                        int) const {
         tl::add_moments<N>(state, x, shift);
     }
     __device__ Stats stats(const State &state, V shift) const {
         return of(state.mean + shift, state.squares);
     }
     template <int P>
-    __device__ void result(V *x, V *y, const Stats &stats, V shift, int64_t column) const {
+    __device__ void result(V *x, V *y, const Stats &stats, V shift,
+                           int64_t column) const {
         finish<P>(x, y, stats, shift, column);
     }
     __device__ void note(const Stats &stats, uint32_t i) const {
@@ -110,10 +112,9 @@ template <typename Element> struct LayerNormOp {
     }
 };
 
-// ---- its gradient ----------------------------------------------------------------------
-template <typename V> struct Slopes {
-    V along, average; // of the weighted gradient: along the normalized row, and its mean
-};
+// ---- its gradient -----------------------------------------------------------------
+// Of the weighted gradient: its part along the normalized row, and its mean, times n.
+template <typename V> struct Slopes { V along, average; };
 struct AddSlopes {
     template <typename V>
     __device__ Slopes<V> operator()(const Slopes<V> &x, const Slopes<V> &y) const {
@@ -160,19 +161,24 @@ template <typename Element> struct LayerNormGradOp {
         const V count = static_cast<V>(n);
         const V along = stats.along / count, average = stats.average / count;
 #pragma unroll
-        for (int j = 0; j < P; ++j) g[j] = row.rstd * (g[j] - average - x[j] * along);
+        for (int j = 0; j < P; ++j)
+            g[j] = row.rstd * (g[j] - average - x[j] * along);
     }
     __device__ State empty() const { return {0, 0}; }
-    __device__ State join(const State &x, const State &y) const { return AddSlopes{}(x, y); }
+    __device__ State join(const State &x, const State &y) const {
+        return AddSlopes{}(x, y);
+    }
     template <int N, int P>
     __device__ void add(State &state, V *g, V *x, const Row &row, int64_t column,
                         int apart) const {
         V products[N];
 #pragma unroll
         for (int k = 0; k < N / P; ++k)
-            prepare<P>(g + k * P, x + k * P, row, column + static_cast<int64_t>(k) * apart);
+            prepare<P>(g + k * P, x + k * P, row,
+                       column + static_cast<int64_t>(k) * apart);
 #pragma unroll
-        for (int j = 0; j < N; ++j) products[j] = g[j] * x[j];
+        for (int j = 0; j < N; ++j)
+            products[j] = g[j] * x[j];
         state.along += tl::pairwise_sum<N>(products);
         state.average += tl::pairwise_sum<N>(g);
     }
@@ -196,12 +202,14 @@ template <typename T> struct GradRows {
     int lanes;
 };
 
-// Rows of a group's threads, all kept in registers; then the block's sums of each column.
+// Rows of a group's threads, all kept in registers; then the block's sums of each
+// column.
 template <typename T, int P, int K>
 __global__ void __launch_bounds__(1024) layer_norm_grad_kernel(GradRows<T> plan) {
     using V = computed_t<T>;
     const LayerNormGradOp<T> &op = plan.op;
-    const int lanes = plan.lanes, lane = threadIdx.x % lanes, groups = blockDim.x / lanes;
+    const int lanes = plan.lanes, lane = threadIdx.x % lanes,
+              groups = blockDim.x / lanes;
     V weight_sum[K * P] = {}, bias_sum[K * P] = {};
     const int64_t step = static_cast<int64_t>(gridDim.x) * groups;
 #pragma unroll 1
@@ -210,7 +218,8 @@ __global__ void __launch_bounds__(1024) layer_norm_grad_kernel(GradRows<T> plan)
         const int64_t row = first + threadIdx.x / lanes;
         const bool live = row < plan.rows;
         V g[K * P] = {}, x[K * P] = {};
-        const auto known = op.template row<false>(static_cast<uint32_t>(live ? row : 0), 0);
+        const auto known =
+            op.template row<false>(static_cast<uint32_t>(live ? row : 0), 0);
 #pragma unroll
         for (int k = 0; k < K; ++k) {
             const uint32_t unit = lane + k * lanes;
@@ -259,10 +268,12 @@ __global__ void __launch_bounds__(1024) layer_norm_grad_kernel(GradRows<T> plan)
     }
 }
 
-// The same sums without the rest: threadIdx.x takes a column, threadIdx.y every so many rows.
+// The same sums without the rest: threadIdx.x takes a column, threadIdx.y every so many
+// rows.
 constexpr int kDown = 8;
 template <typename T>
-__global__ void __launch_bounds__(kDown *tl::kWarp) layer_norm_columns_kernel(GradRows<T> plan) {
+__global__ void __launch_bounds__(kDown *tl::kWarp)
+    layer_norm_columns_kernel(GradRows<T> plan) {
     using V = computed_t<T>;
     const LayerNormGradOp<T> &op = plan.op;
     const int64_t column = static_cast<int64_t>(blockIdx.x) * tl::kWarp + threadIdx.x;
@@ -283,56 +294,63 @@ __global__ void __launch_bounds__(kDown *tl::kWarp) layer_norm_columns_kernel(Gr
     __syncthreads();
     if (threadIdx.y > 1 || column >= op.n) return;
     V sum = 0;
-    for (int i = 0; i < kDown; ++i) sum += tile[threadIdx.y][i][threadIdx.x];
-    plan.partial[(static_cast<int64_t>(blockIdx.y) * 2 + threadIdx.y) * op.n + column] = sum;
+    for (int i = 0; i < kDown; ++i)
+        sum += tile[threadIdx.y][i][threadIdx.x];
+    plan.partial[(static_cast<int64_t>(blockIdx.y) * 2 + threadIdx.y) * op.n + column] =
+        sum;
 }
 
-// Column sums of `parts` rows of 2n numbers, in double: to weight's gradient and bias's.
+// Column sums of `parts` rows of 2n numbers, in double: to weight's gradient and
+// bias's.
 template <typename T>
 __global__ void __launch_bounds__(1024)
-    layer_norm_sums_kernel(const computed_t<T> *partial, int parts, int64_t n, T *weight,
-                           T *bias) {
+    layer_norm_sums_kernel(const computed_t<T> *partial, int parts, int64_t n,
+                           T *weight, T *bias) {
     const int64_t column = static_cast<int64_t>(blockIdx.x) * tl::kWarp + threadIdx.x;
     double sum = 0;
     if (column < 2 * n)
-#pragma unroll 4
+#pragma unroll 8
         for (int part = threadIdx.y; part < parts; part += blockDim.y)
             sum += static_cast<double>(partial[part * 2 * n + column]);
     __shared__ double tile[tl::kWarp][tl::kWarp + 1];
     tile[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y > 0 || column >= 2 * n) return;
-    for (unsigned i = 1; i < blockDim.y; ++i) sum += tile[i][threadIdx.x];
+    for (unsigned i = 1; i < blockDim.y; ++i)
+        sum += tile[i][threadIdx.x];
     T *out = column < n ? weight + column : bias + (column - n);
     tl::store(out, static_cast<computed_t<T>>(sum));
 }
 
 template <typename T> constexpr int kRowElements = 32 / sizeof(computed_t<T>);
 
-template <typename T, int P> tl_status launch_grad_rows(GradRows<T> &plan, int *parts,
-                                                        const tl::Scratch &scratch) {
+template <typename T, int P>
+tl_status launch_grad_rows(GradRows<T> &plan, int *parts, const tl::Scratch &scratch) {
     plan.partial = scratch.as<computed_t<T>>();
-    return tl::launch(static_cast<unsigned>(*parts), plan.lanes > tl::kWarp ? plan.lanes : tl::kThreads,
-                      0, layer_norm_grad_kernel<T, P, kRowElements<T> / P>, plan);
+    return tl::launch(static_cast<unsigned>(*parts),
+                      plan.lanes > tl::kWarp ? plan.lanes : tl::kThreads, 0,
+                      layer_norm_grad_kernel<T, P, kRowElements<T> / P>, plan);
 }
 
 // Threads of a row and blocks of layer_norm_grad_kernel; false where a row is too long.
 template <typename T> bool share_grad_rows(GradRows<T> &plan, int64_t n, int *blocks) {
     int64_t threads = tl::kThreads;
-    plan.lanes = static_cast<int>(tl::power_of_two_above(tl::ceil_div(n, kRowElements<T>)));
+    plan.lanes =
+        static_cast<int>(tl::power_of_two_above(tl::ceil_div(n, kRowElements<T>)));
     if (plan.lanes > tl::kWarp) {
         threads = tl::ceil_div(tl::ceil_div(n, kRowElements<T>), tl::kWarp) * tl::kWarp;
         if (threads > 1024) return false;
         plan.lanes = static_cast<int>(threads);
     }
     const int64_t most = tl::processors() * (1024 / threads);
-    const int64_t wanted = tl::ceil_div(plan.rows, threads / plan.lanes * 4);
+    const int64_t wanted = tl::ceil_div(plan.rows, threads / plan.lanes * 8);
     *blocks = static_cast<int>(wanted < most ? wanted : most);
     return true;
 }
 
-template <typename T> tl_status sum_grad_parts(const tl_call *call, const void *partial,
-                                               int parts, int64_t n) {
+template <typename T>
+tl_status sum_grad_parts(const tl_call *call, const void *partial, int parts,
+                         int64_t n) {
     const int down = parts >= 128 ? 32 : 8;
     return tl::launch(dim3(static_cast<unsigned>(tl::ceil_div(2 * n, tl::kWarp))),
                       dim3(tl::kWarp, down), 0, layer_norm_sums_kernel<T>,
@@ -348,16 +366,21 @@ template <typename T> tl_status layer_norm_grad(const tl_call *call) {
     const int64_t rows = gx->shape[0], n = gx->shape[1];
     if (n == 0) return TL_OK;
     if (rows == 0) return sum_grad_parts<T>(call, nullptr, 0, n);
-    const T *weight = call->nin > 4 && call->in[4] ? read_only<T>(call->in[4]) : nullptr;
-    GradRows<T> plan = {{written<T>(gx), read_only<T>(call->in[0]), read_only<T>(call->in[1]),
-                         weight, read_only<V>(call->in[2]), read_only<V>(call->in[3]), n,
-                         tl::is_aligned(weight, 16)},
-                        nullptr, rows, 0, 1};
+    const T *weight =
+        call->nin > 4 && call->in[4] ? read_only<T>(call->in[4]) : nullptr;
+    GradRows<T> plan = {{written<T>(gx), read_only<T>(call->in[0]),
+                         read_only<T>(call->in[1]), weight, read_only<V>(call->in[2]),
+                         read_only<V>(call->in[3]), n, tl::is_aligned(weight, 16)},
+                        nullptr,
+                        rows,
+                        0,
+                        1};
     int parts = 0;
     const bool fused = share_grad_rows(plan, n, &parts);
     if (!fused) {
         const int64_t most = tl::ceil_div(rows, kDown * 4);
-        const int64_t wanted = tl::ceil_div(tl::processors() * 8, tl::ceil_div(n, tl::kWarp));
+        const int64_t wanted =
+            tl::ceil_div(tl::processors() * 8, tl::ceil_div(n, tl::kWarp));
         parts = static_cast<int>(wanted < most ? wanted : most);
     }
     const tl::Scratch scratch(parts * 2 * n * static_cast<int64_t>(sizeof(V)));
@@ -366,15 +389,18 @@ template <typename T> tl_status layer_norm_grad(const tl_call *call) {
     tl_status status;
     if (fused) {
         const bool packs = n % P == 0 && tl::is_aligned(plan.op.out, 16) &&
-                           tl::is_aligned(plan.op.a, 16) && tl::is_aligned(plan.op.b, 16);
+                           tl::is_aligned(plan.op.a, 16) &&
+                           tl::is_aligned(plan.op.b, 16);
         plan.units = static_cast<uint32_t>(packs ? n / P : n);
         status = packs ? launch_grad_rows<T, P>(plan, &parts, scratch)
                        : launch_grad_rows<T, 1>(plan, &parts, scratch);
     } else {
-        status = tl::launch(dim3(static_cast<unsigned>(tl::ceil_div(n, tl::kWarp)),
-                                 static_cast<unsigned>(parts)),
-                            dim3(tl::kWarp, kDown), 0, layer_norm_columns_kernel<T>, plan);
-        if (status == TL_OK) status = tl::long_rows(plan.op, gx, call->in[0], call->in[1]);
+        status =
+            tl::launch(dim3(static_cast<unsigned>(tl::ceil_div(n, tl::kWarp)),
+                            static_cast<unsigned>(parts)),
+                       dim3(tl::kWarp, kDown), 0, layer_norm_columns_kernel<T>, plan);
+        if (status == TL_OK)
+            status = tl::long_rows(plan.op, gx, call->in[0], call->in[1]);
     }
     return status == TL_OK ? sum_grad_parts<T>(call, scratch.data(), parts, n) : status;
 }
@@ -382,23 +408,31 @@ template <typename T> tl_status layer_norm_grad(const tl_call *call) {
 template <typename T> tl_status layer_norm(const tl_call *call) {
     using V = computed_t<T>;
     if (!on_device(call)) return TL_DECLINED;
-    const T *weight = call->nin > 1 && call->in[1] ? read_only<T>(call->in[1]) : nullptr;
+    const T *weight =
+        call->nin > 1 && call->in[1] ? read_only<T>(call->in[1]) : nullptr;
     const T *bias = call->nin > 2 && call->in[2] ? read_only<T>(call->in[2]) : nullptr;
-    const LayerNormOp<T> op = {written<T>(call->out[0]), read_only<T>(call->in[0]), nullptr,
-                               weight, bias, written<V>(call->out[1]),
-                               written<V>(call->out[2]), eps_of(call),
+    const LayerNormOp<T> op = {written<T>(call->out[0]),
+                               read_only<T>(call->in[0]),
+                               nullptr,
+                               weight,
+                               bias,
+                               written<V>(call->out[1]),
+                               written<V>(call->out[2]),
+                               eps_of(call),
                                call->out[0]->shape[1],
                                tl::is_aligned(weight, 16) && tl::is_aligned(bias, 16)};
     return tl::whole_rows(op, call->out[0], call->in[0], nullptr);
 }
 
-// ---- batch normalization -------------------------------------------------------------------
+// ---- batch normalization ----------------------------------------------------------
 // What a channel's elements are transformed with. Forward: (x - mean) * scale + shift;
 // gradient: scale * (g - shift - (x - mean) * slope).
-template <typename V> struct alignas(4 * sizeof(V)) Channel { V mean, scale, shift, slope; };
+template <typename V> struct alignas(4 * sizeof(V)) Channel {
+    V mean, scale, shift, slope;
+};
 
 template <typename T> struct ChannelStatistics {
-    static constexpr int kPack = tl::pack_of<T>;
+    static constexpr int kPack = sizeof(T) == 8 ? 1 : 4;
     static constexpr bool kOrdered = false;
     using Value = computed_t<T>;
     using State = tl::Moments<Value>;
@@ -418,14 +452,18 @@ template <typename T> struct ChannelStatistics {
     __device__ State join(const State &a, const State &b) const {
         return tl::join_moments(a, b);
     }
-    __device__ Value local(int64_t offset, int64_t) const { return tl::load(x + offset); }
+    __device__ Value local(int64_t offset, int64_t) const {
+        return tl::load(x + offset);
+    }
     template <int N, typename Place>
-    __device__ void add(State &state, const Value *values, Value shift, const Place &) const {
+    __device__ void add(State &state, const Value *values, Value shift,
+                        const Place &) const {
         tl::add_moments<N>(state, values, shift);
     }
     // What the mean loses when it is rounded goes into the shift.
     __device__ void finish(const State &state, Value moved, int64_t c) const {
-        const double exact = static_cast<double>(moved) + static_cast<double>(state.mean);
+        const double exact =
+            static_cast<double>(moved) + static_cast<double>(state.mean);
         const Value centre = static_cast<Value>(exact);
         const double spread = state.squares / count;
         const Value inverse = static_cast<Value>(1.0 / std::sqrt(spread + eps));
@@ -439,7 +477,7 @@ template <typename T> struct ChannelStatistics {
 };
 
 template <typename T> struct ChannelSlopes {
-    static constexpr int kPack = tl::pack_of<T>;
+    static constexpr int kPack = sizeof(T) == 8 ? 1 : 4;
     static constexpr bool kOrdered = false;
     using V = computed_t<T>;
     struct Value {
@@ -466,7 +504,8 @@ template <typename T> struct ChannelSlopes {
         tl::load_pack<P>(g + offset, g_values);
         tl::load_pack<P>(x + offset, x_values);
 #pragma unroll
-        for (int j = 0; j < P; ++j) values[j] = {g_values[j], x_values[j]};
+        for (int j = 0; j < P; ++j)
+            values[j] = {g_values[j], x_values[j]};
     }
     __device__ State empty() const { return {0, 0}; }
     __device__ State join(const State &a, const State &b) const {
@@ -474,7 +513,8 @@ template <typename T> struct ChannelSlopes {
     }
     __device__ V local(int64_t, int64_t c) const { return mean[c]; }
     template <int N, typename Place>
-    __device__ void add(State &state, const Value *values, V centre, const Place &) const {
+    __device__ void add(State &state, const Value *values, V centre,
+                        const Place &) const {
         V sums[N], products[N];
 #pragma unroll
         for (int j = 0; j < N; ++j) {
@@ -521,7 +561,7 @@ template <typename T, bool Grad, int P>
 __global__ void __launch_bounds__(tl::kThreads)
     map_channels_kernel(ChannelMap<T> map, int64_t packs) {
     using V = computed_t<T>;
-    constexpr int U = Grad ? 2 : 4;
+    constexpr int U = Grad || P > 4 ? 2 : 4;
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
     const int64_t start = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 #pragma unroll 1
@@ -565,8 +605,15 @@ tl_status map_channels(const tl_buffer *out, const T *a, const T *b,
     const auto divider = [&](int64_t d) {
         return tl::Divider::by(small ? static_cast<uint32_t>(d) : 1);
     };
-    const ChannelMap<T> map = {written<T>(out), a, b, channels, divider(out->shape[2]),
-                               divider(out->shape[1]), out->shape[2], out->shape[1], small};
+    const ChannelMap<T> map = {written<T>(out),
+                               a,
+                               b,
+                               channels,
+                               divider(out->shape[2]),
+                               divider(out->shape[1]),
+                               out->shape[2],
+                               out->shape[1],
+                               small};
     const bool packs = size % P == 0 && tl::is_aligned(map.out, 16) &&
                        tl::is_aligned(a, 16) && tl::is_aligned(b, 16);
     const int64_t count = packs ? size / P : size;
@@ -597,13 +644,19 @@ template <typename T> tl_status batch_norm(const tl_call *call) {
     const tl::Scratch scratch(x->shape[1] * static_cast<int64_t>(sizeof(Channel<V>)));
     auto *channels = scratch.as<Channel<V>>();
     if (channels == nullptr) return TL_OUT_OF_MEMORY;
-    const ChannelStatistics<T> op = {
-        read_only<T>(x), read_only<T>(call->in[1]), read_only<T>(call->in[2]),
-        written<V>(call->out[1]), written<V>(call->out[2]), written<V>(call->out[3]),
-        channels, channel_count(x), eps_of(call)};
+    const ChannelStatistics<T> op = {read_only<T>(x),
+                                     read_only<T>(call->in[1]),
+                                     read_only<T>(call->in[2]),
+                                     written<V>(call->out[1]),
+                                     written<V>(call->out[2]),
+                                     written<V>(call->out[3]),
+                                     channels,
+                                     channel_count(x),
+                                     eps_of(call)};
     const tl_buffer moved = channels_first(x);
     const tl_status status = tl::reduce(op, &moved, call->out[1], 2);
-    return status == TL_OK ? map_channels<T, false>(out, op.x, nullptr, channels) : status;
+    return status == TL_OK ? map_channels<T, false>(out, op.x, nullptr, channels)
+                           : status;
 }
 
 template <typename T> tl_status batch_norm_grad(const tl_call *call) {
@@ -614,20 +667,22 @@ template <typename T> tl_status batch_norm_grad(const tl_call *call) {
     const tl::Scratch scratch(x->shape[1] * static_cast<int64_t>(sizeof(Channel<V>)));
     auto *channels = scratch.as<Channel<V>>();
     if (channels == nullptr) return TL_OUT_OF_MEMORY;
-    const ChannelSlopes<T> op = {
-        read_only<T>(call->in[0]), read_only<T>(x), read_only<T>(call->in[4]),
-        read_only<V>(call->in[2]), read_only<V>(call->in[3]), written<T>(call->out[1]),
-        written<T>(call->out[2]), channels, channel_count(x)};
+    const ChannelSlopes<T> op = {read_only<T>(call->in[0]), read_only<T>(x),
+                                 read_only<T>(call->in[4]), read_only<V>(call->in[2]),
+                                 read_only<V>(call->in[3]), written<T>(call->out[1]),
+                                 written<T>(call->out[2]),  channels,
+                                 channel_count(x)};
     const tl_buffer moved = channels_first(x);
     const tl_status status = tl::reduce(op, &moved, call->out[1], 2);
     return status == TL_OK ? map_channels<T, true>(out, op.g, op.x, channels) : status;
 }
 
-#define TL_REALS(name)                                                                  \
-    {#name, TL_FLOAT16, name<tl_float16>, nullptr},                                     \
-        {#name, TL_BFLOAT16, name<tl_bfloat16>, nullptr},                               \
-        {#name, TL_FLOAT32, name<float>, nullptr},                                      \
-        {#name, TL_FLOAT64, name<double>, nullptr}
+#define TL_REALS(name)                                                                 \
+    {#name, TL_FLOAT16, name<tl_float16>, nullptr},                                    \
+        {#name, TL_BFLOAT16, name<tl_bfloat16>, nullptr},                              \
+        {#name, TL_FLOAT32, name<float>, nullptr}, {                                   \
+#name, TL_FLOAT64, name < double>, nullptr                                     \
+    }
 
 const tl_cuda_entry entries[] = {
     TL_REALS(layer_norm),

@@ -51,7 +51,9 @@ def working(dtype):
 
 def close(got, expected, dtype, scale=1.0):
     error = np.abs(numbers(got) - expected)
-    assert (error <= TOLERANCE[dtype] * (np.abs(expected) + 0.05 * scale)).all(), error.max()
+    assert (error <= TOLERANCE[dtype] * (np.abs(expected) + 0.05 * scale)).all(), (
+        error.max()
+    )
 
 
 def softmax(x, log):
@@ -60,7 +62,7 @@ def softmax(x, log):
     return moved - np.log(total) if log else np.exp(moved) / total
 
 
-# ---- softmax ------------------------------------------------------------------------
+# ---- softmax -------------------------------------------------------------------------
 WIDTHS = [1, 2, 7, 8, 40, 256, 257, 1000, 1024, 1032, 2048, 3001, 5000]
 
 
@@ -105,8 +107,8 @@ def test_softmax_of_long_rows(kernels, op, dtype, n):
 @pytest.mark.parametrize("op", ["softmax", "log_softmax"])
 def test_softmax_along_other_axes(kernels, op):
     for shape, axis in [
-        ((3, 5, 40), 1), ((200, 6), 0), ((4, 3, 2, 9), 1), ((2, 300, 33), 1), ((6, 4), 0),
-        ((1, 7, 1), 1),
+        ((3, 5, 40), 1), ((200, 6), 0), ((4, 3, 2, 9), 1), ((2, 300, 33), 1),
+        ((6, 4), 0), ((1, 7, 1), 1),
     ]:  # fmt: skip
         x, g = sample(shape, "float32"), sample(shape, "float32", 1)
         out = empty(shape, "float32")
@@ -137,12 +139,13 @@ def test_softmax_of_infinities(kernels, op, n):
     x[4, :2] = 1e30
     out = empty(x.shape, "float32")
     kernels.call(op, out, [x])
-    assert out[0, 0] == (op == "softmax") and not np.isnan(out[0]).any()
+    assert out[0, 0] == (op == "softmax")
+    assert not np.isnan(out[0]).any()
     assert np.isnan(out[1:4]).all()
     assert np.isclose(out[4, 0], 0.5 if op == "softmax" else np.log(0.5))
 
 
-# ---- cross-entropy ----------------------------------------------------------------------
+# ---- cross-entropy -------------------------------------------------------------------
 def check_cross_entropy(kernels, x, target, dtype, smoothing):
     rows, n = x.shape
     params = CrossEntropyParams(ignore_index=-100, label_smoothing=smoothing, scale=1.0)
@@ -168,7 +171,15 @@ def check_cross_entropy(kernels, x, target, dtype, smoothing):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_and_gradient(kernels, dtype, smoothing):
-    for rows, n in [(70, 3), (33, 10), (5, 128), (5, 1001), (2, 9000), (2, 20011), (1, 1)]:
+    for rows, n in [
+        (70, 3),
+        (33, 10),
+        (5, 128),
+        (5, 1001),
+        (2, 9000),
+        (2, 20011),
+        (1, 1),
+    ]:
         x = sample((rows, n), dtype)
         target = np.random.default_rng(1).integers(0, n, rows)
         target[: rows // 3] = -100
@@ -195,10 +206,12 @@ def test_bad_target_is_a_fault(kernels):
         with pytest.raises(FaultError, match="bad target"):
             kernels.call("cross_entropy", [loss, lse], [x, target], params)
         with pytest.raises(FaultError, match="bad target"):
-            kernels.call("cross_entropy_grad", np.empty_like(x), [x, lse, target, lse], params)
+            kernels.call(
+                "cross_entropy_grad", np.empty_like(x), [x, lse, target, lse], params
+            )
 
 
-# ---- layer normalization ----------------------------------------------------------------
+# ---- layer normalization -------------------------------------------------------------
 def layer_norm_reference(x, weight, bias, g):
     n = x.shape[1]
     mean, var = x.mean(1, keepdims=True), x.var(1, keepdims=True)
@@ -234,7 +247,15 @@ def check_layer_norm(kernels, rows, n, dtype, affine):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_layer_norm_and_gradient(kernels, dtype):
-    for rows, n in [(300, 4), (40, 7), (33, 32), (9, 250), (9, 256), (5, 768), (3, 1023)]:
+    for rows, n in [
+        (300, 4),
+        (40, 7),
+        (33, 32),
+        (9, 250),
+        (9, 256),
+        (5, 768),
+        (3, 1023),
+    ]:
         for affine in (0, 2):
             check_layer_norm(kernels, rows, n, dtype, affine)
     check_layer_norm(kernels, 3, 2048, dtype, 1)
@@ -256,16 +277,22 @@ def test_layer_norm_far_from_zero(kernels):
 
 
 def test_layer_norm_grad_without_rows_is_zero(kernels):
-    outs = [np.empty((0, 5), np.float32), np.ones(5, np.float32), np.ones(5, np.float32)]
+    outs = [
+        np.empty((0, 5), np.float32),
+        np.ones(5, np.float32),
+        np.ones(5, np.float32),
+    ]
     none = np.empty((0, 5), np.float32)
     kernels.call("layer_norm_grad", outs, [none, none, none[:, 0], none[:, 0]])
-    assert (outs[1] == 0).all() and (outs[2] == 0).all()
+    assert (outs[1] == 0).all()
+    assert (outs[2] == 0).all()
 
 
-# ---- batch normalization ----------------------------------------------------------------
+# ---- batch normalization -------------------------------------------------------------
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "shape", [(40, 5, 1), (33, 64, 1), (4, 3, 49), (2, 8, 64), (1, 6, 1000), (3, 1, 5000)]
+    "shape",
+    [(40, 5, 1), (33, 64, 1), (4, 3, 49), (2, 8, 64), (1, 6, 1000), (3, 1, 5000)],
 )
 def test_batch_norm_and_gradient(kernels, shape, dtype):
     channels = shape[1]
@@ -277,7 +304,9 @@ def test_batch_norm_and_gradient(kernels, shape, dtype):
     hat = (wide - average[:, None]) * inverse[:, None]
     y = empty(shape, dtype)
     found = [np.empty(channels, working(dtype)) for _ in range(3)]
-    kernels.call("batch_norm", [y, *found], [x, weight, bias], NormParams(eps=1e-5), dtype)
+    kernels.call(
+        "batch_norm", [y, *found], [x, weight, bias], NormParams(eps=1e-5), dtype
+    )
     close(y, hat * along + numbers(bias)[:, None], dtype, 4)
     for got, expected in zip(found, (average, var, inverse), strict=True):
         assert np.allclose(got, expected, rtol=2e-5, atol=1e-6)
