@@ -296,64 +296,6 @@ inline tl_status register_product(const Product<float> &p) {
     return launch(tile_grid(p.m, p.n, kWide, p.batch), kThreads, 0, register_kernel, p);
 }
 
-// ---- one matrix and one vector ----------------------------------------------------------
-// y[i] = start + rows[i] . x with rows that lie together: as fast as memory is read. A warp
-// has a row; its lanes read 16 bytes each, several rounds ahead of the sums.
-template <typename T> struct RowDots {
-    int64_t rows, k;
-    const T *matrix;
-    int64_t row;
-    const T *x;
-    T *y;
-    int64_t y_step;
-    const T *bias;       // bias_step apart; null for none
-    int64_t bias_step;
-    bool accumulate;
-};
-
-template <typename T, int Width>
-__global__ void __launch_bounds__(kThreads) row_dots_kernel(RowDots<T> p) {
-    using S = computed_t<T>;
-    constexpr int kAhead = 4;
-    const int lane = threadIdx.x % 32;
-    const int64_t step = static_cast<int64_t>(gridDim.x) * (kThreads / 32);
-    for (int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
-         i < p.rows; i += step) {
-        const T *line = p.matrix + i * p.row;
-        S sum[kAhead] = {};
-        for (int64_t at = lane * Width; at < p.k; at += 32 * Width * kAhead) {
-            Pack<T, Width> left[kAhead] = {}, right[kAhead] = {};
-#pragma unroll
-            for (int ahead = 0; ahead < kAhead; ++ahead) {
-                const int64_t from = at + ahead * 32 * Width;
-                if (from >= p.k) continue;
-                left[ahead] = *reinterpret_cast<const Pack<T, Width> *>(line + from);
-                right[ahead] = *reinterpret_cast<const Pack<T, Width> *>(p.x + from);
-            }
-#pragma unroll
-            for (int ahead = 0; ahead < kAhead; ++ahead)
-#pragma unroll
-                for (int w = 0; w < Width; ++w)
-                    sum[ahead] += load(&left[ahead].at[w]) * load(&right[ahead].at[w]);
-        }
-        S total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-#pragma unroll
-        for (int apart = 16; apart > 0; apart /= 2)
-            total += __shfl_xor_sync(0xffffffffu, total, apart);
-        if (lane != 0) continue;
-        if (p.accumulate) total += load(p.y + i * p.y_step);
-        if (p.bias != nullptr) total += load(p.bias + i * p.bias_step);
-        store(p.y + i * p.y_step, total);
-    }
-}
-
-template <typename T> tl_status row_dots(const RowDots<T> &p) {
-    const int blocks = blocks_for(p.rows * 32);
-    if (vector_rows(p.matrix, p.row, 0, p.k) && is_aligned(p.x, 16))
-        return launch(blocks, kThreads, 0, row_dots_kernel<T, pack_of<T>>, p);
-    return launch(blocks, kThreads, 0, row_dots_kernel<T, 1>, p);
-}
-
 // ---- tensor cores -------------------------------------------------------------------------
 #ifdef TL_CUDA_EMULATED
 template <typename T> tl_status tensor_core_product(const Product<T> &p) {

@@ -1,10 +1,11 @@
 // The op `matmul`: batches of matrix products of any strides.
 //
-// Products of floating dtypes go to cuBLASLt; to a kernel of our own (gemm.cuh) where one
-// operand is a vector, where the product is tiny, and where the library is not there or has
+// Products of floating dtypes go to cuBLASLt; to a kernel of our own (gemm.cuh, vectors.cuh)
+// where one operand is a vector, where the product is tiny, and where the library is not there or has
 // none. Integers wrap around and bool is an or of ands, always in our own.
 #include "gemm.cuh"
 #include "layout.cuh"
+#include "vectors.cuh"
 
 #include <utility>
 
@@ -16,7 +17,6 @@ constexpr int64_t kTiny = 1 << 16; // multiply-adds up to which a library's call
 constexpr int64_t kTinyDepth = 128;
 constexpr int64_t kThin = 8;     // rows or columns with which tiles are mostly empty
 constexpr int64_t kCalls = 8;    // launches for one batch, above which operands are copied
-constexpr int64_t kVector = 512; // depth from which a warp a row pays
 
 // ---- copies of operands that the library cannot read --------------------------------
 // A batch of matrices as rows: target[(which * rows + i) * cols + j].
@@ -117,18 +117,6 @@ template <typename T> tl_status best_product(const tl::Product<T> &p) { // 16-bi
                : any_product<T, tl::Arithmetic>(p);
 }
 
-// y = matrix @ x, or its transpose, whose rows lie together; else TL_DECLINED.
-template <typename T> tl_status vector_product(const tl::Product<T> &p) {
-    if (p.batch != 1 || p.k < kVector) return TL_DECLINED;
-    if (p.m == 1 && p.a_col == 1 && p.b_row == 1)
-        return tl::row_dots(tl::RowDots<T>{p.n, p.k, p.b, p.b_col, p.a, p.c, p.c_col,
-                                           p.bias, 1, p.accumulate});
-    if (p.n == 1 && p.a_col == 1 && p.b_row == 1)
-        return tl::row_dots(tl::RowDots<T>{p.m, p.k, p.a, p.a_row, p.b, p.c, p.c_row,
-                                           p.bias, 0, p.accumulate});
-    return TL_DECLINED;
-}
-
 // Rows that all are the bias, before a library adds products to them.
 template <typename T> struct FillRows {
     tl::Product<T> p;
@@ -144,10 +132,10 @@ template <typename T> tl_status fill_rows(const MatrixProduct &p) {
 
 template <typename T> tl_status floating_product(const MatrixProduct &p) {
     const tl::Product<T> own = tl::product_of<T>(p);
-    tl_status status = vector_product(own);
-    if (status != TL_DECLINED) return status;
     if (p.k <= kTinyDepth && p.batch * p.m * p.n * p.k <= kTiny)
         return tl::naive_product<T, tl::Arithmetic>(own);
+    tl_status status = tl::vector_product(own);
+    if (status != TL_DECLINED) return status;
     status = library_product(p);
     if (status == TL_DECLINED && p.bias != nullptr && tl::have_cublaslt()) {
         MatrixProduct added = p; // the library has no epilogue for this dtype

@@ -62,7 +62,10 @@ def run(kernels, out, operands, dtype, accumulate=0):
     return kernels.call("matmul", out, operands, MatmulParams(accumulate), dtype)
 
 
-SHAPES = [(1, 1, 1), (3, 5, 7), (64, 64, 16), (70, 130, 33), (9, 9, 200), (1, 40, 600)]
+SHAPES = [
+    (1, 1, 1), (3, 5, 7), (64, 64, 16), (70, 130, 33), (9, 9, 200), (1, 40, 600),
+    (1, 1, 9000), (1, 3, 5001), (3, 1, 5001), (1, 2056, 70), (2056, 1, 70),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", SHAPES)
