@@ -13,6 +13,7 @@
 #pragma once
 
 #include "matmul.cuh"
+#include "tensor_core.cuh"
 
 namespace tl {
 
@@ -297,22 +298,10 @@ inline tl_status register_product(const Product<float> &p) {
 }
 
 // ---- tensor cores -------------------------------------------------------------------------
-#ifdef TL_CUDA_EMULATED
-template <typename T> tl_status tensor_core_product(const Product<T> &p) {
-    return tiled_product<T, Arithmetic>(p);
-}
-#else
 namespace tensor {
 
 constexpr int kBlock = 128, kSteps = 32, kStages = 4; // edge and depth of a tile, tiles
 constexpr int kTileBytes = kBlock * kSteps * 2;       // of a or of b
-
-// 16 bytes to shared memory, zeros where `inside` is false.
-__device__ __forceinline__ void copy_async(uint32_t target, const void *source,
-                                           bool inside) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(target),
-                 "l"(source), "r"(inside ? 16 : 0));
-}
 
 // Tiles lie in pieces of 16 bytes. A piece's place within its line depends on the line, so
 // that the eight lines that ldmatrix reads together lie in different banks.
@@ -326,7 +315,7 @@ __device__ __forceinline__ uint32_t b_place(int line, int piece) { // 16 pieces 
 template <typename T>
 __device__ __forceinline__ void fetch(const Product<T> &p, const T *a, const T *b,
                                       int64_t row, int64_t col, int64_t depth,
-                                      uint32_t a_tile, uint32_t b_tile) {
+                                      Shared a_tile, Shared b_tile) {
 #pragma unroll
     for (int part = 0; part < 2; ++part) {
         const int at = threadIdx.x + part * kThreads;
@@ -338,38 +327,12 @@ __device__ __forceinline__ void fetch(const Product<T> &p, const T *a, const T *
         copy_async(a_tile + a_place(a_line, a_piece), a_in ? a_at : a, a_in);
         copy_async(b_tile + b_place(b_line, b_piece), b_in ? b_at : b, b_in);
     }
-    asm volatile("cp.async.commit_group;\n");
+    commit_copies();
 }
-
-__device__ __forceinline__ void read_a(uint32_t (&x)[4], uint32_t at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
-                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                 : "r"(at));
-}
-__device__ __forceinline__ void read_b(uint32_t (&x)[4], uint32_t at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
-                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                 : "r"(at));
-}
-
-#define TL_MMA(name)                                                                    \
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 "         \
-                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"              \
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                       \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
-__device__ __forceinline__ void mma(tl_bfloat16, float (&c)[4], const uint32_t (&a)[4],
-                                    uint32_t b0, uint32_t b1) {
-    TL_MMA("bf16");
-}
-__device__ __forceinline__ void mma(tl_float16, float (&c)[4], const uint32_t (&a)[4],
-                                    uint32_t b0, uint32_t b1) {
-    TL_MMA("f16");
-}
-#undef TL_MMA
 
 // A warp's 64 x 32 elements of c from one tile of a and of b.
 template <typename T>
-__device__ __forceinline__ void multiply_tile(uint32_t a_tile, uint32_t b_tile,
+__device__ __forceinline__ void multiply_tile(Shared a_tile, Shared b_tile,
                                               float (&sums)[4][4][4]) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int row = warp / 4 * 64, col = warp % 4 * 32;
@@ -378,11 +341,12 @@ __device__ __forceinline__ void multiply_tile(uint32_t a_tile, uint32_t b_tile,
         uint32_t a[4][4], b[2][4];
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-            read_a(a[i], a_tile + a_place(row + i * 16 + lane % 16, step * 2 + lane / 16));
+            read_matrices(a[i], a_tile + a_place(row + i * 16 + lane % 16,
+                                                 step * 2 + lane / 16));
 #pragma unroll
         for (int j = 0; j < 2; ++j)
-            read_b(b[j],
-                   b_tile + b_place(step * 16 + lane % 16, (col + j * 16) / 8 + lane / 16));
+            read_transposed(b[j], b_tile + b_place(step * 16 + lane % 16,
+                                                   (col + j * 16) / 8 + lane / 16));
 #pragma unroll
         for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -421,8 +385,10 @@ __device__ __forceinline__ void put_tile(const Product<T> &p, int64_t which, int
 template <typename T>
 __global__ void __launch_bounds__(kThreads, 2) tensor_core_kernel(Product<T> p) {
     TL_DYNAMIC_SHARED(unsigned char, tiles);
-    const uint32_t base = static_cast<uint32_t>(__cvta_generic_to_shared(tiles));
-    const auto a_tile = [=](int64_t i) { return base + i % kStages * 2 * kTileBytes; };
+    const Shared base = shared(tiles);
+    const auto a_tile = [=](int64_t i) {
+        return base + static_cast<int>(i % kStages) * 2 * kTileBytes;
+    };
     const int64_t across = (p.n + kBlock - 1) / kBlock;
     const int64_t row = blockIdx.x / across * kBlock, col = blockIdx.x % across * kBlock;
     const int64_t count = (p.k + kSteps - 1) / kSteps;
@@ -433,14 +399,14 @@ __global__ void __launch_bounds__(kThreads, 2) tensor_core_kernel(Product<T> p) 
         for (int64_t i = 0; i < kStages - 1; ++i)
             fetch(p, a, b, row, col, i * kSteps, a_tile(i), a_tile(i) + kTileBytes);
         for (int64_t i = 0; i < count; ++i) {
-            asm volatile("cp.async.wait_group %0;\n" ::"n"(kStages - 2));
+            wait_copies<kStages - 2>();
             __syncthreads(); // tile i is here, and everybody is done with tile i - 1
             const int64_t next = i + kStages - 1;
             fetch(p, a, b, row, col, next * kSteps, a_tile(next),
                   a_tile(next) + kTileBytes);
             multiply_tile<T>(a_tile(i), a_tile(i) + kTileBytes, sums);
         }
-        asm volatile("cp.async.wait_group 0;\n");
+        wait_copies<0>();
         __syncthreads();
         put_tile(p, which, row, col, sums);
     }
@@ -453,6 +419,5 @@ template <typename T> tl_status tensor_core_product(const Product<T> &p) {
                   tensor::kStages * 2 * tensor::kTileBytes, tensor::tensor_core_kernel<T>,
                   p);
 }
-#endif
 
 } // namespace tl
