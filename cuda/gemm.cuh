@@ -1,15 +1,17 @@
 // Matrix products of our own: a ladder from one thread an element to tensor cores.
 //
-// Each rung removes what bounds the one before. NAIVE reads two numbers a multiply-add, so
-// the caches' bandwidth bounds it. SHARED keeps tiles of a and b in shared memory, which
-// each thread of a block reads instead: memory traffic falls by the tile's edge, and the
-// bandwidth of shared memory is the bound. REGISTERS gives a thread 8 x 8 elements, so that
-// 16 numbers read serve 64 multiply-adds, and fetches the next tile while it computes: the
-// arithmetic units are the bound. TENSOR_CORES does a warp's 16 x 8 x 16 products in one
-// instruction and copies tiles past the registers (cp.async), four deep.
+// Each rung removes what bounds the one before. NAIVE reads two numbers a multiply-add,
+// so the caches' bandwidth bounds it. SHARED keeps tiles of a and b in shared memory,
+// which each thread of a block reads instead: memory traffic falls by the tile's edge,
+// and the bandwidth of shared memory is the bound. REGISTERS gives a thread 8 x 8
+// elements, so that 16 numbers read serve 64 multiply-adds, and fetches the next tile
+// while it computes: the arithmetic units are the bound. TENSOR_CORES does a warp's 16
+// x 8 x 16 products in one instruction and copies tiles past the registers (cp.async),
+// four deep.
 //
 // tiled_kernel is SHARED for any number type and any strides: production uses it where
-// cuBLASLt is not there or has no such product. No rung splits K, so sums have one order.
+// cuBLASLt is not there or has no such product. No rung splits K, so sums have one
+// order.
 #pragma once
 
 #include "matmul.cuh"
@@ -32,24 +34,11 @@ template <typename T> struct Product {
 };
 
 template <typename T> Product<T> product_of(const MatrixProduct &p) {
-    return {p.m,
-            p.n,
-            p.k,
-            static_cast<const T *>(p.a),
-            p.a_row,
-            p.a_col,
-            p.a_batch,
-            static_cast<const T *>(p.b),
-            p.b_row,
-            p.b_col,
-            p.b_batch,
-            static_cast<T *>(p.c),
-            p.c_row,
-            p.c_col,
-            p.c_batch,
-            static_cast<const T *>(p.bias),
-            p.batch,
-            p.accumulate};
+    return {p.m,     p.n,         p.k,       static_cast<const T *>(p.a),
+            p.a_row, p.a_col,     p.a_batch, static_cast<const T *>(p.b),
+            p.b_row, p.b_col,     p.b_batch, static_cast<T *>(p.c),
+            p.c_row, p.c_col,     p.c_batch, static_cast<const T *>(p.bias),
+            p.batch, p.accumulate};
 }
 
 // What sums are kept in: narrow integers wrap around at the store.
@@ -59,19 +48,25 @@ template <typename T> using summed_t = typename summed<T>::type;
 
 // One step of a sum of products, and the sum's start.
 struct Arithmetic {
-    template <typename S> static __device__ S step(S sum, S x, S y) { return sum + x * y; }
-    template <typename S> static __device__ S join(S start, S sum) { return start + sum; }
+    template <typename S> static __device__ S step(S sum, S x, S y) {
+        return sum + x * y;
+    }
+    template <typename S> static __device__ S join(S start, S sum) {
+        return start + sum;
+    }
 };
 struct Logical { // of 0 and 1
     template <typename S> static __device__ S step(S sum, S x, S y) {
         return sum | (x & y);
     }
-    template <typename S> static __device__ S join(S start, S sum) { return start | sum; }
+    template <typename S> static __device__ S join(S start, S sum) {
+        return start | sum;
+    }
 };
 
 template <typename Ring, typename T>
-__device__ __forceinline__ void put(const Product<T> &p, int64_t at, int64_t i, int64_t j,
-                                    summed_t<T> sum) {
+__device__ __forceinline__ void put(const Product<T> &p, int64_t at, int64_t i,
+                                    int64_t j, summed_t<T> sum) {
     T *target = p.c + at * p.c_batch + i * p.c_row + j * p.c_col;
     if (p.accumulate) sum = Ring::join(static_cast<summed_t<T>>(load(target)), sum);
     if (p.bias != nullptr)
@@ -79,7 +74,7 @@ __device__ __forceinline__ void put(const Product<T> &p, int64_t at, int64_t i, 
     store(target, static_cast<computed_t<T>>(sum));
 }
 
-// ---- one thread an element ----------------------------------------------------------
+// ---- one thread an element --------------------------------------------------------
 template <typename T, typename Ring> __global__ void naive_kernel(Product<T> p) {
     using S = summed_t<T>;
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
@@ -98,10 +93,11 @@ template <typename T, typename Ring> __global__ void naive_kernel(Product<T> p) 
 }
 
 template <typename T, typename Ring> tl_status naive_product(const Product<T> &p) {
-    return launch(blocks_for(p.batch * p.m * p.n), kThreads, 0, naive_kernel<T, Ring>, p);
+    return launch(blocks_for(p.batch * p.m * p.n), kThreads, 0, naive_kernel<T, Ring>,
+                  p);
 }
 
-// ---- tiles in shared memory -----------------------------------------------------------
+// ---- tiles in shared memory -------------------------------------------------------
 constexpr int kEdge = 64;  // of a block's tile of c
 constexpr int kDepth = 16; // of the tiles of a and b
 constexpr int kPitch = kEdge + 4;
@@ -109,10 +105,9 @@ constexpr int kPitch = kEdge + 4;
 // A kEdge x kDepth tile as tile[depth][edge]; zeros outside of the matrix. Neighbouring
 // threads read along whichever axis has unit stride.
 template <typename T>
-__device__ __forceinline__ void fetch_tile(const T *x, int64_t edge, int64_t edge_step,
-                                           int64_t edges, int64_t depth,
-                                           int64_t depth_step, int64_t depths,
-                                           summed_t<T> (*tile)[kPitch]) {
+__device__ __forceinline__ void
+fetch_tile(const T *x, int64_t edge, int64_t edge_step, int64_t edges, int64_t depth,
+           int64_t depth_step, int64_t depths, summed_t<T> (*tile)[kPitch]) {
     const bool along_depth = depth_step == 1;
 #pragma unroll
     for (int part = 0; part < kEdge * kDepth / kThreads; ++part) {
@@ -120,8 +115,8 @@ __device__ __forceinline__ void fetch_tile(const T *x, int64_t edge, int64_t edg
         const int e = along_depth ? at / kDepth : at % kEdge;
         const int d = along_depth ? at % kDepth : at / kEdge;
         const bool inside = edge + e < edges && depth + d < depths;
-        tile[d][e] = inside ? static_cast<summed_t<T>>(load(
-                                  x + (edge + e) * edge_step + (depth + d) * depth_step))
+        tile[d][e] = inside ? static_cast<summed_t<T>>(load(x + (edge + e) * edge_step +
+                                                            (depth + d) * depth_step))
                             : summed_t<T>(0);
     }
 }
@@ -163,7 +158,8 @@ __global__ void __launch_bounds__(kThreads) tiled_kernel(Product<T> p) {
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int64_t at_i = row + y * 4 + i, at_j = col + x + j * 16;
-                if (at_i < p.m && at_j < p.n) put<Ring>(p, which, at_i, at_j, sums[i][j]);
+                if (at_i < p.m && at_j < p.n)
+                    put<Ring>(p, which, at_i, at_j, sums[i][j]);
             }
     }
 }
@@ -178,18 +174,20 @@ inline bool tiles_fit(int64_t m, int64_t n, int64_t edge) {
 
 template <typename T, typename Ring> tl_status tiled_product(const Product<T> &p) {
     if (!tiles_fit(p.m, p.n, kEdge)) return naive_product<T, Ring>(p);
-    return launch(tile_grid(p.m, p.n, kEdge, p.batch), kThreads, 0, tiled_kernel<T, Ring>,
-                  p);
+    return launch(tile_grid(p.m, p.n, kEdge, p.batch), kThreads, 0,
+                  tiled_kernel<T, Ring>, p);
 }
 
-// ---- tiles in registers ---------------------------------------------------------------
+// ---- tiles in registers -----------------------------------------------------------
 constexpr int kWide = 128; // edge of a block's tile of c
 constexpr int kSlice = 8;  // depth
 
 // Rows of runs that start at multiples of 16 bytes.
-template <typename T> bool vector_rows(const T *x, int64_t row, int64_t batch, int64_t n) {
+template <typename T>
+bool vector_rows(const T *x, int64_t row, int64_t batch, int64_t n) {
     constexpr int64_t width = pack_of<T>;
-    return is_aligned(x, 16) && row % width == 0 && batch % width == 0 && n % width == 0;
+    return is_aligned(x, 16) && row % width == 0 && batch % width == 0 &&
+           n % width == 0;
 }
 template <typename T> bool stored_by_rows(const Product<T> &p) {
     return p.a_col == 1 && p.b_col == 1 && p.c_col == 1 &&
@@ -200,7 +198,8 @@ template <typename T> bool stored_by_rows(const Product<T> &p) {
 
 using Float4 = Pack<float, 4>;
 
-// The part of a tile of a and of b that one thread carries from memory to shared memory.
+// The part of a tile of a and of b that one thread carries from memory to shared
+// memory.
 struct Carried {
     Float4 a, b;
     __device__ void fetch(const Product<float> &p, const float *a_at, const float *b_at,
@@ -209,23 +208,24 @@ struct Carried {
         const int b_line = threadIdx.x / 32, b_part = threadIdx.x % 32 * 4;
         a = b = Float4{};
         if (row + a_line < p.m && depth + a_part < p.k)
-            a = *reinterpret_cast<const Float4 *>(a_at + (row + a_line) * p.a_row + depth +
-                                                  a_part);
+            a = *reinterpret_cast<const Float4 *>(a_at + (row + a_line) * p.a_row +
+                                                  depth + a_part);
         if (depth + b_line < p.k && col + b_part < p.n)
-            b = *reinterpret_cast<const Float4 *>(b_at + (depth + b_line) * p.b_row + col +
-                                                  b_part);
+            b = *reinterpret_cast<const Float4 *>(b_at + (depth + b_line) * p.b_row +
+                                                  col + b_part);
     }
     __device__ void put(float (*a_tile)[kWide + 4], float (*b_tile)[kWide]) const {
         const int a_line = threadIdx.x / 2, a_part = threadIdx.x % 2 * 4;
         const int b_line = threadIdx.x / 32, b_part = threadIdx.x % 32 * 4;
 #pragma unroll
-        for (int i = 0; i < 4; ++i) a_tile[a_part + i][a_line] = a.at[i];
+        for (int i = 0; i < 4; ++i)
+            a_tile[a_part + i][a_line] = a.at[i];
         *reinterpret_cast<Float4 *>(&b_tile[b_line][b_part]) = b;
     }
 };
 
-// A thread's 8 x 8 elements are four blocks of 4 x 4, 64 rows and columns apart: its reads
-// of 16 bytes then have no bank conflicts.
+// A thread's 8 x 8 elements are four blocks of 4 x 4, 64 rows and columns apart: its
+// reads of 16 bytes then have no bank conflicts.
 __device__ __forceinline__ void multiply_slice(const float (*a_tile)[kWide + 4],
                                                const float (*b_tile)[kWide],
                                                float (&sums)[8][8]) {
@@ -254,7 +254,8 @@ __device__ __forceinline__ void put_registers(const Product<float> &p, int64_t w
     for (int i = 0; i < 8; ++i)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            const int64_t at_i = row + y + i / 4 * 64 + i % 4, at_j = col + x + half * 64;
+            const int64_t at_i = row + y + i / 4 * 64 + i % 4,
+                          at_j = col + x + half * 64;
             if (at_i >= p.m || at_j >= p.n) continue;
             Float4 *target = reinterpret_cast<Float4 *>(p.c + which * p.c_batch +
                                                         at_i * p.c_row + at_j);
@@ -297,14 +298,14 @@ inline tl_status register_product(const Product<float> &p) {
     return launch(tile_grid(p.m, p.n, kWide, p.batch), kThreads, 0, register_kernel, p);
 }
 
-// ---- tensor cores -------------------------------------------------------------------------
+// ---- tensor cores -----------------------------------------------------------------
 namespace tensor {
 
 constexpr int kBlock = 128, kSteps = 32, kStages = 4; // edge and depth of a tile, tiles
 constexpr int kTileBytes = kBlock * kSteps * 2;       // of a or of b
 
-// Tiles lie in pieces of 16 bytes. A piece's place within its line depends on the line, so
-// that the eight lines that ldmatrix reads together lie in different banks.
+// Tiles lie in pieces of 16 bytes. A piece's place within its line depends on the line,
+// so that the eight lines that ldmatrix reads together lie in different banks.
 __device__ __forceinline__ uint32_t a_place(int line, int piece) { // 4 pieces a line
     return (line * 4 + (piece ^ (line >> 1 & 3))) * 16;
 }
@@ -319,7 +320,8 @@ __device__ __forceinline__ void fetch(const Product<T> &p, const T *a, const T *
 #pragma unroll
     for (int part = 0; part < 2; ++part) {
         const int at = threadIdx.x + part * kThreads;
-        const int a_line = at / 4, a_piece = at % 4, b_line = at / 16, b_piece = at % 16;
+        const int a_line = at / 4, a_piece = at % 4, b_line = at / 16,
+                  b_piece = at % 16;
         const bool a_in = row + a_line < p.m && depth + a_piece * 8 < p.k;
         const bool b_in = depth + b_line < p.k && col + b_piece * 8 < p.n;
         const T *a_at = a + (row + a_line) * p.a_row + depth + a_piece * 8;
@@ -341,8 +343,8 @@ __device__ __forceinline__ void multiply_tile(Shared a_tile, Shared b_tile,
         uint32_t a[4][4], b[2][4];
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-            read_matrices(a[i], a_tile + a_place(row + i * 16 + lane % 16,
-                                                 step * 2 + lane / 16));
+            read_matrices(
+                a[i], a_tile + a_place(row + i * 16 + lane % 16, step * 2 + lane / 16));
 #pragma unroll
         for (int j = 0; j < 2; ++j)
             read_transposed(b[j], b_tile + b_place(step * 16 + lane % 16,
@@ -351,13 +353,15 @@ __device__ __forceinline__ void multiply_tile(Shared a_tile, Shared b_tile,
         for (int i = 0; i < 4; ++i)
 #pragma unroll
             for (int j = 0; j < 4; ++j)
-                mma(T{}, sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+                mma(T{}, sums[i][j], a[i], b[j / 2][j % 2 * 2],
+                    b[j / 2][j % 2 * 2 + 1]);
     }
 }
 
 template <typename T>
-__device__ __forceinline__ void put_tile(const Product<T> &p, int64_t which, int64_t row,
-                                         int64_t col, const float (&sums)[4][4][4]) {
+__device__ __forceinline__ void put_tile(const Product<T> &p, int64_t which,
+                                         int64_t row, int64_t col,
+                                         const float (&sums)[4][4][4]) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     row += warp / 4 * 64 + lane / 4;
     col += warp % 4 * 32 + lane % 4 * 2;
@@ -390,12 +394,14 @@ __global__ void __launch_bounds__(kThreads, 2) tensor_core_kernel(Product<T> p) 
         return base + static_cast<int>(i % kStages) * 2 * kTileBytes;
     };
     const int64_t across = (p.n + kBlock - 1) / kBlock;
-    const int64_t row = blockIdx.x / across * kBlock, col = blockIdx.x % across * kBlock;
+    const int64_t row = blockIdx.x / across * kBlock,
+                  col = blockIdx.x % across * kBlock;
     const int64_t count = (p.k + kSteps - 1) / kSteps;
     for (int64_t which = blockIdx.y; which < p.batch; which += gridDim.y) {
         const T *a = p.a + which * p.a_batch, *b = p.b + which * p.b_batch;
         float sums[4][4][4] = {};
-        // Tiles past the end are fetched as zeros: every round then has one group of copies.
+        // Tiles past the end are fetched as zeros: every round then has one group of
+        // copies.
         for (int64_t i = 0; i < kStages - 1; ++i)
             fetch(p, a, b, row, col, i * kSteps, a_tile(i), a_tile(i) + kTileBytes);
         for (int64_t i = 0; i < count; ++i) {
@@ -416,8 +422,8 @@ __global__ void __launch_bounds__(kThreads, 2) tensor_core_kernel(Product<T> p) 
 
 template <typename T> tl_status tensor_core_product(const Product<T> &p) {
     return launch(tile_grid(p.m, p.n, tensor::kBlock, p.batch), kThreads,
-                  tensor::kStages * 2 * tensor::kTileBytes, tensor::tensor_core_kernel<T>,
-                  p);
+                  tensor::kStages * 2 * tensor::kTileBytes,
+                  tensor::tensor_core_kernel<T>, p);
 }
 
 } // namespace tl

@@ -25,7 +25,8 @@ constexpr int64_t kMostPlaces = INT64_C(1) << 31;
 
 // Whether 32 bits count a plane and everything that a window reaches.
 bool fits(const tl_pool_params *by, const int64_t (&size)[3], const int64_t (&out)[3]) {
-    const int64_t pixels = size[0] * size[1] * size[2], positions = out[0] * out[1] * out[2];
+    const int64_t pixels = size[0] * size[1] * size[2],
+                  positions = out[0] * out[1] * out[2];
     bool good = pixels < kMostPlaces && positions < kMostPlaces;
     for (int d = 0; d < 3; ++d)
         good = good && (by->adaptive ? (out[d] + 1) * (size[d] + 1) < kMostPlaces
@@ -69,7 +70,8 @@ bool describe(const tl_call *call, const tl_buffer *x, const tl_buffer *y, Pool 
     return true;
 }
 
-// What one position reads along an axis: pixels first, first + step, ... within the image.
+// What one position reads along an axis: pixels first, first + step, ... within the
+// image.
 struct Window {
     int first, count, step, padded; // padded: its extent with the padding
 };
@@ -105,10 +107,11 @@ __device__ __forceinline__ Seen seen(const Pool &p, int d, int at) {
                 ((at + 1) * p.out[d] + p.size[d] - 1) / p.size[d] - 1};
     const int reach = at + p.padding[d];
     const int low = reach - (p.kernel[d] - 1) * p.dilation[d] + p.stride[d] - 1;
-    const int last = static_cast<int>(p.by_stride[d].quotient(static_cast<uint32_t>(reach)));
-    return {low > 0 ? static_cast<int>(
-                          p.by_stride[d].quotient(static_cast<uint32_t>(low)))
-                    : 0,
+    const int last =
+        static_cast<int>(p.by_stride[d].quotient(static_cast<uint32_t>(reach)));
+    return {low > 0
+                ? static_cast<int>(p.by_stride[d].quotient(static_cast<uint32_t>(low)))
+                : 0,
             last < p.out[d] - 1 ? last : p.out[d] - 1};
 }
 __device__ __forceinline__ bool sees(const Pool &p, int d, int position, int at) {
@@ -117,8 +120,8 @@ __device__ __forceinline__ bool sees(const Pool &p, int d, int position, int at)
 }
 
 // What the sum of a window is divided by.
-__device__ __forceinline__ int64_t elements(const Pool &p, const Window &a, const Window &b,
-                                            const Window &c) {
+__device__ __forceinline__ int64_t elements(const Pool &p, const Window &a,
+                                            const Window &b, const Window &c) {
     if (p.divisor != 0) return p.divisor;
     return p.include_pad ? static_cast<int64_t>(a.padded) * b.padded * c.padded
                          : static_cast<int64_t>(a.count) * b.count * c.count;
@@ -141,12 +144,13 @@ __device__ Element element(const Pool &p, int64_t i, const tl::Divider &places,
     return e;
 }
 
-// ---- y from x --------------------------------------------------------------------------
-// Calls visit(value, place in the plane) for every tap, in order.
+// ---- y from x ---------------------------------------------------------------------
+// Calls
+// visit(value, place in the plane) for every tap, in order.
 template <typename T, typename Visit>
 __device__ __forceinline__ void for_taps(const Pool &p, const T *x, const Element &e,
-                                         const Window &a, const Window &b, const Window &c,
-                                         Visit &visit) {
+                                         const Window &a, const Window &b,
+                                         const Window &c, Visit &visit) {
     const T *plane = x + e.plane * p.x_plane + e.channel;
     for (int i = 0; i < a.count; ++i)
         for (int j = 0; j < b.count; ++j) {
@@ -238,11 +242,14 @@ template <typename T> struct PoolPlace {
     }
 };
 
-// ---- x from y --------------------------------------------------------------------------
-// Calls visit(offset in y, position) for every window that saw the pixel, in order.
+// ---- x from y ---------------------------------------------------------------------
+// Calls
+// visit(offset in y, position) for every window that saw the pixel, in order.
 template <typename Visit>
-__device__ __forceinline__ void for_windows(const Pool &p, const Element &e, Visit &visit) {
-    const Seen a = seen(p, 0, e.at[0]), b = seen(p, 1, e.at[1]), c = seen(p, 2, e.at[2]);
+__device__ __forceinline__ void for_windows(const Pool &p, const Element &e,
+                                            Visit &visit) {
+    const Seen a = seen(p, 0, e.at[0]), b = seen(p, 1, e.at[1]),
+               c = seen(p, 2, e.at[2]);
     const int64_t plane = e.plane * p.y_plane + e.channel;
     for (int i = a.first; i <= a.last; ++i) {
         if (!sees(p, 0, i, e.at[0])) continue;
@@ -266,7 +273,8 @@ template <typename T> struct AvgPoolGrad {
         __device__ void operator()(int64_t at, int i, int j, int k) {
             const int64_t count = elements(of.p, window(of.p, 0, i), window(of.p, 1, j),
                                            window(of.p, 2, k));
-            if (count != 0) sum += tl::load(of.y + at) / static_cast<computed_t<T>>(count);
+            if (count != 0)
+                sum += tl::load(of.y + at) / static_cast<computed_t<T>>(count);
         }
     };
     __device__ void operator()(int64_t i) const {
@@ -297,8 +305,9 @@ template <typename T> struct PoolScatter {
     }
 };
 
-// ---- the ops ---------------------------------------------------------------------------
-// Runs body_of(first plane) over the planes, as many at once as 32 bits can count. `each`:
+// ---- the ops ----------------------------------------------------------------------
+// Runs
+// body_of(first plane) over the planes, as many at once as 32 bits can count. `each`:
 // elements of the result a plane.
 template <typename BodyOf>
 tl_status for_planes(const Pool &p, int64_t each, BodyOf body_of) {
@@ -318,8 +327,8 @@ bool on_device(const tl_call *call) {
     return true;
 }
 
-// The arrays of a call: x and y in their roles. Null arrays where 32 bits do not count a
-// plane, which is left to the host.
+// The arrays of a call: x and y in their roles. Null arrays where 32 bits do not count
+// a plane, which is left to the host.
 template <typename T> struct Arrays {
     Pool p;
     T *x = nullptr, *y = nullptr;
@@ -357,15 +366,17 @@ template <typename T> tl_status run_avg_pool_grad(const tl_call *call) {
     const Arrays<T> a(call, call->out[0], call->in[0], nullptr);
     if (a.x == nullptr) return TL_DECLINED;
     return for_planes(a.p, a.p.x_plane, [&](int64_t first) {
-        return AvgPoolGrad<T>{a.p, a.y + first * a.p.y_plane, a.x + first * a.p.x_plane};
+        return AvgPoolGrad<T>{a.p, a.y + first * a.p.y_plane,
+                              a.x + first * a.p.x_plane};
     });
 }
 
 // Windows that share no pixel: each may write its own.
 bool are_apart(const Pool &p) {
     for (int d = 0; d < 3; ++d)
-        if (!p.unit[d] && (p.adaptive ? p.size[d] % p.out[d] != 0
-                                      : (p.kernel[d] - 1) * p.dilation[d] >= p.stride[d]))
+        if (!p.unit[d] &&
+            (p.adaptive ? p.size[d] % p.out[d] != 0
+                        : (p.kernel[d] - 1) * p.dilation[d] >= p.stride[d]))
             return false;
     return true;
 }
@@ -380,13 +391,13 @@ template <typename T> tl_status run_pool_scatter(const tl_call *call) {
         if (status != TL_OK) return status;
         return for_planes(a.p, a.p.y_plane, [&](int64_t first) {
             return PoolPlace<T>{a.p, a.y + first * a.p.y_plane,
-                                a.index + first * a.p.y_plane, a.x + first * a.p.x_plane,
-                                tl::fault()};
+                                a.index + first * a.p.y_plane,
+                                a.x + first * a.p.x_plane, tl::fault()};
         });
     }
     return for_planes(a.p, a.p.x_plane, [&](int64_t first) {
-        return PoolScatter<T>{a.p, a.y + first * a.p.y_plane, a.index + first * a.p.y_plane,
-                              a.x + first * a.p.x_plane};
+        return PoolScatter<T>{a.p, a.y + first * a.p.y_plane,
+                              a.index + first * a.p.y_plane, a.x + first * a.p.x_plane};
     });
 }
 
@@ -395,17 +406,19 @@ template <typename T> tl_status run_pool_gather(const tl_call *call) {
     const Arrays<T> a(call, call->in[0], call->out[0], call->in[1]);
     if (a.x == nullptr) return TL_DECLINED;
     return for_planes(a.p, a.p.y_plane, [&](int64_t first) {
-        return PoolGather<T>{a.p, a.x + first * a.p.x_plane, a.index + first * a.p.y_plane,
-                             a.y + first * a.p.y_plane, tl::fault()};
+        return PoolGather<T>{a.p, a.x + first * a.p.x_plane,
+                             a.index + first * a.p.y_plane, a.y + first * a.p.y_plane,
+                             tl::fault()};
     });
 }
 
-#define TL_POOL_ENTRIES(T)                                                              \
-    {"max_pool", tl::dtype_of<T>::code, run_max_pool<T>, nullptr},                      \
-        {"avg_pool", tl::dtype_of<T>::code, run_avg_pool<T>, nullptr},                  \
-        {"avg_pool_grad", tl::dtype_of<T>::code, run_avg_pool_grad<T>, nullptr},        \
-        {"pool_scatter", tl::dtype_of<T>::code, run_pool_scatter<T>, nullptr},          \
-        {"pool_gather", tl::dtype_of<T>::code, run_pool_gather<T>, nullptr}
+#define TL_POOL_ENTRIES(T)                                                             \
+    {"max_pool", tl::dtype_of<T>::code, run_max_pool<T>, nullptr},                     \
+        {"avg_pool", tl::dtype_of<T>::code, run_avg_pool<T>, nullptr},                 \
+        {"avg_pool_grad", tl::dtype_of<T>::code, run_avg_pool_grad<T>, nullptr},       \
+        {"pool_scatter", tl::dtype_of<T>::code, run_pool_scatter<T>, nullptr}, {       \
+        "pool_gather", tl::dtype_of<T>::code, run_pool_gather<T>, nullptr              \
+    }
 const tl_cuda_entry entries[] = {
     TL_POOL_ENTRIES(float),
     TL_POOL_ENTRIES(double),

@@ -17,7 +17,8 @@ __device__ __forceinline__ Shared shared(void *p) {
 }
 
 // 16 bytes to shared memory, past the registers; zeros where `inside` is false.
-__device__ __forceinline__ void copy_async(Shared target, const void *source, bool inside) {
+__device__ __forceinline__ void copy_async(Shared target, const void *source,
+                                           bool inside) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(target),
                  "l"(source), "r"(inside ? 16 : 0)
                  : "memory");
@@ -29,8 +30,8 @@ template <int Pending> __device__ __forceinline__ void wait_copies() {
     asm volatile("cp.async.wait_group %0;\n" ::"n"(Pending) : "memory");
 }
 
-// Four 8 x 8 matrices of 16-bit numbers; lane l gives the address of line l % 8 of matrix
-// l / 8. The second form transposes each.
+// Four 8 x 8 matrices of 16-bit numbers; lane l gives the address of line l % 8 of
+// matrix l / 8. The second form transposes each.
 __device__ __forceinline__ void read_matrices(uint32_t (&x)[4], Shared at) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                  : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
@@ -45,10 +46,10 @@ __device__ __forceinline__ void read_transposed(uint32_t (&x)[4], Shared at) {
 }
 
 // c += a @ b for a (16, 16), b (16, 8).
-#define TL_MMA(name)                                                                    \
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 "         \
-                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"              \
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                       \
+#define TL_MMA(name)                                                                   \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 "        \
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"             \
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                      \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
 __device__ __forceinline__ void mma(tl_bfloat16, float (&c)[4], const uint32_t (&a)[4],
                                     uint32_t b0, uint32_t b1) {
@@ -115,7 +116,8 @@ void mma(T, float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
             right[col][0] = __shfl_sync(0xffffffffu, b0, from);
             right[col][1] = __shfl_sync(0xffffffffu, b1, from);
         }
-        for (int at = 0; at < 4; ++at) // row lane / 4 + at / 2 * 8, column lane % 4 * 2 + at % 2
+        for (int at = 0; at < 4;
+             ++at) // row lane / 4 + at / 2 * 8, column lane % 4 * 2 + at % 2
             for (int k = 0; k < 4; ++k)
                 c[at] += number_at<T>(left[at / 2 + k / 2 * 2], k % 2) *
                          number_at<T>(right[at % 2][k / 2], k % 2);

@@ -8,8 +8,8 @@
 
 namespace tl {
 
-// y[i] = start + sum over k of matrix[i, k] x[k]; which of the matrix's strides is 1 chooses
-// the kernel.
+// y[i] = start + sum over k of matrix[i, k] x[k]; which of the matrix's strides is 1
+// chooses the kernel.
 template <typename T> struct VectorProduct {
     int64_t n, k;
     const T *matrix;
@@ -46,15 +46,16 @@ constexpr int kAhead = 4; // loads in flight a thread
 
 // Runs along k: a warp has a run, its lanes read 16 bytes each.
 template <typename T, int Width>
-__global__ void __launch_bounds__(kThreads) along_k_kernel(VectorProduct<T> p,
-                                                           int64_t slice) {
+__global__ void __launch_bounds__(kThreads)
+    along_k_kernel(VectorProduct<T> p, int64_t slice) {
     using S = computed_t<T>;
     constexpr int kRound = 32 * Width;
     const int lane = threadIdx.x % 32;
     const int64_t begin = blockIdx.y * slice;
     const int64_t end = begin + slice < p.k ? begin + slice : p.k;
     const int64_t step = static_cast<int64_t>(gridDim.x) * (kThreads / 32);
-    for (int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
+    for (int64_t i =
+             static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
          i < p.n; i += step) {
         const T *line = p.matrix + i * p.run;
         S sum[kAhead] = {};
@@ -85,12 +86,14 @@ __global__ void __launch_bounds__(kThreads) along_k_kernel(VectorProduct<T> p,
     }
 }
 
-// Runs along n: a thread has some neighbouring results, and reads its part of every run.
+// Runs along n: a thread has some neighbouring results, and reads its part of every
+// run.
 template <typename T, int Width>
-__global__ void __launch_bounds__(kThreads) along_n_kernel(VectorProduct<T> p,
-                                                           int64_t slice) {
+__global__ void __launch_bounds__(kThreads)
+    along_n_kernel(VectorProduct<T> p, int64_t slice) {
     using S = computed_t<T>;
-    const int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * Width;
+    const int64_t i =
+        (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * Width;
     if (i >= p.n) return;
     const int64_t begin = blockIdx.y * slice;
     const int64_t end = begin + slice < p.k ? begin + slice : p.k;
@@ -116,7 +119,8 @@ __global__ void __launch_bounds__(kThreads) along_n_kernel(VectorProduct<T> p,
         const Pack<T, Width> line =
             *reinterpret_cast<const Pack<T, Width> *>(p.matrix + k * p.run + i);
 #pragma unroll
-        for (int w = 0; w < Width; ++w) sum[w] += x * load(&line.at[w]);
+        for (int w = 0; w < Width; ++w)
+            sum[w] += x * load(&line.at[w]);
     }
 #pragma unroll
     for (int w = 0; w < Width; ++w)
@@ -126,9 +130,9 @@ __global__ void __launch_bounds__(kThreads) along_n_kernel(VectorProduct<T> p,
             put(p, i + w, sum[w]);
 }
 
-// Launches `kernel` on `blocks` blocks for each of so many slices that the device is full,
-// and adds the slices' sums. `least`: elements of K a slice should have, a multiple of what
-// a round of loads takes.
+// Launches `kernel` on `blocks` blocks for each of so many slices that the device is
+// full, and adds the slices' sums. `least`: elements of K a slice should have, a
+// multiple of what a round of loads takes.
 template <typename T>
 tl_status in_slices(VectorProduct<T> p, void (*kernel)(VectorProduct<T>, int64_t),
                     int64_t blocks, int64_t least) {

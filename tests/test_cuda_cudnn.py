@@ -1,15 +1,21 @@
-"""What convolutions ask of cuDNN, answered by a library of the same functions on the host."""
+"""What convolutions ask of cuDNN, answered by such a library on the host."""
 
 import ctypes
 import subprocess
 
 import pytest
-
 import test_cuda_conv_kernels as conv
 from cuda_emulation import ROOT, find_compiler, load
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no g++")
-LEFT_OUT = ("depthwise", "multiplied", "pointwise", "pointwise groups", "cropped", "one pixel")
+LEFT_OUT = (
+    "depthwise",
+    "multiplied",
+    "pointwise",
+    "pointwise groups",
+    "cropped",
+    "one pixel",
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +24,9 @@ def fake(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nvidia")
     target = folder / "libcudnn.so.9"
     source = ROOT / "tests" / "cuda_fake_cudnn.cpp"
-    subprocess.run([find_compiler(), "-shared", "-fPIC", "-O1", "-w", source, "-o", target],
-                   check=True)  # fmt: skip
-    # One file more than others load: a library of its own, which has looked for nothing.
+    command = [find_compiler(), "-shared", "-fPIC", "-O1", "-w", source, "-o", target]
+    subprocess.run(command, check=True)
+    # One file more than others load: a copy of its own, which has looked for nothing.
     kernels = load("conv", "cudnn", "matmul", "cublaslt", "libraries", "pool")
     library = kernels.library
     library.tl_cuda_set_library_path(str(folder).encode())

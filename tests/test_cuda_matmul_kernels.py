@@ -4,7 +4,6 @@ import ctypes
 
 import numpy as np
 import pytest
-
 from cuda_emulation import DECLINED, OK, Host, MatmulParams, find_compiler, load
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no g++")
@@ -80,7 +79,9 @@ def test_matmul_of_rows_matches_numpy(kernels, dtype, shape):
     assert_product(out, exact_a @ exact_b, dtype)
 
 
-@pytest.mark.parametrize("shape", [(33, 20, 18), (128, 136, 24), (1, 24, 520), (24, 1, 520)])
+@pytest.mark.parametrize(
+    "shape", [(33, 20, 18), (128, 136, 24), (1, 24, 520), (24, 1, 520)]
+)
 @pytest.mark.parametrize("layout", ["at", "bt", "both", "flipped", "spread", "ct"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64", "uint8", "bool"])
 def test_matmul_of_any_strides_matches_numpy(kernels, dtype, layout, shape):
@@ -94,7 +95,12 @@ def test_matmul_of_any_strides_matches_numpy(kernels, dtype, layout, shape):
     if layout in ("bt", "both"):
         b = np.ascontiguousarray(b.T).T
     if layout == "flipped":
-        a, exact_a, b, exact_b = a[::-1, ::-1], exact_a[::-1, ::-1], b[:, ::-1], exact_b[:, ::-1]
+        a, exact_a, b, exact_b = (
+            a[::-1, ::-1],
+            exact_a[::-1, ::-1],
+            b[:, ::-1],
+            exact_b[:, ::-1],
+        )
     if layout == "spread":
         wide = np.zeros((m, 2 * k), a.dtype)
         wide[:, ::2] = a
@@ -106,7 +112,9 @@ def test_matmul_of_any_strides_matches_numpy(kernels, dtype, layout, shape):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("shape", [(4, 6, 5), (40, 72, 48), (2, 16, 0), (1, 16, 640), (12, 1, 640)])
+@pytest.mark.parametrize(
+    "shape", [(4, 6, 5), (40, 72, 48), (2, 16, 0), (1, 16, 640), (12, 1, 640)]
+)
 def test_matmul_with_bias_begins_each_row_with_it(kernels, dtype, shape):
     m, n, k = shape
     rng = np.random.default_rng(2)
@@ -131,7 +139,9 @@ def test_matmul_accumulates_into_the_output(kernels, dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "int64"])
-@pytest.mark.parametrize("case", ["same", "a once", "b once", "heads", "crossed", "many"])
+@pytest.mark.parametrize(
+    "case", ["same", "a once", "b once", "heads", "crossed", "many"]
+)
 def test_matmul_of_batches_matches_numpy(kernels, dtype, case):
     rng = np.random.default_rng(4)
     lead_a, lead_b, order = {
