@@ -104,15 +104,32 @@ template <typename T> struct FillChannels {
     T *out;
     const T *bias;
     int64_t inner, channels;
+    bool small; // 32 bits count the elements
+    tl::Divider by_inner, by_channels;
     __device__ void operator()(int64_t i) const {
-        out[i] = bias == nullptr ? T{} : bias[i / inner % channels];
+        if (bias == nullptr) {
+            out[i] = T{};
+        } else if (small) {
+            uint32_t rest = by_inner.quotient(static_cast<uint32_t>(i));
+            out[i] = bias[tl::take(rest, by_channels)];
+        } else {
+            out[i] = bias[i / inner % channels];
+        }
     }
 };
 template <typename T>
+tl_status fill(T *out, const T *bias, int64_t n, int64_t channels, int64_t inner) {
+    const bool small = n < (INT64_C(1) << 31);
+    const auto divider = [=](int64_t by) {
+        return tl::Divider::by(small && by > 0 ? static_cast<uint32_t>(by) : 1);
+    };
+    return tl::for_each(n, FillChannels<T>{out, bias, inner, channels, small,
+                                           divider(inner), divider(channels)});
+}
+template <typename T>
 tl_status fill_channels(const Conv<T> &v, int64_t channels, int64_t inner) {
-    return tl::for_each(
-        v.s.n * channels * inner,
-        FillChannels<T>{v.out, v.bias, v.s.channels_last ? 1 : inner, channels});
+    return fill(v.out, v.bias, v.s.n * channels * inner, channels,
+                v.s.channels_last ? 1 : inner);
 }
 
 // A product for every (image, group): one call for all of the longer axis, which is
@@ -257,8 +274,7 @@ template <typename T> tl_status input_rows(const Conv<T> &v) {
 }
 
 // ---- w from y and x ---------------------------------------------------------------
-// y of a chunk
-// with its images side by side: (channels, images, run).
+// y of a chunk with its images side by side: (channels, images, run).
 template <typename T>
 tl_status gather_planes(const Conv<T> &v, const Chunk &chunk, T *target) {
     PatchShape p = {};
@@ -399,7 +415,7 @@ template <typename T> tl_status run_conv_weight(const tl_call *call) {
     const Conv<T> v = describe<T>(call, call->in[1], call->out[0], call->in[0]);
     const conv_shape &s = v.s;
     if (call->in[0]->size == 0 || call->in[1]->size == 0)
-        return tl::for_each(call->out[0]->size, FillChannels<T>{v.out, nullptr, 1, 1});
+        return fill<T>(v.out, nullptr, call->out[0]->size, 1, 1);
     if (is_depthwise(s)) return tl::depthwise_weight<T>(s, v.x, v.y, v.out);
     const tl_status status =
         tl::cudnn_conv(tl::ConvOutput::w, kDtype<T>, s, v.x, v.out, v.y, nullptr);

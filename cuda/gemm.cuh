@@ -74,13 +74,29 @@ __device__ __forceinline__ void put(const Product<T> &p, int64_t at, int64_t i,
     store(target, static_cast<computed_t<T>>(sum));
 }
 
+// Element `at` of all outputs as its matrix, row and column. Division of 64 bits is
+// slow.
+template <typename T>
+__device__ __forceinline__ void split_place(const Product<T> &p, int64_t at,
+                                            int64_t &which, int64_t &i, int64_t &j) {
+    if (p.batch * p.m * p.n <= INT32_MAX) {
+        const uint32_t place = static_cast<uint32_t>(at),
+                       n = static_cast<uint32_t>(p.n);
+        const uint32_t rows = place / n, m = static_cast<uint32_t>(p.m);
+        j = place - rows * n, which = rows / m, i = rows % m;
+    } else {
+        j = at % p.n, i = at / p.n % p.m, which = at / p.n / p.m;
+    }
+}
+
 // ---- one thread an element --------------------------------------------------------
 template <typename T, typename Ring> __global__ void naive_kernel(Product<T> p) {
     using S = summed_t<T>;
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
     for (int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
          at < p.batch * p.m * p.n; at += step) {
-        const int64_t j = at % p.n, i = at / p.n % p.m, which = at / p.n / p.m;
+        int64_t which, i, j;
+        split_place(p, at, which, i, j);
         const T *a = p.a + which * p.a_batch + i * p.a_row;
         const T *b = p.b + which * p.b_batch + j * p.b_col;
         S sum = 0;

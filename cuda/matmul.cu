@@ -127,7 +127,8 @@ template <typename T> tl_status best_product(const tl::Product<T> &p) { // 16-bi
 template <typename T> struct FillRows {
     tl::Product<T> p;
     __device__ void operator()(int64_t at) const {
-        const int64_t j = at % p.n, i = at / p.n % p.m, which = at / p.n / p.m;
+        int64_t which, i, j;
+        tl::split_place(p, at, which, i, j);
         T &target = p.c[which * p.c_batch + i * p.c_row + j * p.c_col];
         target = p.bias == nullptr ? T{} : p.bias[j];
     }
@@ -213,8 +214,7 @@ tl_status multiply(const MatrixProduct &given) {
 namespace {
 
 // ---- the op -----------------------------------------------------------------------
-// The
-// batch axes of c, a and b, merged; the longest first.
+// The batch axes of c, a and b, merged; the longest first.
 tl::Layout<3> batch_axes(const tl_buffer *c, const tl_buffer *a, const tl_buffer *b) {
     tl_buffer lead[3] = {*c, *a, *b};
     int64_t size = 1;

@@ -145,8 +145,7 @@ __device__ Element element(const Pool &p, int64_t i, const tl::Divider &places,
 }
 
 // ---- y from x ---------------------------------------------------------------------
-// Calls
-// visit(value, place in the plane) for every tap, in order.
+// Calls visit(value, place in the plane) for every tap, in order.
 template <typename T, typename Visit>
 __device__ __forceinline__ void for_taps(const Pool &p, const T *x, const Element &e,
                                          const Window &a, const Window &b,
@@ -243,8 +242,7 @@ template <typename T> struct PoolPlace {
 };
 
 // ---- x from y ---------------------------------------------------------------------
-// Calls
-// visit(offset in y, position) for every window that saw the pixel, in order.
+// Calls visit(offset in y, position) for every window that saw the pixel, in order.
 template <typename Visit>
 __device__ __forceinline__ void for_windows(const Pool &p, const Element &e,
                                             Visit &visit) {
@@ -306,9 +304,8 @@ template <typename T> struct PoolScatter {
 };
 
 // ---- the ops ----------------------------------------------------------------------
-// Runs
-// body_of(first plane) over the planes, as many at once as 32 bits can count. `each`:
-// elements of the result a plane.
+// Runs body_of(first plane) over the planes, as many at once as 32 bits can count.
+// `each`: elements of the result a plane.
 template <typename BodyOf>
 tl_status for_planes(const Pool &p, int64_t each, BodyOf body_of) {
     const int64_t step = tl::counted_images(p.planes, each);
