@@ -309,8 +309,11 @@ namespace tl {
 
 tl_status cudnn_conv(ConvOutput output, int dtype, const conv_shape &s, const void *x,
                      const void *w, const void *y, const void *bias) {
-    // Patches of one pixel need no gathering: matmul takes them as they are.
-    if (!used || s.pointwise || !cudnn().ready || !is_describable(s))
+    // Patches of one pixel need no gathering: matmul takes them as they are, unless
+    // planes of 16-bit numbers begin where tensor cores cannot read them.
+    const bool narrow = dtype == TL_FLOAT16 || dtype == TL_BFLOAT16;
+    const bool readable = s.channels_last || !narrow || s.pixels % 8 == 0;
+    if (!used || (s.pointwise && readable) || !cudnn().ready || !is_describable(s))
         return TL_DECLINED;
     if (!is_aligned(x, 16) || !is_aligned(w, 16) || !is_aligned(y, 16))
         return TL_DECLINED;
