@@ -133,6 +133,7 @@ template <typename U> tl_status sort_long_rows(const RowSort<U> &job) {
     sort.rows = job.rows;
     sort.n = job.n;
     sort.order = job.order;
+    sort.look = job.order.kind < kFloatOrder;
     if (job.to.indices.data == nullptr && job.to.k == job.n) {
         sort.to = job.to.values;
         sort.to_index = nullptr;
@@ -314,6 +315,7 @@ template <typename U> tl_status run_runs(const tl_call *call) {
 
 // ---- counting ---------------------------------------------------------------------
 constexpr int kSharedBins = 4096; // counters that a block keeps for itself
+constexpr int kLoads = 4;         // elements that a thread asks for together
 
 struct Zero {
     int64_t *to;
@@ -354,13 +356,23 @@ __global__ void count_bins_kernel(const typename Bins::element *x, int64_t n, in
     const auto find = given.ready();
     for (int64_t b = threadIdx.x; shared && b < bins; b += blockDim.x) own[b] = 0;
     __syncthreads();
-    const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-    for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n;
-         i += step) {
-        const int64_t bin = find.bin(x[i]);
-        if (bin < 0) continue;
-        if (shared) atomicAdd(&own[bin], 1u);
-        else add_count(counts + bin, 1);
+    const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x * kLoads;
+    for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x * kLoads + threadIdx.x;
+         base < n; base += step) {
+        typename Bins::element held[kLoads] = {};
+#pragma unroll
+        for (int k = 0; k < kLoads; ++k) {
+            const int64_t i = base + k * static_cast<int64_t>(blockDim.x);
+            if (i < n) held[k] = x[i];
+        }
+#pragma unroll
+        for (int k = 0; k < kLoads; ++k) {
+            if (base + k * static_cast<int64_t>(blockDim.x) >= n) break;
+            const int64_t bin = find.bin(held[k]);
+            if (bin < 0) continue;
+            if (shared) atomicAdd(&own[bin], 1u);
+            else add_count(counts + bin, 1);
+        }
     }
     __syncthreads();
     for (int64_t b = threadIdx.x; shared && b < bins; b += blockDim.x)
@@ -375,9 +387,9 @@ template <typename Bins> tl_status count_all(const tl_call *call, const Bins &fi
     const tl_status status = for_each(bins, Zero{counts});
     if (status != TL_OK || n == 0 || bins == 0) return status;
     const bool shared = bins <= kSharedBins;
-    const int64_t most = 4 * static_cast<int64_t>(processors());
-    const int64_t wanted = ceil_div(n, 4 * kThreads);
-    const int64_t blocks = shared ? (wanted < most ? wanted : most) : blocks_for(n);
+    const int64_t most = 8 * static_cast<int64_t>(processors());
+    const int64_t wanted = ceil_div(n, kLoads * kThreads);
+    const int64_t blocks = wanted < most ? wanted : most;
     return launch(dim3(static_cast<unsigned>(blocks)), kThreads, shared ? bins * 4 : 0,
                   count_bins_kernel<Bins>, static_cast<const element *>(call->in[0]->data),
                   n, bins, shared, find, counts);
