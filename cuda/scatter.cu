@@ -290,12 +290,15 @@ tl_status add_sorted(const Places<T, V> &places, int64_t positions) {
 }
 
 // ---- the ops ------------------------------------------------------------------------
-template <typename T> constexpr bool kIsFloat = !std::is_integral<T>::value;
+// Where the device has no atomic sums, the sorted numbers serve integers, too.
+template <typename T>
+constexpr bool kHasAtomics = std::is_integral<T>::value &&
+                             (sizeof(T) >= 4 || std::is_same<T, bool>::value);
 
 template <typename T, typename V>
 tl_status add_all(const Places<T, V> &places, int64_t positions) {
     const int64_t size = places.n * places.columns;
-    if constexpr (!kIsFloat<T>)
+    if constexpr (kHasAtomics<T>)
         return for_each(size, AddAtomically<T>{places, Split(size, places.columns)});
     else if (places.row <= kFew)
         return for_each(size, AddFew<T, V>{places, Split(size, places.columns),
@@ -399,6 +402,10 @@ template <typename V> tl_status run_weighted_bincount(const tl_call *call) {
 
 const tl_cuda_entry entries[] = {
     TL_ADD_ENTRIES(TL_BOOL, bool)
+    TL_ADD_ENTRIES(TL_INT8, uint8_t)
+    TL_ADD_ENTRIES(TL_UINT8, uint8_t)
+    TL_ADD_ENTRIES(TL_INT16, uint16_t)
+    TL_ADD_ENTRIES(TL_UINT16, uint16_t)
     TL_ADD_ENTRIES(TL_INT32, uint32_t)
     TL_ADD_ENTRIES(TL_UINT32, uint32_t)
     TL_ADD_ENTRIES(TL_INT64, uint64_t)

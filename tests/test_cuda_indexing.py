@@ -160,7 +160,10 @@ def test_nonzero_lists_positions(kernels, n, share):
 
 
 # ---- adding ---------------------------------------------------------------------------
-SUMMED = ["bool", "int32", "int64", "uint32", "uint64", "float16", "float32", "float64"]
+SUMMED = [
+    "bool", "int8", "uint16", "int32", "int64", "uint32", "uint64", "float16", "float32",
+    "float64",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape, indexed, tuples, how", CASES)
