@@ -11,27 +11,6 @@
 
 namespace tl {
 
-#ifdef TL_DEVICE_MATH
-
-TL_HD inline float exp(float x) { return ::expf(x); }
-TL_HD inline double exp(double x) { return ::exp(x); }
-TL_HD inline float exp_moderate(float x) { return ::expf(x); }
-TL_HD inline double exp_moderate(double x) { return ::exp(x); }
-TL_HD inline float exp_nonpositive(float x) { return ::expf(x); }
-TL_HD inline double exp_nonpositive(double x) { return ::exp(x); }
-template <class T> TL_HD inline bool exp_is_hard(T) { return false; }
-template <class T> TL_HD inline bool log_is_hard(T) { return false; }
-TL_HD inline float log_moderate(float x) { return ::logf(x); }
-TL_HD inline double log_moderate(double x) { return ::log(x); }
-TL_HD inline float expm1(float x) { return ::expm1f(x); }
-TL_HD inline double expm1(double x) { return ::expm1(x); }
-TL_HD inline float log(float x) { return ::logf(x); }
-TL_HD inline double log(double x) { return ::log(x); }
-TL_HD inline float log1p(float x) { return ::log1pf(x); }
-TL_HD inline double log1p(double x) { return ::log1p(x); }
-
-#else
-
 /* x = n ln 2 + r with |r| <= ln(2)/2; ln 2 in two parts, the first with trailing
  * zeros so that n * high is exact without a fused multiply-add. */
 TL_HD inline float reduce_exp(float x, uint32_t &n) {
@@ -65,6 +44,27 @@ TL_HD inline double exp_reduced(double r) {
     q = q * r + 5.00000000000000444e-01;
     return (q * (r * r) + r) + 1.0;
 }
+
+#ifdef TL_DEVICE_MATH
+
+TL_HD inline float exp(float x) { return ::expf(x); }
+TL_HD inline double exp(double x) { return ::exp(x); }
+TL_HD inline float exp_moderate(float x) { return ::expf(x); }
+TL_HD inline double exp_moderate(double x) { return ::exp(x); }
+TL_HD inline float exp_nonpositive(float x) { return ::expf(x); }
+TL_HD inline double exp_nonpositive(double x) { return ::exp(x); }
+template <class T> TL_HD inline bool exp_is_hard(T) { return false; }
+template <class T> TL_HD inline bool log_is_hard(T) { return false; }
+TL_HD inline float log_moderate(float x) { return ::logf(x); }
+TL_HD inline double log_moderate(double x) { return ::log(x); }
+TL_HD inline float expm1(float x) { return ::expm1f(x); }
+TL_HD inline double expm1(double x) { return ::expm1(x); }
+TL_HD inline float log(float x) { return ::logf(x); }
+TL_HD inline double log(double x) { return ::log(x); }
+TL_HD inline float log1p(float x) { return ::log1pf(x); }
+TL_HD inline double log1p(double x) { return ::log1p(x); }
+
+#else
 
 /* Where the result is no normal number, or near it. */
 TL_HD inline bool exp_is_hard(float x) { return !(absolute(x) < 87.0f); }
