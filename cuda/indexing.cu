@@ -130,16 +130,66 @@ int64_t unit_of(const Move &move, const tl_buffer *x, int indexed) {
     return unit;
 }
 
+// ---- columns: rows of x have a step, those of v have none ----------------------------
+constexpr int kTile = 32, kTileRows = 8;
+
+template <typename U> struct ColumnMove {
+    const U *x;
+    U *v;
+    int64_t n, row;           // tuples, elements of a row
+    int64_t x_step, v_step;   // from an element of x to the next; from a row of v to the next
+    int64_t tiles;            // of a row
+    Places places;
+};
+
+// Reads where neighbours are tuples and writes where they are elements, by way of a tile.
+template <typename U> __global__ void read_columns_kernel(ColumnMove<U> move) {
+    __shared__ U held[kTile][kTile + 1];
+    const int64_t first_tuple = blockIdx.x / move.tiles * kTile;
+    const int64_t first = blockIdx.x % move.tiles * kTile;
+    const int lane = threadIdx.x, height = threadIdx.y;
+    int64_t place = first_tuple + lane < move.n ? move.places(first_tuple + lane) : kNowhere;
+#pragma unroll
+    for (int k = height; k < kTile; k += kTileRows)
+        if (place != kNowhere && first + k < move.row)
+            held[k][lane] = move.x[place + (first + k) * move.x_step];
+    __syncthreads();
+    for (int k = height; k < kTile; k += kTileRows) {
+        const int64_t tuple = first_tuple + k;
+        if (tuple < move.n && first + lane < move.row && move.places(tuple) != kNowhere)
+            move.v[tuple * move.v_step + first + lane] = held[lane][k];
+    }
+}
+
+template <typename U> tl_status read_columns(const Move &move) {
+    const int64_t tiles = ceil_div(move.row, kTile), blocks = tiles * ceil_div(move.n, kTile);
+    if (blocks >> 31) return TL_DECLINED;
+    const ColumnMove<U> columns = {
+        reinterpret_cast<const U *>(move.x), reinterpret_cast<U *>(move.v),
+        move.n, move.row, move.rest.strides[0][1], move.v_step, tiles, move.places};
+    return launch(dim3(static_cast<unsigned>(blocks)), dim3(kTile, kTileRows), 0,
+                  read_columns_kernel<U>, columns);
+}
+
+bool is_columns(const Move &move) {
+    return move.rest.ndim == 1 && move.rest.strides[0][0] == 1 &&
+           detail::magnitude(move.rest.strides[0][1]) > 1 && move.v_even &&
+           move.n >= kTileRows && move.row >= kTileRows;
+}
+
 // ---- others -----------------------------------------------------------------------
 template <typename U, bool kReading> struct MoveElements {
     U *x, *v;
     Split split;
+    bool tuples_first; // neighbours in memory are tuples
     Offset1 v_rows;
     Offsets<2, int64_t> rest;
     Places places;
     __device__ void operator()(int64_t i) const {
-        int64_t element, at[2];
-        const int64_t tuple = split(i, &element), place = places(tuple);
+        int64_t tuple, element, at[2];
+        if (tuples_first) element = split(i, &tuple);
+        else tuple = split(i, &element);
+        const int64_t place = places(tuple);
         if (place == kNowhere) return;
         rest.at(element, at);
         U *row = v + v_rows(tuple);
@@ -148,11 +198,20 @@ template <typename U, bool kReading> struct MoveElements {
     }
 };
 
+// Whether tuples are nearer to each other in v than elements of a row are.
+bool has_tuples_first(const Move &move, bool reading) {
+    return move.v_rows.ndim == 1 && move.rest.ndim > 0 &&
+           detail::magnitude(move.v_rows.strides[0][0]) <
+               detail::magnitude(move.rest.strides[0][reading ? 0 : 1]);
+}
+
 template <typename U, bool kReading> tl_status move_elements(const Move &move) {
     const int64_t size = move.n * move.row;
+    if (kReading && is_columns(move)) return read_columns<U>(move);
+    const bool tuples_first = has_tuples_first(move, kReading);
     const MoveElements<U, kReading> body = {
         reinterpret_cast<U *>(move.x), reinterpret_cast<U *>(move.v),
-        Split(size, move.row),         Offset1(move.v_rows),
+        Split(size, tuples_first ? move.n : move.row), tuples_first, Offset1(move.v_rows),
         Offsets<2, int64_t>(move.rest), move.places};
     return for_each(size, body);
 }

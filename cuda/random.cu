@@ -18,6 +18,14 @@ struct Words {
     __device__ uint64_t pair(int k) const { return join_words(at[2 * k], at[2 * k + 1]); }
 };
 
+// The words of the block of a seed that a counter names.
+__device__ inline Words words_of(uint64_t seed, uint64_t counter) {
+    Words words = {{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0}};
+    threefry4x32(words.at[0], words.at[1], words.at[2], words.at[3],
+                 static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), 0, 0);
+    return words;
+}
+
 // Each kind: the elements of a block, and how many they are.
 template <typename T> struct Uniform {
     static constexpr int kElements = sizeof(T) == 8 ? 2 : 4;
@@ -93,11 +101,7 @@ template <typename T, typename Kind> struct Fill {
     Kind kind;
     __device__ void operator()(int64_t block) const {
         constexpr int kElements = Kind::kElements;
-        const uint64_t counter = first + static_cast<uint64_t>(block);
-        Words words = {{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
-                        0, 0}};
-        threefry4x32(words.at[0], words.at[1], words.at[2], words.at[3],
-                     static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), 0, 0);
+        const Words words = words_of(seed, first + static_cast<uint64_t>(block));
         Pack<T, kElements> found;
         kind.fill(words, found.at);
         const int64_t start = block * kElements;
@@ -118,6 +122,127 @@ template <typename T, typename Kind> tl_status run_fill(const tl_call *call) {
                     Fill<T, Kind>{out, n, params.seed, params.offset,
                                   is_aligned(out, sizeof(T) * Kind::kElements),
                                   Kind(params)});
+}
+
+// ---- permutations -------------------------------------------------------------------
+// Fisher-Yates swaps position i, from the last down, with one of 0 .. i. A swap may be done
+// as soon as no earlier one that waits names either position: in each round every waiting
+// swap reserves its two positions, the earliest (the largest i) wins each, and those that
+// won both are done. About a quarter of them are, each round.
+// J. Shun et al., "Sequential random permutation, list contraction and tree contraction are
+// highly parallel", SODA 2015.
+struct Shuffle {
+    int64_t *out;
+    unsigned long long *reserved; // by position: round and swap
+    uint32_t *target;             // of each swap
+    uint32_t *waiting[2];         // swaps, in any order; of this round and the next
+    uint32_t *counts;             // how many they are, a round
+    __device__ static unsigned long long stamp(uint32_t round, uint32_t i) {
+        return static_cast<unsigned long long>(round + 1) << 32 | i;
+    }
+    __device__ void reserve(uint32_t round, uint32_t i) const {
+        atomicMax(reserved + i, stamp(round, i));
+        atomicMax(reserved + target[i], stamp(round, i));
+    }
+    // Past the L1 cache: atomics of other threads do not change what it holds.
+    __device__ bool holds(uint32_t round, uint32_t i, uint32_t position) const {
+        return static_cast<volatile unsigned long long *>(reserved)[position] ==
+               stamp(round, i);
+    }
+    // Swaps if it may; or has it wait for the next round.
+    __device__ void commit(uint32_t round, uint32_t i, uint32_t *next, uint32_t *count) const {
+        const uint32_t j = target[i];
+        if (!holds(round, i, i) || !holds(round, i, j)) {
+            next[atomicAdd(count, 1u)] = i;
+            return;
+        }
+        const int64_t held = out[i];
+        out[i] = out[j];
+        out[j] = held;
+    }
+};
+
+struct BeginShuffle {
+    Shuffle shuffle;
+    int64_t n;
+    uint64_t seed, first;
+    int rounds;
+    __device__ void operator()(int64_t block) const {
+        const Words words = words_of(seed, first + static_cast<uint64_t>(block));
+        for (int k = 0; k < 2 && 2 * block + k < n; ++k) {
+            const int64_t i = 2 * block + k;
+            shuffle.out[i] = i;
+            shuffle.reserved[i] = 0;
+            shuffle.target[i] = static_cast<uint32_t>(below(words.pair(k), i + 1));
+            if (i > 0) shuffle.waiting[0][i - 1] = static_cast<uint32_t>(i);
+        }
+        if (block == 0)
+            for (int r = 0; r <= rounds; ++r)
+                shuffle.counts[r] = r ? 0 : static_cast<uint32_t>(n - 1);
+    }
+};
+
+__global__ void reserve_kernel(Shuffle shuffle, uint32_t round) {
+    const uint32_t count = shuffle.counts[round], step = gridDim.x * blockDim.x;
+    for (uint32_t k = blockIdx.x * blockDim.x + threadIdx.x; k < count; k += step)
+        shuffle.reserve(round, shuffle.waiting[round % 2][k]);
+}
+
+__global__ void commit_kernel(Shuffle shuffle, uint32_t round) {
+    const uint32_t count = shuffle.counts[round], step = gridDim.x * blockDim.x;
+    for (uint32_t k = blockIdx.x * blockDim.x + threadIdx.x; k < count; k += step)
+        shuffle.commit(round, shuffle.waiting[round % 2][k], shuffle.waiting[(round + 1) % 2],
+                       shuffle.counts + round + 1);
+}
+
+// The remaining rounds, by one block: few swaps wait.
+__global__ void finish_shuffle_kernel(Shuffle shuffle, uint32_t round) {
+    __shared__ uint32_t next;
+    uint32_t count = shuffle.counts[round];
+    for (; count > 0; ++round) {
+        const uint32_t *waiting = shuffle.waiting[round % 2];
+        if (threadIdx.x == 0) next = 0;
+        for (uint32_t k = threadIdx.x; k < count; k += blockDim.x)
+            shuffle.reserve(round, waiting[k]);
+        __syncthreads();
+        for (uint32_t k = threadIdx.x; k < count; k += blockDim.x)
+            shuffle.commit(round, waiting[k], shuffle.waiting[(round + 1) % 2], &next);
+        __syncthreads();
+        count = next;
+        __syncthreads(); // before it is cleared
+    }
+}
+
+constexpr int64_t kFewSwaps = 4096; // that one block does
+
+tl_status run_permutation(const tl_call *call) {
+    const auto &params = *static_cast<const tl_random_params *>(call->params);
+    const int64_t n = call->out[0]->size;
+    if (n >> 30) return TL_DECLINED;
+    if (n == 0) return TL_OK;
+    uint32_t rounds = 0;
+    for (int64_t left = n; left > kFewSwaps; left -= left / 4) ++rounds;
+    // reserved; target, both lists; counts.
+    const Scratch scratch(n * 20 + (rounds + 1) * static_cast<int64_t>(sizeof(uint32_t)));
+    if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
+    Shuffle shuffle;
+    shuffle.out = static_cast<int64_t *>(call->out[0]->data);
+    shuffle.reserved = scratch.as<unsigned long long>();
+    shuffle.target = reinterpret_cast<uint32_t *>(shuffle.reserved + n);
+    shuffle.waiting[0] = shuffle.target + n;
+    shuffle.waiting[1] = shuffle.waiting[0] + n;
+    shuffle.counts = shuffle.waiting[1] + n;
+    tl_status status =
+        for_each(ceil_div(n, 2), BeginShuffle{shuffle, n, params.seed, params.offset,
+                                              static_cast<int>(rounds)});
+    int64_t left = n; // about
+    for (uint32_t round = 0; round < rounds && status == TL_OK; ++round, left -= left / 4) {
+        status = launch(blocks_for(left), kThreads, 0, reserve_kernel, shuffle, round);
+        if (status == TL_OK)
+            status = launch(blocks_for(left), kThreads, 0, commit_kernel, shuffle, round);
+    }
+    if (status != TL_OK) return status;
+    return launch(1, 1024, 0, finish_shuffle_kernel, shuffle, rounds);
 }
 
 #define TL_FILL(op, dtype, T, Kind) {op, dtype, run_fill<T, Kind>, nullptr},
@@ -142,6 +267,7 @@ const tl_cuda_entry entries[] = {
     TL_FILL("random_bernoulli", TL_FLOAT32, float, Bernoulli<float>)
     TL_FILL("random_bernoulli", TL_FLOAT64, double, Bernoulli<double>)
     TL_FILL("random_raw", TL_INT64, int64_t, Raw)
+    {"random_permutation", TL_INT64, run_permutation, nullptr},
 };
 #undef TL_FILL
 

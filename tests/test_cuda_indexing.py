@@ -72,6 +72,29 @@ def test_index_get_with_broadcast_indices_and_strided_output(kernels):
     assert np.array_equal(out, x[a, b])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows, columns, picked", [(70, 40, 50), (8, 100, 9), (33, 5, 32)])
+def test_index_get_and_put_of_columns(kernels, dtype, rows, columns, picked):
+    rng = np.random.default_rng(0)
+    x = numbers(rng, (rows, columns), dtype)
+    index = rng.permutation(max(columns, picked))[:picked] % columns
+    out = np.zeros((picked, rows), dtype)
+    kernels.call("index_get", out, [x.T, index], IndexParams(1, 0), dtype=dtype)
+    assert np.array_equal(out, x.T[index])
+    v = numbers(rng, (rows, picked), dtype)
+    expected = last_wins(x.T.copy(), [index], v.T)
+    kernels.call("index_put", x.T, [v.T, index], IndexParams(1, 0), dtype=dtype)
+    assert np.array_equal(x.T, expected)
+
+
+def test_index_get_of_columns_out_of_range_faults(kernels):
+    x, out = np.ones((20, 10)), np.zeros((9, 20))
+    index = np.array([0, 1, 2, 3, 10, 5, 6, 7, 8])
+    with pytest.raises(FaultError):
+        kernels.call("index_get", out, [x.T, index], IndexParams(1, 0), "float64")
+    assert np.array_equal(out.any(1), index < 10)
+
+
 @pytest.mark.parametrize("indexed", [1, 2])
 def test_index_get_out_of_range_faults(kernels, indexed):
     x, out = np.ones((3, 4)), np.zeros((2, 4) if indexed == 1 else (2,))
@@ -160,7 +183,10 @@ def test_nonzero_lists_positions(kernels, n, share):
 
 
 # ---- adding ---------------------------------------------------------------------------
-SUMMED = ["bool", "int32", "int64", "uint32", "uint64", "float16", "float32", "float64"]
+SUMMED = [
+    "bool", "int8", "uint16", "int32", "int64", "uint32", "uint64", "float16", "float32",
+    "float64",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape, indexed, tuples, how", CASES)

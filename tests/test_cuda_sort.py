@@ -85,6 +85,17 @@ def test_sort_and_argsort_are_stable_to_the_bit(kernels, dtype, n, descending):
     assert same_bits(values, np.take_along_axis(x, expected, -1))
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint64"])
+@pytest.mark.parametrize("values", [[5], [3, 4], [-3, 900], [1 << 20, 7], [0, 1 << 24, 9]])
+def test_sort_passes_over_digits_that_do_not_vary(kernels, values, dtype):
+    x = np.array(values).astype(dtype)[np.random.default_rng(0).integers(0, len(values), 5000)]
+    out, order = np.empty_like(x), np.empty(5000, np.int64)
+    kernels.call("sort", out, [x], SortParams(0, 1, 1), dtype=dtype, orders=1)
+    kernels.call("argsort", order, [x], SortParams(0, 0, 1), dtype=dtype, orders=1)
+    assert np.array_equal(out, np.sort(x)[::-1])
+    assert np.array_equal(order, np.argsort(x, kind="stable"))
+
+
 @pytest.mark.parametrize("n", [20, 200, 5000])
 def test_sort_along_strided_rows(kernels, n):
     rng = np.random.default_rng(0)
@@ -103,7 +114,10 @@ def test_sort_of_bfloat16_orders_by_value(kernels):
 
 
 @pytest.mark.parametrize("largest", [0, 1])
-@pytest.mark.parametrize("n, k", [(8, 2), (32, 32), (100, 7), (3000, 50), (9000, 9000)])
+@pytest.mark.parametrize(
+    "n, k",
+    [(8, 2), (32, 32), (100, 7), (3000, 50), (9000, 9000), (8200, 20), (20000, 250)],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "float16"])
 def test_topk_takes_the_first_of_equals(kernels, dtype, n, k, largest):
     x = sample(np.random.default_rng(n + k), (3, n), dtype)
