@@ -189,7 +189,7 @@ def test_mask_of_addends_has_a_gradient(kernels, dtype):
 
 
 @pytest.mark.parametrize("causal", [0, 1])
-@pytest.mark.parametrize("keys", [68, 67, 66, 65])
+@pytest.mark.parametrize("keys", [68, 67, 65])
 @pytest.mark.parametrize("dtype", ALL)
 def test_dropout_drops_what_bernoulli_does(kernels, dtype, keys, causal):
     q, k, v = draw(dtype, (2, 66, 16), (2, keys, 16), (2, keys, 8))
