@@ -19,8 +19,8 @@ enum AttentionOperand { kQueries, kKeys, kValues, kMask, kAttentionOperands };
 namespace detail {
 // Which of a block's four words are below the threshold. Not inlined: a kernel calls it
 // at many places, and without dropout at none.
-__device__ __noinline__ unsigned kept_words(uint64_t seed, uint64_t block,
-                                            uint64_t threshold) {
+inline __device__ __noinline__ unsigned kept_words(uint64_t seed, uint64_t block,
+                                                   uint64_t threshold) {
     uint32_t a = static_cast<uint32_t>(block), b = static_cast<uint32_t>(block >> 32);
     uint32_t c = 0, d = 0;
     threefry4x32(a, b, c, d, static_cast<uint32_t>(seed),
