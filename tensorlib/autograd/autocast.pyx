@@ -12,7 +12,9 @@ from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
-from tensorlib.core.abi cimport TL_BFLOAT16, TL_FLOAT16, TL_FLOAT32
+from tensorlib.core.abi cimport (
+    TL_BATCHED, TL_BFLOAT16, TL_CPU, TL_FLOAT16, TL_FLOAT32,
+)
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.hidden cimport version_of
 from tensorlib.core.tensor cimport TRACK_GRAD, Tensor
@@ -33,7 +35,7 @@ cdef uint64_t KEEPS_CASTS = <uint64_t>1 << 63
 # Sums of many products, which the hardware does fast on 16 bits and adds up in 32.
 _LOW = frozenset(
     """
-    matmul linear einsum tensordot vecdot outer multi_dot prelu bilinear
+    matmul linear einsum tensordot vecdot outer prelu
     conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
     scaled_dot_product_attention rnn lstm gru
     """.split()
@@ -43,15 +45,14 @@ _FULL = frozenset(
     """
     exp expm1 log log1p log2 log10 pow square reciprocal rsqrt tan acos asin cosh sinh
     acosh atanh softplus log_sigmoid
-    softmax log_softmax softmin logsumexp logaddexp
+    softmax log_softmax softmin logsumexp
     sum mean prod cumsum cumulative_sum cumulative_prod var std trace
     layer_norm group_norm rms_norm vector_norm matrix_norm
     cross_entropy ctc_loss nll_loss mse_loss l1_loss smooth_l1_loss huber_loss kl_div
     binary_cross_entropy binary_cross_entropy_with_logits gaussian_nll_loss
-    poisson_nll_loss soft_margin_loss multi_margin_loss multilabel_margin_loss
-    multilabel_soft_margin_loss hinge_embedding_loss margin_ranking_loss
+    poisson_nll_loss soft_margin_loss hinge_embedding_loss margin_ranking_loss
     cosine_embedding_loss triplet_margin_loss
-    cosine_similarity pairwise_distance normalize cdist
+    cosine_similarity pairwise_distance normalize
     """.split()
 )
 cdef dict _policy = {**dict.fromkeys(_LOW, True), **dict.fromkeys(_FULL, False)}
@@ -59,8 +60,11 @@ cdef dict _policy = {**dict.fromkeys(_LOW, True), **dict.fromkeys(_FULL, False)}
 
 cdef int autocast_dtype(str op, Tensor x) noexcept:
     cdef int dtype = x.buf.dtype
-    cdef int low = <int>((tl_cast_.settings >> (8 * x.buf.device_type)) & 0xff)
+    cdef int low, device_type = x.buf.device_type
     cdef PyObject *rule
+    if device_type == TL_BATCHED:      # CPU memory, under vmap
+        device_type = TL_CPU
+    low = <int>((tl_cast_.settings >> (8 * device_type)) & 0xff)
     # float64 was asked for by its owner; integers index and count.
     if low == 0 or not (
         dtype == TL_FLOAT32 or dtype == TL_BFLOAT16 or dtype == TL_FLOAT16
