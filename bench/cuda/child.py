@@ -4,6 +4,7 @@ It may crash or hang; `bench.cuda.table` starts another one behind the row that 
 """
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -243,6 +244,7 @@ def main(arguments=None):
     parser.add_argument("--cap", type=int, default=1 << 26)
     options = parser.parse_args(arguments)
     card = Card(options.device)
+    gc.disable()  # its pauses are no part of an operation
     if options.skip == 0:
         _say(facts=_facts(card), peaks=peaks(card))
     section = None
