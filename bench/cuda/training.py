@@ -5,7 +5,6 @@ they call differently is asked of `_Library`.
 """
 
 from importlib import import_module
-from types import SimpleNamespace
 
 __all__ = ["FLOPS", "MODELS", "optimizer", "step", "tf32"]
 
@@ -237,11 +236,7 @@ def tf32(allowed):
             return
         import tensorlib
 
-        # Whichever way it is offered; without one the row times what float32 does.
-        switch = getattr(tensorlib.cuda, "allow_tf32", None)
-        if callable(switch):
-            switch(allowed)
-        elif allowed and device == "cuda":
-            names["note"] = SimpleNamespace(text="no TF32 switch")
+        if device == "cuda":
+            tensorlib.cuda.set_float32_matmul_precision("high" if allowed else "highest")
 
     return prepare
