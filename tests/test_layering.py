@@ -36,6 +36,7 @@ CORE_FOR_KERNELS = {
     "dispatch",
     "errors",
     "layout",
+    "remote",
     "storage",
     "threads",
     "dtype",

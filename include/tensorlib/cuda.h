@@ -81,6 +81,28 @@ int tl_cuda_capture_end(int device, void *stream, void **graph, void **pool);
 int tl_cuda_graph_launch(int device, void *graph, void *stream);
 int tl_cuda_graph_destroy(int device, void *graph, void *pool);
 
+/* ---- libraries: NVIDIA's own, loaded at first use where they are installed ---- */
+/* Folders to search after the loader's path, with colons between them. */
+void tl_cuda_set_library_path(const char *folders);
+/* Products of float32: 0 = every bit (the default), 1 = TF32, which keeps 10 bits of each
+ * factor's fraction. */
+void tl_cuda_set_float32_precision(int precision);
+int tl_cuda_float32_precision(void);
+/* Whether convolutions go to cuDNN where it is installed: 1 (the default) or 0. */
+void tl_cuda_set_cudnn(int used);
+
+/* One rung of the ladder of matrix products (gemm.cuh), for benchmarks: c = a @ b of
+ * row-major device arrays, a (m, k), b (k, n), on the current stream. Sizes a rung does
+ * not take are an error: REGISTERS wants k and n divisible by 4, TENSOR_CORES by 8. */
+typedef enum tl_cuda_rung {
+    TL_CUDA_NAIVE = 0,       /* float32: one thread an element */
+    TL_CUDA_SHARED = 1,      /* float32: tiles in shared memory */
+    TL_CUDA_REGISTERS = 2,   /* float32: tiles in registers, double-buffered */
+    TL_CUDA_TENSOR_CORES = 3 /* bfloat16 */
+} tl_cuda_rung;
+int tl_cuda_teaching_matmul(int which, int device, int64_t m, int64_t n, int64_t k,
+                            const void *a, const void *b, void *c);
+
 /* ---- kernels ---- */
 typedef struct tl_cuda_entry {
     const char *op;
@@ -93,13 +115,12 @@ typedef struct tl_cuda_entry {
 tl_status tl_cuda_run(const tl_call *call);
 
 /* Every kernel file gives its entries: tl_cuda_<family>_entries(&count). */
-#define TL_CUDA_FAMILIES(X)                                                             \
-    X(unary) X(binary) X(ternary) X(cast) X(activation) X(fill) X(reduce) X(scan)       \
-    X(softmax) X(norm) X(loss) X(matmul) X(conv) X(pool) X(indexing) X(scatter)         \
-    X(sort) X(random) X(optim) X(attention) X(recurrent)
+#define TL_CUDA_FAMILIES(X) X(matmul)
 #define TL_CUDA_DECLARE(name) const tl_cuda_entry *tl_cuda_##name##_entries(int *count);
 TL_CUDA_FAMILIES(TL_CUDA_DECLARE)
 #undef TL_CUDA_DECLARE
+/* The table of family number `family`, from 0; null past the last. */
+const tl_cuda_entry *tl_cuda_entries(int family, int *count);
 
 #ifdef __cplusplus
 }

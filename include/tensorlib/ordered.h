@@ -32,7 +32,9 @@ void search_keys(const Keys &key, int64_t n, const typename O::bits *v, int64_t 
         int64_t left = n;
         for (; left > 1; left -= left / 2) {
             const int64_t half = left / 2;
+#ifndef __CUDACC__
 #pragma GCC unroll 6
+#endif
             for (int64_t j = 0; j < TOGETHER; j++)
                 at[j] += passes(at[j] + half - 1, j) ? half : 0;
         }
@@ -110,25 +112,41 @@ void add_weights(const int64_t *x, const T *weights, int64_t n, double *sums) {
         sums[x[i]] += (double)weights[i];
 }
 
-/* Add the elements of x to the bins between edges that are about equally far apart: a
- * quotient names a bin, the edges decide. What is outside, or NaN, is left out. */
+/* Bins between edges that are about equally far apart: a quotient names a bin, the edges
+ * decide. */
+template <class T> struct uniform_bins {
+    const T *edges;
+    int64_t bins;
+    T first, last;
+    double start, scale;
+    TL_HD uniform_bins(const T *e, int64_t n)
+        : edges(e), bins(n), first(e[0]), last(e[n]) {
+        /* Halves, whose difference cannot overflow. */
+        start = 0.5 * (double)first;
+        const double extent = 0.5 * (double)last - start;
+        scale = extent > 0 ? (double)bins / extent : 0;
+    }
+    /* Negative for what is outside, or NaN. */
+    TL_HD int64_t bin(T v) const {
+        if (!(v >= first && v <= last)) return -1;
+        int64_t found = (int64_t)((0.5 * (double)v - start) * scale);
+        found = found < bins - 1 ? found : bins - 1;
+        while (v < edges[found])
+            found--;
+        while (found + 1 < bins && v >= edges[found + 1])
+            found++;
+        return found;
+    }
+};
+
+/* Add the elements of x to the bins between edges; what is outside is left out. */
 template <class T>
 void count_uniform(const T *x, int64_t n, const T *edges, int64_t bins,
                    int64_t *counts) {
-    const T first = edges[0], last = edges[bins];
-    /* Halves, whose difference cannot overflow. */
-    const double start = 0.5 * (double)first, extent = 0.5 * (double)last - start;
-    const double scale = extent > 0 ? (double)bins / extent : 0;
+    const uniform_bins<T> find(edges, bins);
     for (int64_t i = 0; i < n; i++) {
-        T v = x[i];
-        if (!(v >= first && v <= last)) continue;
-        int64_t bin = (int64_t)((0.5 * (double)v - start) * scale);
-        bin = std::min(bin, bins - 1);
-        while (v < edges[bin])
-            bin--;
-        while (bin + 1 < bins && v >= edges[bin + 1])
-            bin++;
-        counts[bin]++;
+        const int64_t bin = find.bin(x[i]);
+        if (bin >= 0) counts[bin]++;
     }
 }
 

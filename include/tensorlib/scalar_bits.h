@@ -17,6 +17,11 @@
 #define TL_HD __attribute__((always_inline))
 #endif
 
+/* CUDA's own functions, unless a file asks for the polynomials, whose bits are the CPU's. */
+#if defined(__CUDACC__) && !defined(TL_PORTABLE_MATH)
+#define TL_DEVICE_MATH
+#endif
+
 namespace tl {
 
 TL_HD inline uint32_t to_bits(float x) {
@@ -40,6 +45,13 @@ TL_HD inline double from_bits(uint64_t u) {
     return x;
 }
 
+#ifdef __CUDACC__
+/* One instruction each on a GPU. */
+TL_HD inline float blend(bool c, float a, float b) { return c ? a : b; }
+TL_HD inline double blend(bool c, double a, double b) { return c ? a : b; }
+TL_HD inline float absolute(float x) { return ::fabsf(x); }
+TL_HD inline double absolute(double x) { return ::fabs(x); }
+#else
 /* c ? a : b without a branch. */
 TL_HD inline float blend(bool c, float a, float b) {
     uint32_t mask = 0u - static_cast<uint32_t>(c);
@@ -54,6 +66,7 @@ TL_HD inline float absolute(float x) { return from_bits(to_bits(x) & 0x7fffffffu
 TL_HD inline double absolute(double x) {
     return from_bits(to_bits(x) & UINT64_C(0x7fffffffffffffff));
 }
+#endif
 /* |magnitude| with the sign bit of sign. */
 TL_HD inline float with_sign(float magnitude, float sign) {
     return from_bits((to_bits(magnitude) & 0x7fffffffu) | (to_bits(sign) & 0x80000000u));
@@ -93,6 +106,16 @@ TL_HD inline double scale(double x, uint64_t n) {
     uint64_t half = ((n + UINT64_C(8192)) >> 1) - UINT64_C(4096);
     return x * two_to(half) * two_to(n - half);
 }
+
+/* a b + c where compilers would have a choice of what to fuse: one rounding wherever sums
+ * of products have one, so that a formula's bits do not depend on the compiler. */
+#if defined(__FMA__) || defined(__CUDACC__) || defined(__aarch64__)
+TL_HD inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+TL_HD inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+TL_HD inline float fused(float a, float b, float c) { return a * b + c; }
+TL_HD inline double fused(double a, double b, double c) { return a * b + c; }
+#endif
 
 template <class T> struct limits;
 template <> struct limits<float> {

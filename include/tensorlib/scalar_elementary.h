@@ -14,6 +14,30 @@
 
 namespace tl {
 
+#ifdef __CUDACC__
+
+/* CUDA's own: at most 4 ulp (float32), 3 ulp (float64); C99's annex F at special values. */
+#define TL_CUDA_FUNCTION(name)                                                         \
+    TL_HD inline float name(float x) { return ::name##f(x); }                          \
+    TL_HD inline double name(double x) { return ::name(x); }
+TL_CUDA_FUNCTION(atan)
+TL_CUDA_FUNCTION(asin)
+TL_CUDA_FUNCTION(acos)
+TL_CUDA_FUNCTION(sinh)
+TL_CUDA_FUNCTION(cosh)
+TL_CUDA_FUNCTION(asinh)
+TL_CUDA_FUNCTION(acosh)
+TL_CUDA_FUNCTION(atanh)
+TL_CUDA_FUNCTION(log2)
+TL_CUDA_FUNCTION(log10)
+#undef TL_CUDA_FUNCTION
+TL_HD inline float atan2(float y, float x) { return ::atan2f(y, x); }
+TL_HD inline double atan2(double y, double x) { return ::atan2(y, x); }
+TL_HD inline float hypot(float a, float b) { return ::hypotf(a, b); }
+TL_HD inline double hypot(double a, double b) { return ::hypot(a, b); }
+
+#else
+
 /* pi / 2 and pi as float and what rounding lost. */
 constexpr float half_pi = 1.57079637f, half_pi_low = -4.37113883e-8f;
 
@@ -150,14 +174,6 @@ TL_HD inline float log10(float x) {
 }
 TL_HD inline double log10(double x) { return ::log10(x); }
 
-/* log(e^a + e^b) = max + log1p(e^-|a - b|); equal infinities have no difference. */
-template <class T> TL_HD inline T op_logaddexp(T a, T b) {
-    T most = blend((a > b) | (a != a), a, b);
-    T distance = blend(a == b, T(0), absolute(a - b));
-    return most + tl::log1p(tl::exp(-distance));
-}
-
-/* ---- length and the structure of floats ------------------------------------------ */
 /* sqrt(a^2 + b^2); infinite with either, even beside NaN. float32 in double: 0.51 ulp;
  * float64 scaled by a power of two where squares would leave the range: 1.2 ulp. */
 TL_HD inline float hypot(float a, float b) {
@@ -175,6 +191,17 @@ TL_HD inline double hypot(double a, double b) {
     bool infinite = (x == limits<double>::inf) | (y == limits<double>::inf);
     return blend(infinite, limits<double>::inf, r);
 }
+
+#endif /* __CUDACC__ */
+
+/* log(e^a + e^b) = max + log1p(e^-|a - b|); equal infinities have no difference. */
+template <class T> TL_HD inline T op_logaddexp(T a, T b) {
+    T most = blend((a > b) | (a != a), a, b);
+    T distance = blend(a == b, T(0), absolute(a - b));
+    return most + tl::log1p(tl::exp(-distance));
+}
+
+/* ---- the structure of floats ------------------------------------------------ */
 template <class T> TL_HD inline T op_copysign(T a, T b) { return with_sign(a, b); }
 template <class T> TL_HD inline T op_trunc(T x) { return std::trunc(x); }
 /* The next float from a towards b: bit patterns of one sign are ordered as numbers. */

@@ -25,14 +25,9 @@ template <> struct raised<double> {
 /* e^(v + low) 2^bits for v <= 0; low is what rounding to v lost. */
 template <class T> TL_HD inline T exp_raised(T v, T low) {
     T bounded = at_least(v, raised<T>::least);
-#ifdef __CUDACC__
-    return tl::exp(bounded + T(0.5) * raised<T>::bits) * (T(1) + low) *
-           tl::exp(T(raised<T>::bits) * T(0.193147180559945309));
-#else
     decltype(to_bits(v)) n;
     T r = reduce_exp(bounded, n) + low;
     return exp_reduced(r) * two_to(n + raised<T>::bits);
-#endif
 }
 
 /* What rounding to p = a b lost; without fused multiply-add by Dekker's halves. */

@@ -11,27 +11,6 @@
 
 namespace tl {
 
-#ifdef __CUDACC__
-
-TL_HD inline float exp(float x) { return ::expf(x); }
-TL_HD inline double exp(double x) { return ::exp(x); }
-TL_HD inline float exp_moderate(float x) { return ::expf(x); }
-TL_HD inline double exp_moderate(double x) { return ::exp(x); }
-TL_HD inline float exp_nonpositive(float x) { return ::expf(x); }
-TL_HD inline double exp_nonpositive(double x) { return ::exp(x); }
-template <class T> TL_HD inline bool exp_is_hard(T) { return false; }
-template <class T> TL_HD inline bool log_is_hard(T) { return false; }
-TL_HD inline float log_moderate(float x) { return ::logf(x); }
-TL_HD inline double log_moderate(double x) { return ::log(x); }
-TL_HD inline float expm1(float x) { return ::expm1f(x); }
-TL_HD inline double expm1(double x) { return ::expm1(x); }
-TL_HD inline float log(float x) { return ::logf(x); }
-TL_HD inline double log(double x) { return ::log(x); }
-TL_HD inline float log1p(float x) { return ::log1pf(x); }
-TL_HD inline double log1p(double x) { return ::log1p(x); }
-
-#else
-
 /* x = n ln 2 + r with |r| <= ln(2)/2; ln 2 in two parts, the first with trailing
  * zeros so that n * high is exact without a fused multiply-add. */
 TL_HD inline float reduce_exp(float x, uint32_t &n) {
@@ -65,6 +44,27 @@ TL_HD inline double exp_reduced(double r) {
     q = q * r + 5.00000000000000444e-01;
     return (q * (r * r) + r) + 1.0;
 }
+
+#ifdef TL_DEVICE_MATH
+
+TL_HD inline float exp(float x) { return ::expf(x); }
+TL_HD inline double exp(double x) { return ::exp(x); }
+TL_HD inline float exp_moderate(float x) { return ::expf(x); }
+TL_HD inline double exp_moderate(double x) { return ::exp(x); }
+TL_HD inline float exp_nonpositive(float x) { return ::expf(x); }
+TL_HD inline double exp_nonpositive(double x) { return ::exp(x); }
+template <class T> TL_HD inline bool exp_is_hard(T) { return false; }
+template <class T> TL_HD inline bool log_is_hard(T) { return false; }
+TL_HD inline float log_moderate(float x) { return ::logf(x); }
+TL_HD inline double log_moderate(double x) { return ::log(x); }
+TL_HD inline float expm1(float x) { return ::expm1f(x); }
+TL_HD inline double expm1(double x) { return ::expm1(x); }
+TL_HD inline float log(float x) { return ::logf(x); }
+TL_HD inline double log(double x) { return ::log(x); }
+TL_HD inline float log1p(float x) { return ::log1pf(x); }
+TL_HD inline double log1p(double x) { return ::log1p(x); }
+
+#else
 
 /* Where the result is no normal number, or near it. */
 TL_HD inline bool exp_is_hard(float x) { return !(absolute(x) < 87.0f); }
@@ -176,7 +176,7 @@ TL_HD inline float log_reduced(float f, float e, float c) {
 }
 /* fdlibm's e_log.c: log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))), s = f / (2 + f). */
 TL_HD inline double log_reduced(double f, double e, double c) {
-    double s = f / (2.0 + f), z = s * s, half = 0.5 * f * f;
+    double s = f / (2.0 + f), z = s * s;
     double p = 1.479819860511658591e-01;
     p = p * z + 1.531383769920937332e-01;
     p = p * z + 1.818357216161805012e-01;
@@ -184,8 +184,9 @@ TL_HD inline double log_reduced(double f, double e, double c) {
     p = p * z + 2.857142874366239149e-01;
     p = p * z + 3.999999999940941908e-01;
     p = p * z + 6.666666666666735130e-01;
-    double tail = s * (half + p * z) + (e * 1.90821492927058770002e-10 + c);
-    return e * 6.93147180369123816490e-01 - ((half - tail) - f);
+    double inner = fused(0.5 * f, f, p * z); /* f^2/2 + R */
+    double tail = s * inner + (e * 1.90821492927058770002e-10 + c);
+    return fused(e, 6.93147180369123816490e-01, -(fused(0.5 * f, f, -tail) - f));
 }
 
 /* log at 0, below 0, inf and NaN. */
@@ -230,7 +231,7 @@ template <class T> TL_HD inline T log1p_any(T x) {
 TL_HD inline float log1p(float x) { return log1p_any(x); }
 TL_HD inline double log1p(double x) { return log1p_any(x); }
 
-#endif /* __CUDACC__ */
+#endif /* TL_DEVICE_MATH */
 
 } // namespace tl
 

@@ -78,7 +78,7 @@ TL_HD inline float sin_turn(uint32_t w, float *cosine) {
     uint32_t q = (w + 0x20000000u) >> 30;
     float r = static_cast<float>(static_cast<int32_t>(w << 2)) *
               (1.57079632679489662f / 4294967296.0f);
-#ifdef __CUDACC__
+#ifdef TL_DEVICE_MATH
     float s = ::sinf(r), c = ::cosf(r);
     float sine = (q & 1u) ? c : s;
     float other = (q & 1u) ? s : c;
@@ -104,8 +104,8 @@ TL_HD inline void normal_pair(uint64_t w0, uint64_t w1, double *z0, double *z1) 
     double u = 1.0 - unit_interval(w0);
     double radius = std::sqrt(-2.0 * log(u));
     double angle = unit_interval(w1) * 6.28318530717958647692;
-    *z0 = radius * cos(angle);
-    *z1 = radius * sin(angle);
+    *z0 = radius * cos_moderate(angle); /* below 2 pi */
+    *z1 = radius * sin_moderate(angle);
 }
 
 /* Lemire's multiply-high: 0 <= result < range, bias below range / 2^64. */

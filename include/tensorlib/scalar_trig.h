@@ -11,7 +11,7 @@ namespace tl {
 
 TL_HD inline double tan(double x) { return ::tan(x); }
 
-#ifdef __CUDACC__
+#ifdef TL_DEVICE_MATH
 
 TL_HD inline bool trig_is_huge(float) { return false; }
 TL_HD inline bool trig_is_huge(double) { return false; }
@@ -50,7 +50,7 @@ TL_HD inline float cos_reduced(float r) {
     float p = 2.442943696e-05f;
     p = p * z - 1.388728386e-03f;
     p = p * z + 4.166664556e-02f;
-    return (p * (z * z) - 0.5f * z) + 1.0f;
+    return fused(p, z * z, -0.5f * z) + 1.0f;
 }
 /* sin(r + q pi/2) from both series. */
 TL_HD inline float pick_quarter(float s, float c, uint32_t q) {
@@ -63,10 +63,10 @@ TL_HD inline double reduce_quarter(double x, uint64_t &q) {
     double shifted = x * 6.36619772367581382433e-01 + 6755399441055744.0;
     double k = shifted - 6755399441055744.0;
     q = to_bits(shifted);
-    double r = x - k * 1.57079632673412561417e+00;
-    double tail = k * 6.07710050630396597660e-11;
-    double y = r - tail;
-    return y - (k * 2.02226624879595063154e-21 - ((r - y) - tail));
+    double r = fused(-k, 1.57079632673412561417e+00, x);
+    double y = fused(-k, 6.07710050630396597660e-11, r);
+    double lost = fused(-k, 6.07710050630396597660e-11, r - y);
+    return y - fused(k, 2.02226624879595063154e-21, -lost);
 }
 TL_HD inline double sin_reduced(double r) {
     double z = r * r;
@@ -124,7 +124,7 @@ TL_HD inline float tan_moderate(float x) {
     return blend(odd, -c, s) / blend(odd, s, c);
 }
 
-#endif /* __CUDACC__ */
+#endif /* TL_DEVICE_MATH */
 
 /* Any x. Huge arguments take the branch to libm, so loops call sin_moderate on
  * blocks without any. */

@@ -9,6 +9,8 @@
 #ifndef TENSORLIB_SORT_H
 #define TENSORLIB_SORT_H
 
+#include "tensorlib/scalar_bits.h"
+
 #include <algorithm>
 #include <stdint.h>
 #include <string.h>
@@ -19,18 +21,18 @@ namespace tl {
  * U: an element's bits. flip is 0, or all ones for the descending order. */
 template <class U> struct unsigned_order {
     typedef U bits;
-    static U key(U x, U flip) { return x ^ flip; }
-    static U value(U k, U flip) { return k ^ flip; }
+    TL_HD static U key(U x, U flip) { return x ^ flip; }
+    TL_HD static U value(U k, U flip) { return k ^ flip; }
     static constexpr bool HAS_ODD = false;
-    static bool odd(U) { return false; }
+    TL_HD static bool odd(U) { return false; }
 };
 template <class U> struct signed_order {
     typedef U bits;
     static constexpr U TOP = (U)((U)1 << (8 * sizeof(U) - 1));
-    static U key(U x, U flip) { return x ^ TOP ^ flip; }
-    static U value(U k, U flip) { return k ^ TOP ^ flip; }
+    TL_HD static U key(U x, U flip) { return x ^ TOP ^ flip; }
+    TL_HD static U value(U k, U flip) { return k ^ TOP ^ flip; }
     static constexpr bool HAS_ODD = false;
-    static bool odd(U) { return false; }
+    TL_HD static bool odd(U) { return false; }
 };
 /* Both zeros have one key; so have all NaNs: the last one in either direction. odd()
  * marks elements which their key does not give back. */
@@ -39,18 +41,18 @@ template <class U, U Infinity> struct float_order {
     static constexpr U TOP = (U)((U)1 << (8 * sizeof(U) - 1));
     static constexpr U ALL = (U) ~(U)0;
     static constexpr bool HAS_ODD = true;
-    static U key(U x, U flip) {
+    TL_HD static U key(U x, U flip) {
         U size = x & (U)~TOP;
         U mask = (U)(0 - (U)(x >> (8 * sizeof(U) - 1))) | TOP;
         U k = (U)((size == 0 ? TOP : x ^ mask) ^ flip);
         return size > Infinity ? ALL : k;
     }
-    static U value(U k, U flip) {
+    TL_HD static U value(U k, U flip) {
         k ^= flip;
         return k & TOP ? k ^ TOP : (U)~k;
     }
-    static bool odd(U x) { return (x & (U)~TOP) > Infinity || x == TOP; }
-    static bool zero(U x) { return (x & (U)~TOP) == 0; }
+    TL_HD static bool odd(U x) { return (x & (U)~TOP) > Infinity || x == TOP; }
+    TL_HD static bool zero(U x) { return (x & (U)~TOP) == 0; }
 };
 
 /* ---- records ---------------------------------------------------------------------

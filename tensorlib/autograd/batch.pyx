@@ -17,9 +17,13 @@ J. Bradbury et al., "JAX: composable transformations of Python+NumPy programs", 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.autograd.tape cimport tape_ops
-from tensorlib.core.abi cimport TL_BATCHED, TL_CPU, TL_MAX_NDIM, tl_buffer, tl_storage
+from tensorlib.core.abi cimport (
+    TL_BATCHED, TL_CPU, TL_MAX_NDIM, tl_buffer, tl_call, tl_fill_params, tl_storage,
+)
+from tensorlib.core.dispatch cimport kernel_row, launch
 from tensorlib.core.hidden cimport (
     find_level, hidden_axes, hidden_view, insert_axis, remove_axis, root_storage,
     tl_hidden, union_axes,
@@ -27,7 +31,8 @@ from tensorlib.core.hidden cimport (
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport copy_layout, update_layout
 from tensorlib.core.storage cimport storage_release
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_over
+from tensorlib.core.remote cimport is_host_scalar
+from tensorlib.core.tensor cimport Tensor, check_same_device, new_over, new_tensor
 
 from tensorlib.core.errors import GraphError, ShapeError
 
@@ -191,6 +196,50 @@ cdef Tensor _lifted(Tensor x, const tl_hidden *wanted):
     return made
 
 
+cdef Tensor _sent(Tensor scalar, Tensor like):
+    """The number of a CPU tensor without axes, on the device of `like`.
+
+    By a kernel that writes it, so nobody waits. One that is differentiated stays where
+    it is, with its place in the graph; kernels take it from there.
+    """
+    cdef tl_fill_params params
+    cdef tl_call call
+    cdef Tensor made
+    cdef const tl_buffer *out
+    if scalar.track:
+        return scalar
+    made = new_tensor(
+        &scalar.buf, scalar.buf.dtype, like.buf.device_type, like.buf.device_index
+    )
+    memcpy(params.element, scalar.buf.data, dtype_sizes()[scalar.buf.dtype])
+    out = &made.buf
+    call.out, call.nout, call.in_, call.nin, call.params = &out, 1, NULL, 0, &params
+    launch(
+        "fill", kernel_row("fill"), made.buf.device_type, made.buf.dtype, &call, 1
+    )
+    return made
+
+
+cdef tuple _on_one_device(str op, tuple tensors):
+    """CPU tensors without axes follow the others to their device; others must be there.
+    """
+    cdef Tensor like = None, x
+    for x in tensors:
+        if x is not None and (like is None or is_host_scalar(&like.buf)):
+            like = x
+    return tuple([
+        x if x is None or alike(x, like) else _beside_device(op, <Tensor>x, like)
+        for x in tensors
+    ])
+
+
+cdef Tensor _beside_device(str op, Tensor x, Tensor like):
+    if is_host_scalar(&x.buf):
+        return _sent(x, like)
+    check_same_device(op, like, x)
+    return x
+
+
 cdef tuple aligned(str op, tuple tensors):
     cdef tl_hidden axes
     cdef Tensor first = None, x
@@ -206,9 +255,7 @@ cdef tuple aligned(str op, tuple tensors):
     if not mixed:
         return tensors
     if not batched:
-        for x in tensors:
-            if x is not None:
-                check_same_device(op, first, x)
+        return _on_one_device(op, tensors)
     for x in tensors:
         if x is not None:
             union_axes(&axes, &axes, _axes_of(x))

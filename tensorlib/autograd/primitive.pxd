@@ -56,7 +56,7 @@ cdef class Node:
     cdef uint32_t out_version
     cdef uint8_t released
     cdef uint8_t dtype
-    cdef uint8_t device_type           # of the output saved
+    cdef uint8_t device_type           # of the output
     cdef uint16_t device_index
     cdef int32_t ndim
     cdef int32_t inputs                # how many edges

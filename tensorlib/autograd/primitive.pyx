@@ -287,8 +287,8 @@ cdef int _link(
         storage_retain(out.buf.storage)
         node.out_storage, node.out_data = out.buf.storage, out.buf.data
         node.out_version = out.buf.storage.version
-        node.device_type = out.buf.device_type
-        node.device_index = out.buf.device_index
+    node.device_type = out.buf.device_type
+    node.device_index = out.buf.device_index
     node.dtype = out.buf.dtype
     node.ndim = out.buf.ndim
     for i in range(out.buf.ndim):

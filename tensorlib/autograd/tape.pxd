@@ -7,6 +7,7 @@ ctypedef struct TapeOps:
     object (*cast)(object g, int dtype)            # complex to real: its real part
     object (*copy)(object g)
     int (*accumulate)(object total, object g) except -1   # total += g in place
+    object (*to_host)(object x)
     object (*ones_like)(object x)
     object (*zeros_like)(object x)
     object (*conj)(object x)

@@ -16,7 +16,7 @@ from libc.stdlib cimport free, realloc
 from tensorlib.autograd.autocast cimport switch_autocast
 from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.primitive cimport Node, edge_at
-from tensorlib.core.abi cimport TL_BATCHED, TL_C_CONTIGUOUS, tl_buffer
+from tensorlib.core.abi cimport TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_complex_code, is_inexact_code
 from tensorlib.core.layout cimport same_shape
@@ -132,6 +132,8 @@ cdef int _to_node(Heap *heap, Node node, Tensor g, uint64_t run) except -1:
         g = <Tensor>_tape_ops.sum_to(g, node.shape_tuple())
     if g.buf.dtype != node.dtype:
         g = <Tensor>_tape_ops.cast(g, node.dtype)
+    if g.buf.device_type == TL_CUDA and node.device_type == TL_CPU:
+        g = <Tensor>_tape_ops.to_host(g)
     if node.cotangent is None:
         node.run = run
         node.cotangent = g
@@ -152,6 +154,8 @@ cdef Tensor _fit_leaf(Tensor leaf, Tensor g):
         g = <Tensor>_tape_ops.sum_to(g, leaf.shape)
     if g.buf.dtype != leaf.buf.dtype:
         g = <Tensor>_tape_ops.cast(g, leaf.buf.dtype)
+    if g.buf.device_type == TL_CUDA and leaf.buf.device_type == TL_CPU:
+        g = <Tensor>_tape_ops.to_host(g)
     return g
 
 

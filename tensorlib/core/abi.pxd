@@ -53,6 +53,7 @@ cdef extern from "tensorlib/buffer.h" nogil:
         TL_NEGATIVE_EXPONENT
         TL_BAD_TARGET
         TL_DEVICE_ERROR
+        TL_DECLINED
         TL_STATUS_COUNT
 
     ctypedef struct tl_storage:

@@ -7,7 +7,7 @@ Python, where the GIL is released, and where a kernel's status is checked.
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc
 from tensorlib.core.abi cimport (
-    TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_OK, tl_call, tl_kernel, tl_kernel_fn,
+    TL_DECLINED, TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_OK, tl_call, tl_kernel, tl_kernel_fn,
     tl_buffer, tl_status,
 )
 from tensorlib.core.finite cimport described, has_nonfinite
@@ -86,6 +86,8 @@ cdef int launch(
     else:
         with nogil:
             status = entry.run(call)
+    if status == TL_DECLINED and _absent[device_type] != NULL:
+        return _absent[device_type](op, row, dtype, call, work)
     if status != TL_OK:
         raise_status(op, <int>status)
     return 0

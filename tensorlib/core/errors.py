@@ -52,13 +52,29 @@ _STATUS = (
         "a target class is outside [0, number of classes) and is not ignore_index",
     ),
     (DeviceError, "the device reported a failure"),
+    (DeviceError, "the device has no kernel for this case"),
 )
+_DEVICE_ERROR = 6
+_failure_text = []
+
+
+def set_failure_text(function):
+    """Have `function` called for the text of a failure that a device reported."""
+    _failure_text[:] = [function]
 
 
 def raise_status(op, status):
     """Raise the exception that stands for a kernel's non-zero status."""
     kind, text = _STATUS[status]
+    if status == _DEVICE_ERROR and _failure_text:
+        text = _failure_text[0]()
     raise kind(f"{op}: {text}")
+
+
+def raise_fault(op, status, device):
+    """Raise what a kernel on a device found wrong with its input."""
+    kind, text = _STATUS[status]
+    raise kind(f"{op}: {text}; found by the kernel on {device}, launched earlier")
 
 
 def missing_kernel(op, device_type, dtype):

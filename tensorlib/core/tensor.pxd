@@ -38,7 +38,7 @@ cdef Tensor detached(Tensor x)
 cdef int check_same_device(str op, Tensor a, Tensor b) except -1
 # The same, but one may be under more vmaps than the other.
 cdef int check_alignable(str op, Tensor a, Tensor b) except -1
-cdef int check_host(str op, Tensor x) except -1
+cdef int check_host(str op, Tensor x, bint crosses=*) except -1
 # Raises when x must not be written to by op.
 cdef int check_writable(str op, Tensor x) except -1
 # Whether whoever sees x's memory from outside must not write to it.

@@ -17,7 +17,7 @@ from libc.stdint cimport (
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
     TL_BATCHED, TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128,
-    TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64,
+    TL_CPU, TL_CUDA, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64,
     TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64,
     tl_bfloat16, tl_bfloat16_of_float, tl_bfloat16_to_float, tl_buffer,
     tl_double_to_odd, tl_float16, tl_float16_of_float, tl_float16_to_float, tl_storage,
@@ -32,6 +32,7 @@ from tensorlib.core.layout cimport (
 )
 from tensorlib.core.pooled cimport tl_pool
 from tensorlib.core.provenance cimport note_write
+from tensorlib.core.remote cimport TO_HOST, cross, storage_on
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport (
     STORAGE_INFERENCE, storage_new, storage_release, storage_retain,
@@ -117,6 +118,11 @@ cdef class Tensor:
     def device(self):
         """The device that holds the elements."""
         return device_of(self.buf.device_type, self.buf.device_index)
+
+    @property
+    def is_cuda(self):
+        """Whether a GPU holds the elements."""
+        return self.buf.device_type == TL_CUDA
 
     @property
     def T(self):  # noqa: N802
@@ -294,12 +300,21 @@ cdef class Tensor:
             raise ValueError(
                 f"item: expected a tensor of one element, got shape {self.shape}"
             )
-        check_host("item", self)
+        cdef uint64_t[2] element
+        if self.buf.device_type != TL_CPU:
+            check_host("item", self, True)
+            cross(
+                self.buf.device_type, self.buf.device_index, element, self.buf.data,
+                dtype_sizes()[self.buf.dtype], TO_HOST,
+            )
+            return read_scalar(self.buf.dtype, element)
         return read_scalar(self.buf.dtype, self.buf.data)
 
     def tolist(self):
         """Return the elements as nested lists, a scalar for a 0-d tensor."""
-        check_host("tolist", self)
+        check_host("tolist", self, True)
+        if self.buf.device_type != TL_CPU:
+            return self.cpu().tolist()
         return _to_list(&self.buf, 0, <const char *>self.buf.data)
 
     def numpy(self):
@@ -552,14 +567,16 @@ cdef int _check_export(Tensor x) except -1:
     return 0
 
 
-cdef int check_host(str op, Tensor x) except -1:
+cdef int check_host(str op, Tensor x, bint crosses=False) except -1:
     if x.buf.device_type == TL_BATCHED:
         raise GraphError(
             f"{op}: under vmap a tensor has a value for each example, so Python cannot "
             "have its value; choose between results by tl.where, or read it after vmap"
         )
-    if x.buf.device_type != TL_CPU:
-        raise DeviceError(f"{op}: expected a CPU tensor, got one on {x.device}")
+    if x.buf.device_type != TL_CPU and not crosses:
+        raise DeviceError(
+            f"{op}: expected a CPU tensor, got one on {x.device}; use x.cpu()"
+        )
     return 0
 
 
@@ -729,8 +746,12 @@ cdef Tensor new_tensor(
     if device_type == TL_BATCHED:
         b.storage = batched_storage(device_index, b.size * dtype_sizes()[dtype])
         b.device_index = b.storage.device_index
-    else:
+    elif device_type == TL_CPU:
         b.storage = storage_new(b.size * dtype_sizes()[dtype])
+    else:
+        b.storage = storage_on(
+            device_type, device_index, b.size * dtype_sizes()[dtype]
+        )
     b.data = b.storage.data
     return made
 

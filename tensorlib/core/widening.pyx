@@ -19,7 +19,8 @@ from tensorlib.core.dtype cimport dtype_sizes, wider_code
 from tensorlib.core.layout cimport (
     copy_layout, same_shape, set_contiguous, update_layout,
 )
-from tensorlib.core.storage cimport storage_new, storage_release
+from tensorlib.core.remote cimport storage_on
+from tensorlib.core.storage cimport storage_release
 
 from tensorlib.core.dtype import dtype_name
 from tensorlib.core.errors import missing_kernel
@@ -83,8 +84,8 @@ cdef int _convert(
     call.out, call.in_, call.params = &out, &source, NULL
     call.nout = call.nin = 1
     return launch(
-        op, kernel_row(f"cast_{dtype_name(target.dtype)}"), TL_CPU, source.dtype, &call,
-        target.size,
+        op, kernel_row(f"cast_{dtype_name(target.dtype)}"), target.device_type,
+        source.dtype, &call, target.size,
     )
 
 
@@ -102,7 +103,9 @@ cdef int _widen(
     wide.dtype = <uint8_t>dtype
     set_contiguous(wide)
     source.size = wide.size
-    wide.storage = storage_new(wide.size * dtype_sizes()[dtype])
+    wide.storage = storage_on(
+        wide.device_type, wide.device_index, wide.size * dtype_sizes()[dtype]
+    )
     wide.data = wide.storage.data
     if copied:
         _convert("astype", wide, &source)
@@ -151,7 +154,7 @@ cdef int _run_wider(
             widened[k] = &made[k] if twin < 0 else widened[twin]
     wider.out, wider.in_ = widened, widened + call.nout
     wider.nout, wider.nin, wider.params = call.nout, call.nin, call.params
-    launch(op, row, TL_CPU, wide, &wider, work)
+    launch(op, row, call.out[0].device_type, wide, &wider, work)
     for k in range(call.nout):
         if made[k].storage != NULL:
             _convert(op, call.out[k], &made[k])
@@ -179,6 +182,12 @@ cdef int _launch_whole(
                     storage_release(made[k].storage)
         free(made)
         free(operands)
+
+
+cdef int launch_widened(
+    str op, const tl_kernel *row, int dtype, int wide, tl_call *call, int64_t work
+) except -1:
+    return _launch_whole(op, row, dtype, wide, call, work, True)
 
 
 cdef int64_t _rows_at_once(const tl_call *call, unsigned shared) noexcept:

@@ -20,7 +20,8 @@ from libc.math cimport sqrt
 from libc.stdlib cimport free, malloc
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32, TL_FLOAT64, tl_buffer,
+    TL_BATCHED, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_CUDA, TL_FLOAT32, TL_FLOAT64,
+    tl_buffer,
     tl_call,
 )
 from tensorlib.core.dispatch cimport launch
@@ -212,7 +213,9 @@ cdef class Transform(Primitive):
 
     cdef Tensor apply(self, Tensor x, str kind, tuple axes, int64_t n, str norm):
         cdef Tensor out = None, given = detached(x)
-        if x.buf.size > 0 and x.buf.device_type == TL_CPU:
+        if x.buf.device_type == TL_CUDA:
+            out = self.apply(<Tensor>given.cpu(), kind, axes, n, norm).to(x.device)
+        elif x.buf.size > 0 and x.buf.device_type == TL_CPU:
             if kind in ("fftn", "ifftn") and not is_complex_code(x.buf.dtype):
                 given = as_complex(given)
             out = planned(given, kind, axes, n, factor(x, kind, axes, n, norm))
@@ -243,7 +246,7 @@ cdef Transform _transform = Transform("fourier")
 cdef Tensor weights(Tensor spectrum, int axis, int64_t n, double weight):
     """`weight` for terms of a half spectrum that stand for two, 1 for others."""
     cdef int64_t count = spectrum.buf.shape[spectrum.buf.ndim + axis]
-    found = ones((count,), dtype=real_dtype(spectrum))
+    found = ones((count,), dtype=real_dtype(spectrum), device=spectrum.device)
     found[1:(n + 1) // 2] = weight
     return reshape(found, (count,) + (1,) * (-axis - 1))
 

@@ -3,14 +3,17 @@
 Importing needs neither a GPU nor a driver: the runtime is linked in, and loads the
 driver at the first call.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, int64_t
 from tensorlib.core.abi cimport (
-    TL_CUDA, TL_FLOAT32, TL_FLOAT64, TL_OK, tl_buffer, tl_call, tl_status,
+    TL_CUDA, TL_OK, tl_call, tl_kernel_fn, tl_status,
 )
 from tensorlib.core.dispatch cimport register_kernel
-from tensorlib.core.layout cimport set_contiguous
+from tensorlib.core.remote cimport (
+    ON_DEVICE, TO_DEVICE, TO_DEVICE_LATER, TO_HOST, set_remote, tl_remote,
+)
 
-from tensorlib.core.errors import DeviceError
+from tensorlib.core import absent  # noqa: F401 (what kernels that are missing do)
+from tensorlib.core.errors import DeviceError, raise_fault, set_failure_text
 
 cdef extern from "tensorlib/cuda.h" nogil:
     ctypedef enum tl_cuda_copy_kind:
@@ -18,26 +21,72 @@ cdef extern from "tensorlib/cuda.h" nogil:
         TL_CUDA_TO_HOST
         TL_CUDA_ON_DEVICE
 
+    ctypedef struct tl_cuda_statistics:
+        int64_t allocated
+        int64_t peak_allocated
+        int64_t reserved
+        int64_t peak_reserved
+        int64_t live
+        int64_t allocations
+        int64_t system_calls
+        int64_t limit
+
+    ctypedef struct tl_cuda_entry:
+        const char *op
+        int32_t dtype
+        tl_kernel_fn run
+        const void *loop
+
     const char *tl_cuda_error_text(int error)
     const char *tl_cuda_error_name(int error)
     int tl_cuda_last_error()
+    int tl_cuda_take_fault(int device, const char **op)
     int tl_cuda_device_count(int *count)
     int tl_cuda_device_name(int device, char *name, int size)
+    int tl_cuda_device_memory(int device, int64_t *free_bytes, int64_t *total_bytes)
+    int tl_cuda_device_capability(int device, int *major, int *minor, int *processors)
     int tl_cuda_driver_version(int *version)
     int tl_cuda_runtime_version(int *version)
     int tl_cuda_synchronize(int device)
-    int tl_cuda_malloc(int device, int64_t nbytes, void **data)
-    int tl_cuda_free(int device, void *data)
+    int tl_cuda_allocate(int device, int64_t nbytes, void **data, void **block)
+    void tl_cuda_release(void *block)
+    int tl_cuda_empty_cache(int device)
+    int tl_cuda_memory_statistics(int device, tl_cuda_statistics *found)
+    int tl_cuda_reset_peaks(int device)
+    int tl_cuda_set_limit(int device, int64_t nbytes)
+    int tl_cuda_allocate_pinned(int64_t nbytes, void **data)
+    int tl_cuda_free_pinned(void *data)
     int tl_cuda_copy(
         int device, void *target, const void *source, int64_t nbytes,
-        tl_cuda_copy_kind kind)
-    tl_status tl_cuda_add(const tl_call *call) noexcept
+        tl_cuda_copy_kind kind, int wait)
+    int tl_cuda_stream_create(int device, int priority, void **stream)
+    int tl_cuda_stream_destroy(int device, void *stream)
+    int tl_cuda_stream_synchronize(int device, void *stream)
+    int tl_cuda_stream_query(int device, void *stream)
+    void *tl_cuda_current_stream(int device)
+    void tl_cuda_set_stream(int device, void *stream)
+    int tl_cuda_event_create(int device, int timing, void **event)
+    int tl_cuda_event_destroy(int device, void *event)
+    int tl_cuda_event_record(int device, void *event, void *stream)
+    int tl_cuda_event_synchronize(int device, void *event)
+    int tl_cuda_event_query(int device, void *event)
+    int tl_cuda_event_elapsed(void *start, void *end, float *milliseconds)
+    int tl_cuda_stream_wait_event(int device, void *stream, void *event)
+    int tl_cuda_capture_begin(int device, void *stream)
+    int tl_cuda_capture_end(int device, void *stream, void **graph, void **pool)
+    int tl_cuda_graph_launch(int device, void *graph, void *stream)
+    int tl_cuda_graph_destroy(int device, void *graph, void *pool)
+    void tl_cuda_set_library_path(const char *folders)
+    void tl_cuda_set_float32_precision(int precision)
+    const tl_cuda_entry *tl_cuda_entries(int family, int *count)
+    tl_status tl_cuda_run(const tl_call *call) noexcept
 
-ctypedef fused real:
-    float
-    double
+cdef enum:
+    OUT_OF_MEMORY = 2       # cudaErrorMemoryAllocation
+    NOT_READY = 600         # cudaErrorNotReady
 
 
+# ---- errors ----------------------------------------------------------------------
 cdef str _text(int error):
     name = (<bytes>tl_cuda_error_name(error)).decode()
     return f"{(<bytes>tl_cuda_error_text(error)).decode()} ({name})"
@@ -49,6 +98,92 @@ cdef int _check(str op, int error) except -1:
     return 0
 
 
+cdef int _check_faults(int device) except -1:
+    """Raise what kernels found wrong, once the device has been waited for."""
+    cdef const char *op = NULL
+    cdef int status = tl_cuda_take_fault(device, &op)
+    if status != TL_OK:
+        raise_fault((<bytes>op).decode(), status, f"cuda:{device}")
+    return 0
+
+
+def failure_text():
+    """Return CUDA's text for the failure of the last kernel in this thread."""
+    return f"the device reported: {_text(tl_cuda_last_error())}"
+
+
+# ---- memory ----------------------------------------------------------------------
+cdef int _allocate(
+    int device, int64_t nbytes, void **data, void **block
+) except -1:
+    cdef tl_cuda_statistics now
+    cdef int64_t free_bytes = 0, total = 0
+    cdef int error = tl_cuda_allocate(device, nbytes, data, block)
+    if error == OUT_OF_MEMORY:
+        tl_cuda_memory_statistics(device, &now)
+        tl_cuda_device_memory(device, &free_bytes, &total)
+        raise MemoryError(
+            f"tried to allocate {nbytes} bytes on cuda:{device}: {now.allocated} bytes "
+            f"are in use, {now.reserved - now.allocated} cached, limit "
+            f"{now.limit or 'none'}, {free_bytes} of {total} bytes of the device free; "
+            "free tensors or raise tl.cuda.set_memory_limit()"
+        )
+    return _check("allocate", error)
+
+
+cdef void _release(void *block) noexcept nogil:
+    tl_cuda_release(block)
+
+
+cdef int _allocate_pinned(int64_t nbytes, void **data) except -1:
+    return _check("pin_memory", tl_cuda_allocate_pinned(nbytes, data))
+
+
+cdef void _free_pinned(void *data) noexcept nogil:
+    tl_cuda_free_pinned(data)
+
+
+cdef int _copy(
+    int device, void *target, const void *source, int64_t nbytes, int crossing
+) except -1:
+    cdef tl_cuda_copy_kind kind = TL_CUDA_TO_DEVICE
+    cdef int error, wait = crossing == TO_DEVICE or crossing == TO_HOST
+    if crossing == TO_HOST:
+        kind = TL_CUDA_TO_HOST
+    elif crossing == ON_DEVICE:
+        kind = TL_CUDA_ON_DEVICE
+    with nogil:
+        error = tl_cuda_copy(device, target, source, nbytes, kind, wait)
+    _check("copy", error)
+    return _check_faults(device) if wait else 0
+
+
+def memory_stats(int device):
+    """Return the allocator's counters of a device."""
+    cdef tl_cuda_statistics found
+    tl_cuda_memory_statistics(device, &found)
+    return dict(found)
+
+
+def reset_peak_memory_stats(int device):
+    """Set the peaks of a device to the present values."""
+    tl_cuda_reset_peaks(device)
+
+
+def empty_cache(int device):
+    """Return cached blocks to the driver."""
+    cdef int error
+    with nogil:
+        error = tl_cuda_empty_cache(device)
+    _check("empty_cache", error)
+
+
+def set_memory_limit(int device, int64_t nbytes):
+    """Limit the bytes held from the driver; 0 removes the limit."""
+    tl_cuda_set_limit(device, nbytes)
+
+
+# ---- devices ---------------------------------------------------------------------
 def device_count():
     """Return ``(number of devices, reason)``, an empty reason when there are any."""
     cdef int count = 0
@@ -61,6 +196,23 @@ def device_name(int device):
     cdef char[256] name
     _check("device_name", tl_cuda_device_name(device, name, 256))
     return (<bytes>name).decode()
+
+
+def device_memory(int device):
+    """Return ``(free, total)`` bytes of a device."""
+    cdef int64_t free_bytes = 0, total = 0
+    _check("mem_get_info", tl_cuda_device_memory(device, &free_bytes, &total))
+    return free_bytes, total
+
+
+def device_capability(int device):
+    """Return ``(major, minor, multiprocessors)`` of a device."""
+    cdef int major = 0, minor = 0, processors = 0
+    _check(
+        "get_device_capability",
+        tl_cuda_device_capability(device, &major, &minor, &processors),
+    )
+    return major, minor, processors
 
 
 def driver_version():
@@ -83,57 +235,151 @@ def synchronize(int device):
     with nogil:
         error = tl_cuda_synchronize(device)
     _check("synchronize", error)
+    _check_faults(device)
 
 
-cdef class _Memory:
-    """Device memory as a one-dimensional buffer, freed with the object."""
-    cdef tl_buffer buf
-
-    def __dealloc__(self):
-        tl_cuda_free(self.buf.device_index, self.buf.data)
-
-    @staticmethod
-    cdef _Memory make(int device, int dtype, int itemsize, int64_t size):
-        cdef _Memory made = _Memory.__new__(_Memory)
-        made.buf.ndim = 1
-        made.buf.shape[0] = size
-        made.buf.dtype = <uint8_t>dtype
-        made.buf.device_type = TL_CUDA
-        made.buf.device_index = <uint16_t>device
-        set_contiguous(&made.buf)
-        _check("malloc", tl_cuda_malloc(device, size * itemsize, &made.buf.data))
-        return made
+# ---- streams, events, graphs: handles are ints -------------------------------------
+def stream_create(int device, int priority):
+    """Return the handle of a new stream."""
+    cdef void *stream = NULL
+    _check("Stream", tl_cuda_stream_create(device, priority, &stream))
+    return <size_t>stream
 
 
-def vector_add(const real[::1] a, const real[::1] b, real[::1] out, *, int device=0):
-    """Add two host vectors on the device, into `out`: copies in, kernel, copy out."""
-    cdef int dtype = TL_FLOAT32 if real is float else TL_FLOAT64
-    cdef int64_t nbytes = a.shape[0] * sizeof(real)
-    cdef _Memory x, y, z
-    cdef const tl_buffer *inputs[2]
-    cdef const tl_buffer *output
-    cdef tl_call call
-    if not a.shape[0] == b.shape[0] == out.shape[0]:
-        raise ValueError(
-            f"vector_add: lengths {a.shape[0]}, {b.shape[0]}, {out.shape[0]} differ"
-        )
-    if nbytes == 0:
-        return
-    x = _Memory.make(device, dtype, sizeof(real), a.shape[0])
-    y = _Memory.make(device, dtype, sizeof(real), a.shape[0])
-    z = _Memory.make(device, dtype, sizeof(real), a.shape[0])
-    inputs[0], inputs[1] = &x.buf, &y.buf
-    output = &z.buf
-    call.out, call.nout, call.in_, call.nin = &output, 1, inputs, 2
-    call.params = call.loop = NULL
-    _check("copy", tl_cuda_copy(device, x.buf.data, &a[0], nbytes, TL_CUDA_TO_DEVICE))
-    _check("copy", tl_cuda_copy(device, y.buf.data, &b[0], nbytes, TL_CUDA_TO_DEVICE))
-    if tl_cuda_add(&call) != TL_OK:
-        _check("add", tl_cuda_last_error())
-    _check("copy", tl_cuda_copy(device, &out[0], z.buf.data, nbytes, TL_CUDA_TO_HOST))
+def stream_destroy(int device, size_t stream):
+    """Destroy a stream; what it was given still runs."""
+    tl_cuda_stream_destroy(device, <void *>stream)
+
+
+def stream_synchronize(int device, size_t stream):
+    """Wait for a stream."""
+    cdef int error
+    with nogil:
+        error = tl_cuda_stream_synchronize(device, <void *>stream)
+    _check("Stream.synchronize", error)
+    _check_faults(device)
+
+
+def stream_query(int device, size_t stream):
+    """Return whether a stream has done all it was given."""
+    cdef int error = tl_cuda_stream_query(device, <void *>stream)
+    if error != NOT_READY:
+        _check("Stream.query", error)
+    return error == 0
+
+
+def current_stream(int device):
+    """Return the handle of this thread's stream on a device."""
+    return <size_t>tl_cuda_current_stream(device)
+
+
+def set_stream(int device, size_t stream):
+    """Make launches of this thread on a device go to a stream."""
+    tl_cuda_set_stream(device, <void *>stream)
+
+
+def event_create(int device, bint timing):
+    """Return the handle of a new event."""
+    cdef void *event = NULL
+    _check("Event", tl_cuda_event_create(device, timing, &event))
+    return <size_t>event
+
+
+def event_destroy(int device, size_t event):
+    """Destroy an event."""
+    tl_cuda_event_destroy(device, <void *>event)
+
+
+def event_record(int device, size_t event, size_t stream):
+    """Have an event happen when a stream gets there."""
+    _check("Event.record", tl_cuda_event_record(device, <void *>event, <void *>stream))
+
+
+def event_synchronize(int device, size_t event):
+    """Wait for an event."""
+    cdef int error
+    with nogil:
+        error = tl_cuda_event_synchronize(device, <void *>event)
+    _check("Event.synchronize", error)
+
+
+def event_query(int device, size_t event):
+    """Return whether an event has happened."""
+    cdef int error = tl_cuda_event_query(device, <void *>event)
+    if error != NOT_READY:
+        _check("Event.query", error)
+    return error == 0
+
+
+def event_elapsed(size_t start, size_t end):
+    """Return the milliseconds between two events."""
+    cdef float found = 0
+    _check("Event.elapsed_time", tl_cuda_event_elapsed(<void *>start, <void *>end, &found))
+    return found
+
+
+def stream_wait_event(int device, size_t stream, size_t event):
+    """Have what a stream is given from now on wait for an event."""
+    _check(
+        "Stream.wait_event",
+        tl_cuda_stream_wait_event(device, <void *>stream, <void *>event),
+    )
+
+
+def capture_begin(int device, size_t stream):
+    """Begin to record what a stream is given, instead of doing it."""
+    _check("graph", tl_cuda_capture_begin(device, <void *>stream))
+
+
+def capture_end(int device, size_t stream):
+    """Return the handles of the graph recorded since, and of its memory."""
+    cdef void *graph = NULL
+    cdef void *pool = NULL
+    cdef int error = tl_cuda_capture_end(device, <void *>stream, &graph, &pool)
+    if error:
+        tl_cuda_graph_destroy(device, graph, pool)
+    _check("graph", error)
+    return <size_t>graph, <size_t>pool
+
+
+def graph_launch(int device, size_t graph, size_t stream):
+    """Do what a graph recorded, on a stream."""
+    _check("CUDAGraph.replay", tl_cuda_graph_launch(device, <void *>graph, <void *>stream))
+
+
+def graph_destroy(int device, size_t graph, size_t pool):
+    """Destroy a graph; its memory goes back as its tensors go."""
+    tl_cuda_graph_destroy(device, <void *>graph, <void *>pool)
+
+
+# ---- kernels ---------------------------------------------------------------------
+def set_library_path(str folders):
+    """Say where NVIDIA's libraries may lie, folders separated by colons."""
+    cdef bytes encoded = folders.encode()
+    tl_cuda_set_library_path(encoded)
+
+
+def set_float32_precision(bint allow_tf32):
+    """Allow products of float32 matrices in TF32, or not."""
+    tl_cuda_set_float32_precision(allow_tf32)
 
 
 def register():
-    """Enter the CUDA kernels into the kernel table."""
-    for dtype in (TL_FLOAT32, TL_FLOAT64):
-        register_kernel("add", TL_CUDA, dtype, tl_cuda_add, NULL)
+    """Enter the CUDA kernels into the kernel table, and the device's memory."""
+    cdef tl_remote remote
+    cdef const tl_cuda_entry *entries
+    cdef int family = 0, count = 0, i
+    remote.allocate, remote.release, remote.copy = _allocate, _release, _copy
+    remote.allocate_pinned, remote.free_pinned = _allocate_pinned, _free_pinned
+    set_remote(TL_CUDA, &remote)
+    set_failure_text(failure_text)
+    while True:
+        entries = tl_cuda_entries(family, &count)
+        if entries == NULL:
+            return
+        for i in range(count):
+            register_kernel(
+                (<bytes>entries[i].op).decode(), TL_CUDA, entries[i].dtype, tl_cuda_run,
+                &entries[i],
+            )
+        family += 1

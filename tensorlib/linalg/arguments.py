@@ -60,4 +60,4 @@ def real_diagonal(x):
     """Return square matrices without the imaginary parts of their diagonals."""
     if not x.dtype.is_complex:
         return x
-    return where(eye(x.shape[-1], dtype="bool"), real(x), x)
+    return where(eye(x.shape[-1], dtype="bool", device=x.device), real(x), x)

@@ -156,7 +156,7 @@ def _by_parts(a, regular, first, second, v):
     if not known.any().item():
         return second(a, v)
     mask = _as_matrices(regular)
-    one = eye(a.shape[1], dtype=a.dtype)
+    one = eye(a.shape[1], dtype=a.dtype, device=a.device)
     return where(mask, first(where(mask, a, one), v), second(a, v))
 
 
@@ -164,9 +164,8 @@ def _singular_cofactors(a):
     """Use A = U S V: cof(A) = det(U V) conj(U) cof(S) conj(V), of S products."""
     u, s, vh, sign = _signed_svd(a)
     n = a.shape[1]
-    rest = product(
-        where(eye(n, dtype="bool"), 1.0, expand_dims(s, axis=1)), axis=2
-    )  # fmt: skip
+    one = eye(n, dtype="bool", device=s.device)
+    rest = product(where(one, 1.0, expand_dims(s, axis=1)), axis=2)
     return sign * matmul(conj(u) * expand_dims(rest, axis=1), conj(vh))
 
 
@@ -201,14 +200,15 @@ def _singular_second(a, v):
     w = matmul(matmul(adjoint(u), v), adjoint(vh))
     pairs = _products_without_two(s)
     on = matmul(pairs, expand_dims(last_diagonal(w, 0), axis=2))
-    m = where(eye(n, dtype="bool"), on, -pairs * matrix_transpose(w))
+    one = eye(n, dtype="bool", device=a.device)
+    m = where(one, on, -pairs * matrix_transpose(w))
     return sign * matmul(matmul(conj(u), m), conj(vh))
 
 
 def _products_without_two(s):
     """p[i, j] = the product of all s but those of i and j; 0 where i = j."""
     n = s.shape[1]
-    one = eye(n, dtype="bool")
+    one = eye(n, dtype="bool", device=s.device)
     left_out = expand_dims(one, axis=1) | expand_dims(one, axis=0)
     every = product(where(left_out, 1.0, reshape(s, (s.shape[0], 1, 1, n))), axis=3)
     return where(one, 0.0, every)

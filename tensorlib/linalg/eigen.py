@@ -92,12 +92,14 @@ def _gaps(w):
 
 def _over_gaps(m, gaps):
     """Return m / gaps off the diagonal, and 0 on it and where both are 0."""
-    harmless = eye(m.shape[-1], dtype="bool") | ((gaps == 0) & (m == 0))
+    one = eye(m.shape[-1], dtype="bool", device=m.device)
+    harmless = one | ((gaps == 0) & (m == 0))
     return where(harmless, 0.0, m / where(harmless, 1.0, gaps))
 
 
 def _with_diagonal(x, d):
-    return where(eye(x.shape[-1], dtype="bool"), expand_dims(d, axis=1), x)
+    one = eye(x.shape[-1], dtype="bool", device=x.device)
+    return where(one, expand_dims(d, axis=1), x)
 
 
 def _similar(v, x):

@@ -81,7 +81,8 @@ _cholesky = Cholesky("cholesky")
 
 def _phi(x):
     n = x.shape[-1]
-    half = tril(ones((n, n), dtype=x.dtype)) - 0.5 * eye(n, dtype=x.dtype)
+    how = {"dtype": x.dtype, "device": x.device}
+    half = tril(ones((n, n), **how)) - 0.5 * eye(n, **how)
     return tril(x) * half
 
 
@@ -281,7 +282,8 @@ def _first_q(a, m, n, k):
     """Memory for Q.T; of matrices without columns, Q is the identity."""
     if n:
         return fresh(a, a.shape[0], k, m)
-    return zeros_of((a.shape[0], k, m), dtype=a.dtype) + eye(k, m, dtype=a.dtype)
+    how = {"dtype": a.dtype, "device": a.device}
+    return zeros_of((a.shape[0], k, m), **how) + eye(k, m, **how)
 
 
 def _tracked_qr(a, m, n, k):
@@ -357,7 +359,9 @@ def _parts(packed, unit=True):
     k = min(packed.shape[1:])
     lower, upper = tril(packed[:, :, :k], k=-1), triu(packed[:, :k])
     if unit:
-        lower = lower + eye(packed.shape[1], k, dtype=packed.dtype)
+        lower = lower + eye(
+            packed.shape[1], k, dtype=packed.dtype, device=packed.device
+        )
     return lower, upper, k
 
 
@@ -383,7 +387,7 @@ def _plain_lu(a, m, n):
 
 def _permutation_matrix(pivots, m, dtype):
     order = permutation(pivots, m)
-    rows = expand_dims(arange(m), axis=1)
+    rows = expand_dims(arange(m, device=order.device), axis=1)
     return astype(expand_dims(order, axis=1) == rows, dtype)
 
 

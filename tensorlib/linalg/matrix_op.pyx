@@ -5,7 +5,7 @@ be Python: the modules of this package define subclasses with `pullback` and
 `pushforward`, in Tensor operations.
 """
 from libc.stdint cimport int32_t, int64_t
-from tensorlib.autograd.batch cimport aligned
+from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     MAX_SAVED, Node, Primitive, differentiated, record, run, tracking,
 )
@@ -124,7 +124,9 @@ cdef class MatrixOp(Primitive):
         params.upper, params.left = upper, left
         params.transposed, params.unit = transposed, unit
         layout.ndim, layout.shape[0] = 1, first.buf.shape[0]
-        info = new_tensor(&layout, TL_INT32, first.buf.device_type, 0)
+        info = new_tensor(
+            &layout, TL_INT32, first.buf.device_type, first.buf.device_index
+        )
         written[0] = &info.buf
         for i in range(nout):
             written[i + 1] = &(<Tensor?>outputs[i]).buf
@@ -168,9 +170,9 @@ cdef class MatrixOp(Primitive):
                 f"{self.name}: expected a stack of matrices, got "
                 f"{None if first is None else first.shape}"
             )
-        if first.buf.device_type != TL_CPU:
+        if first.buf.device_type == TL_BATCHED:
             raise GraphError(
-                f"{self.name}: expected matrices on the CPU, got some on {first.device}"
+                f"{self.name}: expected matrices whose examples are shown, got hidden"
             )
         if first.buf.dtype not in (
             TL_FLOAT32, TL_FLOAT64, TL_COMPLEX64, TL_COMPLEX128
@@ -232,7 +234,7 @@ cdef class MatrixOp(Primitive):
             code = marked_code(letters[rank + 1], code)
         fits = x is not None and x.buf.ndim == rank + 1
         fits = (
-            fits and x.buf.dtype == code and x.buf.device_type == TL_CPU
+            fits and x.buf.dtype == code and alike(x, first)
             and x.buf.shape[0] == first.buf.shape[0]
         )
         for d in range(rank if fits else 0, 0, -1):
@@ -262,8 +264,11 @@ cdef class MatrixOp(Primitive):
         return 0
 
     cdef bint succeeded(self, Tensor info, tuple batch, bint check) except -1:
-        cdef int32_t *codes = <int32_t *>info.buf.data
+        cdef const int32_t *codes
         cdef int64_t i
+        if info.buf.device_type != TL_CPU:
+            info = <Tensor>info.cpu()
+        codes = <const int32_t *>info.buf.data
         for i in range(info.buf.size):
             if codes[i] != 0:
                 if check:
@@ -421,10 +426,11 @@ def permutation(Tensor pivots not None, int64_t rows):
         shown = reshape_like(shown, (prod(lead), shown.shape[-1])).contiguous()
         found = reshape_like(permutation(shown, rows), (*lead, rows))
         return hide_levels(found, levels)
+    if pivots.buf.device_type != TL_CPU:
+        return permutation(pivots.cpu(), rows).to(pivots.device)
     if (
         pivots.buf.dtype != TL_INT32 or pivots.buf.ndim != 2
         or not pivots.buf.flags & TL_C_CONTIGUOUS or pivots.buf.shape[1] > rows
-        or pivots.buf.device_type != TL_CPU
     ):
         raise ShapeError(
             f"permutation: expected contiguous int32 pivots of shape (B, K), K up to "
@@ -432,7 +438,7 @@ def permutation(Tensor pivots not None, int64_t rows):
         )
     count = pivots.buf.shape[1]
     layout.ndim, layout.shape[0], layout.shape[1] = 2, pivots.buf.shape[0], rows
-    found = new_tensor(&layout, TL_INT64, pivots.buf.device_type, 0)
+    found = new_tensor(&layout, TL_INT64, TL_CPU, 0)
     for b in range(pivots.buf.shape[0]):
         order = <int64_t *>found.buf.data + b * rows
         swaps = <const int32_t *>pivots.buf.data + b * count

@@ -312,5 +312,5 @@ def cond(A, p=None, /):  # noqa: N803
         return size * matrix_norm(inv(x), ord=p)
     except LinAlgError:
         if x.ndim == 2:
-            return full((), inf, dtype=real_dtype(x))
+            return full((), inf, dtype=real_dtype(x), device=x.device)
         raise

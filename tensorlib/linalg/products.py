@@ -141,7 +141,7 @@ def matrix_power(x, n, /):
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"matrix_power: expected square matrices, got shape {x.shape}")
     if n == 0:
-        return broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape).copy()
+        return broadcast_to(eye(x.shape[-1], dtype=x.dtype, device=x.device), x.shape).copy()
     if n > 0 and x.dtype.name in HALVES:
         return astype(matrix_power(astype(x, "float32"), n), x.dtype)
     square, n = (inv(x), -n) if n < 0 else (x, n)
@@ -306,7 +306,7 @@ def matrix_exp(A, /):  # noqa: N803
     single = x.dtype.name in ("float32", "complex64")
     times, finite = _halvings(x.detach(), _BOUND7_SINGLE if single else _BOUND13)
     x = where(finite, x, 0.0) * 2.0**-times
-    one = eye(x.shape[-1], dtype=x.dtype)
+    one = eye(x.shape[-1], dtype=x.dtype, device=x.device)
     u, v = (_pade7 if single else _pade13)(x, one)
     found = solve(v - u, v + u)
     for k in range(int(largest(on_every_example(times)).item())):

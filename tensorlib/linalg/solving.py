@@ -444,7 +444,7 @@ def _order(op, lu, pivots):
 
 
 def _inverse_order(order):
-    places = arange(order.shape[-1])
+    places = arange(order.shape[-1], device=order.device)
     matches = expand_dims(order, axis=-2) == expand_dims(places, axis=1)
     return (matches * places).sum(axis=-1)
 

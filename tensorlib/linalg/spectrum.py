@@ -70,7 +70,7 @@ def _over_gaps(m, gaps):
 
     There the basis of an eigenspace is arbitrary, but nothing depends on the choice.
     """
-    one = eye(m.shape[-1], dtype="bool")
+    one = eye(m.shape[-1], dtype="bool", device=m.device)
     harmless = one | ((gaps == 0) & (m == 0))
     return where(one, 0.0, m / where(harmless, 1.0, gaps))
 
@@ -350,7 +350,8 @@ def _svd_pullback(u, s, vh, gu, gs, gvh):
         turn = imag(last_diagonal(mu, 0))
         check_phases("svd", turn + imag(last_diagonal(mv, 0)))
         gs = gs + _quotient(turn, s) * 1j
-    on = where(eye(s.shape[1], dtype="bool"), expand_dims(gs, axis=1), inner + from_v)
+    one = eye(s.shape[1], dtype="bool", device=s.device)
+    on = where(one, expand_dims(gs, axis=1), inner + from_v)
     found = matmul(matmul(u, on), vh)
     if m > n:
         outside = gu - matmul(u, matmul(ut, gu))
@@ -375,7 +376,8 @@ def _svd_pushforward(u, s, vh, da):
     du = _over_gaps(p * columns + rows * pt, gaps)
     if p.dtype.is_complex:
         phases = _quotient(imag(last_diagonal(p, 0)), s) * 1j
-        du = where(eye(s.shape[1], dtype="bool"), expand_dims(phases, axis=1), du)
+        one = eye(s.shape[1], dtype="bool", device=s.device)
+        du = where(one, expand_dims(phases, axis=1), du)
     du = matmul(u, du)
     dv = matmul(v, _over_gaps(rows * p + pt * columns, gaps))
     if m > n:
@@ -427,7 +429,8 @@ def svd_stack(a, batch=(), full=False):
     u, vh = fresh(a, b, m, ku), fresh(a, b, kv, n)
     s = fresh(a, b, k, dtype=real_dtype(a))
     if full and not k:
-        u[:], vh[:] = eye(m, dtype=a.dtype), eye(n, dtype=a.dtype)
+        how = {"dtype": a.dtype, "device": a.device}
+        u[:], vh[:] = eye(m, **how), eye(n, **how)
     _svd.execute((s, u, vh), (a,), batch, upper=full)
     if not _svd.is_tracked((a,)):
         return u, s, vh

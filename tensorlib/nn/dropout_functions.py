@@ -25,7 +25,9 @@ def _check(op, x, p):
 
 def _kept(shape, p, like, generator):
     """Return 1 with probability 1 - p, else 0."""
-    return tl.bernoulli(1.0 - p, shape, dtype=like.dtype, generator=generator)
+    return tl.bernoulli(
+        1.0 - p, shape, dtype=like.dtype, device=like.device, generator=generator
+    )
 
 
 def _drop_channels(op, x, p, training, axes, generator):

@@ -23,6 +23,14 @@ __all__ = [
 ]
 
 
+def _like(tensor, generator):
+    return {
+        "dtype": tensor.dtype,
+        "device": tensor.device,
+        "generator": generator,
+    }
+
+
 def _fill(tensor, values):
     with tl.no_grad():
         tensor.copy_(values)
@@ -50,7 +58,7 @@ def uniform_(tensor, a=0.0, b=1.0, generator=None):
     """
     return _fill(
         tensor,
-        tl.uniform(a, b, tuple(tensor.shape), generator=generator, dtype=tensor.dtype),
+        tl.uniform(a, b, tuple(tensor.shape), **_like(tensor, generator)),
     )
 
 
@@ -74,9 +82,7 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
     """
     return _fill(
         tensor,
-        tl.normal(
-            mean, std, tuple(tensor.shape), generator=generator, dtype=tensor.dtype
-        ),
+        tl.normal(mean, std, tuple(tensor.shape), **_like(tensor, generator)),
     )
 
 
@@ -119,12 +125,12 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
             f"distribution with mean {mean} and std {std}; widen it"
         )
     shape = tuple(tensor.shape)
-    values = tl.normal(mean, std, shape, generator=generator, dtype=tensor.dtype)
+    values = tl.normal(mean, std, shape, **_like(tensor, generator))
     while True:
         inside = (values >= a) & (values <= b)
         if bool(inside.all()):
             return _fill(tensor, values)
-        again = tl.normal(mean, std, shape, generator=generator, dtype=tensor.dtype)
+        again = tl.normal(mean, std, shape, **_like(tensor, generator))
         values = tl.where(inside, values, again)
 
 

@@ -306,6 +306,10 @@ class Module(ModuleTree):
         """Move parameters and buffers to the CPU; return the module."""
         return self.to("cpu")
 
+    def cuda(self, device=0):
+        """Move parameters and buffers to a GPU; return the module."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
+
     def double(self):
         """Convert floating-point parameters and buffers to float64."""
         return self.to(tl.float64)

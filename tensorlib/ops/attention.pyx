@@ -208,7 +208,10 @@ cdef Tensor _kept(Attended how, Tensor like):
         {"seed": how.params.seed, "position": how.params.offset}
     )
     shape = (*how.lead, how.queries, how.keys)
-    kept = bernoulli(keep, shape, dtype=dtype_of(like.buf.dtype), generator=stream)
+    kept = bernoulli(
+        keep, shape, dtype=dtype_of(like.buf.dtype), device=like.device,
+        generator=stream,
+    )
     return <Tensor>(kept * (1.0 / keep))
 
 

@@ -21,7 +21,7 @@ from tensorlib.core.tensor import bind_methods
 from tensorlib.ops import shape as shape_ops
 from tensorlib.ops import (
     activation, arithmetic, elementwise, indexing, joining, linalg, logic, mathematics,
-    reduce, softmax,
+    reduce, softmax, transfer,
 )
 
 
@@ -78,7 +78,7 @@ def _zero_(x, /):
 
 
 def _copy_(x, source, /):
-    """Copy `source`, broadcast and cast, into the tensor and return it.
+    """Copy `source`, broadcast, cast and from its device, into the tensor; return it.
 
     Examples
     --------
@@ -86,85 +86,10 @@ def _copy_(x, source, /):
     >>> tl.zeros(2).copy_(tl.tensor([1, 2]))
     tensor([1., 2.])
     """
+    if isinstance(source, Tensor) and source.device != x.device:
+        source = source.to(x.device)
     x[...] = source
     return x
-
-
-def _to(x, /, target=None, *, dtype=None, device=None):
-    """Return the tensor with another dtype or on another device.
-
-    Parameters
-    ----------
-    target : DType, Device, str or Tensor, optional
-        A dtype, a device, or a tensor whose dtype and device are taken.
-    dtype : DType, optional
-    device : Device or str, optional
-
-    Returns
-    -------
-    Tensor
-        The tensor itself when nothing changes.
-
-    Raises
-    ------
-    DeviceError
-        If the device is not available.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.ones(1).to(tl.int32)
-    tensor([1], dtype=int32)
-    """
-    from tensorlib.core.device import device as as_device
-    from tensorlib.core.dtype import dtype as as_dtype
-    from tensorlib.core.errors import DeviceError, DTypeError
-
-    if not isinstance(x, Tensor):
-        raise TypeError(f"to: expected a Tensor, got {type(x).__name__}")
-    if isinstance(target, Tensor):
-        dtype, device = target.dtype, target.device
-    elif target is not None:
-        try:
-            dtype = as_dtype(target)
-        except DTypeError:
-            device = as_device(target)
-    if device is not None and as_device(device) != x.device:
-        raise DeviceError(f"to: cannot move from {x.device} to {device} in this build")
-    return x if dtype is None else elementwise.astype(x, dtype, copy=False)
-
-
-def _to_device(x, device, /, *, stream=None):
-    """Return the tensor on a device: itself when it is there.
-
-    Parameters
-    ----------
-    device : Device or str
-    stream : None
-        CPU tensors take no stream.
-
-    Returns
-    -------
-    Tensor
-
-    Raises
-    ------
-    DeviceError
-        If the device is not available.
-    ValueError
-        If a stream is given.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.ones(1).to_device("cpu")
-    tensor([1.])
-    """
-    if stream is not None:
-        raise ValueError(
-            f"to_device: expected stream=None for a CPU tensor, got {stream!r}"
-        )
-    return _to(x, device=device)
 
 
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
@@ -209,6 +134,10 @@ cdef int _accumulate(object total, object g) except -1:
     return 0
 
 
+cdef object _to_host(object g):
+    return transfer.cpu(g)
+
+
 cdef object _ones_like(object x):
     return full_like(<Tensor>x, 1)
 
@@ -243,6 +172,7 @@ _METHODS = (
     (softmax, "softmax log_softmax"),
     (hooks, "register_hook register_post_accumulate_grad_hook retain_grad"),
     (tape, "backward"),
+    (transfer, "to cpu cuda to_device pin_memory"),
 )
 
 
@@ -280,6 +210,7 @@ def bind_operators():
     table.cast = _cast
     table.copy = _copy_of
     table.accumulate = _accumulate
+    table.to_host = _to_host
     table.ones_like = _ones_like
     table.zeros_like = _zeros_like
     table.conj = _conj
@@ -290,7 +221,7 @@ def bind_operators():
     }
     methods.update(
         copy=_copy, clone=_copy, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
-        copy_=_copy_, to=_to, to_device=_to_device,
+        copy_=_copy_,
         __array_namespace__=_array_namespace,
     )
     methods.update(

@@ -5,7 +5,7 @@ from tensorlib.core.abi cimport (
     TL_COMPLEX64, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, tl_buffer,
     tl_range_params,
 )
-from tensorlib.core.device cimport Device, as_device
+from tensorlib.core.device cimport Device
 from tensorlib.core.dtype cimport (
     as_dtype, dtype_of, is_complex_code, is_float_code, real_code, scalar_code,
 )
@@ -14,28 +14,25 @@ from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_like, new_tensor
 from tensorlib.ops.elementwise cimport as_tensor, cast, fill
 from tensorlib.ops.elementwise cimport copy as copied
+from tensorlib.ops.transfer cimport moved, usable_device
 
 from math import ceil
 
-from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import int_of
 from tensorlib.ops.indexing import as_strided
 
 cdef Primitive _arange = Primitive("arange")
 
 
-cdef int _device_type(str op, object device) except -1:
-    """The device's kind, for making a tensor on it."""
-    cdef Device where = as_device(device)
-    if where.type_code != TL_CPU:
-        raise DeviceError(f"{op}: tensors cannot be made on {where} in this build")
-    return where.type_code
-
-
 cdef Tensor _uninitialized(str op, object shape, int dtype, object device):
     cdef tl_buffer layout
+    cdef Device where
     parse_shape(op, shape, &layout)
-    return new_tensor(&layout, dtype, _device_type(op, device), 0)
+    if device is None:
+        return new_tensor(&layout, dtype, TL_CPU, 0)
+    where = usable_device(op, device)
+    return new_tensor(&layout, dtype, where.type_code, where.index)
 
 
 cdef Tensor _flagged(Tensor x, object requires_grad):
@@ -80,12 +77,15 @@ def asarray(x, /, *, dtype=None, device=None, copy=None):
     >>> tl.asarray([[1, 2], [3, 4]]).shape
     (2, 2)
     """
-    cdef Tensor made
+    cdef Tensor made, found
     cdef int code
-    _device_type("asarray", device)
-    made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
+    found = made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
+    if device is not None:
+        made = moved(found, usable_device("asarray", device), True)
     code = _code(dtype, made.buf.dtype)
-    fresh = isinstance(x, (list, tuple, bool, int, float, complex))
+    fresh = made is not found or isinstance(
+        x, (list, tuple, bool, int, float, complex)
+    )
     if copy is False and (fresh or code != made.buf.dtype):
         raise ValueError("asarray: copy=False, but a copy is needed")
     if code != made.buf.dtype:
@@ -234,9 +234,12 @@ def ones(shape, *, dtype=None, device=None, requires_grad=False):
 
 cdef Tensor _shaped_like(str op, object x, object dtype, object device):
     cdef Tensor like = as_tensor(op, x)
-    if device is not None:
-        _device_type(op, device)
-    return new_like(like, _code(dtype, like.buf.dtype))
+    cdef Device where
+    cdef int code = _code(dtype, like.buf.dtype)
+    if device is None:
+        return new_like(like, code)
+    where = usable_device(op, device)
+    return new_tensor(&like.buf, code, where.type_code, where.index)
 
 
 def empty_like(x, /, *, dtype=None, device=None, requires_grad=False):

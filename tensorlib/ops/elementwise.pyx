@@ -13,7 +13,7 @@ from tensorlib.autograd.primitive cimport (
 )
 from tensorlib.autograd.saved cimport check_no_inference
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_C_CONTIGUOUS, TL_FLOAT32, tl_buffer, tl_fill_params,
+    TL_BOOL, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, TL_FLOAT32, tl_buffer, tl_fill_params,
 )
 from tensorlib.core.device cimport as_device
 from tensorlib.core.dtype cimport (
@@ -21,12 +21,13 @@ from tensorlib.core.dtype cimport (
     promote_codes, promote_scalar, scalar_code,
 )
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
+from tensorlib.core.remote cimport is_host_scalar
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, bump_version, check_writable, new_like, new_scalar, new_tensor,
-    write_scalar, operators,
+    TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like, new_scalar, new_tensor,
+    operators, write_scalar,
 )
 
-from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
+from tensorlib.core.errors import DTypeError, GraphError, ShapeError
 from tensorlib.core.interop import asarray
 
 
@@ -197,6 +198,8 @@ cdef int adopt(Tensor x, Tensor made) except -1:
 
 
 cdef Tensor beside(str op, Tensor target, Tensor x):
+    if target.buf.device_type == TL_CPU and x.buf.device_type == TL_CUDA:
+        check_same_device(op, target, x)
     made, x = aligned(op, (target, x))
     if made is not target:
         raise GraphError(
@@ -289,6 +292,18 @@ cdef Tensor _preserved(Tensor a, bint needed):
     return kept
 
 
+cdef inline bint _fits(Tensor x, Tensor like) noexcept:
+    """Whether x is on the device of `like`, or a number, which kernels take by value."""
+    return alike(x, like) or is_host_scalar(&x.buf)
+
+
+cdef inline bint _takes_scalar(Tensor a, Tensor b) noexcept:
+    """Whether one is on a GPU and the other a number."""
+    if a.buf.device_type == TL_CUDA:
+        return is_host_scalar(&b.buf)
+    return b.buf.device_type == TL_CUDA and is_host_scalar(&a.buf)
+
+
 cdef class Binary(Elementwise):
     """Two inputs, promoted to one dtype and broadcast to one shape.
 
@@ -356,14 +371,14 @@ cdef class Binary(Elementwise):
         if plain and self.float_only:
             plain = is_inexact_code(dtype)
         if not plain:
-            if not alike(a, b):
+            if not alike(a, b) and not _takes_scalar(a, b):
                 a, b = aligned(self.name, (a, b))
             dtype = promote_codes(dtype, b.buf.dtype)
             if self.float_only and not is_inexact_code(dtype):
                 dtype = TL_FLOAT32
             a = cast(a, dtype)
             b = cast(b, dtype)
-        if same_shape(&a.buf, &b.buf):
+        if same_shape(&a.buf, &b.buf) and alike(a, b):
             out = new_like(a, TL_BOOL if self.to_bool else dtype)
             run2(self, out, &a.buf, &b.buf, NULL)
         else:
@@ -375,15 +390,16 @@ cdef class Binary(Elementwise):
     cdef Tensor spread(self, Tensor a, Tensor b):
         """Compute over the broadcast shape."""
         cdef tl_buffer shape, view_a, view_b
-        cdef Tensor out
+        cdef Tensor out, like
         if broadcast_shape(&shape, &a.buf, &b.buf) < 0:
             raise ShapeError(
                 f"{self.name}: shapes {a.shape} and {b.shape} do not broadcast: "
                 "aligned from the right, each pair must be equal or contain a 1"
             )
+        like = b if is_host_scalar(&a.buf) else a
         out = new_tensor(
-            &shape, TL_BOOL if self.to_bool else a.buf.dtype, a.buf.device_type,
-            a.buf.device_index,
+            &shape, TL_BOOL if self.to_bool else a.buf.dtype, like.buf.device_type,
+            like.buf.device_index,
         )
         broadcast_view(&view_a, &a.buf, &out.buf)
         broadcast_view(&view_b, &b.buf, &out.buf)
@@ -419,7 +435,9 @@ cdef class Binary(Elementwise):
             b = as_tensor(self.name, y)
         recorded = tracking(a.track | b.track)
         check_inplace(self.name, a, recorded)
-        if not alike(a, b):
+        if not alike(a, b) and not (
+            a.buf.device_type == TL_CUDA and is_host_scalar(&b.buf)
+        ):
             b = beside(self.name, a, b)
         self.check_target(a, b)
         if recorded:
@@ -473,10 +491,16 @@ cdef class Ternary(Elementwise):
         cdef tl_buffer views[3]
         cdef const tl_buffer *inputs[3]
         cdef const tl_buffer *target
-        cdef Tensor out
+        cdef Tensor out, like = b
         cdef int i
         if not (alike(a, b) and alike(b, c)):
-            a, b, c = aligned(self.name, (a, b, c))
+            like = c if is_host_scalar(&b.buf) else b
+            like = a if is_host_scalar(&like.buf) else like
+            if like.buf.device_type != TL_CUDA or not (
+                _fits(a, like) and _fits(b, like) and _fits(c, like)
+            ):
+                a, b, c = aligned(self.name, (a, b, c))
+                like = b
         if (
             broadcast_shape(&partial, &a.buf, &b.buf) < 0
             or broadcast_shape(&shape, &partial, &c.buf) < 0
@@ -486,7 +510,7 @@ cdef class Ternary(Elementwise):
                 "broadcast: aligned from the right, they must be equal or 1"
             )
         out = new_tensor(
-            &shape, b.buf.dtype, b.buf.device_type, b.buf.device_index
+            &shape, b.buf.dtype, like.buf.device_type, like.buf.device_index
         )
         broadcast_view(&views[0], &a.buf, &out.buf)
         broadcast_view(&views[1], &b.buf, &out.buf)
@@ -542,7 +566,7 @@ def astype(x, dtype, /, *, copy=True, device=None):
     copy : bool, default True
         When False, return `x` itself if it has the dtype already.
     device : Device or str, optional
-        Where the result should be; only the device of `x` at present.
+        Where the result should be: that of `x` by default.
 
     Returns
     -------
@@ -557,5 +581,5 @@ def astype(x, dtype, /, *, copy=True, device=None):
     cdef Tensor a = as_tensor("astype", x)
     cdef int code = as_dtype(dtype).code
     if device is not None and as_device(device) != a.device:
-        raise DeviceError(f"astype: cannot move from {a.device} to {device}")
+        a, copy = <Tensor>a.to(device=device), False
     return a if a.buf.dtype == code and not copy else _convert(a, code)

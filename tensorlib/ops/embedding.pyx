@@ -101,8 +101,8 @@ def one_hot(x, /, num_classes=-1):
             f"one_hot: expected classes in [0, {num_classes}), got values from "
             f"{reduce_min(a).item()} to {reduce_max(a).item()}"
         )
-    out = zeros((*a.shape, num_classes), dtype=dtype_of(TL_INT64))
-    rows = arange(a.buf.size) * num_classes
+    out = zeros((*a.shape, num_classes), dtype=dtype_of(TL_INT64), device=a.device)
+    rows = arange(a.buf.size, device=a.device) * num_classes
     out.reshape(out.size)[rows + cast(a, TL_INT64).reshape(a.buf.size)] = 1
     return out
 
@@ -151,6 +151,7 @@ def dropout(x, /, p=0.5, training=True, *, generator=None):
     if p == 1.0:
         return a * full_like(a.detach(), 0)
     mask = bernoulli(
-        1.0 - p, a.shape, dtype=dtype_of(a.buf.dtype), generator=generator
+        1.0 - p, a.shape, dtype=dtype_of(a.buf.dtype), device=a.device,
+        generator=generator,
     )
     return a * (mask * (1.0 / (1.0 - p)))

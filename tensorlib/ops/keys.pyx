@@ -13,11 +13,15 @@ from cpython.number cimport PyNumber_Index as index
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run
-from tensorlib.core.abi cimport TL_BOOL, TL_INT64, TL_MAX_NDIM, tl_buffer
+from tensorlib.core.abi cimport (
+    TL_BOOL, TL_CPU, TL_CUDA, TL_INT64, TL_MAX_NDIM, tl_buffer,
+)
+from tensorlib.core.device cimport device_of
 from tensorlib.core.dtype cimport dtype_of, is_integer_code
 from tensorlib.core.layout cimport broadcast_shape, same_shape
 from tensorlib.core.tensor cimport Tensor, new_tensor
 from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy
+from tensorlib.ops.transfer cimport moved
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport INTEGER, NEW_AXIS, SLICE, BasicIndex
 
@@ -236,11 +240,19 @@ cdef Key resolve_key(const tl_buffer *x, object key):
     return out
 
 
+cdef Tensor _beside(Tensor item, const tl_buffer *x):
+    """An index on the device of x: indices may come from the CPU."""
+    if item.buf.device_type == TL_CPU and x.device_type == TL_CUDA:
+        return moved(item, device_of(TL_CUDA, x.device_index), True)
+    return item
+
+
 cdef list _positions(object item, const tl_buffer *x, int axis):
     if type(item) is int:
         # Here, since the kernel sees no index where the others select nothing.
         _position(item, axis, x.shape[axis])
-        return [as_tensor("index", item)]
+        return [_beside(as_tensor("index", item), x)]
+    item = _beside(<Tensor>item, x)
     if (<Tensor>item).buf.dtype == TL_BOOL:
         return mask_positions(<Tensor>item, x, axis)
     if not is_integer_code((<Tensor>item).buf.dtype):

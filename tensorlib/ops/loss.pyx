@@ -14,6 +14,7 @@ from tensorlib.ops.elementwise cimport (
 )
 from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like
+from tensorlib.ops.transfer cimport moved
 
 from tensorlib.autograd.batch import innermost_level
 from tensorlib.core.errors import DTypeError, ShapeError
@@ -455,7 +456,7 @@ def ctc_loss(
     if reduction == "sum":
         return sum(loss)
     if reduction == "mean":
-        counts = cast(counts, x.buf.dtype)
+        counts = cast(moved(counts, x.device, True), x.buf.dtype)
         return sum(loss / counts.clip(1)) / loss.buf.size
     return loss if batched else reshape_like(loss, ())
 

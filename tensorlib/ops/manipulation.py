@@ -32,7 +32,8 @@ def _below(op, x, k):
         raise ShapeError(f"{op}: expected at least 2 dimensions, got shape {x.shape}")
     rows, columns = x.shape[-2:]
     k = max(min(int_of(op, "k", k), columns), -rows - 1)
-    return x, expand_dims(arange(rows), axis=1) + k >= arange(columns)
+    rows, columns = (arange(n, device=x.device) for n in (rows, columns))
+    return x, expand_dims(rows, axis=1) + k >= columns
 
 
 def tril(x, /, *, k=0):
@@ -160,7 +161,7 @@ def diag(x, /, k=0):
     if x.ndim != 1:
         raise ShapeError(f"diag: expected 1 or 2 dimensions, got shape {x.shape}")
     values = pad(x, ((0, abs(k)),))
-    places = arange(values.shape[0])
+    places = arange(values.shape[0], device=x.device)
     rows = expand_dims(places, axis=1)
     return where(rows + k == places, expand_dims(values, axis=int(k >= 0)), _zero(x))
 
@@ -364,9 +365,9 @@ def _places(counts):
     (kept,) = nonzero(counts)
     total = int(counts.sum().item())
     if total == 0:
-        return zeros(0, dtype="int64")
+        return zeros(0, dtype="int64", device=counts.device)
     starts = take(cumsum(counts, axis=0) - counts, kept)
-    steps = zeros(total, dtype="int64")
+    steps = zeros(total, dtype="int64", device=counts.device)
     steps[starts] = concat((kept[:1], kept[1:] - kept[:-1]))
     return cumsum(steps, axis=0)
 
@@ -531,7 +532,7 @@ def _edge(x, edge, axis):
     """Return what `diff` joins to `x`: a scalar is one element on each line."""
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
     if isinstance(edge, (bool, int, float, complex)):
-        return full(shape, edge, dtype=result_type(x, edge))
+        return full(shape, edge, dtype=result_type(x, edge), device=x.device)
     edge = tensor_of("diff", edge)
     return edge if edge.ndim else broadcast_to(edge, shape)
 

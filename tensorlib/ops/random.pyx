@@ -19,11 +19,13 @@ from tensorlib.core.abi cimport (
     TL_BFLOAT16, TL_BOOL, TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16,
     TL_INT32, TL_INT64, TL_UINT8, TL_UINT16, TL_UINT32, tl_buffer, tl_random_params,
 )
+from tensorlib.core.device cimport Device
 from tensorlib.core.dtype cimport as_dtype, dtype_of
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, new_tensor
 from tensorlib.ops.elementwise cimport as_float, cast
 from tensorlib.ops.shape cimport reshape_to
+from tensorlib.ops.transfer cimport usable_device
 
 from tensorlib.core.errors import DTypeError
 from tensorlib.core.tensor import is_batched
@@ -145,13 +147,14 @@ cdef int64_t _elements_per_block(Primitive p, int dtype) noexcept:
 
 cdef Tensor _draw(
     Primitive p, object shape, object dtype, int default, tuple allowed,
-    object generator, tl_random_params *params,
+    object device, object generator, tl_random_params *params,
 ):
     """Fill a new tensor by p's kernel."""
     cdef tl_buffer layout
     cdef Tensor out
     cdef int code = default if dtype is None else as_dtype(dtype).code
     cdef Generator source
+    cdef Device where
     parse_shape(p.name, shape, &layout)
     if code not in allowed:
         raise DTypeError(
@@ -165,9 +168,10 @@ cdef Tensor _draw(
     source = <Generator>generator
     axes = random_axes(p.name)
     repeat_draws(source)
+    where = usable_device(p.name, device)
     if axes is not None:
         return _draw_examples(p, &layout, code, source, params, axes)
-    out = new_tensor(&layout, code, TL_CPU, 0)
+    out = new_tensor(&layout, code, where.type_code, where.index)
     _fill_random(p, out, source, params)
     return out
 
@@ -213,7 +217,7 @@ cdef Tensor _flagged(Tensor x, object requires_grad):
     return x
 
 
-def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, generator=None):
+def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, device=None, generator=None):
     """Return numbers drawn uniformly from [`low`, `high`).
 
     Parameters
@@ -222,6 +226,8 @@ def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, generator=None):
     shape : int or tuple of int
     dtype : DType, default float32
         float32 (24 random bits) or float64 (53).
+    device : Device or str, optional
+        Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
 
     Returns
@@ -245,17 +251,19 @@ def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, generator=None):
     if not (params.low <= params.high and params.high - params.low < 1e308):
         raise ValueError(f"uniform: expected finite low <= high, got {low}, {high}")
     return _draw(
-        _uniform, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), generator, &params
+        _uniform, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), device, generator, &params
     )
 
 
-def rand(*shape, dtype=None, generator=None, requires_grad=False):
+def rand(*shape, dtype=None, device=None, generator=None, requires_grad=False):
     """Return numbers drawn uniformly from [0, 1).
 
     Parameters
     ----------
     *shape : int or tuple of int
     dtype : DType, default float32
+    device : Device or str, optional
+        Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
     requires_grad : bool, default False
 
@@ -270,12 +278,12 @@ def rand(*shape, dtype=None, generator=None, requires_grad=False):
     (2, 3)
     """
     return _flagged(
-        uniform(0.0, 1.0, _shape_of(shape), dtype=dtype, generator=generator),
+        uniform(0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator),
         requires_grad,
     )
 
 
-def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, generator=None):
+def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, device=None, generator=None):
     """Return numbers drawn from a normal distribution.
 
     Parameters
@@ -284,6 +292,8 @@ def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, generator=None):
         `std` is at least 0.
     shape : int or tuple of int
     dtype : DType, default float32
+    device : Device or str, optional
+        Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
 
     Returns
@@ -310,17 +320,19 @@ def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, generator=None):
     if not params.high >= 0:
         raise ValueError(f"normal: expected std >= 0, got {std}")
     return _draw(
-        _normal, shape, dtype, TL_FLOAT32, _FLOATS, generator, &params
+        _normal, shape, dtype, TL_FLOAT32, _FLOATS, device, generator, &params
     )
 
 
-def randn(*shape, dtype=None, generator=None, requires_grad=False):
+def randn(*shape, dtype=None, device=None, generator=None, requires_grad=False):
     """Return numbers drawn from the standard normal distribution.
 
     Parameters
     ----------
     *shape : int or tuple of int
     dtype : DType, default float32
+    device : Device or str, optional
+        Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
     requires_grad : bool, default False
 
@@ -335,12 +347,12 @@ def randn(*shape, dtype=None, generator=None, requires_grad=False):
     (2, 3)
     """
     return _flagged(
-        normal(0.0, 1.0, _shape_of(shape), dtype=dtype, generator=generator),
+        normal(0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator),
         requires_grad,
     )
 
 
-def randint(low, high=None, shape=(), *, dtype=None, generator=None):
+def randint(low, high=None, shape=(), *, dtype=None, device=None, generator=None):
     """Return integers drawn uniformly from [`low`, `high`).
 
     Parameters
@@ -351,6 +363,8 @@ def randint(low, high=None, shape=(), *, dtype=None, generator=None):
     shape : int or tuple of int
     dtype : DType, default int64
         int32, int64 or uint8.
+    device : Device or str, optional
+        Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
 
     Returns
@@ -384,12 +398,12 @@ def randint(low, high=None, shape=(), *, dtype=None, generator=None):
         )
     params.integer_low, params.integer_high = low, min(high, (1 << 63) - 1)
     return _draw(
-        _integers, shape, kind, TL_INT64, _INTEGERS, generator,
-        &params,
+        _integers, shape, kind, TL_INT64, _INTEGERS, device,
+        generator, &params,
     )
 
 
-def bernoulli(p, shape=None, *, dtype=None, generator=None):
+def bernoulli(p, shape=None, *, dtype=None, device=None, generator=None):
     """Return 1 with probability `p` and 0 otherwise.
 
     Parameters
@@ -400,6 +414,8 @@ def bernoulli(p, shape=None, *, dtype=None, generator=None):
         For a number `p`; () by default.
     dtype : DType, default float32
         bool, float32 or float64.
+    device : Device or str, optional
+        Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
 
     Returns
@@ -427,7 +443,8 @@ def bernoulli(p, shape=None, *, dtype=None, generator=None):
             raise ValueError("bernoulli: expected probabilities in [0, 1]")
         kind = probabilities.dtype if dtype is None else dtype
         draws = rand(
-            probabilities.shape, dtype=probabilities.dtype, generator=generator
+            probabilities.shape, dtype=probabilities.dtype,
+            device=probabilities.device, generator=generator,
         )
         return cast(<Tensor>(draws < probabilities), as_dtype(kind).code)
     params.low = p
@@ -436,16 +453,18 @@ def bernoulli(p, shape=None, *, dtype=None, generator=None):
         raise ValueError(f"bernoulli: expected a probability in [0, 1], got {p}")
     return _draw(
         _bernoulli, () if shape is None else shape, dtype, TL_FLOAT32,
-        (*_FLOATS, TL_BOOL), generator, &params,
+        (*_FLOATS, TL_BOOL), device, generator, &params,
     )
 
 
-def randperm(n, *, generator=None):
+def randperm(n, *, device=None, generator=None):
     """Return the integers ``0 .. n - 1`` in random order.
 
     Parameters
     ----------
     n : int
+    device : Device or str, optional
+        Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
 
     Returns
@@ -464,5 +483,5 @@ def randperm(n, *, generator=None):
     """
     cdef tl_random_params params
     return _draw(
-        _permutation, index(n), None, TL_INT64, (TL_INT64,), generator, &params
+        _permutation, index(n), None, TL_INT64, (TL_INT64,), device, generator, &params
     )

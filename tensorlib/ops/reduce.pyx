@@ -9,7 +9,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, record1, run, run1, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_CPU, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_reduce_params,
+    TL_BOOL, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_reduce_params,
 )
 from tensorlib.core.dtype cimport as_dtype, is_complex_code, sum_code
 from tensorlib.core.layout cimport (
@@ -183,7 +183,7 @@ cdef class Prod(Reduce):
         kept = [d for d in range(x.buf.ndim) if d not in how.axes]
         order = kept + list(how.axes)
         rows = x.permute_dims(*order).reshape(-1, 1, n)
-        left_out = select(_diagonal(n), 1, rows).prod(axis=-1)
+        left_out = select(_diagonal(rows, n), 1, rows).prod(axis=-1)
         moved = left_out.reshape(*[how.shape[d] for d in order])
         return moved.permute_dims(*[order.index(d) for d in range(x.buf.ndim)])
 
@@ -194,13 +194,15 @@ cdef class Prod(Reduce):
         return self.total(node, tangents[0] * self.others(node))
 
 
-cdef Tensor _diagonal(int64_t n):
-    """The bool identity matrix of n rows."""
+cdef Tensor _diagonal(Tensor like, int64_t n):
+    """The bool identity matrix of n rows, where `like` is."""
     cdef tl_buffer shape
     cdef Tensor ones
     shape.ndim = 1
     shape.shape[0] = n
-    ones = new_tensor(&shape, TL_INT64, TL_CPU, 0)
+    ones = new_tensor(
+        &shape, TL_INT64, like.buf.device_type, like.buf.device_index
+    )
     fill(ones, 1)
     positions = _cumsum.apply(ones, 0)
     return expand_dims(positions, 1) == positions

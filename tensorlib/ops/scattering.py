@@ -185,7 +185,9 @@ def scatter(x, indices, values, /, *, axis=-1):
     x, values = _same_dtype("scatter", x, values)
     axis, places = _along("scatter", x, indices, values, axis)
     key = [
-        reshape(arange(n), tuple(n if d == e else 1 for e in range(x.ndim)))
+        reshape(
+            arange(n, device=x.device), tuple(n if d == e else 1 for e in range(x.ndim))
+        )
         for d, n in enumerate(x.shape)
     ]
     key[axis] = places

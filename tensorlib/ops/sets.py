@@ -30,7 +30,8 @@ def _flat(op, x):
 
 def _lengths(starts, size):
     """Return how long the runs are that begin at `starts`."""
-    ends = concat((starts[1:], full((min(starts.size, 1),), size, dtype="int64")))
+    last = full((min(starts.size, 1),), size, dtype="int64", device=starts.device)
+    ends = concat((starts[1:], last))
     return ends - starts
 
 
@@ -62,12 +63,14 @@ def _complex_runs(flat, equal_nan):
         numbers = where(unlike, size * size, numbers)
     order = argsort(numbers)
     _, back = find_runs(numbers, order, True, False)
-    alone = zeros((size,), dtype="bool") if equal_nan else take(unlike, order)
+    how = {"device": flat.device}
+    alone = zeros((size,), dtype="bool", **how) if equal_nan else take(unlike, order)
     group = take(back, order)
-    begins = concat((ones((min(size, 1),), dtype="bool"), group[1:] != group[:-1]))
+    first = ones((min(size, 1),), dtype="bool", **how)
+    begins = concat((first, group[1:] != group[:-1]))
     begins = begins | alone
     places = cumsum(astype(begins, "int64"), 0) - 1
-    inverse = zeros((size,), dtype="int64")
+    inverse = zeros((size,), dtype="int64", **how)
     inverse[order] = places
     return order, nonzero(begins)[0], inverse
 
@@ -257,7 +260,9 @@ def isin(x1, x2, /, *, invert=False):
     elements = astype(elements, dtype, copy=False)
     others = astype(reshape(others, (others.size,)), dtype, copy=False)
     if others.size == 0:
-        return full(elements.shape, bool(invert), dtype="bool")
+        return full(
+            elements.shape, bool(invert), dtype="bool", device=elements.device
+        )
     found = _in_table(elements, others)
     if found is None:
         found = _in_sorted(elements, sort(others))
@@ -271,7 +276,7 @@ def _in_table(elements, others):
     low, high = smallest(others).item(), largest(others).item()
     if high - low >= 4 * (elements.size + others.size):
         return None
-    table = zeros((high - low + 1,), dtype="bool")
+    table = zeros((high - low + 1,), dtype="bool", device=others.device)
     table[others - low] = True
     inside = (elements >= low) & (elements <= high)
     return (
@@ -293,5 +298,5 @@ def _in_sorted(elements, others):
 def _operand(x, beside):
     """Return a tensor; a scalar gets the dtype it has beside the other operand."""
     if isinstance(x, (bool, int, float)):
-        return asarray(x, dtype=result_type(beside, x))
+        return asarray(x, dtype=result_type(beside, x), device=beside.device)
     return tensor_of("isin", x).detach()

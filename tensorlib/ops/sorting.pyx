@@ -33,7 +33,7 @@ from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.kernels import load_families
 from tensorlib.ops.arguments import int_of
-from tensorlib.ops.creation import arange, zeros
+from tensorlib.ops.creation import arange, asarray, zeros
 from tensorlib.ops.indexing import add_rows, take, take_along_axis
 from tensorlib.ops.reduce import max as reduce_max
 from tensorlib.ops.reduce import min as reduce_min
@@ -290,7 +290,9 @@ def kthvalue(x, k, /, axis=-1, keepdims=False):
     cdef Tensor a = as_tensor("kthvalue", x)
     cdef int where = parse_axis("kthvalue", axis, a.buf.ndim)
     cdef int64_t rank = _count_of("kthvalue", a, where, k, 1) - 1
-    cdef Tensor indices = argselect(moved_last(a, where), as_tensor("kthvalue", [rank]))
+    cdef Tensor indices = argselect(
+        moved_last(a, where), asarray([rank], device=a.device)
+    )
     cdef Tensor values
     indices = move_back(indices, where)
     values = take_along_axis(a, indices, axis=where)
@@ -412,7 +414,7 @@ def find_runs(Tensor x not None, Tensor order, bint inverse, bint equal_nan):
     cdef const tl_buffer *inputs[2]
     cdef tl_runs_params params
     cdef Tensor starts, back
-    check_host("unique", x)     # how many runs there are is a value of x
+    check_host("unique", x, True)   # how many runs there are is a value of x
     starts = _zero_counts(x, x.buf.size + 1, TL_INT64)
     back = new_like(x, TL_INT64) if inverse else None
     x = contiguous(x.detach())
@@ -439,20 +441,25 @@ cdef object _largest(Tensor x, Tensor wide):
 
     wide: x in int64, read once, as unsigned numbers: negative ones are the largest.
     """
-    cdef Tensor out = new_scalar(0, TL_UINT64)
+    cdef Tensor out
     cdef tl_reduce_params params
     cdef tl_buffer layout
-    cdef const tl_buffer *target = &out.buf
+    cdef const tl_buffer *target
     cdef const tl_buffer *source = &layout
     cdef tl_call call
     if x.buf.size == 0:
         return -1
+    layout.ndim = 0
+    out = new_tensor(&layout, TL_UINT64, x.buf.device_type, x.buf.device_index)
+    target = &out.buf
     copy_layout(&layout, &wide.buf)
     layout.dtype = TL_UINT64
     params.n_reduced, params.scale, params.correction = 1, 1, 0
     call.out, call.in_, call.params = &target, &source, &params
     call.nout = call.nin = 1
-    launch("bincount", kernel_row("max"), TL_CPU, TL_UINT64, &call, layout.size)
+    launch(
+        "bincount", kernel_row("max"), x.buf.device_type, TL_UINT64, &call, layout.size
+    )
     found = out.item()
     if found >> 63 and reduce_min(x).item() < 0:
         raise ValueError(

@@ -108,7 +108,8 @@ def _fractions(op, q, unit):
         raise ValueError(f"{op}: expected q in [0, {unit:g}], got {shown.tolist()}")
     if any_batched(given):
         q = reshape(given, (given.size,))
-        return astype(q, "float64") / asarray(unit, dtype=float64), given.shape
+        unit = asarray(unit, dtype=float64)
+        return astype(q, "float64") / unit, given.shape
     return [value / unit for value in values], given.shape
 
 
@@ -140,16 +141,16 @@ def _pick_alike(rows, q, method):
     part = [place - rank for place, rank in zip(places, low, strict=True)]
     return _pick(
         rows,
-        asarray(low),
-        asarray([math.ceil(place) for place in places]),
-        asarray(part, dtype=float64) if any(part) else None,
+        asarray(low, device=rows.device),
+        asarray([math.ceil(place) for place in places], device=rows.device),
+        asarray(part, dtype=float64, device=rows.device) if any(part) else None,
     )
 
 
 def _pick_valid(rows, valid, q, method):
     """Return quantiles of the `valid` elements of each row, or of one."""
     n = astype(where(valid == 0, 1, valid), "float64")
-    q = asarray(q, dtype=float64)
+    q = asarray(q, dtype=float64, device=rows.device)
     places = _place(_ON_TENSORS, n, q, method)
     low = floor(places)
     ranks = astype(low, "int64"), astype(ceil(places), "int64")
@@ -165,13 +166,14 @@ def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
     dtype = _result_dtype(rows)
     shape = (*q_shape, *(with_axes if keepdims else outer))
     if rows.size == 0 or 0 in q_shape:
-        return full(shape, math.nan, dtype=dtype)
+        return full(shape, math.nan, dtype=dtype, device=rows.device)
     if rows.dtype.kind == "f" and skip_nan:
         valid = total(~isnan(rows.detach()), axis=-1, keepdims=True)
         picked, lost = _pick_valid(rows, valid, q, method), valid == 0
     else:
         if any_batched(q):
-            picked = _pick_valid(rows, asarray([rows.shape[-1]]), q, method)
+            valid = asarray([rows.shape[-1]], device=rows.device)
+            picked = _pick_valid(rows, valid, q, method)
         else:
             picked = _pick_alike(rows, q, method)
         lost = None
@@ -186,7 +188,8 @@ def _quantiles(op, x, q, axis, keepdims, method, *, skip_nan=False, unit=1.0):
 def _middle(rows):
     """Return the medians of rows of numbers whose sums of two float64 holds."""
     n = rows.shape[-1]
-    ranks = asarray([n // 2] if n % 2 else [n // 2 - 1, n // 2])
+    middle = [n // 2] if n % 2 else [n // 2 - 1, n // 2]
+    ranks = asarray(middle, device=rows.device)
     found = take_along_axis(rows, argselect(rows.detach(), ranks), axis=-1)
     if n % 2:
         found = reshape(found, rows.shape[:-1])
@@ -440,7 +443,8 @@ def _edges_of_examples(op, x, count, dtype):
         for pair in zip(*extremes, strict=True)
     ]
     return hide_levels(
-        reshape(asarray(edges, dtype=dtype), (*low.shape, count + 1)), levels
+        reshape(asarray(edges, dtype=dtype, device=x.device), (*low.shape, count + 1)),
+        levels,
     )
 
 
@@ -488,7 +492,9 @@ def _bins_of(x, edges):
 
 
 def _is_nan(x):
-    return isnan(x) if x.dtype.kind == "f" else full(x.shape, False, dtype="bool")
+    if x.dtype.kind == "f":
+        return isnan(x)
+    return full(x.shape, False, dtype="bool", device=x.device)
 
 
 def histogram(x, /, bins=10, range=None, *, weights=None, density=False):

@@ -1,0 +1,393 @@
+// Reductions of any axes: rows (a group of threads a result), columns (neighbouring results
+// side by side) and, where results are few, several parts of each, joined by a second
+// kernel in a fixed order.
+//
+// An Op is passed to the kernels by value:
+//   Value    what load<P>(values, offset) reads for each of P neighbours; T: elements
+//   State    what elements become: empty(), add<N>(state, values, local, place), join(a, b)
+//   Local    what is known of a result beforehand: local(offset of its first element, out)
+//   finish(state, local, out), out being the result's offset
+//   kPack    neighbours read at a time; kOrdered: positions count
+#pragma once
+
+#include "rows.cuh"
+
+namespace tl {
+
+// Positions of N values in their row, in groups of `width`, whose starts lie `step` apart.
+template <int Width> struct Place {
+    int64_t first;
+    int64_t step;
+    __device__ int64_t of(int j) const { return first + j / Width * step + j % Width; }
+};
+
+constexpr int kReduceThreads = 256;
+// Independent loads in flight, of P elements each: as many as sixteen elements make.
+template <int P> constexpr int kUnits = P <= 4 ? 4 : 2;
+
+struct RowsPlan {
+    Walk<2> kept;      // offsets of a row in x and out
+    Walk<1> reduced;   // of a unit (an element or a pack) in its row
+    int64_t n;         // elements of a row
+    uint32_t splits;   // parts of a row
+    int lanes;         // threads of a part
+    bool peeled;       // rows are runs that begin or end between packs
+};
+
+template <class Op> struct Joined {
+    const Op &op;
+    __device__ typename Op::State operator()(const typename Op::State &a,
+                                             const typename Op::State &b) const {
+        return op.join(a, b);
+    }
+};
+
+template <class Op>
+__device__ __forceinline__ void fold_elements(const Op &op, typename Op::State &state,
+                                              const typename Op::Local &local, int64_t base,
+                                              int64_t first, int64_t last, int lanes) {
+#pragma unroll 1
+    for (int64_t i = first; i < last; i += lanes) {
+        typename Op::Value value[1];
+        op.template load<1>(value, base + i);
+        op.template add<1>(state, value, local, Place<1>{i, 0});
+    }
+}
+
+// Part `part` of a row, as far as thread `lane` of its group sees it.
+template <class Op, int P>
+__device__ __forceinline__ typename Op::State
+fold_row(const Op &op, const RowsPlan &plan, const typename Op::Local &local, int64_t base,
+         uint32_t part, int lane) {
+    constexpr int U = kUnits<P>;
+    const int lanes = plan.lanes;
+    typename Op::State state = op.empty();
+    int64_t head = 0, n = plan.n;
+    if (P > 1 && plan.peeled) {
+        head = op.template head<P>(base);
+        head = head < n ? head : n;
+        if (part == 0) fold_elements(op, state, local, base, lane, head, lanes);
+    }
+    const uint32_t units = static_cast<uint32_t>((n - head) / P);
+    const uint32_t each = (units + plan.splits - 1) / plan.splits;
+    const uint32_t begin = part * each, rest = begin < units ? units - begin : 0;
+    const uint32_t end = begin + (rest < each ? rest : each);
+    const int64_t body = base + head;
+    uint32_t u = begin + lane;
+#pragma unroll 1
+    for (; u + (U - 1) * lanes < end; u += U * lanes) {
+        typename Op::Value values[U * P];
+#pragma unroll
+        for (int k = 0; k < U; ++k)
+            op.template load<P>(values + k * P, body + plan.reduced.at(u + k * lanes));
+        op.template add<U * P>(state, values, local,
+                               Place<P>{head + static_cast<int64_t>(u) * P,
+                                        static_cast<int64_t>(lanes) * P});
+    }
+#pragma unroll 1
+    for (; u < end; u += lanes) {
+        typename Op::Value values[P];
+        op.template load<P>(values, body + plan.reduced.at(u));
+        op.template add<P>(state, values, local,
+                           Place<P>{head + static_cast<int64_t>(u) * P, 0});
+    }
+    if (P > 1 && plan.peeled && part == plan.splits - 1)
+        fold_elements(op, state, local, base, head + static_cast<int64_t>(units) * P + lane,
+                      n, lanes);
+    return state;
+}
+
+template <class Op, int P>
+__global__ void __launch_bounds__(kReduceThreads, 4)
+    reduce_rows_kernel(Op op, RowsPlan plan, typename Op::State *partials) {
+    const int lane = threadIdx.x % plan.lanes;
+    const uint32_t groups = blockDim.x / plan.lanes;
+    const int64_t tasks = static_cast<int64_t>(plan.kept.count) * plan.splits;
+    const int64_t step = static_cast<int64_t>(gridDim.x) * groups;
+    // A block goes round as one: threads without a task take part in the joining.
+#pragma unroll 1
+    for (int64_t first = static_cast<int64_t>(blockIdx.x) * groups; first < tasks;
+         first += step) {
+        const int64_t task = first + threadIdx.x / plan.lanes;
+        const bool live = task < tasks;
+        const uint32_t row = live ? static_cast<uint32_t>(task / plan.splits) : 0;
+        const uint32_t part = static_cast<uint32_t>(task - static_cast<int64_t>(row) *
+                                                               plan.splits);
+        int64_t at[2];
+        plan.kept.at(row, at);
+        typename Op::Local local = {};
+        typename Op::State state = op.empty();
+        if (live && plan.n > 0) {
+            local = op.local(at[0], at[1]);
+            state = fold_row<Op, P>(op, plan, local, at[0], part, lane);
+        }
+        state = group_reduce(state, plan.lanes, Joined<Op>{op});
+        if (!live || lane != 0) continue;
+        if (partials != nullptr)
+            partials[task] = state;
+        else
+            op.finish(state, local, at[1]);
+    }
+}
+
+struct ColumnsPlan {
+    Walk<2> batch;     // offsets of a block of columns in x and out
+    Walk<1> reduced;   // of a row
+    uint32_t columns;
+    uint32_t tiles;    // of blockDim.x packs of columns
+    int64_t x_step;    // from a column to the next; 1 where they are read in packs
+    int64_t out_step;
+};
+
+// Joins what the block's rows of threads hold; the first gets the result.
+template <class Op>
+__device__ __forceinline__ typename Op::State join_down(const Op &op,
+                                                        typename Op::State state) {
+    __shared__ typename Op::State tile[kReduceThreads];
+    const int place = threadIdx.y * blockDim.x + threadIdx.x;
+    __syncthreads();
+    tile[place] = state;
+    __syncthreads();
+#pragma unroll 1
+    for (int half = blockDim.y / 2; half > 0; half /= 2) {
+        if (static_cast<int>(threadIdx.y) < half)
+            tile[place] = op.join(tile[place], tile[place + half * blockDim.x]);
+        __syncthreads();
+    }
+    return tile[place];
+}
+
+template <class Op, int P>
+__device__ __forceinline__ void
+fold_columns(const Op &op, const ColumnsPlan &plan, const typename Op::Local (&local)[P],
+             int64_t base, uint32_t begin, uint32_t end, typename Op::State (&state)[P]) {
+    constexpr int U = kUnits<P>;
+    const uint32_t step = blockDim.y;
+    uint32_t r = begin + threadIdx.y;
+#pragma unroll 1
+    for (; r + (U - 1) * step < end; r += U * step) {
+        typename Op::Value values[U][P], column[U];
+#pragma unroll
+        for (int k = 0; k < U; ++k)
+            op.template load<P>(values[k], base + plan.reduced.at(r + k * step));
+#pragma unroll
+        for (int p = 0; p < P; ++p) {
+#pragma unroll
+            for (int k = 0; k < U; ++k) column[k] = values[k][p];
+            op.template add<U>(state[p], column, local[p], Place<1>{r, step});
+        }
+    }
+#pragma unroll 1
+    for (; r < end; r += step) {
+        typename Op::Value values[P];
+        op.template load<P>(values, base + plan.reduced.at(r));
+#pragma unroll
+        for (int p = 0; p < P; ++p)
+            op.template add<1>(state[p], values + p, local[p], Place<1>{r, 0});
+    }
+}
+
+template <class Op, int P>
+__global__ void __launch_bounds__(kReduceThreads, 4)
+    reduce_columns_kernel(Op op, ColumnsPlan plan, typename Op::State *partials) {
+    const uint32_t batch = blockIdx.x / plan.tiles, tile = blockIdx.x - batch * plan.tiles;
+    const uint32_t column = (tile * blockDim.x + threadIdx.x) * P;
+    const uint32_t each = (plan.reduced.count + gridDim.y - 1) / gridDim.y;
+    const uint32_t begin = blockIdx.y * each;
+    uint32_t end = begin + each;
+    end = end < plan.reduced.count ? end : plan.reduced.count;
+    int64_t at[2];
+    plan.batch.at(batch, at);
+    const int64_t base = at[0] + column * plan.x_step;
+    const int64_t out = at[1] + column * plan.out_step;
+    typename Op::State state[P];
+    typename Op::Local local[P];
+#pragma unroll
+    for (int p = 0; p < P; ++p) state[p] = op.empty();
+    const bool live = column < plan.columns;
+    if (live) {
+#pragma unroll
+        for (int p = 0; p < P; ++p)
+            local[p] = op.local(base + p * plan.x_step, out + p * plan.out_step);
+        fold_columns<Op, P>(op, plan, local, base, begin, end, state);
+    }
+    const int64_t results = static_cast<int64_t>(plan.batch.count) * plan.columns;
+    const int64_t place = static_cast<int64_t>(batch) * plan.columns + column;
+#pragma unroll
+    for (int p = 0; p < P; ++p) {
+        if (blockDim.y > 1) state[p] = join_down(op, state[p]);
+        if (!live || threadIdx.y > 0) continue;
+        if (partials != nullptr)
+            partials[blockIdx.y * results + place + p] = state[p];
+        else
+            op.finish(state[p], local[p], out + p * plan.out_step);
+    }
+}
+
+// Joins the parts of each result, `lanes` threads a result.
+template <class Op>
+__global__ void reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *partials,
+                                    int64_t result_step, int64_t part_step, int parts,
+                                    int lanes) {
+    const int lane = threadIdx.x % lanes;
+    const uint32_t groups = blockDim.x / lanes;
+    const uint32_t row = blockIdx.x * groups + threadIdx.x / lanes;
+    typename Op::State state = op.empty();
+    if (row < kept.count)
+#pragma unroll 1
+        for (int part = lane; part < parts; part += lanes)
+            state = op.join(state, partials[row * result_step + part * part_step]);
+    state = group_reduce(state, lanes, Joined<Op>{op});
+    if (row >= kept.count || lane != 0) return;
+    int64_t at[2];
+    kept.at(row, at);
+    op.finish(state, op.local(at[0], at[1]), at[1]);
+}
+
+namespace detail {
+
+template <class Op>
+tl_status join_parts(const Op &op, const Walk<2> &kept, const typename Op::State *partials,
+                     int64_t result_step, int64_t part_step, int parts) {
+    int lanes = static_cast<int>(power_of_two_above(ceil_div(parts, 4)));
+    if (lanes > kWarp) lanes = kept.count > 4096 ? kWarp : kReduceThreads;
+    const int64_t groups = kReduceThreads / lanes;
+    return launch(static_cast<unsigned>(ceil_div(kept.count, groups)), kReduceThreads, 0,
+                  reduce_parts_kernel<Op>, op, kept, partials, result_step, part_step, parts,
+                  lanes);
+}
+
+// How many threads work on a row of `units`, and in how many parts it is cut.
+inline void share_row(int64_t units, RowsPlan &plan) {
+    const int64_t rows = plan.kept.count, full = processors() * 4;
+    plan.splits = 1;
+    plan.lanes = static_cast<int>(power_of_two_above(ceil_div(units, 4)));
+    if (plan.lanes <= kWarp) return;
+    plan.lanes = kWarp;
+    const bool idle = rows * kWarp < processors() * INT64_C(1024);
+    if (units <= (idle ? 256 : 1024)) return;
+    plan.lanes = kReduceThreads;
+    // Fewer rows than the device has room for: parts of at least four rounds.
+    if (rows * 2 > full || units < kReduceThreads * 16) return;
+    const int64_t parts = full / rows, most = units / (kReduceThreads * 4);
+    plan.splits = static_cast<uint32_t>(parts < most ? parts : most);
+}
+
+template <class Op, int P> tl_status run_rows(const Op &op, RowsPlan &plan, int64_t units) {
+    share_row(units, plan);
+    const int64_t tasks = static_cast<int64_t>(plan.kept.count) * plan.splits;
+    const int64_t blocks = ceil_div(tasks, kReduceThreads / plan.lanes);
+    const unsigned grid = static_cast<unsigned>(blocks);
+    if (plan.splits == 1)
+        return launch(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan,
+                      static_cast<typename Op::State *>(nullptr));
+    const Scratch scratch(tasks * static_cast<int64_t>(sizeof(typename Op::State)));
+    auto *partials = scratch.as<typename Op::State>();
+    if (partials == nullptr) return TL_OUT_OF_MEMORY;
+    const tl_status status =
+        launch(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan, partials);
+    if (status != TL_OK) return status;
+    return join_parts<Op>(op, plan.kept, partials, plan.splits, 1,
+                          static_cast<int>(plan.splits));
+}
+
+template <class Op, int P>
+tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
+    const int64_t n = plan.reduced.count, packs = plan.columns / P;
+    int64_t across = power_of_two_above(packs < kWarp ? packs : kWarp);
+    int64_t down = kReduceThreads / across;
+    const int64_t useful = power_of_two_above(ceil_div(n, kUnits<P>));
+    if (down > useful) { // few rows: wider tiles
+        down = useful;
+        const int64_t wide = power_of_two_above(packs);
+        across = wide < kReduceThreads / down ? wide : kReduceThreads / down;
+    }
+    plan.tiles = static_cast<uint32_t>(ceil_div(packs, across));
+    const int64_t blocks = static_cast<int64_t>(plan.batch.count) * plan.tiles;
+    const int64_t room = processors() * 8 / blocks, most = n / (down * kUnits<P> * 2);
+    int64_t splits = room < most ? room : most;
+    splits = splits < 1 ? 1 : splits;
+    const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits));
+    const dim3 block(static_cast<unsigned>(across), static_cast<unsigned>(down));
+    if (splits == 1)
+        return launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan,
+                      static_cast<typename Op::State *>(nullptr));
+    const int64_t results = kept.count;
+    const Scratch scratch(results * splits * static_cast<int64_t>(sizeof(typename Op::State)));
+    auto *partials = scratch.as<typename Op::State>();
+    if (partials == nullptr) return TL_OUT_OF_MEMORY;
+    const tl_status status =
+        launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, partials);
+    if (status != TL_OK) return status;
+    return join_parts<Op>(op, kept, partials, 1, results, static_cast<int>(splits));
+}
+
+// Whether strides of dimensions from `first` on keep packs of `width` aligned.
+template <int K> bool keeps_packs(const Layout<K> &layout, int first, int width) {
+    for (int d = first; d < layout.ndim; ++d)
+        if (layout.strides[d][0] % width != 0) return false;
+    return true;
+}
+
+template <class Op>
+tl_status plan_columns(const Op &op, const Layout<2> &kept, const Layout<1> &reduced) {
+    constexpr int P = Op::kPack < 4 ? Op::kPack : 4; // a thread has a state for each
+    ColumnsPlan plan;
+    Walk<2> all;
+    if (!all.set(kept) || !plan.batch.set(kept, 1) || !plan.reduced.set(reduced))
+        return TL_DECLINED;
+    plan.columns = static_cast<uint32_t>(kept.shape[0]);
+    plan.x_step = kept.strides[0][0];
+    plan.out_step = kept.strides[0][1];
+    if constexpr (P > 1)
+        if (plan.x_step == 1 && plan.columns % P == 0 && op.aligned(P) &&
+            keeps_packs(kept, 1, P) && keeps_packs(reduced, 0, P))
+            return run_columns<Op, P>(op, plan, all);
+    return run_columns<Op, 1>(op, plan, all);
+}
+
+template <class Op>
+tl_status plan_rows(const Op &op, const Layout<2> &kept, Layout<1> &reduced) {
+    constexpr int P = Op::kPack;
+    RowsPlan plan;
+    if (!plan.kept.set(kept)) return TL_DECLINED;
+    plan.n = reduced.size;
+    plan.peeled = false;
+    if constexpr (P > 1) {
+        const bool run = reduced.ndim > 0 && reduced.strides[0][0] == 1;
+        const bool whole = run && reduced.shape[0] % P == 0 && op.aligned(P) &&
+                           keeps_packs(kept, 0, P) && keeps_packs(reduced, 1, P);
+        plan.peeled = run && !whole && reduced.ndim == 1 && plan.n >= 16 * P && op.alike(P);
+        if (whole || plan.peeled) {
+            Layout<1> packs = reduced;
+            packs.shape[0] /= P;
+            packs.strides[0][0] = P;
+            if (plan.reduced.set(packs)) return run_rows<Op, P>(op, plan, plan.n / P);
+            return TL_DECLINED;
+        }
+    }
+    if (!plan.reduced.set(reduced)) return TL_DECLINED;
+    return run_rows<Op, 1>(op, plan, plan.n);
+}
+
+} // namespace detail
+
+// Reduces x, whose kept axes come first, into out.
+template <class Op>
+tl_status reduce(const Op &op, const tl_buffer *x, const tl_buffer *out, int n_reduced) {
+    if (out->size == 0) return TL_OK;
+    const int n_kept = x->ndim - n_reduced;
+    const tl_buffer x_kept = axes_of(x, 0, n_kept), x_reduced = axes_of(x, n_kept, n_reduced);
+    const tl_buffer *const kept_operands[2] = {&x_kept, out};
+    const tl_buffer *const reduced_operands[1] = {&x_reduced};
+    const Layout<2> kept = merged_layout(kept_operands);
+    Layout<1> reduced = merged_layout(reduced_operands, !Op::kOrdered);
+    if (x_reduced.size == 0) reduced.ndim = 0;
+    const bool columns =
+        x_reduced.size > 1 && kept.ndim > 0 && kept.strides[0][0] != 0 &&
+        detail::magnitude(kept.strides[0][0]) < detail::magnitude(reduced.strides[0][0]);
+    return columns ? detail::plan_columns(op, kept, reduced)
+                   : detail::plan_rows(op, kept, reduced);
+}
+
+} // namespace tl
