@@ -204,8 +204,8 @@ e = 2.718281828459045
 newaxis = None
 
 _LAZY_MODULES = (
-    "amp", "cuda", "data", "fft", "linalg", "nn", "optim", "serialization", "transforms",
-    "viz",
+    "amp", "cuda", "data", "fft", "linalg", "nn", "optim", "serialization",
+    "transforms", "viz",
 )  # fmt: skip
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {

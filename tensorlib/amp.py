@@ -269,9 +269,7 @@ class GradScaler:
             wide = outputs.astype("float32") if outputs.dtype == "float16" else outputs
             return wide * self._scale
         if not hasattr(outputs, "__iter__"):
-            raise TypeError(
-                f"scale: expected Tensors, got {type(outputs).__name__}"
-            )
+            raise TypeError(f"scale: expected Tensors, got {type(outputs).__name__}")
         made = map(self.scale, outputs)
         return type(outputs)(made) if isinstance(outputs, list | tuple) else made
 
@@ -354,7 +352,7 @@ class GradScaler:
         """Whether a gradient was not finite: here the host waits for the device."""
         found = self._found[key]
         if isinstance(found, list):
-            found = any([not cmath.isfinite(total.item()) for total in found])
+            found = any(not cmath.isfinite(total.item()) for total in found)
             self._found[key] = found
         return found
 
@@ -378,7 +376,7 @@ class GradScaler:
         else:
             if not self._found:
                 raise RuntimeError("update: expected a step() or unscale_() before")
-            self._adapt(any([self._overflowed(key) for key in self._found]))
+            self._adapt(any(self._overflowed(key) for key in self._found))
         self._forget()
 
     def _adapt(self, found):
@@ -405,7 +403,9 @@ class GradScaler:
     def set_growth_factor(self, new_factor):
         """Set what the scale grows by, more than 1."""
         if not new_factor > 1.0:
-            raise ValueError(f"GradScaler: expected growth_factor > 1, got {new_factor}")
+            raise ValueError(
+                f"GradScaler: expected growth_factor > 1, got {new_factor}"
+            )
         self._growth_factor = float(new_factor)
 
     def get_backoff_factor(self):

@@ -124,7 +124,7 @@ def summary(rows, peaks, left):
     """Return counts, and the misses in words."""
     timed = [row for row in rows if row.ratio]
     mean = geometric_mean([row.ratio for row in timed])
-    counts = {mark: 0 for mark in ("MISS", "WRONG", "ERROR")}
+    counts = dict.fromkeys(("MISS", "WRONG", "ERROR"), 0)
     for row in rows:
         if row.mark(peaks):
             counts[row.mark(peaks)] += 1

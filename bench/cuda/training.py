@@ -237,6 +237,8 @@ def tf32(allowed):
         import tensorlib
 
         if device == "cuda":
-            tensorlib.cuda.set_float32_matmul_precision("high" if allowed else "highest")
+            tensorlib.cuda.set_float32_matmul_precision(
+                "high" if allowed else "highest"
+            )
 
     return prepare
