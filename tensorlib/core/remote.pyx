@@ -6,7 +6,7 @@ block of the device's allocator.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from tensorlib.core.abi cimport TL_CPU, TL_DEVICE_TYPE_COUNT, tl_storage
-from tensorlib.core.storage cimport storage_borrow, storage_new
+from tensorlib.core.storage cimport inference_flag, storage_borrow, storage_new
 
 from tensorlib.core.errors import DeviceError
 
@@ -36,7 +36,7 @@ cdef tl_storage *storage_on(int device_type, int index, int64_t nbytes) except N
     except BaseException:
         _remotes[device_type].release(block)
         raise
-    made.flags = 0      # ours, unlike memory that somebody handed over
+    made.flags = inference_flag()   # ours, unlike memory that somebody handed over
     made.device_type, made.device_index = <uint8_t>device_type, <uint16_t>index
     return made
 
@@ -53,7 +53,7 @@ cdef tl_storage *pinned_storage(int device_type, int64_t nbytes) except NULL:
     except BaseException:
         _remotes[device_type].free_pinned(data)
         raise
-    made.flags = 0
+    made.flags = inference_flag()
     return made
 
 
