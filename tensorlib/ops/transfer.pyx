@@ -17,6 +17,7 @@ from tensorlib.ops.elementwise cimport cast, contiguous, copy, copy_into
 
 from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.remote import set_opener
 
 cdef bint[256] _opened      # by index of a GPU
 
@@ -29,6 +30,13 @@ cdef Device usable_device(str op, object spec):
         open_device(op, where.index)
         _opened[where.index] = True
     return where
+
+
+def _open(str op, int index):
+    usable_device(op, f"cuda:{index}")
+
+
+set_opener(_open)
 
 
 cdef class Transfer(Primitive):
