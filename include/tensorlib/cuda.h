@@ -53,6 +53,8 @@ int tl_cuda_reset_peaks(int device);
 int tl_cuda_set_limit(int device, int64_t nbytes);
 int tl_cuda_allocate_pinned(int64_t nbytes, void **data); /* host memory, page-locked */
 int tl_cuda_free_pinned(void *data);
+/* Which device has the memory; an error when none has. */
+int tl_cuda_pointer_device(const void *data, int *device);
 
 /* Copies on the current stream of `device`; waits for the end where `wait`. */
 int tl_cuda_copy(int device, void *target, const void *source, int64_t nbytes,
