@@ -88,7 +88,8 @@ def _shift(name):
 def _frequencies(name):
     return Op(
         f"fft.{name}",
-        lambda x, n, **how: getattr(F, name)(n, **how, dtype=tl.asarray(x).dtype) + 0 * x,
+        lambda x, n, **how: getattr(F, name)(
+            n, **how, dtype=tl.asarray(x).dtype, device=tl.asarray(x).device) + 0 * x,
         lambda a, n, **how: getattr(np.fft, name)(n, **how) + 0 * a,
         lambda d, r: [call(np.ones((), d), n, d=step)
                       for n in (1, 2, 7, 8) for step in (1.0, 0.3, -2)],

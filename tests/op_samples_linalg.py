@@ -177,7 +177,8 @@ SYSTEMS = [
 # ---- factorizations --------------------------------------------------------------
 def _definite(x):
     product = tl.matmul(x, tl.matrix_transpose(x))
-    return product + tl.eye(product.shape[-1], dtype=product.dtype)
+    like = {"dtype": product.dtype, "device": product.device}
+    return product + tl.eye(product.shape[-1], **like)
 
 
 def _cholesky(x, upper=False):

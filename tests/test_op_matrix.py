@@ -285,10 +285,10 @@ def smooth_calls(op):
     ]
 
 
-def as_function(op, arguments):
+def as_function(op, arguments, device="cpu"):
     """The op as a function of its floating arguments alone, and these as tensors."""
     inputs = [
-        contiguous(a).requires_grad_()
+        contiguous(a).to(device).requires_grad_()
         for a in arrays_in(arguments)
         if a.dtype == np.float64
     ]
@@ -297,7 +297,7 @@ def as_function(op, arguments):
         rest = iter(given)
 
         def convert(a):
-            return next(rest) if a.dtype == np.float64 else contiguous(a)
+            return next(rest) if a.dtype == np.float64 else contiguous(a).to(device)
 
         made = applied(op.function, convert, arguments)
         return tuple(made) if isinstance(made, (list, tuple)) else made
@@ -482,26 +482,6 @@ def test_bits_do_not_depend_on_threads(op):
                     found[n] += backward_bits(op, arguments)
             for n in THREADS[1:]:
                 assert found[n] == found[1], f"{op}, {dtype}, call {k}: {n} threads"
-
-
-# ---- GPU -----------------------------------------------------------------------
-@pytest.mark.cuda
-@ROW_DTYPES
-def test_forward_on_gpu_equals_reference(op, dtype):
-    try:
-        available = tl.cuda.is_available()
-    except (ImportError, AttributeError):
-        available = False
-    if not available:
-        pytest.skip("no NVIDIA GPU")
-    if op.reference is None:
-        pytest.skip("no values to compare")
-    for arguments in calls_of(op, dtype):
-        found = as_tuple(
-            applied(op.function, lambda a: contiguous(a).to("cuda"), arguments)
-        )
-        expected = expected_of(op, arguments)
-        assert_matches(op, [y.to("cpu") for y in found], expected, dtype)
 
 
 # ---- completeness --------------------------------------------------------------

@@ -291,6 +291,7 @@ void run_block() {
 }
 
 cudaError_t run_launch(const Launch &launch) {
+    const Access access;
     launched = &launch;
     gridDim = launch.grid;
     blockDim = launch.block;

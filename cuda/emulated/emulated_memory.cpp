@@ -1,7 +1,13 @@
 // The emulated runtime: one device whose memory is the host's, with guards around every
 // allocation; streams that are always idle.
+//
+// With TENSORLIB_EMULATED_PROTECT=1 the host may not touch the device's memory but through
+// the runtime: it lies in one arena that is inaccessible while no kernel or copy runs, and
+// a read of it ends the process as it would with a GPU.
 #include "cuda_runtime.h"
 #include "emulated_state.h"
+
+#include <sys/mman.h>
 
 #include <chrono>
 #include <map>
@@ -21,7 +27,8 @@ constexpr size_t kTotal = size_t(8) << 30;
 
 struct Allocation {
     char *block;
-    size_t nbytes;
+    size_t nbytes; // asked for
+    size_t whole;  // with the guards
     bool reported;
 };
 
@@ -35,23 +42,68 @@ cudaError_t failed(cudaError_t error) {
     return error;
 }
 
+// ---- the arena ---------------------------------------------------------------------
+constexpr size_t kPage = 4096;
+char *arena = nullptr;
+size_t arena_used = 0; // under memory_mutex, as the rest
+std::multimap<size_t, char *> arena_free;
+int arena_users = 0;
+
+bool is_protected() {
+    static const bool wanted = [] {
+        const char *set = std::getenv("TENSORLIB_EMULATED_PROTECT");
+        return set != nullptr && *set == '1';
+    }();
+    return wanted;
+}
+
+char *take_block(size_t nbytes) {
+    if (!is_protected()) return static_cast<char *>(std::malloc(nbytes));
+    if (arena == nullptr) {
+        void *made = mmap(nullptr, 2 * kTotal, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (made == MAP_FAILED) return nullptr;
+        arena = static_cast<char *>(made);
+    }
+    nbytes = (nbytes + kPage - 1) / kPage * kPage;
+    const auto found = arena_free.find(nbytes);
+    if (found != arena_free.end()) {
+        char *block = found->second;
+        arena_free.erase(found);
+        return block;
+    }
+    if (arena_used + nbytes > 2 * kTotal) return nullptr;
+    char *block = arena + arena_used;
+    arena_used += nbytes;
+    if (arena_users) mprotect(block, nbytes, PROT_READ | PROT_WRITE);
+    return block;
+}
+
+void give_block(char *block, size_t nbytes) {
+    if (!is_protected())
+        std::free(block);
+    else
+        arena_free.emplace((nbytes + kPage - 1) / kPage * kPage, block);
+}
+
 bool is_hidden() {
     const char *visible = std::getenv("CUDA_VISIBLE_DEVICES");
     return visible != nullptr && (*visible == '\0' || *visible == '-');
 }
 
 char *allocate(size_t nbytes, size_t misalignment) {
+    const emulated::Access access;
     const std::lock_guard<std::mutex> lock(memory_mutex);
     if (nbytes > kTotal - used) return nullptr;
     const size_t whole = nbytes + misalignment + 2 * kAlign + kGuard;
-    char *block = static_cast<char *>(std::malloc(whole));
+    char *block = take_block(whole);
     if (block == nullptr) return nullptr;
     const uintptr_t from = reinterpret_cast<uintptr_t>(block) + kGuard + kAlign - 1;
     char *data = reinterpret_cast<char *>(from / kAlign * kAlign + misalignment);
     std::memset(data - kGuard, kGuardByte, kGuard);
     std::memset(data, kFreshByte, nbytes);
     std::memset(data + nbytes, kGuardByte, kGuard);
-    allocations[data] = {block, nbytes, false};
+    allocations[data] = {block, nbytes, whole, false};
     used += nbytes;
     return data;
 }
@@ -75,12 +127,13 @@ void check_guards(char *data, Allocation &allocation) {
 }
 
 cudaError_t release(char *data) {
+    const emulated::Access access;
     const std::lock_guard<std::mutex> lock(memory_mutex);
     const auto found = allocations.find(data);
     if (found == allocations.end()) return cudaErrorInvalidDevicePointer;
     check_guards(data, found->second);
     used -= found->second.nbytes;
-    std::free(found->second.block);
+    give_block(found->second.block, found->second.whole);
     allocations.erase(found);
     return cudaSuccess;
 }
@@ -93,7 +146,20 @@ cudaError_t make_event(cudaEvent_t *event) {
 } // namespace
 
 namespace emulated {
+Access::Access() {
+    if (!is_protected()) return;
+    const std::lock_guard<std::mutex> lock(memory_mutex);
+    if (arena_users++ == 0 && arena_used)
+        mprotect(arena, arena_used, PROT_READ | PROT_WRITE);
+}
+Access::~Access() {
+    if (!is_protected()) return;
+    const std::lock_guard<std::mutex> lock(memory_mutex);
+    if (--arena_users == 0 && arena_used) mprotect(arena, arena_used, PROT_NONE);
+}
+
 void check_all_guards() {
+    const Access access;
     const std::lock_guard<std::mutex> lock(memory_mutex);
     for (auto &entry : allocations)
         check_guards(entry.first, entry.second);
@@ -235,6 +301,16 @@ cudaError_t cudaFreeHost(void *data) {
     std::free(data);
     return failed(error);
 }
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *found, const void *data) {
+    const std::lock_guard<std::mutex> lock(memory_mutex);
+    char *at = static_cast<char *>(const_cast<void *>(data));
+    auto next = allocations.upper_bound(at);
+    *found = {cudaMemoryTypeUnregistered, -2};
+    if (next == allocations.begin()) return cudaSuccess;
+    --next;
+    if (at < next->first + next->second.nbytes) *found = {cudaMemoryTypeDevice, 0};
+    return cudaSuccess;
+}
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
     const std::lock_guard<std::mutex> lock(memory_mutex);
     *free_bytes = kTotal - used;
@@ -244,6 +320,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes, cudaMemcpyKind,
                             cudaStream_t) {
     const cudaError_t error = emulated::flush();
+    const emulated::Access access;
     std::memmove(to, from, nbytes);
     return failed(error);
 }
@@ -254,6 +331,7 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
                               size_t from_pitch, size_t width, size_t height,
                               cudaMemcpyKind, cudaStream_t) {
     const cudaError_t error = emulated::flush();
+    const emulated::Access access;
     for (size_t row = 0; row < height; ++row)
         std::memmove(static_cast<char *>(to) + row * to_pitch,
                      static_cast<const char *>(from) + row * from_pitch, width);
@@ -265,6 +343,7 @@ cudaError_t cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t nby
 }
 cudaError_t cudaMemsetAsync(void *data, int byte, size_t nbytes, cudaStream_t) {
     const cudaError_t error = emulated::flush();
+    const emulated::Access access;
     std::memset(data, byte, nbytes);
     return failed(error);
 }

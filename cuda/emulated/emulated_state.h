@@ -10,4 +10,10 @@ void report(const char *text, cudaError_t error = cudaSuccess);
 cudaError_t flush();
 void check_all_guards();
 
+// While one lives, the device's memory can be read and written.
+struct Access {
+    Access();
+    ~Access();
+};
+
 } // namespace emulated

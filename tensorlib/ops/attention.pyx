@@ -176,7 +176,8 @@ cdef class Attention(Composite):
         if how.allowed is not None:
             scores = select(how.allowed, scores, -float("inf"))
         if how.params.causal:
-            seen = expand_dims(arange(how.queries), 1) >= arange(how.keys)
+            rows = expand_dims(arange(how.queries, device=q.device), 1)
+            seen = rows >= arange(how.keys, device=q.device)
             scores = select(seen, scores, -float("inf"))
         # Rows that may see nothing are zeros, not softmax's NaN.
         idle = reduce_all(scores == -float("inf"), axis=-1, keepdims=True)

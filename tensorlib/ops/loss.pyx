@@ -296,7 +296,7 @@ cdef CTCLoss _ctc_loss = CTCLoss("ctc_loss")
 cdef Primitive _ctc_loss_grad = Primitive("ctc_loss_grad")
 
 
-cdef tuple _states(Alignment how):
+cdef tuple _states(Alignment how, object device):
     """Labels of the states (N, W), which exist, and which may be skipped to."""
     cdef int64_t blank = how.params.blank
     lengths = how.target_lengths.tolist()
@@ -312,7 +312,7 @@ cdef tuple _states(Alignment how):
         [k > 1 and row[k] != blank and row[k] != row[k - 2] for k in range(width)]
         for row in rows
     ]
-    return asarray(rows), asarray(exists), asarray(skips)
+    return tuple([asarray(found, device=device) for found in (rows, exists, skips)])
 
 
 def _passes(scores, exists, skips, start, lengths):
@@ -320,7 +320,7 @@ def _passes(scores, exists, skips, start, lengths):
 
     Steps from each sequence's length on repeat the last one before it.
     """
-    low = full(scores.shape[1:], -1e30, dtype=scores.dtype)
+    low = full(scores.shape[1:], -1e30, dtype=scores.dtype, device=scores.device)
     width = scores.shape[2]
     state = where(start & exists, scores[0], low)
     found = [state]
@@ -336,20 +336,21 @@ def _passes(scores, exists, skips, start, lengths):
 
 def _reversed_steps(x, lengths):
     """The first lengths[n] steps of each sequence of x (T, N, W) backwards."""
-    steps = expand_dims(arange(x.shape[0]), 1)
+    steps = expand_dims(arange(x.shape[0], device=x.device), 1)
     order = where(steps < lengths, lengths - 1 - steps, steps)
     return take_along_axis(x, broadcast_to(expand_dims(order, 2), x.shape), axis=0)
 
 
 def _occupation(Tensor x, Alignment how):
     """The probability of each class at each step, given the labels: (T, N, C)."""
-    labels, exists, skips = _states(how)
-    lengths = how.input_lengths
+    place = x.device
+    labels, exists, skips = _states(how, place)
+    lengths = moved(how.input_lengths, place, True)
     steps, count, classes = x.shape
     width = labels.shape[1]
-    position = arange(width)
+    position = arange(width, device=place)
     # From the end everything is a mirror image: states, too, are counted backwards.
-    last = expand_dims(how.target_lengths * 2, 1)
+    last = expand_dims(moved(how.target_lengths, place, True) * 2, 1)
     mirror = where(position <= last, last - position, position)
     spread = broadcast_to(labels, (steps, count, width))
     scores = take_along_axis(x, spread, axis=2)
@@ -359,7 +360,7 @@ def _occupation(Tensor x, Alignment how):
     mirrored = take_along_axis(labels, mirror, axis=1)
     blank = how.params.blank
     differs = concat(
-        [full((count, min(2, width)), False), mirrored[:, 2:] != mirrored[:, :-2]],
+        [full((count, min(2, width)), False, device=place), mirrored[:, 2:] != mirrored[:, :-2]],
         axis=1,
     )
     start = broadcast_to(position < 2, (count, width))
@@ -372,10 +373,14 @@ def _occupation(Tensor x, Alignment how):
     )
     both = alpha + beta - scores
     total = logsumexp(both[:1], axis=2, keepdims=True)
-    live = (expand_dims(arange(steps), 1) < lengths) & (total[:, :, 0] > -1e29)
+    live = (
+        expand_dims(arange(steps, device=place), 1) < lengths
+    ) & (total[:, :, 0] > -1e29)
     live = expand_dims(live, 2) & exists & (both > -1e29)
     share = where(live, exp(where(live, both - total, -1e30)), 0.0)
-    hits = cast(<Tensor>(expand_dims(labels, 2) == arange(classes)), x.buf.dtype)
+    hits = cast(
+        <Tensor>(expand_dims(labels, 2) == arange(classes, device=place)), x.buf.dtype
+    )
     return permute_dims(matmul(permute_dims(share, (1, 0, 2)), hits), (1, 0, 2))
 
 
@@ -524,15 +529,15 @@ cdef object _wrong_total(object total, object targets):
 
 
 cdef Tensor _own(Tensor x):
-    """A flat int64 copy: the kernel's indices must not change with the caller's."""
-    return copy(cast(reshape_like(x, (x.buf.size,)), TL_INT64))
+    """A flat int64 copy on the CPU: the indices must not change with the caller's."""
+    return copy(cast(<Tensor>reshape_like(x, (x.buf.size,)).cpu(), TL_INT64))
 
 
 cdef Tensor _lengths(str name, object given, int64_t count, int64_t most):
     """Lengths as int64 of shape (count,), each in [0, most]."""
     cdef Tensor x = as_tensor("ctc_loss", given)
     if x.buf.size == 0 and count == 0:
-        return cast(reshape_like(x, (0,)), TL_INT64)
+        return cast(<Tensor>reshape_like(x, (0,)).cpu(), TL_INT64)
     if not is_integer_code(x.buf.dtype):
         raise DTypeError(
             f"ctc_loss: expected {name} of integers, got {dtype_of(x.buf.dtype)}"

@@ -424,8 +424,9 @@ def _edges(op, x, bins, bounds):
         if bounds is None and x.size and any_batched(x):
             return _edges_of_examples(op, x, count, dtype), True
         low, high = _bounds(op, x, bounds)
-        return linspace(low, high, count + 1, dtype=dtype), True
-    edges = tensor_of(op, bins).detach()
+        edges = linspace(low, high, count + 1, dtype=dtype, device=x.device)
+        return edges, True
+    edges = asarray(tensor_of(op, bins).detach(), device=x.device)
     if edges.ndim != 1 or edges.size < 1:
         raise ShapeError(f"{op}: expected edges of shape (N,), got {edges.shape}")
     shown = show_levels(edges)[0]
