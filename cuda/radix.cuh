@@ -1,8 +1,8 @@
 // Stable radix sort of rows, least digit first, by the orders of tensorlib/sort.h.
 //
-// Passes move raw elements and find their keys anew, so zeros and NaNs keep their bits and
-// their order. A tile is what a block sorts in shared memory: short rows are one, longer
-// ones are counted, their counts summed, and moved, in three launches a digit.
+// Passes move raw elements and find their keys anew, so zeros and NaNs keep their bits
+// and their order. A tile is what a block sorts in shared memory: short rows are one,
+// longer ones are counted, their counts summed, and moved, in three launches a digit.
 #pragma once
 
 #include "layout.cuh"
@@ -16,8 +16,12 @@ enum OrderKind { kUnsignedOrder, kSignedOrder, kFloatOrder, kBfloat16Order };
 
 template <typename U> struct float_infinity;
 template <> struct float_infinity<uint8_t> { static constexpr uint8_t bits = 0x7f; };
-template <> struct float_infinity<uint16_t> { static constexpr uint16_t bits = 0x7c00; };
-template <> struct float_infinity<uint32_t> { static constexpr uint32_t bits = 0x7f800000; };
+template <> struct float_infinity<uint16_t> {
+    static constexpr uint16_t bits = 0x7c00;
+};
+template <> struct float_infinity<uint32_t> {
+    static constexpr uint32_t bits = 0x7f800000;
+};
 template <> struct float_infinity<uint64_t> {
     static constexpr uint64_t bits = UINT64_C(0x7ff0000000000000);
 };
@@ -60,13 +64,15 @@ template <typename T> Rows<T> plain_rows(T *data, int64_t rows, int64_t n) {
     return found;
 }
 
-// The rows of a buffer along its last axis, in C order; false where there are too many axes.
+// The rows of a buffer along its last axis, in C order; false where there are too many
+// axes.
 template <typename T> bool rows_of(const tl_buffer *x, Rows<T> *found) {
     tl_buffer outer = *x;
     const int last = x->ndim - 1;
     outer.ndim = static_cast<int16_t>(last);
     outer.size = 1;
-    for (int d = 0; d < last; ++d) outer.size *= x->shape[d];
+    for (int d = 0; d < last; ++d)
+        outer.size *= x->shape[d];
     const tl_buffer *const one[1] = {&outer};
     const Layout<1> layout = merged_layout(one, false);
     if (layout.ndim > kMaxMerged) return false;
@@ -79,7 +85,7 @@ template <typename T> bool rows_of(const tl_buffer *x, Rows<T> *found) {
 constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits;
 constexpr int kSortThreads = kDigits, kSortWarps = kSortThreads / kWarp;
 template <typename U> constexpr int kSortItems = sizeof(U) == 8 ? 8 : 16;
-template <typename U> constexpr int kSortTile = kSortThreads * kSortItems<U>;
+template <typename U> constexpr int kSortTile = kSortThreads *kSortItems<U>;
 
 // The sum of the values of the threads before; all threads of the block must call it.
 __device__ inline uint32_t block_scan(uint32_t value, uint32_t *total = nullptr) {
@@ -127,7 +133,8 @@ template <int kItems>
 __device__ void rank_tile(const uint8_t (&digit)[kItems], uint32_t (&rank)[kItems],
                           TileCounts &counts) {
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-    for (int w = 0; w < kSortWarps; ++w) counts.of_warp[w][threadIdx.x] = 0;
+    for (int w = 0; w < kSortWarps; ++w)
+        counts.of_warp[w][threadIdx.x] = 0;
     __syncthreads();
     uint32_t *own = counts.of_warp[warp];
 #pragma unroll
@@ -160,30 +167,33 @@ template <int kItems> __device__ int tile_place(int k) {
     return warp * kWarp * kItems + k * kWarp + lane;
 }
 
-// One pass: rows of n elements from one buffer to the other by one digit. Which passes there
-// are is known on the device only: digits in which no keys differ are passed over.
+// One pass: rows of n elements from one buffer to the other by one digit. Which passes
+// there are is known on the device only: digits in which no keys differ are passed
+// over.
 template <typename U> struct RadixPass {
-    Rows<const U> first;      // what the first pass reads
-    Rows<U> last;             // what the last one writes; data may be null
-    uint32_t *last_index;     // (rows, n); null: positions are not wanted
-    U *spare[2];              // what others read and write
+    Rows<const U> first;  // what the first pass reads
+    Rows<U> last;         // what the last one writes; data may be null
+    uint32_t *last_index; // (rows, n); null: positions are not wanted
+    U *spare[2];          // what others read and write
     uint32_t *spare_index[2];
-    uint32_t *counts;         // (rows, digits, tiles)
-    uint32_t *totals;         // (rows, digits)
-    const uint64_t *varying;  // bits in which keys differ; null: all do
+    uint32_t *counts;        // (rows, digits, tiles)
+    uint32_t *totals;        // (rows, digits)
+    const uint64_t *varying; // bits in which keys differ; null: all do
     int64_t n;
     int64_t tiles;
     Order<U> order;
     int passes, pass;
     __device__ uint8_t digit(U x) const {
-        return static_cast<uint8_t>(order.key(x) >> (pass * kDigitBits) & (kDigits - 1));
+        return static_cast<uint8_t>(order.key(x) >> (pass * kDigitBits) &
+                                    (kDigits - 1));
     }
     // A bit for each digit that is sorted by, one at least.
     __device__ unsigned digits() const {
         if (varying == nullptr) return (1u << passes) - 1;
         unsigned found = 0;
         for (int p = 0; p < passes; ++p)
-            found |= static_cast<unsigned>((*varying >> (p * kDigitBits) & 255) != 0) << p;
+            found |= static_cast<unsigned>((*varying >> (p * kDigitBits) & 255) != 0)
+                     << p;
         return found ? found : 1;
     }
 };
@@ -197,14 +207,16 @@ template <typename U> struct RadixPlaces {
     const uint32_t *from_index;
     uint32_t *to_index;
     __device__ RadixPlaces(const RadixPass<U> &pass, int64_t row) {
-        const unsigned digits = pass.digits(), earlier = digits & ((1u << pass.pass) - 1);
+        const unsigned digits = pass.digits(),
+                       earlier = digits & ((1u << pass.pass) - 1);
         const int done = __popc(earlier), all = __popc(digits);
         const int64_t start = row * pass.n;
         const bool final = done == all - 1, index = pass.last_index != nullptr;
         skipped = !(digits >> pass.pass & 1);
         from = done == 0 ? pass.first.row(row) : pass.spare[(done - 1) % 2] + start;
         from_step = done == 0 ? pass.first.step : 1;
-        from_index = done == 0 || !index ? nullptr : pass.spare_index[(done - 1) % 2] + start;
+        from_index =
+            done == 0 || !index ? nullptr : pass.spare_index[(done - 1) % 2] + start;
         to = !final                      ? pass.spare[done % 2] + start
              : pass.last.data == nullptr ? nullptr
                                          : pass.last.row(row);
@@ -227,7 +239,8 @@ __global__ void radix_vary_kernel(RadixPass<U> pass, int64_t rows, uint64_t *var
 #pragma unroll
         for (int k = 0; k < kSortItems<U>; ++k) {
             const int64_t i = first + k * kSortThreads;
-            if (i < pass.n) bits |= static_cast<U>(pass.order.key(x[i * pass.first.step]) ^ one);
+            if (i < pass.n)
+                bits |= static_cast<U>(pass.order.key(x[i * pass.first.step]) ^ one);
         }
     }
     for (int apart = kWarp / 2; apart > 0; apart /= 2)
@@ -254,7 +267,8 @@ template <typename U> __global__ void radix_count_kernel(RadixPass<U> pass) {
             atomicAdd(&counts[pass.digit(places.from[i * places.from_step])], 1u);
     }
     __syncthreads();
-    pass.counts[(row * kDigits + threadIdx.x) * pass.tiles + tile] = counts[threadIdx.x];
+    pass.counts[(row * kDigits + threadIdx.x) * pass.tiles + tile] =
+        counts[threadIdx.x];
 }
 
 // Counts of one row's digit become how many lie in the tiles before.
@@ -272,8 +286,8 @@ static __global__ void radix_scan_kernel(uint32_t *counts, uint32_t *totals,
     if (threadIdx.x == 0) totals[blockIdx.x] = sum;
 }
 
-template <typename U> __global__ void __launch_bounds__(kSortThreads)
-    radix_move_kernel(RadixPass<U> pass) {
+template <typename U>
+__global__ void __launch_bounds__(kSortThreads) radix_move_kernel(RadixPass<U> pass) {
     constexpr int kItems = kSortItems<U>;
     __shared__ TileCounts counts;
     __shared__ uint32_t bases[kDigits]; // of each digit in the row, less its place here
@@ -296,9 +310,10 @@ template <typename U> __global__ void __launch_bounds__(kSortThreads)
     for (int k = 0; k < kItems; ++k)
         digit[k] = tile_place<kItems>(k) < left ? pass.digit(element[k]) : kDigits - 1;
     rank_tile(digit, rank, counts);
-    bases[threadIdx.x] = block_scan(pass.totals[row * kDigits + threadIdx.x]) +
-                         pass.counts[(row * kDigits + threadIdx.x) * pass.tiles + tile] -
-                         counts.starts[threadIdx.x];
+    bases[threadIdx.x] =
+        block_scan(pass.totals[row * kDigits + threadIdx.x]) +
+        pass.counts[(row * kDigits + threadIdx.x) * pass.tiles + tile] -
+        counts.starts[threadIdx.x];
 #pragma unroll
     for (int k = 0; k < kItems; ++k) {
         const int place = tile_place<kItems>(k);
@@ -339,9 +354,12 @@ template <typename U> tl_status radix_pass(const RadixPass<U> &pass, int64_t row
     return launch(grid, kSortThreads, 0, radix_move_kernel<U>, pass);
 }
 
-// Finds which bits vary: worth a look where elements are integers, which often are small.
-template <typename U> tl_status find_varying(RadixPass<U> *pass, int64_t rows, uint64_t *room) {
-    const int64_t all = rows * pass->tiles, most = 8 * static_cast<int64_t>(processors());
+// Finds which bits vary: worth a look where elements are integers, which often are
+// small.
+template <typename U>
+tl_status find_varying(RadixPass<U> *pass, int64_t rows, uint64_t *room) {
+    const int64_t all = rows * pass->tiles,
+                  most = 8 * static_cast<int64_t>(processors());
     const dim3 grid(static_cast<unsigned>(all < most ? all : most));
     tl_status status = launch(1, 1, 0, radix_clear_kernel, room);
     if (status == TL_OK)

@@ -1,8 +1,8 @@
 // Counter-based random fills; the contract is written in scalar_random.h.
 //
-// A thread computes one Threefry block and writes its two or four elements together. The
-// logarithms and sines of normals are the CPU's polynomials, so that numbers have the same
-// bits on both, up to which products are fused with a sum.
+// A thread computes one Threefry block and writes its two or four elements together.
+// The logarithms and sines of normals are the CPU's polynomials, so that numbers have
+// the same bits on both, up to which products are fused with a sum.
 #define TL_PORTABLE_MATH
 #include "numbers.cuh"
 
@@ -10,17 +10,21 @@
 
 #include <cmath>
 
-namespace tl { // not by a using directive: ::sin would become ambiguous in CUDA's headers
+namespace tl { // not by a using directive: ::sin would become ambiguous in CUDA's
+               // headers
 namespace {
 
 struct Words {
     uint32_t at[4];
-    __device__ uint64_t pair(int k) const { return join_words(at[2 * k], at[2 * k + 1]); }
+    __device__ uint64_t pair(int k) const {
+        return join_words(at[2 * k], at[2 * k + 1]);
+    }
 };
 
 // The words of the block of a seed that a counter names.
 __device__ inline Words words_of(uint64_t seed, uint64_t counter) {
-    Words words = {{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0}};
+    Words words = {
+        {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0}};
     threefry4x32(words.at[0], words.at[1], words.at[2], words.at[3],
                  static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), 0, 0);
     return words;
@@ -37,7 +41,8 @@ template <typename T> struct Uniform {
         for (int k = 0; k < kElements; ++k) {
             if constexpr (kElements == 4)
                 out[k] = uniform_between(unit_interval(words.at[k]), low, high, last);
-            else out[k] = uniform_between(unit_interval(words.pair(k)), low, high, last);
+            else
+                out[k] = uniform_between(unit_interval(words.pair(k)), low, high, last);
         }
     }
 };
@@ -47,7 +52,8 @@ template <typename T> struct Normal {
     static constexpr int kElements = sizeof(T) == 8 ? 2 : 4;
     Computed mean, deviation;
     explicit Normal(const tl_random_params &p)
-        : mean(static_cast<Computed>(p.low)), deviation(static_cast<Computed>(p.high)) {}
+        : mean(static_cast<Computed>(p.low)), deviation(static_cast<Computed>(p.high)) {
+    }
     __device__ void fill(const Words &words, T *out) const {
         Computed z[kElements];
         if constexpr (kElements == 4) {
@@ -56,7 +62,8 @@ template <typename T> struct Normal {
         } else {
             normal_pair(words.pair(0), words.pair(1), &z[0], &z[1]);
         }
-        for (int k = 0; k < kElements; ++k) store(out + k, mean + deviation * z[k]);
+        for (int k = 0; k < kElements; ++k)
+            store(out + k, mean + deviation * z[k]);
     }
 };
 
@@ -76,8 +83,10 @@ template <typename T> struct Bernoulli {
     static constexpr int kElements = 4;
     uint64_t threshold = 0;
     explicit Bernoulli(const tl_random_params &p) {
-        if (p.low >= 1.0) threshold = UINT64_C(1) << 32;
-        else if (p.low > 0.0) threshold = static_cast<uint64_t>(p.low * 4294967296.0);
+        if (p.low >= 1.0)
+            threshold = UINT64_C(1) << 32;
+        else if (p.low > 0.0)
+            threshold = static_cast<uint64_t>(p.low * 4294967296.0);
     }
     __device__ void fill(const Words &words, T *out) const {
         for (int k = 0; k < kElements; ++k)
@@ -89,7 +98,8 @@ struct Raw {
     static constexpr int kElements = 2;
     explicit Raw(const tl_random_params &) {}
     __device__ void fill(const Words &words, int64_t *out) const {
-        for (int k = 0; k < kElements; ++k) out[k] = static_cast<int64_t>(words.pair(k));
+        for (int k = 0; k < kElements; ++k)
+            out[k] = static_cast<int64_t>(words.pair(k));
     }
 };
 
@@ -125,12 +135,12 @@ template <typename T, typename Kind> tl_status run_fill(const tl_call *call) {
 }
 
 // ---- permutations -------------------------------------------------------------------
-// Fisher-Yates swaps position i, from the last down, with one of 0 .. i. A swap may be done
-// as soon as no earlier one that waits names either position: in each round every waiting
-// swap reserves its two positions, the earliest (the largest i) wins each, and those that
-// won both are done. About a quarter of them are, each round.
-// J. Shun et al., "Sequential random permutation, list contraction and tree contraction are
-// highly parallel", SODA 2015.
+// Fisher-Yates swaps position i, from the last down, with one of 0 .. i. A swap may be
+// done as soon as no earlier one that waits names either position: in each round every
+// waiting swap reserves its two positions, the earliest (the largest i) wins each, and
+// those that won both are done. About a quarter of them are, each round. J. Shun et
+// al., "Sequential random permutation, list contraction and tree contraction are highly
+// parallel", SODA 2015.
 struct Shuffle {
     int64_t *out;
     unsigned long long *reserved; // by position: round and swap
@@ -150,7 +160,8 @@ struct Shuffle {
                stamp(round, i);
     }
     // Swaps if it may; or has it wait for the next round.
-    __device__ void commit(uint32_t round, uint32_t i, uint32_t *next, uint32_t *count) const {
+    __device__ void commit(uint32_t round, uint32_t i, uint32_t *next,
+                           uint32_t *count) const {
         const uint32_t j = target[i];
         if (!holds(round, i, i) || !holds(round, i, j)) {
             next[atomicAdd(count, 1u)] = i;
@@ -191,8 +202,8 @@ __global__ void reserve_kernel(Shuffle shuffle, uint32_t round) {
 __global__ void commit_kernel(Shuffle shuffle, uint32_t round) {
     const uint32_t count = shuffle.counts[round], step = gridDim.x * blockDim.x;
     for (uint32_t k = blockIdx.x * blockDim.x + threadIdx.x; k < count; k += step)
-        shuffle.commit(round, shuffle.waiting[round % 2][k], shuffle.waiting[(round + 1) % 2],
-                       shuffle.counts + round + 1);
+        shuffle.commit(round, shuffle.waiting[round % 2][k],
+                       shuffle.waiting[(round + 1) % 2], shuffle.counts + round + 1);
 }
 
 // The remaining rounds, by one block: few swaps wait.
@@ -221,9 +232,11 @@ tl_status run_permutation(const tl_call *call) {
     if (n >> 30) return TL_DECLINED;
     if (n == 0) return TL_OK;
     uint32_t rounds = 0;
-    for (int64_t left = n; left > kFewSwaps; left -= left / 4) ++rounds;
+    for (int64_t left = n; left > kFewSwaps; left -= left / 4)
+        ++rounds;
     // reserved; target, both lists; counts.
-    const Scratch scratch(n * 20 + (rounds + 1) * static_cast<int64_t>(sizeof(uint32_t)));
+    const Scratch scratch(n * 20 +
+                          (rounds + 1) * static_cast<int64_t>(sizeof(uint32_t)));
     if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
     Shuffle shuffle;
     shuffle.out = static_cast<int64_t *>(call->out[0]->data);
@@ -236,10 +249,12 @@ tl_status run_permutation(const tl_call *call) {
         for_each(ceil_div(n, 2), BeginShuffle{shuffle, n, params.seed, params.offset,
                                               static_cast<int>(rounds)});
     int64_t left = n; // about
-    for (uint32_t round = 0; round < rounds && status == TL_OK; ++round, left -= left / 4) {
+    for (uint32_t round = 0; round < rounds && status == TL_OK;
+         ++round, left -= left / 4) {
         status = launch(blocks_for(left), kThreads, 0, reserve_kernel, shuffle, round);
         if (status == TL_OK)
-            status = launch(blocks_for(left), kThreads, 0, commit_kernel, shuffle, round);
+            status =
+                launch(blocks_for(left), kThreads, 0, commit_kernel, shuffle, round);
     }
     if (status != TL_OK) return status;
     return launch(1, 1024, 0, finish_shuffle_kernel, shuffle, rounds);
@@ -248,26 +263,35 @@ tl_status run_permutation(const tl_call *call) {
 #define TL_FILL(op, dtype, T, Kind) {op, dtype, run_fill<T, Kind>, nullptr},
 
 const tl_cuda_entry entries[] = {
-    TL_FILL("random_uniform", TL_FLOAT32, float, Uniform<float>)
-    TL_FILL("random_uniform", TL_FLOAT64, double, Uniform<double>)
-    TL_FILL("random_normal", TL_FLOAT16, tl_float16, Normal<tl_float16>)
-    TL_FILL("random_normal", TL_BFLOAT16, tl_bfloat16, Normal<tl_bfloat16>)
-    TL_FILL("random_normal", TL_FLOAT32, float, Normal<float>)
-    TL_FILL("random_normal", TL_FLOAT64, double, Normal<double>)
-    TL_FILL("random_integers", TL_INT8, int8_t, Integers<int8_t>)
-    TL_FILL("random_integers", TL_INT16, int16_t, Integers<int16_t>)
-    TL_FILL("random_integers", TL_INT32, int32_t, Integers<int32_t>)
-    TL_FILL("random_integers", TL_INT64, int64_t, Integers<int64_t>)
-    TL_FILL("random_integers", TL_UINT8, uint8_t, Integers<uint8_t>)
-    TL_FILL("random_integers", TL_UINT16, uint16_t, Integers<uint16_t>)
-    TL_FILL("random_integers", TL_UINT32, uint32_t, Integers<uint32_t>)
-    TL_FILL("random_bernoulli", TL_BOOL, bool, Bernoulli<bool>)
-    TL_FILL("random_bernoulli", TL_FLOAT16, tl_float16, Bernoulli<tl_float16>)
-    TL_FILL("random_bernoulli", TL_BFLOAT16, tl_bfloat16, Bernoulli<tl_bfloat16>)
-    TL_FILL("random_bernoulli", TL_FLOAT32, float, Bernoulli<float>)
-    TL_FILL("random_bernoulli", TL_FLOAT64, double, Bernoulli<double>)
-    TL_FILL("random_raw", TL_INT64, int64_t, Raw)
-    {"random_permutation", TL_INT64, run_permutation, nullptr},
+    TL_FILL("random_uniform", TL_FLOAT32, float, Uniform<float>) TL_FILL(
+        "random_uniform", TL_FLOAT64, double,
+        Uniform<double>) TL_FILL("random_normal", TL_FLOAT16, tl_float16,
+                                 Normal<tl_float16>)
+        TL_FILL("random_normal", TL_BFLOAT16, tl_bfloat16, Normal<tl_bfloat16>) TL_FILL(
+            "random_normal", TL_FLOAT32, float,
+            Normal<float>) TL_FILL("random_normal", TL_FLOAT64, double, Normal<double>)
+            TL_FILL("random_integers", TL_INT8, int8_t, Integers<int8_t>) TL_FILL(
+                "random_integers", TL_INT16, int16_t,
+                Integers<int16_t>) TL_FILL("random_integers", TL_INT32, int32_t,
+                                           Integers<int32_t>) TL_FILL("random_integers",
+                                                                      TL_INT64, int64_t,
+                                                                      Integers<int64_t>)
+                TL_FILL("random_integers", TL_UINT8, uint8_t, Integers<uint8_t>)
+                    TL_FILL("random_integers", TL_UINT16, uint16_t, Integers<uint16_t>)
+                        TL_FILL("random_integers", TL_UINT32, uint32_t,
+                                Integers<uint32_t>) TL_FILL("random_bernoulli", TL_BOOL,
+                                                            bool, Bernoulli<bool>)
+                            TL_FILL("random_bernoulli", TL_FLOAT16, tl_float16,
+                                    Bernoulli<tl_float16>)
+                                TL_FILL("random_bernoulli", TL_BFLOAT16, tl_bfloat16,
+                                        Bernoulli<tl_bfloat16>)
+                                    TL_FILL("random_bernoulli", TL_FLOAT32, float,
+                                            Bernoulli<float>)
+                                        TL_FILL("random_bernoulli", TL_FLOAT64, double,
+                                                Bernoulli<double>)
+                                            TL_FILL("random_raw", TL_INT64, int64_t,
+                                                    Raw){"random_permutation", TL_INT64,
+                                                         run_permutation, nullptr},
 };
 #undef TL_FILL
 

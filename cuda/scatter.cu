@@ -1,9 +1,10 @@
 // Adding at integer positions, in a fixed order, and sums of weights by bins.
 //
-// Every tuple of indices becomes the number of its position. Integers are added by atomics,
-// whose order does not matter. Floats of few tuples, or of short rows of them, are added by
-// the first of those that share a position. Of many, the numbers are sorted, stably; pieces of the sorted order are
-// summed, each run in its order, and runs that cross pieces from the sums of their pieces.
+// Every tuple of indices becomes the number of its position. Wide integers are added by
+// atomics, whose order does not matter. Others of few tuples, or of short rows of them,
+// are added by the first of those that share a position. Of many, the numbers are
+// sorted, stably; pieces of the sorted order are summed, each run in its order, and
+// runs that cross pieces from the sums of their pieces.
 #include "radix.cuh"
 #include "tuples.cuh"
 
@@ -11,7 +12,7 @@ namespace {
 
 using namespace tl;
 
-constexpr int64_t kFew = 64;      // tuples that look for each other
+constexpr int64_t kFew = 64; // tuples that look for each other
 constexpr int kCombineThreads = 128;
 constexpr uint32_t kNoPosition = 0xffffffffu;
 
@@ -55,8 +56,8 @@ struct NumberRows {
         int64_t rest;
         const int64_t row = split(i, &rest), index = axis(i);
         if (index < 0) fault.raise(TL_INDEX_OUT_OF_RANGE);
-        numbers[i] = index < 0 ? kNoPosition
-                               : static_cast<uint32_t>(row * axis.length + index);
+        numbers[i] =
+            index < 0 ? kNoPosition : static_cast<uint32_t>(row * axis.length + index);
     }
 };
 
@@ -71,7 +72,8 @@ tl_status number_rows(const tl_buffer *index, int64_t n, int64_t row, int64_t le
     return for_each(n, NumberRows{axis, Split(n, row), numbers, fault()});
 }
 
-tl_status number_tuples(const tl_call *call, int indexed, int64_t n, uint32_t *numbers) {
+tl_status number_tuples(const tl_call *call, int indexed, int64_t n,
+                        uint32_t *numbers) {
     const tl_buffer *x = call->out[0];
     if (indexed == 1) return number_rows(call->in[1], n, n, x->shape[0], numbers);
     const Scratch scratch(n * static_cast<int64_t>(sizeof(int64_t)));
@@ -84,7 +86,8 @@ tl_status number_tuples(const tl_call *call, int indexed, int64_t n, uint32_t *n
 // ---- by atomics ---------------------------------------------------------------------
 __device__ inline void add(uint32_t *x, uint32_t v) { atomicAdd(x, v); }
 __device__ inline void add(uint64_t *x, uint64_t v) {
-    atomicAdd(reinterpret_cast<unsigned long long *>(x), static_cast<unsigned long long>(v));
+    atomicAdd(reinterpret_cast<unsigned long long *>(x),
+              static_cast<unsigned long long>(v));
 }
 __device__ inline void add(bool *x, bool v) {
     if (v) *x = true;
@@ -162,13 +165,15 @@ template <typename T, typename V> struct SumPiece {
             if (some.position[k] == kNoPosition) continue;
             some.term[k] = static_cast<computed_t<T>>(
                 load(places.value(sums.order[first + k], column)));
-            if (some.begins[k]) some.old[k] = load(places.target(some.position[k], column));
+            if (some.begins[k])
+                some.old[k] = load(places.target(some.position[k], column));
         }
     }
     __device__ void operator()(int64_t i) const {
         int64_t column;
         const int64_t piece = sums.split(i, &column), n = sums.places.n;
-        const int64_t begin = piece * sums.piece, slot = piece * sums.places.columns + column;
+        const int64_t begin = piece * sums.piece,
+                      slot = piece * sums.places.columns + column;
         const int64_t end = begin + sums.piece < n ? begin + sums.piece : n;
         uint32_t position = sums.number(begin);
         computed_t<T> sum = 0;
@@ -180,7 +185,8 @@ template <typename T, typename V> struct SumPiece {
 #pragma unroll
             for (int k = 0; k < kAhead; ++k) {
                 if (some.begins[k]) {
-                    if (first + k > begin) finish(position, column, from_before, slot, sum);
+                    if (first + k > begin)
+                        finish(position, column, from_before, slot, sum);
                     from_before = false;
                     position = some.position[k];
                     sum = some.old[k];
@@ -191,13 +197,16 @@ template <typename T, typename V> struct SumPiece {
         if (position != kNoPosition && !from_before && end < n &&
             sums.number(end) == position)
             sums.tails[slot] = sum;
-        else finish(position, column, from_before, slot, sum);
+        else
+            finish(position, column, from_before, slot, sum);
     }
-    __device__ void finish(uint32_t position, int64_t column, bool from_before, int64_t slot,
-                           computed_t<T> sum) const {
+    __device__ void finish(uint32_t position, int64_t column, bool from_before,
+                           int64_t slot, computed_t<T> sum) const {
         if (position == kNoPosition) return;
-        if (from_before) sums.heads[slot] = sum;
-        else store(sums.places.target(position, column), sum);
+        if (from_before)
+            sums.heads[slot] = sum;
+        else
+            store(sums.places.target(position, column), sum);
     }
 };
 
@@ -215,8 +224,8 @@ __device__ int64_t end_of_run(const SortedSums<T, V> &sums, int64_t i) {
     return low;
 }
 
-// A block for each piece and group of columns: if a run goes on behind the piece and began
-// in it, the block adds the sums of the pieces that follow.
+// A block for each piece and group of columns: if a run goes on behind the piece and
+// began in it, the block adds the sums of the pieces that follow.
 template <typename T, typename V>
 __global__ void combine_pieces_kernel(SortedSums<T, V> sums, int wide, int64_t groups) {
     __shared__ computed_t<T> partial[kCombineThreads];
@@ -237,7 +246,8 @@ __global__ void combine_pieces_kernel(SortedSums<T, V> sums, int wide, int64_t g
     __syncthreads();
     if (share > 0 || column >= places.columns) return;
     sum = sums.tails[piece * places.columns + column];
-    for (int64_t s = 0; s < shares; ++s) sum += partial[s * wide + threadIdx.x];
+    for (int64_t s = 0; s < shares; ++s)
+        sum += partial[s * wide + threadIdx.x];
     store(places.target(position, column), sum);
 }
 
@@ -245,7 +255,8 @@ __global__ void combine_pieces_kernel(SortedSums<T, V> sums, int wide, int64_t g
 int64_t piece_length(int64_t n, int64_t columns) {
     const int64_t enough = static_cast<int64_t>(processors()) * 2048;
     int64_t piece = 16;
-    while (piece < 512 && n / (2 * piece) * columns >= enough) piece *= 2;
+    while (piece < 512 && n / (2 * piece) * columns >= enough)
+        piece *= 2;
     return piece;
 }
 
@@ -254,7 +265,8 @@ template <typename T, typename V> tl_status sum_sorted(SortedSums<T, V> &sums) {
     tl_status status = for_each(sums.pieces * columns, SumPiece<T, V>{sums});
     if (status != TL_OK || sums.pieces == 1) return status;
     int wide = 1;
-    while (wide < kWarp && wide < columns) wide *= 2;
+    while (wide < kWarp && wide < columns)
+        wide *= 2;
     const int64_t groups = ceil_div(columns, wide), blocks = (sums.pieces - 1) * groups;
     if (blocks >> 31) return TL_DECLINED;
     return launch(dim3(static_cast<unsigned>(blocks)), kCombineThreads, 0,
@@ -282,8 +294,12 @@ tl_status add_sorted(const Places<T, V> &places, int64_t positions) {
     const tl_status status = radix_sort(job);
     if (status != TL_OK) return status;
     computed_t<T> *heads = scratch.as<computed_t<T>>();
-    SortedSums<T, V> sums = {places, job.to_index, heads,
-                             heads + slots, piece, pieces,
+    SortedSums<T, V> sums = {places,
+                             job.to_index,
+                             heads,
+                             heads + slots,
+                             piece,
+                             pieces,
                              Split(slots, places.columns)};
     sums.places.numbers = sorted;
     return sum_sorted(sums);
@@ -303,7 +319,8 @@ tl_status add_all(const Places<T, V> &places, int64_t positions) {
     else if (places.row <= kFew)
         return for_each(size, AddFew<T, V>{places, Split(size, places.columns),
                                            Split(places.n, places.row)});
-    else return add_sorted(places, positions);
+    else
+        return add_sorted(places, positions);
 }
 
 // Describes a call whose tuples have `tuple_axes` axes in v and `indexed` ones in x.
@@ -324,7 +341,8 @@ bool describe(const tl_buffer *x, int indexed, const tl_buffer *v, int tuple_axe
     places->n = places->row = v_rows.size;
     places->columns = rest.size;
     *positions = x_rows.size;
-    return places->n < INT64_C(1) << 32 && *positions < static_cast<int64_t>(kNoPosition);
+    return places->n < INT64_C(1) << 32 &&
+           *positions < static_cast<int64_t>(kNoPosition);
 }
 
 template <typename T> Places<T> no_places() {
@@ -389,32 +407,28 @@ template <typename V> tl_status run_weighted_bincount(const tl_call *call) {
     status = number_rows(bins, weights->size, weights->size, out->size, numbers);
     if (status != TL_OK || out->size == 0) return status;
     return add_all(Places<double, V>{static_cast<double *>(out->data),
-                                     static_cast<const V *>(weights->data), Offset1(x_rows),
-                                     Offset1(v_rows), Offsets<2, int64_t>(Layout<2>{}),
-                                     weights->size, 1, weights->size, numbers},
+                                     static_cast<const V *>(weights->data),
+                                     Offset1(x_rows), Offset1(v_rows),
+                                     Offsets<2, int64_t>(Layout<2>{}), weights->size, 1,
+                                     weights->size, numbers},
                    out->size);
 }
 
 // ---- entries ------------------------------------------------------------------------
-#define TL_ADD_ENTRIES(dtype, T)                                                        \
-    {"index_add", dtype, run_index_add<T>, nullptr},                                    \
-    {"scatter_add", dtype, run_scatter_add<T>, nullptr},
+#define TL_ADD_ENTRIES(dtype, T)                                                       \
+    {"index_add", dtype, run_index_add<T>, nullptr},                                   \
+        {"scatter_add", dtype, run_scatter_add<T>, nullptr},
 
 const tl_cuda_entry entries[] = {
-    TL_ADD_ENTRIES(TL_BOOL, bool)
-    TL_ADD_ENTRIES(TL_INT8, uint8_t)
-    TL_ADD_ENTRIES(TL_UINT8, uint8_t)
-    TL_ADD_ENTRIES(TL_INT16, uint16_t)
-    TL_ADD_ENTRIES(TL_UINT16, uint16_t)
-    TL_ADD_ENTRIES(TL_INT32, uint32_t)
-    TL_ADD_ENTRIES(TL_UINT32, uint32_t)
-    TL_ADD_ENTRIES(TL_INT64, uint64_t)
-    TL_ADD_ENTRIES(TL_UINT64, uint64_t)
-    TL_ADD_ENTRIES(TL_FLOAT16, tl_float16)
-    TL_ADD_ENTRIES(TL_BFLOAT16, tl_bfloat16)
-    TL_ADD_ENTRIES(TL_FLOAT32, float)
-    TL_ADD_ENTRIES(TL_FLOAT64, double)
-    {"weighted_bincount", TL_FLOAT32, run_weighted_bincount<float>, nullptr},
+    TL_ADD_ENTRIES(TL_BOOL, bool) TL_ADD_ENTRIES(TL_INT8, uint8_t)
+        TL_ADD_ENTRIES(TL_UINT8, uint8_t) TL_ADD_ENTRIES(TL_INT16, uint16_t)
+            TL_ADD_ENTRIES(TL_UINT16, uint16_t) TL_ADD_ENTRIES(TL_INT32, uint32_t)
+                TL_ADD_ENTRIES(TL_UINT32, uint32_t) TL_ADD_ENTRIES(TL_INT64, uint64_t)
+                    TL_ADD_ENTRIES(TL_UINT64, uint64_t) TL_ADD_ENTRIES(
+                        TL_FLOAT16, tl_float16) TL_ADD_ENTRIES(TL_BFLOAT16, tl_bfloat16)
+                        TL_ADD_ENTRIES(TL_FLOAT32, float) TL_ADD_ENTRIES(
+                            TL_FLOAT64, double){"weighted_bincount", TL_FLOAT32,
+                                                run_weighted_bincount<float>, nullptr},
     {"weighted_bincount", TL_FLOAT64, run_weighted_bincount<double>, nullptr},
 };
 #undef TL_ADD_ENTRIES

@@ -64,7 +64,8 @@ def test_integers_are_the_cpus(kernels, dtype, n):
 def test_bernoulli_is_the_cpus(kernels, dtype, p):
     for n in SIZES:
         expected = tl.bernoulli(p, (n,), dtype=dtype, generator=generator()).numpy()
-        assert np.array_equal(filled(kernels, "random_bernoulli", n, dtype, p), expected)
+        found = filled(kernels, "random_bernoulli", n, dtype, p)
+        assert np.array_equal(found, expected)
 
 
 def test_raw_words_are_those_of_integers(kernels):
