@@ -40,7 +40,7 @@ template <int Bytes> struct word;
 template <> struct word<1> { using type = uint8_t; };
 template <> struct word<2> { using type = uint16_t; };
 template <> struct word<4> { using type = uint32_t; };
-template <> struct word<8> { using type = uint2; };
+template <> struct word<8> { using type = uint64_t; };
 template <> struct word<16> { using type = uint4; };
 
 template <int N, typename T>
