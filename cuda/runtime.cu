@@ -180,6 +180,16 @@ int tl_cuda_allocate_pinned(int64_t nbytes, void **data) {
 
 int tl_cuda_free_pinned(void *data) { return cudaFreeHost(data); }
 
+int tl_cuda_pointer_device(const void *data, int *device) {
+    cudaPointerAttributes found;
+    const cudaError_t error = cudaPointerGetAttributes(&found, data);
+    if (error != cudaSuccess) return error;
+    *device = found.device;
+    return found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged
+               ? cudaSuccess
+               : cudaErrorInvalidValue;
+}
+
 int tl_cuda_stream_create(int device, int priority, void **stream) {
     return on_device(device, [=] {
         cudaStream_t made = nullptr;

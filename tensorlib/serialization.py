@@ -81,18 +81,22 @@ def save(obj, path):
         tree = _flatten(obj, "", tensors)
         metadata = {_METADATA_KEY: json.dumps({"version": 1, "tree": tree})}
     # Views become contiguous copies, which must outlive the entries.
-    arrays = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    arrays = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()
+    }
     entries = {name: _encode(name, array) for name, array in arrays.items()}
     _write_atomically(path, safetensors.serialize(entries, metadata))
 
 
-def load(path):
+def load(path, map_location=None):
     """Read what `save` wrote, or any safetensors file.
 
     Parameters
     ----------
     path : str or Path
         The file.
+    map_location : Device or str, optional
+        Where the tensors go: the CPU by default, wherever they were saved from.
 
     Returns
     -------
@@ -107,6 +111,8 @@ def load(path):
         If it is not a complete safetensors file, or its metadata is damaged.
     DTypeError
         If a tensor's dtype is one tensorlib lacks.
+    DeviceError
+        If `map_location` is no device that is available.
 
     Examples
     --------
@@ -115,6 +121,7 @@ def load(path):
     from safetensors import SafetensorError, deserialize
 
     path = Path(path)
+    where = tl.device("cpu" if map_location is None else map_location)
     raw = path.read_bytes()
     try:
         entries = deserialize(raw)
@@ -124,7 +131,7 @@ def load(path):
             f"load: {path} is not a complete safetensors file of {len(raw)} bytes: "
             f"{error}"
         ) from error
-    tensors = {name: _decode(path, name, entry) for name, entry in entries}
+    tensors = {name: _decode(path, name, entry).to(where) for name, entry in entries}
     text = header.get("__metadata__", {}).get(_METADATA_KEY)
     if text is None:
         return tensors

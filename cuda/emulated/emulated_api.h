@@ -72,6 +72,17 @@ struct cudaDeviceProp {
     int maxThreadsPerBlock, maxThreadsPerMultiProcessor, regsPerBlock;
 };
 
+enum cudaMemoryType {
+    cudaMemoryTypeUnregistered,
+    cudaMemoryTypeHost,
+    cudaMemoryTypeDevice,
+    cudaMemoryTypeManaged
+};
+struct cudaPointerAttributes {
+    cudaMemoryType type;
+    int device;
+};
+
 typedef struct EmulatedStream *cudaStream_t;
 typedef struct EmulatedEvent *cudaEvent_t;
 typedef struct EmulatedGraph *cudaGraph_t;
@@ -103,6 +114,7 @@ cudaError_t cudaHostAlloc(void **data, size_t nbytes, unsigned flags);
 cudaError_t cudaMallocHost(void **data, size_t nbytes);
 cudaError_t cudaFreeHost(void *data);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *found, const void *data);
 cudaError_t cudaMemcpy(void *to, const void *from, size_t nbytes, cudaMemcpyKind kind);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes,
                             cudaMemcpyKind kind, cudaStream_t stream = nullptr);

@@ -301,6 +301,16 @@ cudaError_t cudaFreeHost(void *data) {
     std::free(data);
     return failed(error);
 }
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *found, const void *data) {
+    const std::lock_guard<std::mutex> lock(memory_mutex);
+    char *at = static_cast<char *>(const_cast<void *>(data));
+    auto next = allocations.upper_bound(at);
+    *found = {cudaMemoryTypeUnregistered, -2};
+    if (next == allocations.begin()) return cudaSuccess;
+    --next;
+    if (at < next->first + next->second.nbytes) *found = {cudaMemoryTypeDevice, 0};
+    return cudaSuccess;
+}
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
     const std::lock_guard<std::mutex> lock(memory_mutex);
     *free_bytes = kTotal - used;

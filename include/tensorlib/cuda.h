@@ -53,6 +53,8 @@ int tl_cuda_reset_peaks(int device);
 int tl_cuda_set_limit(int device, int64_t nbytes);
 int tl_cuda_allocate_pinned(int64_t nbytes, void **data); /* host memory, page-locked */
 int tl_cuda_free_pinned(void *data);
+/* Which device has the memory; an error when none has. */
+int tl_cuda_pointer_device(const void *data, int *device);
 
 /* Copies on the current stream of `device`; waits for the end where `wait`. */
 int tl_cuda_copy(int device, void *target, const void *source, int64_t nbytes,
@@ -116,9 +118,9 @@ tl_status tl_cuda_run(const tl_call *call);
 
 /* Every kernel file gives its entries: tl_cuda_<family>_entries(&count). */
 #define TL_CUDA_FAMILIES(X)                                                             \
-    X(unary) X(binary) X(ternary) X(cast) X(activation) X(fill) X(reduce) X(softmax)    \
-    X(matmul) X(conv) X(pool) X(indexing) X(scatter) X(sort) X(random) X(optim)         \
-    X(attention) X(recurrent)
+    X(unary) X(binary) X(ternary) X(cast) X(activation) X(fill) X(reduce) X(scan)       \
+    X(softmax) X(norm) X(loss) X(matmul) X(conv) X(pool) X(indexing) X(scatter)         \
+    X(sort) X(random) X(optim) X(attention) X(recurrent)
 #define TL_CUDA_DECLARE(name) const tl_cuda_entry *tl_cuda_##name##_entries(int *count);
 TL_CUDA_FAMILIES(TL_CUDA_DECLARE)
 #undef TL_CUDA_DECLARE

@@ -16,7 +16,7 @@ J. Bradbury et al., "JAX: composable transformations of Python+NumPy programs", 
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.autograd.tape cimport tape_ops
@@ -31,10 +31,9 @@ from tensorlib.core.hidden cimport (
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport copy_layout, update_layout
 from tensorlib.core.storage cimport storage_release
-from tensorlib.core.remote cimport is_host_scalar
-from tensorlib.core.tensor cimport Tensor, check_same_device, new_over, new_tensor
+from tensorlib.core.tensor cimport Tensor, new_over, new_tensor
 
-from tensorlib.core.errors import GraphError, ShapeError
+from tensorlib.core.errors import DeviceError, GraphError, ShapeError
 
 cdef extern from *:
     """
@@ -99,8 +98,13 @@ cdef Lift _lift = Lift("vmap_lift")
 
 
 # ---- the three maps --------------------------------------------------------------
-cdef const tl_hidden *_axes_of(Tensor x) noexcept:
-    return hidden_axes(x.buf.device_index if x.buf.device_type == TL_BATCHED else 0)
+cdef tl_hidden _axes_of(Tensor x) noexcept:
+    cdef tl_hidden none
+    if x.buf.device_type == TL_BATCHED:
+        return hidden_axes(x.buf.device_index)[0]
+    none.n = 0
+    none.device_type, none.device_index = x.buf.device_type, x.buf.device_index
+    return none
 
 
 cdef Tensor _under(Tensor x, tl_buffer *layout, const tl_hidden *axes):
@@ -109,7 +113,8 @@ cdef Tensor _under(Tensor x, tl_buffer *layout, const tl_hidden *axes):
     cdef tl_storage *storage
     cdef Tensor made
     if axes.n == 0:
-        layout.device_type, layout.device_index = TL_CPU, 0
+        layout.device_type = <uint8_t>axes.device_type
+        layout.device_index = axes.device_index
         made = new_over(root, layout)
         if root != x.buf.storage:
             made.is_view = 1
@@ -124,7 +129,7 @@ cdef Tensor _under(Tensor x, tl_buffer *layout, const tl_hidden *axes):
 
 cdef Tensor hide_axis(Tensor x, uint64_t level, int axis):
     cdef tl_buffer layout
-    cdef tl_hidden axes = _axes_of(x)[0]
+    cdef tl_hidden axes = _axes_of(x)
     cdef int64_t size = x.buf.shape[axis]
     cdef Tensor made
     cdef int d
@@ -144,21 +149,20 @@ cdef Tensor hide_axis(Tensor x, uint64_t level, int axis):
 
 cdef Tensor show_axis(Tensor x, uint64_t level, int axis, int64_t size):
     cdef tl_buffer layout
-    cdef tl_hidden axes
+    cdef tl_hidden axes = _axes_of(x)
     cdef Tensor made
     cdef bint present
-    cdef int d, at = find_level(_axes_of(x), level, &present)
+    cdef int d, at = find_level(&axes, level, &present)
     if not present:
-        axes.n = 0
         insert_axis(&axes, level, size, 0)
         x = _lifted(x, &axes)
-        at = find_level(_axes_of(x), level, &present)
+        axes = _axes_of(x)
+        at = find_level(&axes, level, &present)
     if x.buf.ndim == TL_MAX_NDIM:
         raise ShapeError(
             f"vmap: expected results of fewer than {TL_MAX_NDIM} dimensions, got "
             f"{x.shape}"
         )
-    axes = _axes_of(x)[0]
     copy_layout(&layout, &x.buf)
     for d in range(x.buf.ndim - 1, axis - 1, -1):
         layout.shape[d + 1], layout.strides[d + 1] = layout.shape[d], layout.strides[d]
@@ -177,16 +181,16 @@ cdef Tensor _lifted(Tensor x, const tl_hidden *wanted):
     """x under the wanted axes too, the same for all examples along the new ones."""
     cdef tl_buffer layout
     cdef tl_hidden axes
-    cdef const tl_hidden *own = _axes_of(x)
+    cdef tl_hidden own = _axes_of(x)
     cdef Tensor made
     cdef bint present
     cdef int i, before = own.n
     cdef list added = []
-    union_axes(&axes, own, wanted)
+    union_axes(&axes, &own, wanted)
     if axes.n == before:
         return x
     for i in range(axes.n):
-        find_level(own, axes.level[i], &present)
+        find_level(&own, axes.level[i], &present)
         if not present:
             added.append((axes.level[i], axes.size[i]))
     copy_layout(&layout, &x.buf)
@@ -196,21 +200,16 @@ cdef Tensor _lifted(Tensor x, const tl_hidden *wanted):
     return made
 
 
-cdef Tensor _sent(Tensor scalar, Tensor like):
-    """The number of a CPU tensor without axes, on the device of `like`.
+cdef Tensor _sent(Tensor scalar, int device_type, int device_index):
+    """The number of a CPU tensor without axes on another device, outside the graph.
 
-    By a kernel that writes it, so nobody waits. One that is differentiated stays where
-    it is, with its place in the graph; kernels take it from there.
+    By a kernel that writes it, so nobody waits.
     """
     cdef tl_fill_params params
     cdef tl_call call
     cdef Tensor made
     cdef const tl_buffer *out
-    if scalar.track:
-        return scalar
-    made = new_tensor(
-        &scalar.buf, scalar.buf.dtype, like.buf.device_type, like.buf.device_index
-    )
+    made = new_tensor(&scalar.buf, scalar.buf.dtype, device_type, device_index)
     memcpy(params.element, scalar.buf.data, dtype_sizes()[scalar.buf.dtype])
     out = &made.buf
     call.out, call.nout, call.in_, call.nin, call.params = &out, 1, NULL, 0, &params
@@ -220,28 +219,54 @@ cdef Tensor _sent(Tensor scalar, Tensor like):
     return made
 
 
-cdef tuple _on_one_device(str op, tuple tensors):
-    """CPU tensors without axes follow the others to their device; others must be there.
+cdef int _place(Tensor x) noexcept:
+    """Which device has the memory, as a number; 0 is the CPU."""
+    cdef const tl_hidden *axes
+    if x.buf.device_type == TL_BATCHED:
+        axes = hidden_axes(x.buf.device_index)
+        return axes.device_type << 16 | axes.device_index
+    return x.buf.device_type << 16 | x.buf.device_index
+
+
+cdef tuple _on_one_device(str op, tuple tensors, bint batched):
+    """CPU tensors of no axis follow the others to their device; others must be there.
     """
     cdef Tensor like = None, x
+    cdef int place = 0
+    cdef bint mixed = False
     for x in tensors:
-        if x is not None and (like is None or is_host_scalar(&like.buf)):
-            like = x
+        if x is None:
+            continue
+        mixed = mixed or like is not None and _place(x) != place
+        if like is None or place == 0 and like.buf.ndim == 0:
+            like, place = x, _place(x)
+    if not mixed:
+        return tensors
     return tuple([
-        x if x is None or alike(x, like) else _beside_device(op, <Tensor>x, like)
+        x if x is None or _place(<Tensor>x) == place
+        else _beside_device(op, <Tensor>x, like, batched)
         for x in tensors
     ])
 
 
-cdef Tensor _beside_device(str op, Tensor x, Tensor like):
-    if is_host_scalar(&x.buf):
-        return _sent(x, like)
-    check_same_device(op, like, x)
-    return x
+cdef Tensor _beside_device(str op, Tensor x, Tensor like, bint batched):
+    """x where `like` is.
+
+    A number that is differentiated stays on the host, with its place in the graph, for
+    kernels take it from there. Under vmap they do not, and it moves as any tensor.
+    """
+    cdef int place = _place(like)
+    if x.buf.ndim or _place(x):
+        raise DeviceError(
+            f"{op}: expected tensors on one device, got {like.device} and {x.device}"
+        )
+    if x.track == 0 and x.buf.device_type == TL_CPU:
+        return _sent(x, place >> 16, place & 0xFFFF)
+    return x.to(like.device) if batched else x
 
 
 cdef tuple aligned(str op, tuple tensors):
-    cdef tl_hidden axes
+    cdef tl_hidden axes, own
     cdef Tensor first = None, x
     cdef bint batched = False, mixed = False
     axes.n = 0
@@ -254,11 +279,13 @@ cdef tuple aligned(str op, tuple tensors):
         mixed = mixed or not alike(first, x)
     if not mixed:
         return tensors
+    tensors = _on_one_device(op, tensors, batched)
     if not batched:
-        return _on_one_device(op, tensors)
+        return tensors
     for x in tensors:
         if x is not None:
-            union_axes(&axes, &axes, _axes_of(x))
+            own = _axes_of(x)
+            union_axes(&axes, &axes, &own)
     return tuple([None if x is None else _lifted(<Tensor>x, &axes) for x in tensors])
 
 
@@ -352,7 +379,8 @@ cdef class BatchLevel:
     def holds(self, Tensor x not None):
         """Return whether `x` has a value for each example of this level."""
         cdef bint present
-        find_level(_axes_of(x), self.level, &present)
+        cdef tl_hidden axes = _axes_of(x)
+        find_level(&axes, self.level, &present)
         return present
 
 
@@ -380,7 +408,7 @@ def show_levels(Tensor x not None):
 
     For an op whose kernel is not ours, to which they are further rows.
     """
-    cdef tl_hidden axes = _axes_of(x)[0]
+    cdef tl_hidden axes = _axes_of(x)
     cdef int i
     for i in range(axes.n - 1, -1, -1):
         x = show_axis(x, axes.level[i], 0, axes.size[i])

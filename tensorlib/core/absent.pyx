@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc, free
 from tensorlib.core.abi cimport (
     TL_CPU, TL_CUDA, TL_DTYPE_COUNT, tl_buffer, tl_call, tl_kernel, tl_storage,
 )
+from tensorlib.core.batching cimport set_host_launch
 from tensorlib.core.dispatch cimport launch, set_absent
 from tensorlib.core.dtype cimport dtype_sizes, wider_code
 from tensorlib.core.layout cimport copy_layout
@@ -165,3 +166,4 @@ cdef int _launch_absent(
 
 
 set_absent(TL_CUDA, _launch_absent)
+set_host_launch(launch_on_host)

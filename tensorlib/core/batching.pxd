@@ -1,6 +1,7 @@
 # Kernels under vmap.
 from libc.stdint cimport int64_t, uintptr_t
 from tensorlib.core.abi cimport tl_buffer, tl_call, tl_kernel, tl_kernel_fn
+from tensorlib.core.dispatch cimport absent_launch
 from tensorlib.core.hidden cimport MAX_LEVELS, tl_hidden
 
 # One operand under the batch axes of a call: its layout, and its step along each.
@@ -23,5 +24,7 @@ ctypedef struct Batch:
 # State that a kernel takes operands of any strides and number of axes: it then takes
 # the batch axes of vmap as leading ones.
 cdef int takes_any_axes(tl_kernel_fn run) except -1
+# State what runs a row's kernel of the CPU on operands that are copied to the host.
+cdef void set_host_launch(absent_launch function) noexcept
 # State what runs a kernel on each example of the Batch that stands where a loop would.
 cdef void set_examples(tl_kernel_fn run) noexcept

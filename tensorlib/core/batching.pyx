@@ -1,18 +1,20 @@
 """Kernels under `vmap`: how `launch` shows them hidden batch axes.
 
 No kernel is registered for TL_BATCHED, memory under the hidden axes of `vmap`: there
-`launch` comes here, and these axes are shown to the CPU's kernel, as leading axes or as
-more rows where the kernel can take them so, else an example at a time. What it
-can take is the kernel's batching rule, which stands where its TL_BATCHED loop would be.
+`launch` comes here, and these axes are shown to the kernel of the memory's device, as
+leading axes or as more rows where the kernel can take them so, else an example at a
+time. What it can take is the kernel's batching rule, which stands where its TL_BATCHED
+loop would be, and holds for the kernels of every device.
 """
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_DTYPE_COUNT, TL_MAX_NDIM, tl_buffer,
-    tl_call, tl_kernel, tl_kernel_fn,
+    TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT,
+    TL_MAX_NDIM, tl_buffer, tl_call, tl_kernel, tl_kernel_fn,
 )
 from tensorlib.core.hidden cimport MAX_LEVELS, find_level, hidden_axes, tl_hidden
-from tensorlib.core.dispatch cimport kernel_row, launch, set_absent
+from tensorlib.core.dispatch cimport absent_launch, kernel_row, launch, set_absent
 from tensorlib.core.dtype cimport dtype_sizes, wider_code
 from tensorlib.core.layout cimport copy_layout, update_layout
 
@@ -34,9 +36,16 @@ cdef enum:
 cdef tl_kernel_fn[8] _any_axes
 cdef int _any_axes_count = 0
 
+# What runs a row's kernel of the CPU on operands of another device.
+cdef absent_launch _on_host = NULL
 # What runs the kernel of one example on each, and how to load it.
 cdef tl_kernel_fn _examples = NULL
 cdef object _load_examples = None
+
+
+cdef void set_host_launch(absent_launch function) noexcept:
+    global _on_host
+    _on_host = function
 
 
 cdef void set_examples(tl_kernel_fn run) noexcept:
@@ -136,18 +145,20 @@ cdef int _describe(
     str op, Operand *operand, const tl_buffer *given, const tl_hidden *axes,
     bint written,
 ) except -1:
-    """The operand on the CPU, and how it moves along each of the call's batch axes."""
+    """The operand where its memory is, and its step along each batch axis of the call.
+    """
     cdef const tl_hidden *own
     cdef bint present
     cdef int i, at, matched = 0
     copy_layout(&operand.view, given)
-    operand.view.device_type, operand.view.device_index = TL_CPU, 0
     operand.view.storage = NULL
     if given.device_type != TL_BATCHED:
         if written:
             raise _not_batched(op)
         return 0
     own = hidden_axes(given.device_index)
+    operand.view.device_type = <uint8_t>own.device_type
+    operand.view.device_index = own.device_index
     for i in range(axes.n):
         at = find_level(own, axes.level[i], &present)
         if present:
@@ -295,18 +306,47 @@ cdef int _launch_in_turn(
     for k in range(batch.axes.n):
         at[k] = 0
     while batch.count:
-        launch(op, row, TL_CPU, dtype, &batch.one, batch.work)
+        launch(op, row, batch.axes.device_type, dtype, &batch.one, batch.work)
         batch.count -= 1
         _next_example(batch, at)
     return 0
+
+
+cdef int _launch_examples(
+    str op, const tl_kernel *row, int dtype, Batch *batch, bint on_host
+) except -1:
+    """One launch of the CPU's kernel for each example, by threads; 1 if it cannot be.
+
+    Operands on another device go to the host at once, and not one example at a time.
+    """
+    cdef tl_kernel[TL_DEVICE_TYPE_COUNT * TL_DTYPE_COUNT] shared
+    cdef tl_kernel *entry = shared + TL_CPU * TL_DTYPE_COUNT + dtype
+    batch.kernel = row + TL_CPU * TL_DTYPE_COUNT + dtype
+    if batch.kernel.run == NULL or not _show_axes(batch):
+        return 1
+    if _examples == NULL:
+        _load_examples()
+    memset(shared, 0, sizeof(shared))
+    entry.run, entry.loop = _examples, batch
+    if on_host:
+        return _on_host(op, shared, dtype, &batch.one, batch.work * batch.count)
+    return launch(op, shared, TL_CPU, dtype, &batch.one, batch.work * batch.count)
+
+
+cdef bint _is_absent(const tl_kernel *row, int device_type, int dtype) noexcept:
+    cdef int wide = wider_code(dtype)
+    row += device_type * TL_DTYPE_COUNT
+    return row[dtype].run == NULL and (wide < 0 or row[wide].run == NULL)
 
 
 cdef int _launch_batched(
     str op, const tl_kernel *row, int dtype, tl_call *call, int64_t work
 ) except -1:
     cdef Batch batch
-    cdef tl_kernel shared
+    cdef int device_type
     batch.axes = hidden_axes(call.out[0].device_index)[0]
+    device_type = batch.axes.device_type
+    batch.work = work
     batch.rule = _rule_of(row, dtype)
     batch.n = call.nout + call.nin
     batch.operands = <Operand *>calloc(2 * batch.n, sizeof(Operand))
@@ -317,15 +357,12 @@ cdef int _launch_batched(
             return 0
         _reset(&batch)
         if _merge(&batch):
-            return launch(op, row, TL_CPU, dtype, &batch.one, work * batch.count)
+            return launch(op, row, device_type, dtype, &batch.one, work * batch.count)
         _reset(&batch)
-        batch.kernel, batch.work = row + TL_CPU * TL_DTYPE_COUNT + dtype, work
-        if _examples == NULL:
-            _load_examples()
-        if batch.kernel.run != NULL and _show_axes(&batch):
-            shared.run, shared.loop = _examples, &batch
-            return launch(op, &shared, 0, 0, &batch.one, work * batch.count)
-        _reset(&batch)
+        if device_type == TL_CPU or _is_absent(row, device_type, dtype):
+            if not _launch_examples(op, row, dtype, &batch, device_type != TL_CPU):
+                return 0
+            _reset(&batch)
         return _launch_in_turn(op, row, dtype, &batch)
     finally:
         free(batch.operands)

@@ -11,13 +11,15 @@ ctypedef struct Foreign:
     const int64_t *shape
     const int64_t *strides
     bint readonly
+    int device_type            # tl_device_type
+    int device_index
     void *owner
     void (*release)(void *owner) noexcept nogil
 
 # A tensor over it, or over a copy where layout or alignment demand one. Takes the
 # owner over: on return and on error, release has been or will be called once.
 cdef Tensor adopt_memory(str op, const Foreign *memory, bint copy)
-# A contiguous copy outside the graph.
+# A contiguous copy on the same device, outside the graph.
 cdef Tensor packed_copy(Tensor x)
 # Raises DTypeError unless there is a dtype.
 cdef int check_dtype(str op, int dtype, object described) except -1

@@ -4,7 +4,7 @@ Every zero-copy path in (buffer protocol, array interface, DLPack) ends here, so
 the rules are written once: strides must be whole elements and addresses aligned,
 otherwise the elements are copied; the owner lives until the storage goes.
 """
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
     TL_CPU, TL_MAX_NDIM, TL_STORAGE_READONLY, tl_buffer, tl_storage,
@@ -59,7 +59,9 @@ cdef Tensor packed_copy(Tensor x):
     cdef int itemsize = dtype_sizes()[x.buf.dtype]
     cdef Tensor out
     cdef int d
-    check_host("copy", x)
+    check_host("copy", x, True)
+    if x.buf.device_type != TL_CPU:
+        return x.detach().copy()
     out = new_tensor(&x.buf, x.buf.dtype, TL_CPU, 0)
     if x.buf.size == 0:
         return out
@@ -139,8 +141,8 @@ cdef Tensor _over(const Foreign *memory, int itemsize, bint *adopted):
     layout.ndim = memory.ndim
     layout.data = memory.data
     layout.dtype = <uint8_t>memory.dtype
-    layout.device_type = TL_CPU
-    layout.device_index = 0
+    layout.device_type = <uint8_t>memory.device_type
+    layout.device_index = <uint16_t>memory.device_index
     for d in range(memory.ndim):
         layout.shape[d] = memory.shape[d]
     set_contiguous(&layout)     # unit axes and empty tensors keep these strides
@@ -158,6 +160,7 @@ cdef Tensor _over(const Foreign *memory, int itemsize, bint *adopted):
         <char *>memory.data + low, high - low,
         TL_STORAGE_READONLY if memory.readonly else 0, memory.owner, memory.release,
     )
+    storage.device_type, storage.device_index = layout.device_type, layout.device_index
     adopted[0] = True
     try:
         return new_over(storage, &layout)
@@ -167,12 +170,19 @@ cdef Tensor _over(const Foreign *memory, int itemsize, bint *adopted):
 
 cdef Tensor adopt_memory(str op, const Foreign *memory, bint copy):
     cdef int itemsize
-    cdef bint adopted = False
+    cdef bint fits, adopted = False
+    cdef Tensor made
     try:
         check_dtype(op, memory.dtype, "another data type")
         _check_extents(op, memory)
         itemsize = dtype_sizes()[memory.dtype]
-        if copy or not _fits(memory, itemsize):
+        fits = _fits(memory, itemsize)
+        if memory.device_type != TL_CPU:
+            if not fits:
+                raise BufferError(f"{op}: the elements on the GPU are not aligned")
+            made = _over(memory, itemsize, &adopted)
+            return packed_copy(made) if copy else made
+        if copy or not fits:
             return _packed(memory, itemsize)
         return _over(memory, itemsize, &adopted)
     finally:

@@ -1,6 +1,7 @@
 """Devices: ``tl.device("cpu")``, ``tl.device("cuda", 0)``, ``tl.device("cuda:0")``."""
 cimport cython
 from tensorlib.core.abi cimport TL_BATCHED, TL_CPU, TL_CUDA
+from tensorlib.core.hidden cimport hidden_axes, tl_hidden
 from tensorlib.core.sealed cimport tl_seal
 
 from tensorlib.core.errors import DeviceError
@@ -58,7 +59,11 @@ cdef Device _cpu = _new_device("cpu", TL_CPU, 0)
 
 
 cdef Device device_of(int type_code, int index):
-    if type_code == TL_CPU or type_code == TL_BATCHED:
+    cdef const tl_hidden *axes
+    if type_code == TL_BATCHED:
+        axes = hidden_axes(index)
+        type_code, index = axes.device_type, axes.device_index
+    if type_code == TL_CPU:
         return _cpu
     return _new_device("cuda", type_code, index)
 

@@ -3,9 +3,10 @@
 A tensor under `vmap` has the shape of one example, and axes that no op sees: one per
 enclosing `vmap` call, with a length and a stride. Every view of it is made by
 arithmetic on the visible axes alone and has the same hidden ones. They are its device:
-`device_type` is TL_BATCHED and `device_index` an entry of a table here. Kernels have no
-TL_BATCHED entries, so an ordinary call pays nothing, and `launch` finds the hidden axes
-where it would otherwise report a missing kernel.
+`device_type` is TL_BATCHED and `device_index` an entry of a table here, which also says
+where the memory is. Kernels have no TL_BATCHED entries, so an ordinary call pays
+nothing, and `launch` finds the hidden axes where it would otherwise report a missing
+kernel.
 
 Entries are shared by all tensors with the same axes, and counted by the storages that
 use them. Storages may be freed by any thread, so freeing only counts down; unused
@@ -14,8 +15,9 @@ entries are collected here, under the GIL, when the table is full.
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_STORAGE_BORROWED, TL_STORAGE_READONLY, tl_storage,
+    TL_BATCHED, TL_CPU, TL_STORAGE_BORROWED, TL_STORAGE_READONLY, tl_storage,
 )
+from tensorlib.core.remote cimport storage_on
 from tensorlib.core.storage cimport (
     storage_borrow, storage_new, storage_release, storage_retain,
 )
@@ -41,7 +43,7 @@ ctypedef struct Entry:
     int next                 # in its bucket
     int bucket
 
-# Of a hidden_view: what it holds on to.
+# Of a hidden_view, and of memory on another device: what it holds on to.
 ctypedef struct Held:
     tl_storage *base
     Entry *entry
@@ -60,7 +62,10 @@ cdef const tl_hidden *hidden_axes(int index) noexcept nogil:
 
 cdef bint _same(const tl_hidden *a, const tl_hidden *b) noexcept:
     cdef int i
-    if a.n != b.n:
+    if (
+        a.n != b.n or a.device_type != b.device_type
+        or a.device_index != b.device_index
+    ):
         return False
     for i in range(a.n):
         if a.level[i] != b.level[i] or a.stride[i] != b.stride[i] or (
@@ -153,6 +158,8 @@ cdef tl_storage *batched_storage(int index, int64_t nbytes) except NULL:
     for i in range(axes.n - 1, -1, -1):
         axes.stride[i] = nbytes
         nbytes *= axes.size[i]
+    if axes.device_type != TL_CPU:
+        return _batched_remote(&axes, nbytes)
     made = storage_new(nbytes)
     try:
         index = _entry_of(&axes)
@@ -161,6 +168,17 @@ cdef tl_storage *batched_storage(int index, int64_t nbytes) except NULL:
         raise
     made.device_type, made.device_index = TL_BATCHED, index
     made.owner, made.release = _entries[index], _forget
+    return made
+
+
+cdef tl_storage *_batched_remote(const tl_hidden *axes, int64_t nbytes) except NULL:
+    cdef tl_storage *base = storage_on(axes.device_type, axes.device_index, nbytes)
+    cdef tl_storage *made
+    try:
+        made = hidden_view(base, axes)
+    finally:
+        storage_release(base)
+    made.flags = base.flags     # its own root, for nobody else has seen the memory
     return made
 
 

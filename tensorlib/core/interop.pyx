@@ -2,7 +2,8 @@
 
 Nested sequences take two passes: one finds the shape and the dtype, one fills a fresh
 buffer through typed code. Arrays are borrowed without a copy through the buffer
-protocol, the array interface or DLPack, whichever the object offers first.
+protocol, the array interface, DLPack or CUDA's array interface, whichever the object
+offers first.
 """
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_CheckBuffer,
@@ -18,7 +19,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT16, TL_FLOAT32,
+    TL_BOOL, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_CUDA, TL_FLOAT16, TL_FLOAT32,
     TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64, TL_MAX_NDIM, TL_UINT8, TL_UINT16,
     TL_UINT32, TL_UINT64, tl_buffer,
 )
@@ -29,6 +30,7 @@ from tensorlib.core.dtype cimport (
     promote_codes, scalar_code,
 )
 from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.remote cimport open_remote, remote_of, tl_remote
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, check_host, new_over, new_scalar, new_tensor, read_scalar,
     write_scalar,
@@ -37,6 +39,11 @@ from tensorlib.core.tensor cimport (
 import sys
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+
+cdef enum:
+    DEFAULT_STREAM = 1      # CUDA's number of it
+
+cdef str CUDA_INTERFACE = "__cuda_array_interface__"
 
 cdef extern from "Python.h":
     bint PyBool_Check(object o) noexcept
@@ -152,6 +159,7 @@ cdef Tensor _from_buffer(object x):
     memory.shape = shape
     memory.strides = strides
     memory.readonly = view.readonly
+    memory.device_type = memory.device_index = TL_CPU
     memory.owner = view
     memory.release = _release_buffer
     return adopt_memory("asarray", &memory, False)
@@ -165,8 +173,36 @@ cdef void _release_object(void *owner) noexcept nogil:
         Py_DECREF(<object>owner)
 
 
-cdef Tensor _from_interface(object x, object described):
-    """An object with NumPy's __array_interface__, version 3 (PIL images, …)."""
+cdef int _find_memory(Foreign *memory, object described) except -1:
+    """On which GPU the memory is; our stream then waits for the exporter's."""
+    cdef const tl_remote *remote
+    cdef size_t ours, theirs
+    if described.get("mask") is not None:
+        raise DTypeError("asarray: expected an array without a mask, got a masked one")
+    open_remote("asarray", TL_CUDA, 0)
+    remote = remote_of(TL_CUDA)
+    memory.device_type = TL_CUDA
+    if memory.data != NULL:
+        memory.device_index = remote.index_of(memory.data)
+    stream = described.get("stream")
+    if stream is None:
+        return 0
+    ours, theirs = remote.stream(memory.device_index), stream
+    if theirs == 0:
+        raise ValueError("asarray: expected the stream of an array not to be 0")
+    if theirs != (ours or DEFAULT_STREAM):
+        remote.order(memory.device_index, ours, theirs)
+    return 0
+
+
+cdef Tensor _from_interface(object x, object described, str attribute):
+    """An object with NumPy's __array_interface__ (PIL images, …), or Numba's for CUDA.
+
+    References
+    ----------
+    numpy.org, "The array interface protocol", version 3; numba.readthedocs.io, "CUDA
+    Array Interface (Version 3)".
+    """
     cdef Foreign memory
     cdef int64_t[TL_MAX_NDIM] shape, strides
     cdef uint64_t length        # may wrap: adopt_memory checks the size
@@ -197,7 +233,7 @@ cdef Tensor _from_interface(object x, object described):
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TypeError(
-            f"{type(x).__name__}.__array_interface__ is malformed: {error!r}"
+            f"{type(x).__name__}.{attribute} is malformed: {error!r}"
         ) from None
     if steps is None:
         length = itemsize
@@ -211,7 +247,14 @@ cdef Tensor _from_interface(object x, object described):
     memory.ndim = <int>len(extents)
     memory.shape = shape
     memory.strides = strides
-    if not isinstance(data, tuple):
+    memory.device_type = memory.device_index = TL_CPU
+    if attribute == CUDA_INTERFACE:
+        if not isinstance(data, tuple):
+            raise TypeError(
+                f"{type(x).__name__}.{attribute} is malformed: no address in 'data'"
+            )
+        _find_memory(&memory, described)
+    elif not isinstance(data, tuple):
         return _over_bytes(
             x if data is None else data, &memory, described.get("offset", 0)
         )
@@ -253,6 +296,7 @@ cdef Tensor _over_bytes(object source, Foreign *memory, int64_t offset):
         )
     memory.data = <char *>view.buf + offset
     memory.readonly = view.readonly
+    memory.device_type = memory.device_index = TL_CPU
     memory.owner = view
     memory.release = _release_buffer
     return adopt_memory("asarray", memory, False)
@@ -561,9 +605,12 @@ cdef object _from_object(object x):
         return _from_buffer(x)
     described = getattr(x, "__array_interface__", None)
     if isinstance(described, dict):
-        return _from_interface(x, described)
+        return _from_interface(x, described, "__array_interface__")
     if hasattr(x, "__dlpack__"):
         return import_dlpack(x, -1)
+    described = getattr(x, CUDA_INTERFACE, None)
+    if isinstance(described, dict):
+        return _from_interface(x, described, CUDA_INTERFACE)
     if hasattr(x, "__array__") and not isinstance(x, type):
         found = x.__array__()
         if PyObject_CheckBuffer(found):
@@ -594,14 +641,14 @@ cdef Tensor to_tensor(object x, int dtype):
 
 
 def asarray(x):
-    """Return `x` as a tensor on the CPU, without a copy where there is memory to share.
+    """Return `x` as a tensor, without a copy where there is memory to share.
 
     Parameters
     ----------
     x : object
         A Tensor, a Python scalar, nested sequences of scalars and arrays, or any
-        object with the buffer protocol, ``__array_interface__``, ``__dlpack__`` or
-        ``__array__``.
+        object with the buffer protocol, ``__array_interface__``, ``__dlpack__``,
+        ``__cuda_array_interface__`` or ``__array__``.
 
     Returns
     -------

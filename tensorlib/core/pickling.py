@@ -1,7 +1,8 @@
 """Pickling and the copy module for tensors.
 
-Values, dtype, shape, `requires_grad` and the parameter mark travel; graphs, hooks and
-memory shared between tensors do not. Under protocol 5 the elements go as one
+Values, dtype, shape, `requires_grad` and the parameter mark travel; graphs, hooks,
+devices and memory shared between tensors do not: a tensor on a GPU comes back on the
+CPU, because who reads it may have no GPU. Copies are where their original is. Under protocol 5 the elements go as one
 `pickle.PickleBuffer`, so that a pickler with a buffer callback moves them without a
 copy (PEP 574).
 """
@@ -44,7 +45,7 @@ def reduce_tensor(self, protocol):
     from pickle import PickleBuffer
 
     _check_leaf("pickle", self)
-    host = self.detach()
+    host = self.detach().cpu()
     if not host.is_contiguous:
         host = packed(host)
     if host.dtype.name == "bfloat16":  # which a memoryview has no format for

@@ -18,8 +18,18 @@ ctypedef struct tl_remote:
     # Page-locked memory of the host.
     int (*allocate_pinned)(int64_t nbytes, void **data) except -1
     void (*free_pinned)(void *data) noexcept nogil
+    # Which device has the memory.
+    int (*index_of)(const void *data) except -1
+    # The stream that this thread's work goes to, as a number; others know it by that.
+    size_t (*stream)(int index) noexcept nogil
+    # What stream `later` is given from now on waits for what `sooner` was given so far.
+    int (*order)(int index, size_t later, size_t sooner) except -1
 
 cdef void set_remote(int device_type, const tl_remote *remote) noexcept
+# The functions of a kind of device; raises a DeviceError unless it is open.
+cdef const tl_remote *remote_of(int device_type) except NULL
+# Make a device ready for tensors; raises a DeviceError that says why it is not there.
+cdef int open_remote(str op, int device_type, int index) except -1
 # Uninitialised memory on a device, the CPU included.
 cdef tl_storage *storage_on(int device_type, int index, int64_t nbytes) except NULL
 # Uninitialised memory on the host that a device reaches by itself.

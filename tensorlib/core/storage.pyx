@@ -166,6 +166,10 @@ cdef tl_storage *_take(int64_t nbytes) noexcept nogil:
     return block
 
 
+cdef uint8_t inference_flag() noexcept nogil:
+    return STORAGE_INFERENCE if _inference and tl_inference_ > 0 else 0
+
+
 cdef tl_storage *scratch_new(int64_t nbytes) noexcept nogil:
     cdef tl_storage *block
     if nbytes < 0 or nbytes > (<int64_t>1 << 46):
@@ -185,15 +189,13 @@ cdef tl_storage *scratch_new(int64_t nbytes) noexcept nogil:
     block.nbytes = nbytes
     block.refcount = 1
     block.version = 0
-    block.flags = 0
+    block.flags = inference_flag()
     block.device_type = TL_CPU
     block.device_index = 0
     block.recorded_writes = 0
     block.last_writer = NULL
     block.owner = NULL
     block.release = NULL
-    if _inference and tl_inference_ > 0:
-        block.flags = STORAGE_INFERENCE
     return block
 
 

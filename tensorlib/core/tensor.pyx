@@ -237,6 +237,8 @@ cdef class Tensor:
                 "data: expected a floating dtype, because the tensor requires grad, "
                 f"got {other.dtype}"
             )
+        if self.node is not None:
+            check_same_device("data", self, other)
         if self.node is not None and (
             other.buf.dtype != self.buf.dtype or not same_shape(&self.buf, &other.buf)
         ):

@@ -56,6 +56,7 @@ cdef extern from "tensorlib/cuda.h" nogil:
     int tl_cuda_set_limit(int device, int64_t nbytes)
     int tl_cuda_allocate_pinned(int64_t nbytes, void **data)
     int tl_cuda_free_pinned(void *data)
+    int tl_cuda_pointer_device(const void *data, int *device)
     int tl_cuda_copy(
         int device, void *target, const void *source, int64_t nbytes,
         tl_cuda_copy_kind kind, int wait)
@@ -141,6 +142,27 @@ cdef int _allocate_pinned(int64_t nbytes, void **data) except -1:
 
 cdef void _free_pinned(void *data) noexcept nogil:
     tl_cuda_free_pinned(data)
+
+
+cdef int _index_of(const void *data) except -1:
+    cdef int device = 0
+    _check("memory of another library", tl_cuda_pointer_device(data, &device))
+    return device
+
+
+cdef size_t _stream(int device) noexcept nogil:
+    return <size_t>tl_cuda_current_stream(device)
+
+
+cdef int _order(int device, size_t later, size_t sooner) except -1:
+    cdef void *event = NULL
+    _check("stream", tl_cuda_event_create(device, False, &event))
+    try:
+        _check("stream", tl_cuda_event_record(device, event, <void *>sooner))
+        _check("stream", tl_cuda_stream_wait_event(device, <void *>later, event))
+    finally:
+        tl_cuda_event_destroy(device, event)    # once it has happened
+    return 0
 
 
 cdef int _copy(
@@ -371,6 +393,7 @@ def register():
     cdef int family = 0, count = 0, i
     remote.allocate, remote.release, remote.copy = _allocate, _release, _copy
     remote.allocate_pinned, remote.free_pinned = _allocate_pinned, _free_pinned
+    remote.index_of, remote.stream, remote.order = _index_of, _stream, _order
     set_remote(TL_CUDA, &remote)
     set_failure_text(failure_text)
     while True:

@@ -77,7 +77,11 @@ class KVCache:
         with tl.no_grad():
             if held is None or held.shape[2] < end:
                 capacity = max(end, 2 * self.length)
-                grown = tl.zeros((batch, heads, capacity, depth), dtype=new.dtype)
+                grown = tl.zeros(
+                    (batch, heads, capacity, depth),
+                    dtype=new.dtype,
+                    device=new.device,
+                )
                 if held is not None:
                     grown[:, :, : self.length] = held[:, :, : self.length]
                 held = grown
@@ -347,8 +351,8 @@ class MultiheadAttention(Module):
             for parts, bias in ((keys, self.bias_k), (values, self.bias_v)):
                 parts.append(tl.broadcast_to(bias.reshape((1, *shape[1:])), shape))
         if self.add_zero_attn:
-            keys.append(tl.zeros(shape, dtype=k.dtype))
-            values.append(tl.zeros(shape, dtype=v.dtype))
+            keys.append(tl.zeros(shape, dtype=k.dtype, device=k.device))
+            values.append(tl.zeros(shape, dtype=v.dtype, device=v.device))
         if len(keys) == 1:
             return k, v
         return tl.concat(keys, axis=2), tl.concat(values, axis=2)
@@ -369,8 +373,10 @@ class MultiheadAttention(Module):
         elif is_causal:
             if padding is None and not added and before == 0:
                 return None, True
-            positions = tl.arange(before, before + queries)
-            parts.append(tl.expand_dims(positions, 1) < tl.arange(keys))
+            positions = tl.arange(before, before + queries, device=q.device)
+            parts.append(
+                tl.expand_dims(positions, 1) < tl.arange(keys, device=q.device)
+            )
         if padding is not None:
             self._check_mask("key_padding_mask", padding, (batch, keys))
             parts.append(padding.reshape((batch, 1, 1, keys)))
@@ -393,7 +399,9 @@ class MultiheadAttention(Module):
         scores = (q * (1.0 / math.sqrt(self.head_dim))) @ tl.transpose(k, -1, -2)
         low = tl.full((), -math.inf, dtype=scores.dtype)
         if causal:
-            mask = tl.expand_dims(tl.arange(q.shape[2]), 1) >= tl.arange(k.shape[2])
+            rows = tl.arange(q.shape[2], device=q.device)
+            columns = tl.arange(k.shape[2], device=q.device)
+            mask = tl.expand_dims(rows, 1) >= columns
         if mask is not None and mask.dtype is tl.bool:
             scores = tl.where(mask, scores, low)
         elif mask is not None:

@@ -248,7 +248,7 @@ class Module(ModuleTree):
                     own[name] = fn(own[name])
         return self
 
-    def to(self, *args, dtype=None, device=None):
+    def to(self, *args, dtype=None, device=None, non_blocking=False):
         """Convert parameters and buffers in place; return the module.
 
         ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other_tensor)``.
@@ -262,6 +262,8 @@ class Module(ModuleTree):
             A floating-point or complex dtype.
         device : device or str, optional
             Where to move.
+        non_blocking : bool, default False
+            See `Tensor.to`.
 
         Raises
         ------
@@ -294,7 +296,7 @@ class Module(ModuleTree):
 
         def convert(tensor):
             kind = dtype if _is_inexact(tensor.dtype) else None
-            return tensor.to(dtype=kind, device=device)
+            return tensor.to(dtype=kind, device=device, non_blocking=non_blocking)
 
         return self._convert(convert)
 

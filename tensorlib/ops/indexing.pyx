@@ -11,7 +11,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, record, record1, run, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_CUDA, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_index_params,
+    TL_BOOL, TL_CPU, TL_CUDA, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_index_params,
 )
 from tensorlib.core.dtype cimport (
     dtype_of, dtype_sizes, is_complex_code, is_float_code, is_inexact_code,
@@ -367,7 +367,7 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
         v = cast(as_tensor("assign", value), x.buf.dtype)
     else:
         v = as_tensor("assign", value)
-        if x.buf.device_type == TL_CUDA and type(value) is not Tensor:
+        if x.buf.device_type != TL_CPU and type(value) is not Tensor:
             v = moved(v, x.device, True)
     if is_inexact_code(v.buf.dtype) and not is_inexact_code(x.buf.dtype) and (
         type(value) is Tensor and v.track & TRACK_GRAD

@@ -16,7 +16,7 @@ from libc.stdint cimport int64_t, uint64_t
 from tensorlib.autograd.batch cimport hide_axis, random_axes, repeat_draws
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
-    TL_BFLOAT16, TL_BOOL, TL_CPU, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16,
+    TL_BFLOAT16, TL_BOOL, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16,
     TL_INT32, TL_INT64, TL_UINT8, TL_UINT16, TL_UINT32, tl_buffer, tl_random_params,
 )
 from tensorlib.core.device cimport Device
@@ -170,7 +170,7 @@ cdef Tensor _draw(
     repeat_draws(source)
     where = usable_device(p.name, device)
     if axes is not None:
-        return _draw_examples(p, &layout, code, source, params, axes)
+        return _draw_examples(p, &layout, code, source, params, axes, where)
     out = new_tensor(&layout, code, where.type_code, where.index)
     _fill_random(p, out, source, params)
     return out
@@ -186,14 +186,14 @@ cdef int _fill_random(
 
 cdef Tensor _draw_examples(
     Primitive p, tl_buffer *layout, int code, Generator source,
-    tl_random_params *params, tuple axes,
+    tl_random_params *params, tuple axes, Device where,
 ):
     """Numbers of their own for each example of the vmaps under way."""
     cdef Tensor out
     sizes, levels = axes
     shape = tuple([layout.shape[d] for d in range(layout.ndim)])
     parse_shape(p.name, (*sizes, *shape), layout)
-    out = new_tensor(layout, code, TL_CPU, 0)
+    out = new_tensor(layout, code, where.type_code, where.index)
     if p is _permutation:
         parse_shape(p.name, (out.buf.size // max(shape[0], 1), *shape), layout)
         for row in reshape_to(out, layout) if out.buf.size else ():

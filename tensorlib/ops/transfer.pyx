@@ -15,7 +15,9 @@ from tensorlib.core.storage cimport storage_release
 from tensorlib.core.tensor cimport Tensor, new_over, new_tensor
 from tensorlib.ops.elementwise cimport cast, contiguous, copy, copy_into
 
-from tensorlib.core.errors import DeviceError, DTypeError, GraphError
+from tensorlib.autograd.batch import hide_levels, show_levels
+from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.remote import set_opener
 
 cdef bint[256] _opened      # by index of a GPU
 
@@ -28,6 +30,13 @@ cdef Device usable_device(str op, object spec):
         open_device(op, where.index)
         _opened[where.index] = True
     return where
+
+
+def _open(str op, int index):
+    usable_device(op, f"cuda:{index}")
+
+
+set_opener(_open)
 
 
 cdef class Transfer(Primitive):
@@ -69,9 +78,7 @@ cdef Tensor moved(Tensor x, Device where, bint wait):
     ):
         return x
     if x.buf.device_type == TL_BATCHED:
-        if where.type_code == TL_CPU:
-            return x
-        raise GraphError(f"to: a tensor cannot be moved to {where} inside of vmap")
+        return _move_examples(x, where, wait)
     source = contiguous(x.detach())
     out = new_tensor(&source.buf, x.buf.dtype, where.type_code, where.index)
     if x.buf.size:
@@ -79,6 +86,14 @@ cdef Tensor moved(Tensor x, Device where, bint wait):
     if x.track and tracking(x.track):
         record1(_transfer, out, x, (), False, (x.device, where))
     return out
+
+
+cdef Tensor _move_examples(Tensor x, Device where, bint wait):
+    """All examples of vmap at once."""
+    if x.device == where:
+        return x
+    shown, levels = show_levels(x)
+    return hide_levels(moved(<Tensor>shown, where, wait), levels)
 
 
 def to(x, /, target=None, *, dtype=None, device=None, non_blocking=False, copy=False):

@@ -38,7 +38,7 @@ def _over_basis(function, x, draws):
     parts = []
     for start in range(0, x.size, step):
         rows = min(step, x.size - start)
-        units = eye(rows, x.size, k=start, dtype=x.dtype)
+        units = eye(rows, x.size, k=start, dtype=x.dtype, device=x.device)
         parts.append(map_units(function, units.reshape((rows, *x.shape)), draws))
     if len(parts) == 1:
         return parts[0]
@@ -100,7 +100,10 @@ def _rows(made, k):
     """Return the derivative of output leaf k: the argument's tree of stacked rows."""
     y = made.leaves[k]
     if not y.requires_grad or not y.size:  # independent of all, or empty
-        found = [zeros((*y.shape, *x.shape), dtype=x.dtype) for x in made.variables]
+        found = [
+            zeros((*y.shape, *x.shape), dtype=x.dtype, device=x.device)
+            for x in made.variables
+        ]
         return unflatten(made.inputs, found)
     rows = _over_basis(lambda u: flatten(made.pull_pairs([(y, u)], True))[0], y, {})
     found = [
