@@ -31,6 +31,20 @@ def _parse(arguments):
     )
     parser.add_argument("--json", metavar="PATH", help="write the rows as JSON")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
+    card = parser.add_argument_group("on a GPU (--device cuda)")
+    card.add_argument(
+        "--device",
+        default="cpu",
+        help="cuda: the rows of bench/cuda, written to RESULTS-cuda.md",
+    )
+    card.add_argument(
+        "--seconds", type=float, default=0.15, help="of a row (default 0.15)"
+    )
+    card.add_argument(
+        "--budget", type=float, default=150.0, help="of all rows, in s (default 150)"
+    )
+    card.add_argument("--out", metavar="PATH", help="instead of RESULTS-cuda.md")
+    card.add_argument("--cap", type=int, help="most elements of an operand, to try out")
     options = parser.parse_args(arguments)
     if options.clock == "cpu" and options.threads != 1:
         parser.error("--clock cpu counts one thread only: add --threads 1")
@@ -87,9 +101,22 @@ def _as_json(rows):
     ]
 
 
+def _on_card(options):
+    """The rows of the card; their operations are named for any machine."""
+    from bench.cuda.cases import all_cases
+    from bench.cuda.table import run
+
+    if options.list:
+        print("\n".join(case.label for case in all_cases(only=options.only)))
+        return 0
+    return run(options)
+
+
 def main(arguments=None):
     """Time the chosen rows, print the table; 1 when a row failed."""
     options = _parse(arguments)
+    if options.device != "cpu" or options.cap:
+        return _on_card(options)
     _set_threads(options.threads)
     from bench.cases import all_cases
     from bench.floor import Floor

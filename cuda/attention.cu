@@ -1,10 +1,10 @@
 // Attention without the matrix of weights, and its gradient.
 //
-// A block owns 64 rows and walks over tiles of 64 columns: keys with an online softmax in
-// the forward pass; in the gradient, where weights are computed again from each row's
-// largest score and 1 / total, keys for the queries' gradient and queries for that of
-// keys and values. What a block adds to a row it adds in the order of the tiles, so that
-// no atomics are needed. 16-bit floats go through the tensor cores
+// A block owns 64 rows and walks over tiles of 64 columns: keys with an online softmax
+// in the forward pass; in the gradient, where weights are computed again from each
+// row's largest score and 1 / total, keys for the queries' gradient and queries for
+// that of keys and values. What a block adds to a row it adds in the order of the
+// tiles, so that no atomics are needed. 16-bit floats go through the tensor cores
 // (attention_tensor.cuh).
 //
 // T. Dao et al., "FlashAttention", arXiv:2205.14135, algorithms 1 and 4.
@@ -13,12 +13,12 @@
 namespace tl {
 namespace {
 
-constexpr int kTile = 64;             // rows and columns of a block's scores
-constexpr int kChunk = 32;            // elements of depth staged at a time
-constexpr int kPitch = kTile + 4;     // 16-byte reads from every row
+constexpr int kTile = 64;         // rows and columns of a block's scores
+constexpr int kChunk = 32;        // elements of depth staged at a time
+constexpr int kPitch = kTile + 4; // 16-byte reads from every row
 constexpr int kStaged = kChunk * kPitch;
-constexpr int kWidest = 4 * kTile;    // of what a block sums up in registers
-constexpr int kSide = 4;              // a thread owns 4 x 4 of the tile's scores
+constexpr int kWidest = 4 * kTile; // of what a block sums up in registers
+constexpr int kSide = 4;           // a thread owns 4 x 4 of the tile's scores
 
 // Four neighbours in shared memory, 16 bytes a read.
 template <typename T> __device__ void read_four(const T *p, T (&x)[kSide]) {
@@ -27,7 +27,8 @@ template <typename T> __device__ void read_four(const T *p, T (&x)[kSide]) {
     for (int i = 0; i < kSide; i += n) {
         const Pack<T, n> pack = *reinterpret_cast<const Pack<T, n> *>(p + i);
 #pragma unroll
-        for (int j = 0; j < n; ++j) x[i + j] = pack.at[j];
+        for (int j = 0; j < n; ++j)
+            x[i + j] = pack.at[j];
     }
 }
 
@@ -40,26 +41,28 @@ template <typename T> struct Rows {
 
 // x[i][j] += a's column ... of one step of a product: outer product of two fours.
 template <typename T>
-__device__ __forceinline__ void add_outer(const T *a, const T *b, T (&x)[kSide][kSide]) {
+__device__ __forceinline__ void add_outer(const T *a, const T *b,
+                                          T (&x)[kSide][kSide]) {
     T left[kSide], right[kSide];
     read_four(a, left);
     read_four(b, right);
 #pragma unroll
     for (int i = 0; i < kSide; ++i)
 #pragma unroll
-        for (int j = 0; j < kSide; ++j) x[i][j] += left[i] * right[j];
+        for (int j = 0; j < kSide; ++j)
+            x[i][j] += left[i] * right[j];
 }
 
 // The thread's place in the tile: rows 4 row.., columns 4 column...
 struct Place {
     int row, column;
-    __device__ Place() : row(threadIdx.x / 16 * kSide), column(threadIdx.x % 16 * kSide) {}
+    __device__ Place()
+        : row(threadIdx.x / 16 * kSide), column(threadIdx.x % 16 * kSide) {}
 };
 
-// A thread's numbers where weights lie, [column][row]: loops over them there need not be
-// unrolled, which would make the kernels ten times as long.
-template <typename T>
-__device__ void put_own(const T (&s)[kSide][kSide], T *weights) {
+// A thread's numbers where weights lie, [column][row]: loops over them there need not
+// be unrolled, which would make the kernels ten times as long.
+template <typename T> __device__ void put_own(const T (&s)[kSide][kSide], T *weights) {
     const Place at;
 #pragma unroll
     for (int i = 0; i < kSide; ++i)
@@ -69,7 +72,8 @@ __device__ void put_own(const T (&s)[kSide][kSide], T *weights) {
 }
 
 // staged[d][row] = x[row][begin + d], zeros beyond the matrix.
-template <typename T> __device__ void stage_turned(const Rows<T> &x, int begin, T *staged) {
+template <typename T>
+__device__ void stage_turned(const Rows<T> &x, int begin, T *staged) {
     const int row = threadIdx.x / 4, first = threadIdx.x % 4;
     const T *from = x.data + row * x.step + begin;
 #pragma unroll
@@ -86,7 +90,8 @@ __device__ void score_product(const Rows<T> &a, const Rows<T> &b, T *staged,
 #pragma unroll
     for (int i = 0; i < kSide; ++i)
 #pragma unroll
-        for (int j = 0; j < kSide; ++j) s[i][j] = T(0);
+        for (int j = 0; j < kSide; ++j)
+            s[i][j] = T(0);
     for (int begin = 0; begin < a.columns; begin += kChunk) {
         __syncthreads(); // the last readers of `staged` are done
         stage_turned(a, begin, staged);
@@ -111,7 +116,8 @@ __device__ void add_product(const T *weights, const Rows<T> &b, T *staged,
 #pragma unroll 4
         for (int row = threadIdx.x / kTile; row < kTile; row += kThreads / kTile)
             staged[row * kTile + threadIdx.x % kTile] =
-                row < b.rows && column < b.columns ? b.data[row * b.step + column] : T(0);
+                row < b.rows && column < b.columns ? b.data[row * b.step + column]
+                                                   : T(0);
         __syncthreads();
 #pragma unroll 4
         for (int j = 0; j < kTile; ++j)
@@ -148,11 +154,11 @@ template <typename T, typename Combine> __device__ T across_row(T x, Combine com
 
 // A row's scores to weights under its largest score so far. Returns the factor on what
 // was summed before.
-template <typename T>
-__device__ T online_row(T (&s)[kSide], T &highest, T &total) {
+template <typename T> __device__ T online_row(T (&s)[kSide], T &highest, T &total) {
     T top = s[0];
 #pragma unroll
-    for (int j = 1; j < kSide; ++j) top = s[j] > top ? s[j] : top;
+    for (int j = 1; j < kSide; ++j)
+        top = s[j] > top ? s[j] : top;
     top = across_row(top, Max());
     top = top > highest ? top : highest;
     // Nothing to see yet: every exponential is that of -inf.
@@ -175,6 +181,30 @@ __device__ Rows<T> rows_from(const T *data, int64_t step, int first, int count,
     return {data + first * step, step, count - first, columns};
 }
 
+// The products of a tile to scores.
+template <typename T>
+__device__ void mask_tile(const Heads<T> &heads, int64_t mask_at, int first, int column,
+                          T *weights, T (&s)[kSide][kSide]) {
+    const Place at;
+    const bool masked = heads.mask != nullptr || column + kTile > heads.keys ||
+                        (heads.causal && column + kTile - 1 > first);
+    if (masked) {
+        put_own(s, weights);
+#pragma unroll 2
+        for (int i = 0; i < kSide * kSide; ++i) {
+            const int row = at.row + i % kSide, j = at.column + i / kSide;
+            T *own = weights + j * kPitch + row;
+            *own = heads.score(*own, mask_at, first + row, column + j);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < kSide; ++i)
+#pragma unroll
+        for (int j = 0; j < kSide; ++j)
+            s[i][j] = masked ? weights[(at.column + j) * kPitch + at.row + i]
+                             : s[i][j] * heads.scale;
+}
+
 template <typename T, int W>
 __global__ void __launch_bounds__(kThreads)
     attention_kernel(Heads<T> heads, T *y, T *stats) {
@@ -188,33 +218,27 @@ __global__ void __launch_bounds__(kThreads)
     int64_t starts[kAttentionOperands];
     heads.starts(blockIdx.x / tiles, starts);
     const int64_t mask_at = starts[kMask];
-    const Rows<T> q = rows_from(heads.q + starts[kQueries],
-                                heads.row[kQueries], first, heads.queries, heads.depth);
+    const Rows<T> q = rows_from(heads.q + starts[kQueries], heads.row[kQueries], first,
+                                heads.queries, heads.depth);
     const T *k = heads.k + starts[kKeys];
     const T *v = heads.v + starts[kValues];
     T sum[W][kSide][kSide] = {}, highest[kSide], total[kSide] = {};
-    for (int i = 0; i < kSide; ++i) highest[i] = T(-INFINITY);
+    for (int i = 0; i < kSide; ++i)
+        highest[i] = T(-INFINITY);
     int end = heads.keys;
     if (heads.causal && first + kTile < end) end = first + kTile;
     for (int column = 0; column < end; column += kTile) {
         T s[kSide][kSide];
-        score_product(
-            q, rows_from(k, heads.row[kKeys], column, heads.keys, heads.depth), staged, s);
-        put_own(s, weights);
-#pragma unroll 2
-        for (int i = 0; i < kSide * kSide; ++i) {
-            const int row = at.row + i % kSide, j = at.column + i / kSide;
-            T *own = weights + j * kPitch + row;
-            *own = heads.score(*own, mask_at, first + row, column + j);
-        }
+        score_product(q,
+                      rows_from(k, heads.row[kKeys], column, heads.keys, heads.depth),
+                      staged, s);
+        mask_tile(heads, mask_at, first, column, weights, s);
 #pragma unroll
         for (int i = 0; i < kSide; ++i) {
             const int query = first + at.row + i, key = column + at.column;
-#pragma unroll
-            for (int j = 0; j < kSide; ++j)
-                s[i][j] = weights[(at.column + j) * kPitch + at.row + i];
             const T factor = online_row(s[i], highest[i], total[i]);
-            const unsigned kept = heads.drops ? heads.keep_four(matrix, query, key) : 15u;
+            const unsigned kept =
+                heads.drops ? heads.keep_four(matrix, query, key) : 15u;
 #pragma unroll
             for (int j = 0; j < kSide; ++j)
                 weights[(at.column + j) * kPitch + at.row + i] =
@@ -222,7 +246,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
             for (int w = 0; w < W; ++w)
 #pragma unroll
-                for (int j = 0; j < kSide; ++j) sum[w][i][j] *= factor;
+                for (int j = 0; j < kSide; ++j)
+                    sum[w][i][j] *= factor;
         }
         add_product(weights,
                     rows_from(v, heads.row[kValues], column, heads.keys, heads.width),
@@ -254,8 +279,8 @@ template <typename T> struct Pass {
 
 // The weight's part of the gradient of one pair, from its score and g v^T.
 template <typename T>
-__device__ T pair_gradient(const Heads<T> &heads, const Pass<T> &pass, int64_t query_row,
-                           T score, T slope, bool kept) {
+__device__ T pair_gradient(const Heads<T> &heads, const Pass<T> &pass,
+                           int64_t query_row, T score, T slope, bool kept) {
     const T top = heads.stats[2 * query_row], factor = heads.stats[2 * query_row + 1];
     if (top == T(-INFINITY)) return T(0);
     const T p = exp_nonpositive(score - top) * factor, keep = kept ? heads.kept : T(0);
@@ -304,10 +329,11 @@ __global__ void __launch_bounds__(kThreads)
         unsigned kept = 0; // a bit a pair: four neighbouring keys, four times
 #pragma unroll 1
         for (int i = 0; i < kSide && heads.drops; ++i)
-            kept |= (by_query
-                         ? heads.keep_four(matrix, query0 + at.row + i, key0 + at.column)
-                         : heads.keep_four(matrix, query0 + at.column + i, key0 + at.row))
-                    << 4 * i;
+            kept |=
+                (by_query
+                     ? heads.keep_four(matrix, query0 + at.row + i, key0 + at.column)
+                     : heads.keep_four(matrix, query0 + at.column + i, key0 + at.row))
+                << 4 * i;
         if (!heads.drops) kept = ~0u;
         put_own(s, weights);
         put_own(slope, slopes);
@@ -329,8 +355,11 @@ __global__ void __launch_bounds__(kThreads)
             }
             *own = pass.target == kToValues ? x : x * heads.scale;
         }
-        add_product(weights, by_query ? ks : pass.target == kToKeys ? qs : gs, staged,
-                    sum);
+        add_product(weights,
+                    by_query                 ? ks
+                    : pass.target == kToKeys ? qs
+                                             : gs,
+                    staged, sum);
     }
     const T one[kSide] = {T(1), T(1), T(1), T(1)};
     const int columns = pass.target == kToValues ? heads.width : heads.depth;
@@ -344,7 +373,8 @@ template <typename T> struct InnerOnly {
 };
 
 // ---- run functions ------------------------------------------------------------------
-template <typename T> constexpr size_t kShared = sizeof(T) * (2 * kStaged + kTile * kPitch);
+template <typename T>
+constexpr size_t kShared = sizeof(T) * (2 * kStaged + kTile * kPitch);
 
 // Calls pass.run<W>() with the tiles of 64 columns that a block sums up.
 template <typename T, typename Run> tl_status by_width(int columns, const Run &pass) {
@@ -410,7 +440,7 @@ template <typename T> tl_status run_attention(const tl_call *call) {
         return TL_DECLINED;
     T *y = static_cast<T *>(call->out[0]->data);
     return by_width<T>(heads.width,
-                    Forward<T>{heads, y, static_cast<T *>(call->out[1]->data)});
+                       Forward<T>{heads, y, static_cast<T *>(call->out[1]->data)});
 }
 
 template <typename T> tl_status run_attention_grad(const tl_call *call) {
@@ -433,7 +463,7 @@ template <typename T> tl_status run_attention_grad(const tl_call *call) {
                               static_cast<T *>(call->out[target]->data), slopes,
                               scratch.as<T>()};
         status = by_width<T>(target == kToValues ? heads.width : heads.depth,
-                          Backward<T>{heads, pass});
+                             Backward<T>{heads, pass});
     }
     return status;
 }
@@ -454,25 +484,25 @@ template <typename T> tl_status run_tensor_attention_grad(const tl_call *call) {
     if (!describe(call, 1, heads)) return TL_DECLINED;
     T *out[4];
     for (int i = 0; i < 4; ++i)
-        out[i] = call->out[i] == nullptr ? nullptr : static_cast<T *>(call->out[i]->data);
+        out[i] =
+            call->out[i] == nullptr ? nullptr : static_cast<T *>(call->out[i]->data);
     return tensor::attention_grad(heads, out);
 }
 
 // Dropout has a name of its own for the host's sake (vmap); the kernels are the same.
-#define TL_ATTENTION_ENTRIES(T, code, forward, backward)                                \
-    {"attention", code, forward<T>, nullptr},                                           \
-        {"attention_dropout", code, forward<T>, nullptr},                               \
-        {"attention_grad", code, backward<T>, nullptr},                                 \
+#define TL_ATTENTION_ENTRIES(T, code, forward, backward)                               \
+    {"attention", code, forward<T>, nullptr},                                          \
+        {"attention_dropout", code, forward<T>, nullptr},                              \
+        {"attention_grad", code, backward<T>, nullptr},                                \
         {"attention_dropout_grad", code, backward<T>, nullptr},
 
 const tl_cuda_entry entries[] = {
     TL_ATTENTION_ENTRIES(float, TL_FLOAT32, run_attention, run_attention_grad)
-    TL_ATTENTION_ENTRIES(double, TL_FLOAT64, run_attention, run_attention_grad)
-    TL_ATTENTION_ENTRIES(tl_float16, TL_FLOAT16, run_tensor_attention,
-                         run_tensor_attention_grad)
-    TL_ATTENTION_ENTRIES(tl_bfloat16, TL_BFLOAT16, run_tensor_attention,
-                         run_tensor_attention_grad)
-};
+        TL_ATTENTION_ENTRIES(double, TL_FLOAT64, run_attention, run_attention_grad)
+            TL_ATTENTION_ENTRIES(tl_float16, TL_FLOAT16, run_tensor_attention,
+                                 run_tensor_attention_grad)
+                TL_ATTENTION_ENTRIES(tl_bfloat16, TL_BFLOAT16, run_tensor_attention,
+                                     run_tensor_attention_grad)};
 #undef TL_ATTENTION_ENTRIES
 
 } // namespace

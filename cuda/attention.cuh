@@ -5,8 +5,8 @@
 
 #include "layout.cuh"
 #include "numbers.cuh"
-#include "warp.cuh"
 #include "tensorlib/scalar_random.h"
+#include "warp.cuh"
 
 namespace tl {
 
@@ -19,12 +19,12 @@ enum AttentionOperand { kQueries, kKeys, kValues, kMask, kAttentionOperands };
 namespace detail {
 // Which of a block's four words are below the threshold. Not inlined: a kernel calls it
 // at many places, and without dropout at none.
-__device__ __noinline__ unsigned kept_words(uint64_t seed, uint64_t block,
-                                            uint64_t threshold) {
+inline __device__ __noinline__ unsigned kept_words(uint64_t seed, uint64_t block,
+                                                   uint64_t threshold) {
     uint32_t a = static_cast<uint32_t>(block), b = static_cast<uint32_t>(block >> 32);
     uint32_t c = 0, d = 0;
-    threefry4x32(a, b, c, d, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
-                 0, 0);
+    threefry4x32(a, b, c, d, static_cast<uint32_t>(seed),
+                 static_cast<uint32_t>(seed >> 32), 0, 0);
     return (a < threshold) | (b < threshold) << 1 | (c < threshold) << 2 |
            (d < threshold) << 3;
 }
@@ -52,7 +52,8 @@ template <typename T> struct Heads {
     // Where matrix `index` of each operand begins.
     __device__ void starts(uint32_t index, int64_t (&found)[kAttentionOperands]) const {
 #pragma unroll
-        for (int i = 0; i < kAttentionOperands; ++i) found[i] = 0;
+        for (int i = 0; i < kAttentionOperands; ++i)
+            found[i] = 0;
 #pragma unroll 1
         for (int axis = 0; axis < lead; ++axis) {
             const uint32_t size = static_cast<uint32_t>(extent[axis]);
@@ -74,8 +75,8 @@ template <typename T> struct Heads {
         return static_cast<const uint8_t *>(mask)[at] ? product : R(-INFINITY);
     }
 
-    // Whether the weights of keys key..key + 3 are kept: a bit each. The words are those
-    // of a 4-byte fill, an element a weight (scalar_random.h).
+    // Whether the weights of keys key..key + 3 are kept: a bit each. The words are
+    // those of a 4-byte fill, an element a weight (scalar_random.h).
     __device__ unsigned keep_four(int64_t matrix_index, int query, int key) const {
         const int64_t element = (matrix_index * queries + query) * keys + key;
         const int skipped = static_cast<int>(element & 3);
@@ -85,7 +86,8 @@ template <typename T> struct Heads {
     }
 
     __device__ unsigned block_bits(int64_t index) const {
-        return detail::kept_words(seed, offset + static_cast<uint64_t>(index), threshold);
+        return detail::kept_words(seed, offset + static_cast<uint64_t>(index),
+                                  threshold);
     }
 };
 
@@ -93,7 +95,8 @@ namespace detail {
 
 // The leading axes of the operands, merged where every one allows it.
 template <typename T>
-bool merge_lead(Heads<T> &heads, const tl_buffer *const (&operands)[kAttentionOperands]) {
+bool merge_lead(Heads<T> &heads,
+                const tl_buffer *const (&operands)[kAttentionOperands]) {
     const tl_buffer *q = operands[kQueries];
     heads.lead = 0;
     heads.batch = 1;
@@ -186,8 +189,8 @@ __global__ void row_sums_kernel(Heads<T> heads, Keep keep) {
 }
 template <typename T, typename Keep>
 tl_status row_sums(const Heads<T> &heads, const Keep &keep) {
-    return launch(blocks_for(heads.batch * heads.queries, kThreads / kWarp), kThreads, 0,
-                  row_sums_kernel<T, Keep>, heads, keep);
+    return launch(blocks_for(heads.batch * heads.queries, kThreads / kWarp), kThreads,
+                  0, row_sums_kernel<T, Keep>, heads, keep);
 }
 
 } // namespace tl

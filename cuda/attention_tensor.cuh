@@ -1,9 +1,9 @@
 // Attention of 16-bit floats on the tensor cores: mma.sync with scores in registers.
 //
-// A warp owns 16 or 32 rows of the scores, so that softmax needs no shared memory and the
-// weights, as they leave one product, are the left operand of the next. Tiles arrive in
-// shared memory by cp.async while the one before is worked on, their 16-byte pieces
-// exchanged within a row so that ldmatrix meets every bank once.
+// A warp owns 16 or 32 rows of the scores, so that softmax needs no shared memory and
+// the weights, as they leave one product, are the left operand of the next. Tiles
+// arrive in shared memory by cp.async while the one before is worked on, their 16-byte
+// pieces exchanged within a row so that ldmatrix meets every bank once.
 //
 // T. Dao, "FlashAttention-2", arXiv:2307.08691.
 #pragma once
@@ -53,13 +53,15 @@ template <typename T> inline float half_of(uint32_t pair, int which) {
     return load(&x);
 }
 template <typename T>
-inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                         uint32_t b1) {
     const int lane = threadIdx.x % kWarp, row = lane / 4, column = lane % 4 * 2;
     const uint32_t b[2] = {b0, b1};
     for (int part = 0; part < 2; ++part)
         for (int quarter = 0; quarter < 4; ++quarter) {
             const uint32_t top = __shfl_sync(kAllLanes, a[2 * part], row * 4 + quarter);
-            const uint32_t low = __shfl_sync(kAllLanes, a[2 * part + 1], row * 4 + quarter);
+            const uint32_t low =
+                __shfl_sync(kAllLanes, a[2 * part + 1], row * 4 + quarter);
             for (int j = 0; j < 2; ++j) {
                 const uint32_t right =
                     __shfl_sync(kAllLanes, b[part], (column + j) * 4 + quarter);
@@ -87,9 +89,10 @@ __device__ __forceinline__ uint32_t shared_address(const void *p) {
 }
 // 16 bytes to shared memory, zeros where there is nothing to copy.
 __device__ __forceinline__ void copy_async(void *to, const void *from, bool exists) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-                 "l"(from), "r"(exists ? 16 : 0)
-                 : "memory");
+    asm volatile(
+        "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+        "l"(from), "r"(exists ? 16 : 0)
+        : "memory");
 }
 __device__ __forceinline__ void commit_copies() {
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -105,11 +108,13 @@ __device__ __forceinline__ void load_matrices(uint32_t (&x)[4], const void *row)
                  : "r"(shared_address(row))
                  : "memory");
 }
-__device__ __forceinline__ void load_matrices_turned(uint32_t (&x)[4], const void *row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                 : "r"(shared_address(row))
-                 : "memory");
+__device__ __forceinline__ void load_matrices_turned(uint32_t (&x)[4],
+                                                     const void *row) {
+    asm volatile(
+        "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+        : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+        : "r"(shared_address(row))
+        : "memory");
 }
 // c (16 x 8) += a (16 x 16) b (16 x 8).
 template <typename T>
@@ -126,7 +131,8 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
                      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-template <typename T> __device__ __forceinline__ uint32_t pack_pair(float low, float high) {
+template <typename T>
+__device__ __forceinline__ uint32_t pack_pair(float low, float high) {
     uint32_t packed;
     if constexpr (std::is_same_v<T, tl_bfloat16>)
         asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
@@ -141,7 +147,8 @@ constexpr float kLog2E = 1.4426950408889634f;
 constexpr int kPiece = 8; // 16-bit elements that travel together
 
 // Piece `piece` of row `row` in a tile of rows of D elements.
-template <int D, typename T> __device__ __forceinline__ T *piece_of(T *tile, int row, int piece) {
+template <int D, typename T>
+__device__ __forceinline__ T *piece_of(T *tile, int row, int piece) {
     return tile + row * D + ((piece ^ (row & 7)) * kPiece);
 }
 
@@ -156,14 +163,16 @@ template <typename T> struct Source {
 template <int D, int Rows, int Threads, typename T>
 __device__ __forceinline__ void copy_tile(T *tile, const Source<T> &x, int first) {
     constexpr int pieces = D / kPiece;
-    static_assert(Threads % pieces == 0 && Rows * pieces % Threads == 0, "whole rounds");
+    static_assert(Threads % pieces == 0 && Rows * pieces % Threads == 0,
+                  "whole rounds");
     const int piece = threadIdx.x % pieces;
 #pragma unroll 4
     for (int row = 0; row < Rows; row += Threads / pieces) {
         const int r = row + threadIdx.x / pieces;
         const bool exists = first + r < x.count && piece * kPiece < x.columns;
         copy_async(piece_of<D>(tile, r, piece),
-                   exists ? x.data + (first + r) * x.step + piece * kPiece : x.data, exists);
+                   exists ? x.data + (first + r) * x.step + piece * kPiece : x.data,
+                   exists);
     }
 }
 
@@ -173,13 +182,14 @@ __device__ __forceinline__ void load_left(uint32_t (&a)[4], T *tile, int row, in
     const int lane = threadIdx.x % kWarp;
     load_matrices(a, piece_of<D>(tile, row + lane % 16, 2 * k + lane / 16));
 }
-// Right operand of a product with the tile's transpose: columns n are rows 16 n.. of the
-// tile; b[0], b[1] of the first eight, b[2], b[3] of the others.
+// Right operand of a product with the tile's transpose: columns n are rows 16 n.. of
+// the tile; b[0], b[1] of the first eight, b[2], b[3] of the others.
 template <int D, typename T>
-__device__ __forceinline__ void load_right_turned(uint32_t (&b)[4], T *tile, int n, int k) {
+__device__ __forceinline__ void load_right_turned(uint32_t (&b)[4], T *tile, int n,
+                                                  int k) {
     const int lane = threadIdx.x % kWarp;
-    load_matrices(b, piece_of<D>(tile, 16 * n + lane / 16 * 8 + lane % 8,
-                                 2 * k + lane / 8 % 2));
+    load_matrices(
+        b, piece_of<D>(tile, 16 * n + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
 }
 // Right operand of a product with the tile itself: rows 16 k.., columns 16 n...
 template <int D, typename T>
@@ -197,12 +207,14 @@ __device__ __forceinline__ void multiply_turned(float (&s)[M][N][4], T *left, in
 #pragma unroll
         for (int n = 0; n < N; ++n)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) s[m][n][i] = 0.0f;
+            for (int i = 0; i < 4; ++i)
+                s[m][n][i] = 0.0f;
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
         uint32_t a[M][4];
 #pragma unroll
-        for (int m = 0; m < M; ++m) load_left<D>(a[m], left, row + 16 * m, k);
+        for (int m = 0; m < M; ++m)
+            load_left<D>(a[m], left, row + 16 * m, k);
 #pragma unroll
         for (int n = 0; n < N / 2; ++n) {
             uint32_t b[4];
@@ -243,7 +255,8 @@ __device__ __forceinline__ void multiply_scores(float (&sum)[M][D / 8][4],
     }
 }
 
-template <typename Combine> __device__ __forceinline__ float across_quad(float x, Combine combine) {
+template <typename Combine>
+__device__ __forceinline__ float across_quad(float x, Combine combine) {
     x = combine(x, __shfl_xor_sync(kAllLanes, x, 1));
     return combine(x, __shfl_xor_sync(kAllLanes, x, 2));
 }
@@ -251,9 +264,9 @@ struct Larger { // a NaN among the scores shows in the total
     __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
-// Which of a lane's four numbers of a 16 x 8 tile are kept: bit i for number i. The four
-// weights that share a block of words lie with two neighbouring lanes; where they begin a
-// block, either lane makes the words of one row.
+// Which of a lane's four numbers of a 16 x 8 tile are kept: bit i for number i. The
+// four weights that share a block of words lie with two neighbouring lanes; where they
+// begin a block, either lane makes the words of one row.
 template <typename T>
 __device__ __forceinline__ unsigned keep_of_lane(const Heads<T> &heads, int64_t matrix,
                                                  int row, int column) {
@@ -267,20 +280,19 @@ __device__ __forceinline__ unsigned keep_of_lane(const Heads<T> &heads, int64_t 
     return (top >> shift & 3u) | (low >> shift & 3u) << 2;
 }
 
-// The same where rows are keys: the four weights lie with lanes four apart, each of which
-// makes the words of one number.
+// The same where rows are keys: the four weights lie with lanes four apart, each of
+// which makes the words of one number.
 template <typename T>
-__device__ __forceinline__ unsigned keep_of_lane_turned(const Heads<T> &heads,
-                                                        int64_t matrix, int row,
-                                                        int column) {
+__device__ __forceinline__ unsigned
+keep_of_lane_turned(const Heads<T> &heads, int64_t matrix, int row, int column) {
     const int lane = threadIdx.x % kWarp, mine = lane / 4 % 4;
-    const unsigned words =
-        heads.keep_four(matrix, column + lane % 4 * 2 + mine % 2,
-                        row + lane / 16 * 4 + mine / 2 * 8);
+    const unsigned words = heads.keep_four(matrix, column + lane % 4 * 2 + mine % 2,
+                                           row + lane / 16 * 4 + mine / 2 * 8);
     unsigned bits = 0;
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-        bits |= (__shfl_sync(kAllLanes, words, (lane & ~12) | i << 2) >> mine & 1u) << i;
+        bits |= (__shfl_sync(kAllLanes, words, (lane & ~12) | i << 2) >> mine & 1u)
+                << i;
     return bits;
 }
 
@@ -288,8 +300,8 @@ __device__ __forceinline__ unsigned keep_of_lane_turned(const Heads<T> &heads,
 // Special: a mask, dropout, or a scale that is not positive.
 constexpr int kRowsOfBlock = 128, kKeysOfTile = 64, kForwardThreads = 128;
 
-// Scores as they come from the product to scores under masks, where something is masked;
-// `natural`: the scale is applied here.
+// Scores as they come from the product to scores under masks, where something is
+// masked; `natural`: the scale is applied here.
 template <bool Special, int N, typename T>
 __device__ __forceinline__ void mask_scores(const Heads<T> &heads, int64_t mask_at,
                                             float (&s)[N][4], int row, int column) {
@@ -359,17 +371,18 @@ __global__ void __launch_bounds__(kForwardThreads)
     int64_t starts[kAttentionOperands];
     heads.starts(blockIdx.x / tiles, starts);
     const int64_t mask_at = starts[kMask];
-    const Source<T> q = {heads.q + starts[kQueries], heads.row[kQueries],
-                         heads.queries, heads.depth};
-    const Source<T> k = {heads.k + starts[kKeys], heads.row[kKeys],
-                         heads.keys, heads.depth};
-    const Source<T> v = {heads.v + starts[kValues], heads.row[kValues],
-                         heads.keys, heads.width};
+    const Source<T> q = {heads.q + starts[kQueries], heads.row[kQueries], heads.queries,
+                         heads.depth};
+    const Source<T> k = {heads.k + starts[kKeys], heads.row[kKeys], heads.keys,
+                         heads.depth};
+    const Source<T> v = {heads.v + starts[kValues], heads.row[kValues], heads.keys,
+                         heads.width};
     // In powers of two, so that a weight is one multiply-add and one exponential.
     const float scale = Special ? kLog2E : heads.scale * kLog2E;
     float sum[M][D / 8][4] = {}, highest[M][2], total[M][2] = {};
 #pragma unroll
-    for (int m = 0; m < M; ++m) highest[m][0] = highest[m][1] = -INFINITY;
+    for (int m = 0; m < M; ++m)
+        highest[m][0] = highest[m][1] = -INFINITY;
     int end = heads.keys;
     if (heads.causal && first + kRowsOfBlock < end) end = first + kRowsOfBlock;
     copy_tile<D, kRowsOfBlock, kForwardThreads>(own, q, first);
@@ -382,8 +395,9 @@ __global__ void __launch_bounds__(kForwardThreads)
         copy_tile<D, kKeysOfTile, kForwardThreads>(values, v, column);
         commit_copies();
         multiply_turned<D>(s, own, warp_row, keys);
-        const bool masked = Special || column + kKeysOfTile > heads.keys ||
-                            (heads.causal && column + kKeysOfTile - 1 > first + warp_row);
+        const bool masked =
+            Special || column + kKeysOfTile > heads.keys ||
+            (heads.causal && column + kKeysOfTile - 1 > first + warp_row);
 #pragma unroll
         for (int m = 0; m < M; ++m) {
             if (masked)
@@ -421,12 +435,14 @@ __global__ void __launch_bounds__(kForwardThreads)
                 stats[2 * row] = Special ? highest[m][r] : highest[m][r] * heads.scale;
                 stats[2 * row + 1] = inverse;
             }
-            const float factor = Special && heads.drops ? inverse * heads.kept : inverse;
+            const float factor =
+                Special && heads.drops ? inverse * heads.kept : inverse;
 #pragma unroll
             for (int n = 0; n < D / 8; ++n)
                 if (8 * n < heads.width)
                     store_pair(y + row * heads.width + 8 * n + lane % 4 * 2,
-                               sum[m][n][2 * r] * factor, sum[m][n][2 * r + 1] * factor);
+                               sum[m][n][2 * r] * factor,
+                               sum[m][n][2 * r + 1] * factor);
         }
 }
 
@@ -512,7 +528,8 @@ weights_and_slopes(const Heads<T> &heads, const Gradients<T> &to, int64_t matrix
 }
 
 template <int D, typename T>
-__device__ __forceinline__ void write_gradient(T *out, int64_t row, int count, int columns,
+__device__ __forceinline__ void write_gradient(T *out, int64_t row, int count,
+                                               int columns,
                                                const float (&sum)[D / 8][4]) {
     const int lane = threadIdx.x % kWarp;
 #pragma unroll
@@ -542,14 +559,14 @@ __global__ void __launch_bounds__(kGradientThreads)
     heads.starts(blockIdx.x / tiles, starts);
     const int64_t mask_at = starts[kMask];
     const int64_t query_row = matrix * heads.queries;
-    const Source<T> q = {heads.q + starts[kQueries], heads.row[kQueries],
-                         heads.queries, heads.depth};
+    const Source<T> q = {heads.q + starts[kQueries], heads.row[kQueries], heads.queries,
+                         heads.depth};
     const Source<T> g = {heads.g + query_row * heads.width, heads.width, heads.queries,
                          heads.width};
-    const Source<T> k = {heads.k + starts[kKeys], heads.row[kKeys],
-                         heads.keys, heads.depth};
-    const Source<T> v = {heads.v + starts[kValues], heads.row[kValues],
-                         heads.keys, heads.width};
+    const Source<T> k = {heads.k + starts[kKeys], heads.row[kKeys], heads.keys,
+                         heads.depth};
+    const Source<T> v = {heads.v + starts[kValues], heads.row[kValues], heads.keys,
+                         heads.width};
     int begin = 0, end = ToKeys ? heads.queries : heads.keys;
     if (heads.causal && ToKeys) begin = first; // queries above see none of these keys
     if (heads.causal && !ToKeys && to.slopes == nullptr && first + kOwnRows < end)
@@ -560,7 +577,8 @@ __global__ void __launch_bounds__(kGradientThreads)
     if (begin < end) {
         const Stage<T, D> stage(shared, 0);
         copy_tile<D, kOtherRows, kGradientThreads>(stage.inputs, ToKeys ? q : k, begin);
-        copy_tile<D, kOtherRows, kGradientThreads>(stage.partners, ToKeys ? g : v, begin);
+        copy_tile<D, kOtherRows, kGradientThreads>(stage.partners, ToKeys ? g : v,
+                                                   begin);
     }
     commit_copies();
     RowNote notes[2] = {};
@@ -585,9 +603,8 @@ __global__ void __launch_bounds__(kGradientThreads)
         }
         multiply_turned<D>(s, own_inputs, warp_row, stage.inputs);
         multiply_turned<D>(slope, own_partners, warp_row, stage.partners);
-        weights_and_slopes<T, D, ToKeys, Special>(heads, to, matrix, mask_at,
-                                                  first + warp_row, other, s[0], slope[0],
-                                                  notes);
+        weights_and_slopes<T, D, ToKeys, Special>(
+            heads, to, matrix, mask_at, first + warp_row, other, s[0], slope[0], notes);
         if constexpr (ToKeys) multiply_scores<D>(second, s, stage.partners);
         multiply_scores<D>(sum, slope, stage.inputs);
     }
@@ -595,7 +612,8 @@ __global__ void __launch_bounds__(kGradientThreads)
     const int64_t row = matrix * own_count + first + warp_row;
     const int left = own_count - first - warp_row;
     write_gradient<D>(to.first, row, left, heads.depth, sum[0]);
-    if constexpr (ToKeys) write_gradient<D>(to.second, row, left, heads.width, second[0]);
+    if constexpr (ToKeys)
+        write_gradient<D>(to.second, row, left, heads.width, second[0]);
 }
 
 // ---- run functions ------------------------------------------------------------------
@@ -615,13 +633,15 @@ template <typename T> bool has_pieces(const Heads<T> &heads) {
 template <typename T> bool served(const Heads<T> &heads) {
     const int64_t rows = heads.queries > heads.keys ? heads.queries : heads.keys;
     return heads.keys > 0 && heads.depth <= 128 && heads.width <= 128 &&
-           heads.batch <= INT32_MAX && heads.batch * ceil_div(rows, kOwnRows) <= INT32_MAX &&
-           has_pieces(heads);
+           heads.batch <= INT32_MAX &&
+           heads.batch * ceil_div(rows, kOwnRows) <= INT32_MAX && has_pieces(heads);
 }
-// A mask, dropout or a scale that is not positive: kernels for one head size alone, which
-// keeps the code short.
-template <typename T> bool is_special(const Heads<T> &heads, const T *slopes = nullptr) {
-    return heads.mask != nullptr || heads.drops || !(heads.scale > 0) || slopes != nullptr;
+// A mask, dropout or a scale that is not positive: kernels for one head size alone,
+// which keeps the code short.
+template <typename T>
+bool is_special(const Heads<T> &heads, const T *slopes = nullptr) {
+    return heads.mask != nullptr || heads.drops || !(heads.scale > 0) ||
+           slopes != nullptr;
 }
 
 template <typename T, int D, bool Special>
@@ -631,9 +651,18 @@ tl_status launch_forward(const Heads<T> &heads, T *y, float *stats) {
     return launch(static_cast<unsigned>(blocks), kForwardThreads, shared,
                   attention_tensor_kernel<T, D, Special>, heads, y, stats);
 }
+// attention_wide.cu, which needs a build of its own (TL_CUDA_SM90A says that there is
+// one).
+template <typename T>
+tl_status wide_attention(const Heads<T> &heads, T *y, float *stats);
+
 template <typename T> tl_status attention(const Heads<T> &heads, T *y, float *stats) {
     if (!served(heads)) return TL_DECLINED;
     if (is_special(heads)) return launch_forward<T, 128, true>(heads, y, stats);
+#ifdef TL_CUDA_SM90A
+    const tl_status status = wide_attention(heads, y, stats);
+    if (status != TL_DECLINED) return status;
+#endif
     return heads.depth <= 64 && heads.width <= 64
                ? launch_forward<T, 64, false>(heads, y, stats)
                : launch_forward<T, 128, false>(heads, y, stats);
@@ -648,13 +677,16 @@ tl_status launch_gradient(const Heads<T> &heads, const Gradients<T> &to) {
                   attention_tensor_grad_kernel<T, D, ToKeys, Special>, heads, to);
 }
 template <typename T, int D, bool Special>
-tl_status both_gradients(const Heads<T> &heads, T *const (&out)[4], const RowNote *notes) {
-    const tl_status status = launch_gradient<T, D, false, Special>(
-        heads, {out[0], nullptr, out[3], notes});
+tl_status both_gradients(const Heads<T> &heads, T *const (&out)[4],
+                         const RowNote *notes) {
+    const tl_status status =
+        launch_gradient<T, D, false, Special>(heads, {out[0], nullptr, out[3], notes});
     if (status != TL_OK) return status;
-    return launch_gradient<T, D, true, Special>(heads, {out[1], out[2], nullptr, notes});
+    return launch_gradient<T, D, true, Special>(heads,
+                                                {out[1], out[2], nullptr, notes});
 }
-template <typename T> tl_status attention_grad(const Heads<T> &heads, T *const (&out)[4]) {
+template <typename T>
+tl_status attention_grad(const Heads<T> &heads, T *const (&out)[4]) {
     if (!served(heads)) return TL_DECLINED;
     Scratch notes(heads.batch * heads.queries * sizeof(RowNote));
     if (notes.data() == nullptr) return TL_OUT_OF_MEMORY;
@@ -662,7 +694,8 @@ template <typename T> tl_status attention_grad(const Heads<T> &heads, T *const (
         row_sums(heads, NoteRows<T>{heads.stats, notes.as<RowNote>()});
     if (status != TL_OK) return status;
     const RowNote *read = notes.as<RowNote>();
-    if (is_special(heads, out[3])) return both_gradients<T, 128, true>(heads, out, read);
+    if (is_special(heads, out[3]))
+        return both_gradients<T, 128, true>(heads, out, read);
     return heads.depth <= 64 && heads.width <= 64
                ? both_gradients<T, 64, false>(heads, out, read)
                : both_gradients<T, 128, false>(heads, out, read);

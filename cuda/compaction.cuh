@@ -1,5 +1,5 @@
-// Positions at which a condition holds, in order: counted by tiles, the counts summed, then
-// written. What fits one tile takes one launch.
+// Positions at which a condition holds, in order: counted by tiles, the counts summed,
+// then written. What fits one tile takes one launch.
 #pragma once
 
 #include "radix.cuh"
@@ -12,14 +12,15 @@ constexpr int kFlagTile = kThreads * kFlags;
 // Find: uint32_t bits(first): which of the elements first .. first + 15 count.
 template <typename Find>
 __global__ void compact_count_kernel(Find find, uint32_t *counts) {
-    const int64_t first = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kFlags;
+    const int64_t first =
+        (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kFlags;
     uint32_t total;
     block_scan(__popc(find.bits(first)), &total);
     if (threadIdx.x == 0) counts[blockIdx.x] = total;
 }
 
-// find.at(place, i): element i is the one at a place among those found; find.all(i, found):
-// how many were found up to i; find.total(found).
+// find.at(place, i): element i is the one at a place among those found; find.all(i,
+// found): how many were found up to i; find.total(found).
 template <typename Find>
 __global__ void compact_write_kernel(Find find, const uint32_t *counts) {
     __shared__ uint16_t found[kFlagTile];
@@ -44,12 +45,14 @@ template <typename Find> tl_status compact(int64_t n, const Find &find) {
     const int64_t tiles = ceil_div(n, kFlagTile);
     if (n >> 32) return TL_DECLINED;
     const uint32_t *none = nullptr;
-    if (tiles == 1) return launch(1, kThreads, 0, compact_write_kernel<Find>, find, none);
+    if (tiles == 1)
+        return launch(1, kThreads, 0, compact_write_kernel<Find>, find, none);
     const Scratch scratch((tiles + 1) * static_cast<int64_t>(sizeof(uint32_t)));
     uint32_t *counts = scratch.as<uint32_t>();
     if (counts == nullptr) return TL_OUT_OF_MEMORY;
     const dim3 grid(static_cast<unsigned>(tiles));
-    tl_status status = launch(grid, kThreads, 0, compact_count_kernel<Find>, find, counts);
+    tl_status status =
+        launch(grid, kThreads, 0, compact_count_kernel<Find>, find, counts);
     if (status != TL_OK) return status;
     status = launch(1, 1024, 0, radix_scan_kernel, counts, counts + tiles, tiles);
     if (status != TL_OK) return status;

@@ -1,9 +1,10 @@
 // Convolutions: patches in scratch memory, then a matrix product; fold and unfold.
 //
-// Channels first, a product is (filters, depth) @ (depth, positions) for each image; last,
-// (positions, depth) @ (depth, filters) for all. Patches are made for as many images, or
-// positions of one, as fit a chunk. Where a patch is one pixel the image is its own patches.
-// The gradient of the weight sums over images and positions: both are K there.
+// Channels first, a product is (filters, depth) @ (depth, positions) for each image;
+// last, (positions, depth) @ (depth, filters) for all. Patches are made for as many
+// images, or positions of one, as fit a chunk. Where a patch is one pixel the image is
+// its own patches. The gradient of the weight sums over images and positions: both are
+// K there.
 #include "conv.cuh"
 #include "depthwise.cuh"
 #include "matmul.cuh"
@@ -22,7 +23,8 @@ struct Chunk {
     int64_t first, images, start, run;
 };
 
-// Walks over the chunks of a convolution; `row` is the bytes of all patches of a position.
+// Walks over the chunks of a convolution; `row` is the bytes of all patches of a
+// position.
 class Chunks {
 public:
     Chunks(const conv_shape &s, int64_t row) : n_(s.n), positions_(s.positions) {
@@ -102,19 +104,36 @@ template <typename T> struct FillChannels {
     T *out;
     const T *bias;
     int64_t inner, channels;
+    bool small; // 32 bits count the elements
+    tl::Divider by_inner, by_channels;
     __device__ void operator()(int64_t i) const {
-        out[i] = bias == nullptr ? T{} : bias[i / inner % channels];
+        if (bias == nullptr) {
+            out[i] = T{};
+        } else if (small) {
+            uint32_t rest = by_inner.quotient(static_cast<uint32_t>(i));
+            out[i] = bias[tl::take(rest, by_channels)];
+        } else {
+            out[i] = bias[i / inner % channels];
+        }
     }
 };
 template <typename T>
+tl_status fill(T *out, const T *bias, int64_t n, int64_t channels, int64_t inner) {
+    const bool small = n < (INT64_C(1) << 31);
+    const auto divider = [=](int64_t by) {
+        return tl::Divider::by(small && by > 0 ? static_cast<uint32_t>(by) : 1);
+    };
+    return tl::for_each(n, FillChannels<T>{out, bias, inner, channels, small,
+                                           divider(inner), divider(channels)});
+}
+template <typename T>
 tl_status fill_channels(const Conv<T> &v, int64_t channels, int64_t inner) {
-    return tl::for_each(v.s.n * channels * inner,
-                        FillChannels<T>{v.out, v.bias, v.s.channels_last ? 1 : inner,
-                                        channels});
+    return fill(v.out, v.bias, v.s.n * channels * inner, channels,
+                v.s.channels_last ? 1 : inner);
 }
 
-// A product for every (image, group): one call for all of the longer axis, which is walked
-// by the strides `image` or `group` of a, b and c.
+// A product for every (image, group): one call for all of the longer axis, which is
+// walked by the strides `image` or `group` of a, b and c.
 struct Walk {
     int64_t a, b, c;
 };
@@ -135,7 +154,7 @@ tl_status for_groups(MatrixProduct p, int64_t images, Walk image, int64_t groups
     return TL_OK;
 }
 
-// ---- y from x and w --------------------------------------------------------------------
+// ---- y from x and w ---------------------------------------------------------------
 template <typename T> tl_status forward_planes(const Conv<T> &v) {
     const conv_shape &s = v.s;
     if (v.bias != nullptr) {
@@ -150,7 +169,8 @@ template <typename T> tl_status forward_planes(const Conv<T> &v) {
         const PatchShape shape = planes_shape(v, chunk);
         const T *x = v.x + chunk.first * v.x_image();
         tl_status status = TL_OK;
-        if (!s.pointwise) status = tl::copy_patches(shape, sizeof(T), x, scratch.data());
+        if (!s.pointwise)
+            status = tl::copy_patches(shape, sizeof(T), x, scratch.data());
         if (status != TL_OK) return status;
         MatrixProduct p = product(kDtype<T>, s.o, chunk.run, s.depth);
         p.a = v.w, p.a_row = s.depth, p.a_col = 1;
@@ -179,7 +199,8 @@ template <typename T> tl_status forward_rows(const Conv<T> &v) {
                 status = tl::copy_patches(rows_shape(v, chunk), sizeof(T), x,
                                           scratch.data());
             if (status != TL_OK) return status;
-            MatrixProduct p = product(kDtype<T>, chunk.images * chunk.run, s.o, s.depth);
+            MatrixProduct p =
+                product(kDtype<T>, chunk.images * chunk.run, s.o, s.depth);
             p.a = s.pointwise ? x : scratch.as<T>(), p.a_col = 1;
             p.a_row = s.pointwise ? s.groups * s.c : s.depth;
             p.b = v.w + group * s.o * s.depth, p.b_row = 1, p.b_col = s.depth;
@@ -193,7 +214,7 @@ template <typename T> tl_status forward_rows(const Conv<T> &v) {
     return TL_OK;
 }
 
-// ---- x from y and w --------------------------------------------------------------------
+// ---- x from y and w ---------------------------------------------------------------
 template <typename T> tl_status input_planes(const Conv<T> &v) {
     const conv_shape &s = v.s;
     if (s.pointwise && v.bias != nullptr) {
@@ -214,10 +235,11 @@ template <typename T> tl_status input_planes(const Conv<T> &v) {
         p.accumulate = s.pointwise && v.bias != nullptr;
         const Walk image = {0, v.y_image(), s.groups * s.depth * chunk.run};
         const Walk group = {s.o * s.depth, s.o * s.positions, s.depth * chunk.run};
-        tl_status status = for_groups(p, chunk.images, image, s.groups, group, sizeof(T));
+        tl_status status =
+            for_groups(p, chunk.images, image, s.groups, group, sizeof(T));
         if (status == TL_OK && !s.pointwise)
-            status = tl::sum_patches<T>(planes_shape(v, chunk), scratch.as<T>(), x, v.bias,
-                                        chunk.start > 0);
+            status = tl::sum_patches<T>(planes_shape(v, chunk), scratch.as<T>(), x,
+                                        v.bias, chunk.start > 0);
         if (status != TL_OK) return status;
     }
     return TL_OK;
@@ -233,7 +255,8 @@ template <typename T> tl_status input_rows(const Conv<T> &v) {
         for (int64_t group = 0; group < s.groups; ++group) {
             T *x = v.out + chunk.first * v.x_image() + group * s.c;
             const T *bias = v.bias == nullptr ? nullptr : v.bias + group * s.c;
-            MatrixProduct p = product(kDtype<T>, chunk.images * chunk.run, s.depth, s.o);
+            MatrixProduct p =
+                product(kDtype<T>, chunk.images * chunk.run, s.depth, s.o);
             p.a = v.y + chunk.first * v.y_image() + chunk.start * s.groups * s.o +
                   group * s.o;
             p.a_row = s.groups * s.o, p.a_col = 1;
@@ -243,14 +266,14 @@ template <typename T> tl_status input_rows(const Conv<T> &v) {
             p.bias = s.pointwise ? bias : nullptr;
             tl_status status = tl::multiply(p);
             if (status == TL_OK && !s.pointwise)
-                status = tl::sum_patches<T>(rows_shape(v, chunk), scratch.as<T>(), x, bias,
-                                            chunk.start > 0);
+                status = tl::sum_patches<T>(rows_shape(v, chunk), scratch.as<T>(), x,
+                                            bias, chunk.start > 0);
             if (status != TL_OK) return status;
         }
     return TL_OK;
 }
 
-// ---- w from y and x --------------------------------------------------------------------
+// ---- w from y and x ---------------------------------------------------------------
 // y of a chunk with its images side by side: (channels, images, run).
 template <typename T>
 tl_status gather_planes(const Conv<T> &v, const Chunk &chunk, T *target) {
@@ -278,9 +301,10 @@ template <typename T> tl_status weight_planes(const Conv<T> &v) {
     for (Chunk chunk = {}; chunks.next(chunk);) {
         const int64_t depth = chunk.images * chunk.run;
         PatchShape shape = planes_shape(v, chunk);
-        shape.p_image = chunk.run, shape.p_tap = depth, shape.p_channel = s.taps * depth;
-        tl_status status = tl::copy_patches(shape, bytes, v.x + chunk.first * v.x_image(),
-                                            scratch.data());
+        shape.p_image = chunk.run, shape.p_tap = depth,
+        shape.p_channel = s.taps * depth;
+        tl_status status = tl::copy_patches(
+            shape, bytes, v.x + chunk.first * v.x_image(), scratch.data());
         if (status != TL_OK) return status;
         MatrixProduct p = product(kDtype<T>, s.o, s.depth, depth);
         p.a = v.y + chunk.first * v.y_image() + chunk.start;
@@ -314,7 +338,8 @@ template <typename T> tl_status weight_rows(const Conv<T> &v) {
                 status = tl::copy_patches(rows_shape(v, chunk), sizeof(T), x,
                                           scratch.data());
             if (status != TL_OK) return status;
-            MatrixProduct p = product(kDtype<T>, s.o, s.depth, chunk.images * chunk.run);
+            MatrixProduct p =
+                product(kDtype<T>, s.o, s.depth, chunk.images * chunk.run);
             p.a = v.y + chunk.first * v.y_image() + chunk.start * s.groups * s.o +
                   group * s.o;
             p.a_row = 1, p.a_col = s.groups * s.o;
@@ -328,7 +353,7 @@ template <typename T> tl_status weight_rows(const Conv<T> &v) {
     return TL_OK;
 }
 
-// ---- the ops ---------------------------------------------------------------------------
+// ---- the ops ----------------------------------------------------------------------
 bool on_device(const tl_call *call) {
     for (int i = 0; i < call->nin; ++i)
         if (call->in[i] != nullptr && call->in[i]->device_type != TL_CUDA) return false;
@@ -344,12 +369,14 @@ bool is_depthwise(const conv_shape &s) {
     return !s.channels_last && s.groups > 1 && s.c == 1;
 }
 
-template <typename T> Conv<T> describe(const tl_call *call, const tl_buffer *x,
-                                       const tl_buffer *w, const tl_buffer *y) {
+template <typename T>
+Conv<T> describe(const tl_call *call, const tl_buffer *x, const tl_buffer *w,
+                 const tl_buffer *y) {
     Conv<T> v = {};
     v.s = tl::conv_describe(static_cast<const tl_conv_params *>(call->params), x, w, y);
     v.x = data_of<T>(x), v.w = data_of<T>(w), v.y = data_of<T>(y);
-    v.bias = call->nin > 2 && call->in[2] != nullptr ? data_of<T>(call->in[2]) : nullptr;
+    v.bias =
+        call->nin > 2 && call->in[2] != nullptr ? data_of<T>(call->in[2]) : nullptr;
     v.out = static_cast<T *>(call->out[0]->data);
     return v;
 }
@@ -388,7 +415,7 @@ template <typename T> tl_status run_conv_weight(const tl_call *call) {
     const Conv<T> v = describe<T>(call, call->in[1], call->out[0], call->in[0]);
     const conv_shape &s = v.s;
     if (call->in[0]->size == 0 || call->in[1]->size == 0)
-        return tl::for_each(call->out[0]->size, FillChannels<T>{v.out, nullptr, 1, 1});
+        return fill<T>(v.out, nullptr, call->out[0]->size, 1, 1);
     if (is_depthwise(s)) return tl::depthwise_weight<T>(s, v.x, v.y, v.out);
     const tl_status status =
         tl::cudnn_conv(tl::ConvOutput::w, kDtype<T>, s, v.x, v.out, v.y, nullptr);
@@ -396,8 +423,8 @@ template <typename T> tl_status run_conv_weight(const tl_call *call) {
     return s.channels_last ? weight_rows(v) : weight_planes(v);
 }
 
-// Columns (N, C * taps, positions) of planes; in[1] and in[2] have the extents of the kernel
-// and of the positions only.
+// Columns (N, C * taps, positions) of planes; in[1] and in[2] have the extents of the
+// kernel and of the positions only.
 PatchShape columns_shape(const tl_call *call, const tl_buffer *x) {
     const conv_shape s = tl::conv_describe(
         static_cast<const tl_conv_params *>(call->params), x, call->in[1], call->in[2]);
@@ -411,23 +438,25 @@ PatchShape columns_shape(const tl_call *call, const tl_buffer *x) {
 template <typename T> tl_status run_unfold(const tl_call *call) {
     if (call->out[0]->size == 0) return TL_OK;
     if (call->in[0]->device_type != TL_CUDA) return TL_DECLINED;
-    return tl::copy_patches(columns_shape(call, call->in[0]), sizeof(T), call->in[0]->data,
-                            call->out[0]->data);
+    return tl::copy_patches(columns_shape(call, call->in[0]), sizeof(T),
+                            call->in[0]->data, call->out[0]->data);
 }
 
 template <typename T> tl_status run_fold(const tl_call *call) {
     if (call->out[0]->size == 0) return TL_OK;
     if (call->in[0]->device_type != TL_CUDA) return TL_DECLINED;
-    return tl::sum_patches<T>(columns_shape(call, call->out[0]), data_of<T>(call->in[0]),
+    return tl::sum_patches<T>(columns_shape(call, call->out[0]),
+                              data_of<T>(call->in[0]),
                               static_cast<T *>(call->out[0]->data), nullptr, false);
 }
 
-#define TL_CONV_ENTRIES(T)                                                              \
-    {"conv", kDtype<T>, run_conv<T>, nullptr},                                          \
-        {"conv_input", kDtype<T>, run_conv_input<T>, nullptr},                          \
-        {"conv_weight", kDtype<T>, run_conv_weight<T>, nullptr},                        \
-        {"unfold", kDtype<T>, run_unfold<T>, nullptr},                                  \
-        {"fold", kDtype<T>, run_fold<T>, nullptr}
+#define TL_CONV_ENTRIES(T)                                                             \
+    {"conv", kDtype<T>, run_conv<T>, nullptr},                                         \
+        {"conv_input", kDtype<T>, run_conv_input<T>, nullptr},                         \
+        {"conv_weight", kDtype<T>, run_conv_weight<T>, nullptr},                       \
+        {"unfold", kDtype<T>, run_unfold<T>, nullptr}, {                               \
+        "fold", kDtype<T>, run_fold<T>, nullptr                                        \
+    }
 const tl_cuda_entry entries[] = {
     TL_CONV_ENTRIES(float),
     TL_CONV_ENTRIES(double),

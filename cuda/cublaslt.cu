@@ -1,10 +1,10 @@
 // Matrix products by cuBLASLt, which picks a kernel for each problem by its heuristics.
 //
 // The library is loaded at run time and declared here by hand: opaque pointers, and the
-// numbers of cublasLt.h and library_types.h, which are the same in versions 12 and 13. A
-// problem's descriptors and chosen kernel are kept, so that a call is one look-up and one
-// launch. Work space is ordinary scratch memory, ordered by the stream and private to a
-// graph that is being captured.
+// numbers of cublasLt.h and library_types.h, which are the same in versions 12 and 13.
+// A problem's descriptors and chosen kernel are kept, so that a call is one look-up and
+// one launch. Work space is ordinary scratch memory, ordered by the stream and private
+// to a graph that is being captured.
 #include "matmul.cuh"
 
 #include <cstring>
@@ -50,18 +50,21 @@ struct CublasLt {
     int (*desc_create)(void **desc, int compute, int scale);
     int (*desc_destroy)(void *desc);
     int (*desc_set)(void *desc, int attribute, const void *value, size_t size);
-    int (*layout_create)(void **layout, int type, uint64_t rows, uint64_t cols, int64_t ld);
+    int (*layout_create)(void **layout, int type, uint64_t rows, uint64_t cols,
+                         int64_t ld);
     int (*layout_destroy)(void *layout);
     int (*layout_set)(void *layout, int attribute, const void *value, size_t size);
     int (*preference_create)(void **preference);
     int (*preference_destroy)(void *preference);
-    int (*preference_set)(void *preference, int attribute, const void *value, size_t size);
+    int (*preference_set)(void *preference, int attribute, const void *value,
+                          size_t size);
     int (*heuristic)(void *handle, void *desc, void *a, void *b, void *c, void *d,
                      void *preference, int wanted, Heuristic *results, int *found);
-    int (*matmul)(void *handle, void *desc, const void *alpha, const void *a, void *a_layout,
-                  const void *b, void *b_layout, const void *beta, const void *c,
-                  void *c_layout, void *d, void *d_layout, const Algorithm *algorithm,
-                  void *workspace, size_t workspace_size, cudaStream_t stream);
+    int (*matmul)(void *handle, void *desc, const void *alpha, const void *a,
+                  void *a_layout, const void *b, void *b_layout, const void *beta,
+                  const void *c, void *c_layout, void *d, void *d_layout,
+                  const Algorithm *algorithm, void *workspace, size_t workspace_size,
+                  cudaStream_t stream);
     bool ready;
 };
 
@@ -102,8 +105,8 @@ void *handle_of(int device) {
 
 int float32_precision = 0;
 
-// Everything that the choice of a kernel depends on. Rows and columns are the library's,
-// which sees row-major matrices transposed: its A is our b.
+// Everything that the choice of a kernel depends on. Rows and columns are the
+// library's, which sees row-major matrices transposed: its A is our b.
 struct Problem {
     int32_t device, type, compute, trans_a, trans_b, accumulate, bias, batch;
     int32_t alignment[4]; // of A, B, C and the bias, in bytes
@@ -157,7 +160,8 @@ bool describe(const Problem &p, const void *bias, Plan &plan) {
     bool good = set<int32_t>(lib.desc_set, plan.desc, kTransA, p.trans_a) &&
                 set<int32_t>(lib.desc_set, plan.desc, kTransB, p.trans_b);
     if (p.bias) // the pointer's alignment counts
-        good = good && set<uint32_t>(lib.desc_set, plan.desc, kEpilogue, kEpilogueBias) &&
+        good = good &&
+               set<uint32_t>(lib.desc_set, plan.desc, kEpilogue, kEpilogueBias) &&
                set(lib.desc_set, plan.desc, kBiasPointer, bias);
     const int64_t extents[3][2] = {
         {p.trans_a ? p.depth : p.rows, p.trans_a ? p.rows : p.depth},
@@ -204,7 +208,8 @@ Plan &plan_for(const Problem &problem, void *handle, const void *bias) {
     const auto found = plans.find(problem);
     if (found != plans.end()) return found->second;
     if (plans.size() >= kMostPlans) {
-        for (auto &entry : plans) destroy(entry.second);
+        for (auto &entry : plans)
+            destroy(entry.second);
         plans.clear();
     }
     Plan &plan = plans[problem];
@@ -229,9 +234,14 @@ bool set_types(int dtype, Problem &p) {
         p.type = kReal64;
         p.compute = kCompute64;
         return true;
-    case TL_FLOAT16: p.type = kReal16; return true;
-    case TL_BFLOAT16: p.type = kBrain16; return true;
-    default: return false;
+    case TL_FLOAT16:
+        p.type = kReal16;
+        return true;
+    case TL_BFLOAT16:
+        p.type = kBrain16;
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -250,7 +260,8 @@ bool pose(const tl::MatrixProduct &p, Problem &found) {
     found.bias = p.bias != nullptr;
     found.batch = static_cast<int32_t>(p.batch);
     const void *operands[4] = {p.b, p.a, p.c, p.bias};
-    for (int i = 0; i < 4; ++i) found.alignment[i] = alignment_of(operands[i]);
+    for (int i = 0; i < 4; ++i)
+        found.alignment[i] = alignment_of(operands[i]);
     found.rows = p.n, found.cols = p.m, found.depth = p.k;
     if (p.batch > 1)
         found.stride[0] = p.b_batch, found.stride[1] = p.a_batch,
@@ -258,7 +269,8 @@ bool pose(const tl::MatrixProduct &p, Problem &found) {
     return true;
 }
 
-tl_status run(const tl::MatrixProduct &p, const Problem &problem, void *handle, Plan &plan) {
+tl_status run(const tl::MatrixProduct &p, const Problem &problem, void *handle,
+              Plan &plan) {
     const CublasLt &lib = cublaslt();
     if (problem.bias && !set(lib.desc_set, plan.desc, kBiasPointer, p.bias))
         return TL_DECLINED;

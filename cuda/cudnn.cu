@@ -1,10 +1,10 @@
 // Convolutions by cuDNN, where it is installed and takes the shape.
 //
 // Loaded at run time and declared here by hand, like cuBLASLt: opaque pointers and the
-// numbers of cudnn_ops.h and cudnn_cnn.h, version 9. Of the algorithms that its heuristics
-// propose, the first that gives the same bits every time is kept for a shape. Padding that
-// differs between the sides of an axis, negative padding and the rest that it does not
-// describe are left to conv.cu.
+// numbers of cudnn_ops.h and cudnn_cnn.h, version 9. Of the algorithms that its
+// heuristics propose, the first that gives the same bits every time is kept for a
+// shape. Padding that differs between the sides of an axis, negative padding and the
+// rest that it does not describe are left to conv.cu.
 #include "conv.cuh"
 #include "numbers.cuh"
 
@@ -38,8 +38,8 @@ static_assert(sizeof(Proposal) == 48, "as cudnn_cnn.h has it");
 // The functions used; every one returns a cudnnStatus_t, 0 for success.
 using Create = int (*)(void **);
 using Destroy = int (*)(void *);
-using Propose = int (*)(void *handle, void *, void *, void *, void *, int asked, int *found,
-                        Proposal *);
+using Propose = int (*)(void *handle, void *, void *, void *, void *, int asked,
+                        int *found, Proposal *);
 using Convolve = int (*)(void *handle, const void *alpha, void *, const void *, void *,
                          const void *, void *conv, int algorithm, void *workspace,
                          size_t bytes, const void *beta, void *, void *);
@@ -47,7 +47,8 @@ struct Cudnn {
     Create create, create_tensor, create_filter, create_conv;
     Destroy destroy_tensor, destroy_filter, destroy_conv;
     int (*set_stream)(void *handle, cudaStream_t stream);
-    int (*set_tensor)(void *desc, int type, int ndim, const int *shape, const int *strides);
+    int (*set_tensor)(void *desc, int type, int ndim, const int *shape,
+                      const int *strides);
     int (*set_filter)(void *desc, int type, int format, int ndim, const int *shape);
     int (*set_conv)(void *desc, int ndim, const int *padding, const int *stride,
                     const int *dilation, int mode, int compute_type);
@@ -106,7 +107,7 @@ void *handle_of(int device) {
 
 // What the choice of an algorithm depends on.
 struct Problem {
-    int64_t sizes[5];   // n, groups, c, o, and rows or planes
+    int64_t sizes[5]; // n, groups, c, o, and rows or planes
     int64_t extents[6][3];
     int32_t device, dtype, output, precision;
     bool operator==(const Problem &other) const {
@@ -144,10 +145,14 @@ void destroy(Plan &plan) {
 
 int type_of(int dtype) {
     switch (dtype) {
-    case TL_FLOAT64: return kDouble;
-    case TL_FLOAT16: return kHalf;
-    case TL_BFLOAT16: return kBfloat16;
-    default: return kFloat;
+    case TL_FLOAT64:
+        return kDouble;
+    case TL_FLOAT16:
+        return kHalf;
+    case TL_BFLOAT16:
+        return kBfloat16;
+    default:
+        return kFloat;
     }
 }
 
@@ -170,18 +175,22 @@ bool is_describable(const conv_shape &s) {
            s.n * s.groups * s.o * s.positions <= most && s.n > 0;
 }
 
-// The axes that are described: D is left out where it is a unit, which most algorithms want.
+// The axes that are described: D is left out where it is a unit, which most algorithms
+// want.
 int first_axis(const conv_shape &s) {
-    return s.size[0] == 1 && s.kernel[0] == 1 && s.padding[0] == 0 && s.out[0] == 1 ? 1 : 0;
+    return s.size[0] == 1 && s.kernel[0] == 1 && s.padding[0] == 0 && s.out[0] == 1 ? 1
+                                                                                    : 0;
 }
 
 bool set_tensor(void *&desc, int type, int64_t n, int64_t channels,
                 const int64_t (&size)[3], int first, bool rows) {
     int shape[5] = {static_cast<int>(n), static_cast<int>(channels)}, strides[5];
     const int ndim = 5 - first;
-    for (int d = first; d < 3; ++d) shape[2 + d - first] = static_cast<int>(size[d]);
+    for (int d = first; d < 3; ++d)
+        shape[2 + d - first] = static_cast<int>(size[d]);
     int step = rows ? shape[1] : 1;
-    for (int d = ndim - 1; d >= 2; --d) strides[d] = step, step *= shape[d];
+    for (int d = ndim - 1; d >= 2; --d)
+        strides[d] = step, step *= shape[d];
     strides[1] = rows ? 1 : step;
     strides[0] = rows ? step : step * shape[1];
     return cudnn().create_tensor(&desc) == 0 &&
@@ -206,17 +215,18 @@ bool describe(const Problem &p, const conv_shape &s, Plan &plan) {
            set_tensor(plan.y, type, s.n, s.groups * s.o, s.out, first, rows) &&
            set_tensor(plan.bias, type, 1, s.groups * biased, one, first, rows) &&
            lib.create_filter(&plan.w) == 0 &&
-           lib.set_filter(plan.w, type, rows ? kRows : kPlanes, spatial + 2, filter) == 0 &&
+           lib.set_filter(plan.w, type, rows ? kRows : kPlanes, spatial + 2, filter) ==
+               0 &&
            lib.create_conv(&plan.conv) == 0 &&
-           lib.set_conv(plan.conv, spatial, padding, stride, dilation, kCrossCorrelation,
-                        type == kDouble ? kDouble : kFloat) == 0 &&
+           lib.set_conv(plan.conv, spatial, padding, stride, dilation,
+                        kCrossCorrelation, type == kDouble ? kDouble : kFloat) == 0 &&
            lib.set_groups(plan.conv, static_cast<int>(s.groups)) == 0 &&
            lib.set_math(plan.conv, math_of(p)) == 0;
 }
 
 bool choose(const Problem &p, void *handle, Plan &plan) {
     const Cudnn &lib = cudnn();
-    void *const operands[3][3] = {{plan.x, plan.w, plan.y},  // convolution in between
+    void *const operands[3][3] = {{plan.x, plan.w, plan.y}, // convolution in between
                                   {plan.w, plan.y, plan.x},
                                   {plan.x, plan.y, plan.w}};
     void *const *in = operands[p.output];
@@ -242,7 +252,8 @@ Plan &plan_for(const Problem &problem, const conv_shape &s, void *handle) {
     const auto known = plans.find(problem);
     if (known != plans.end()) return known->second;
     if (plans.size() >= kMostPlans) {
-        for (auto &entry : plans) destroy(entry.second);
+        for (auto &entry : plans)
+            destroy(entry.second);
         plans.clear();
     }
     Plan &plan = plans[problem];
@@ -252,11 +263,16 @@ Plan &plan_for(const Problem &problem, const conv_shape &s, void *handle) {
 }
 
 Problem problem_of(ConvOutput output, int dtype, const conv_shape &s, int device) {
-    Problem p = {{s.n, s.groups, s.c, s.o, s.channels_last}, {}, device, dtype,
-                 static_cast<int32_t>(output), tl_cuda_float32_precision()};
+    Problem p = {{s.n, s.groups, s.c, s.o, s.channels_last},
+                 {},
+                 device,
+                 dtype,
+                 static_cast<int32_t>(output),
+                 tl_cuda_float32_precision()};
     const int64_t *const parts[6] = {s.size,   s.out,     s.kernel,
                                      s.stride, s.padding, s.dilation};
-    for (int i = 0; i < 6; ++i) std::memcpy(p.extents[i], parts[i], sizeof p.extents[i]);
+    for (int i = 0; i < 6; ++i)
+        std::memcpy(p.extents[i], parts[i], sizeof p.extents[i]);
     return p;
 }
 
@@ -293,13 +309,19 @@ namespace tl {
 
 tl_status cudnn_conv(ConvOutput output, int dtype, const conv_shape &s, const void *x,
                      const void *w, const void *y, const void *bias) {
-    // Patches of one pixel need no gathering: matmul takes them as they are.
-    if (!used || s.pointwise || !cudnn().ready || !is_describable(s)) return TL_DECLINED;
-    if (!is_aligned(x, 16) || !is_aligned(w, 16) || !is_aligned(y, 16)) return TL_DECLINED;
+    // Patches of one pixel need no gathering: matmul takes them as they are, unless
+    // planes of 16-bit numbers begin where tensor cores cannot read them.
+    const bool narrow = dtype == TL_FLOAT16 || dtype == TL_BFLOAT16;
+    const bool readable = s.channels_last || !narrow || s.pixels % 8 == 0;
+    if (!used || (s.pointwise && readable) || !cudnn().ready || !is_describable(s))
+        return TL_DECLINED;
+    if (!is_aligned(x, 16) || !is_aligned(w, 16) || !is_aligned(y, 16))
+        return TL_DECLINED;
     int device = 0;
     if (cudaGetDevice(&device) != cudaSuccess) return TL_DECLINED;
     void *handle = handle_of(device);
-    if (handle == nullptr || cudnn().set_stream(handle, stream()) != 0) return TL_DECLINED;
+    if (handle == nullptr || cudnn().set_stream(handle, stream()) != 0)
+        return TL_DECLINED;
     const Problem problem = problem_of(output, dtype, s, device);
     const Plan &plan = plan_for(problem, s, handle);
     if (!plan.usable) return TL_DECLINED;

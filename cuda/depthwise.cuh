@@ -1,5 +1,5 @@
-// Convolutions channel by channel (one input channel a group, channels first): sums over
-// the taps of one plane, which are a matter of memory and not of matrix products.
+// Convolutions channel by channel (one input channel a group, channels first): sums
+// over the taps of one plane, which are a matter of memory and not of matrix products.
 #pragma once
 
 #include "patches.cuh"
@@ -48,7 +48,8 @@ template <typename T> struct DepthwiseForward {
             const int64_t z = at[0] * s.stride[0] - s.padding[0] + kd * s.dilation[0];
             if (z < 0 || z >= s.size[0]) continue;
             for (int64_t kh = 0; kh < s.kernel[1]; ++kh) {
-                const int64_t r = at[1] * s.stride[1] - s.padding[1] + kh * s.dilation[1];
+                const int64_t r =
+                    at[1] * s.stride[1] - s.padding[1] + kh * s.dilation[1];
                 if (r < 0 || r >= s.size[1]) continue;
                 const T *line = plane + (z * s.size[1] + r) * s.size[2];
                 const T *tap = taps + (kd * s.kernel[1] + kh) * s.kernel[2];
@@ -110,7 +111,8 @@ constexpr int kTaps = 9;
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    depthwise_weight_kernel(Depthwise<T> d, const T *x, const T *y, computed_t<T> *partial) {
+    depthwise_weight_kernel(Depthwise<T> d, const T *x, const T *y,
+                            computed_t<T> *partial) {
     using S = computed_t<T>;
     const conv_shape &s = d.s;
     const uint32_t filter = blockIdx.x, slice = blockIdx.y, slices = gridDim.y;
@@ -145,8 +147,8 @@ __global__ void __launch_bounds__(kThreads)
     for (int t = 0; t < kTaps; ++t) {
         const S total = block_reduce(sums[t], S(0), Sum());
         if (threadIdx.x == 0 && first_tap + t < s.taps)
-            partial[(static_cast<int64_t>(slice) * filters + filter) * s.taps + first_tap +
-                    t] = total;
+            partial[(static_cast<int64_t>(slice) * filters + filter) * s.taps +
+                    first_tap + t] = total;
     }
 }
 
@@ -156,7 +158,8 @@ template <typename T> struct AddSlices {
     int64_t slices, n;
     __device__ void operator()(int64_t i) const {
         computed_t<T> sum = 0;
-        for (int64_t k = 0; k < slices; ++k) sum += partial[k * n + i];
+        for (int64_t k = 0; k < slices; ++k)
+            sum += partial[k * n + i];
         store(total + i, sum);
     }
 };
@@ -167,7 +170,8 @@ tl_status depthwise_weight(const conv_shape &s, const T *x, const T *y, T *w) {
     const int64_t parts = ceil_div(s.taps, kTaps), all = s.n * s.positions;
     // Enough blocks to fill the device, each with some rounds of work.
     int64_t slices = ceil_div(static_cast<int64_t>(processors()) * 8, filters * parts);
-    slices = slices < ceil_div(all, 8 * kThreads) ? slices : ceil_div(all, 8 * kThreads);
+    slices =
+        slices < ceil_div(all, 8 * kThreads) ? slices : ceil_div(all, 8 * kThreads);
     if (filters >= (INT64_C(1) << 31) || parts > 65535) return TL_DECLINED;
     const Scratch scratch(slices * n * static_cast<int64_t>(sizeof(computed_t<T>)));
     if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
@@ -190,8 +194,8 @@ tl_status depthwise_forward(const conv_shape &s, const T *x, const T *w, const T
         const int64_t count = s.n - first < step ? s.n - first : step;
         const tl_status status =
             for_each(count * each, DepthwiseForward<T>{depthwise<T>(s),
-                                                       x + first * s.groups * s.pixels, w,
-                                                       bias, y + first * each});
+                                                       x + first * s.groups * s.pixels,
+                                                       w, bias, y + first * each});
         if (status != TL_OK) return status;
     }
     return TL_OK;
@@ -205,9 +209,9 @@ tl_status depthwise_input(const conv_shape &s, const T *y, const T *w, const T *
     if (step == 0) return TL_DECLINED;
     for (int64_t first = 0; first < s.n; first += step) {
         const int64_t count = s.n - first < step ? s.n - first : step;
-        const tl_status status =
-            for_each(count * each, DepthwiseInput<T>{depthwise<T>(s), y + first * y_each, w,
-                                                     bias, x + first * each});
+        const tl_status status = for_each(
+            count * each, DepthwiseInput<T>{depthwise<T>(s), y + first * y_each, w,
+                                            bias, x + first * each});
         if (status != TL_OK) return status;
     }
     return TL_OK;

@@ -19,10 +19,14 @@ struct None {}; // an operand that a formula does not have
 // Two results of one formula; the second lies `apart` elements (of the formula) behind.
 template <typename T> struct Two { T first, second; };
 
-// How dear a formula is. Light ones keep several packs in flight; dear ones are unrolled
-// less, since code size, registers and arithmetic matter more.
-struct Light { static constexpr bool dear = false; };
-struct Dear { static constexpr bool dear = true; };
+// How dear a formula is. Light ones keep two packs in flight; dear ones are unrolled less,
+// since code size and registers matter more. Those that networks spend their time in
+// take whole packs, however dear.
+enum class Cost { light, common, dear };
+struct Light { static constexpr Cost cost = Cost::light; };
+struct Common { static constexpr Cost cost = Cost::common; };
+struct Dear { static constexpr Cost cost = Cost::dear; };
+template <bool common> using DearUnless = std::conditional_t<common, Common, Dear>;
 
 // ---- memory accesses of a pack -------------------------------------------------------
 template <int Bytes> struct word;
@@ -96,9 +100,10 @@ template <class Op, class R, class A, class B, class C> struct Form {
     static constexpr int operands = 1 + (size_of<A> > 0) + (size_of<B> > 0) + (size_of<C> > 0);
     static constexpr int widest = larger(larger(size_of<R>, size_of<A>),
                                          larger(size_of<B>, size_of<C>));
-    static constexpr int pack = Op::dear && widest < 4 ? 4 : 16 / widest;
-    static constexpr int packs_at_once = Op::dear || pack > 4 ? 1 : 2;
-    static constexpr int at_once = Op::dear ? 1 : 2; // single elements
+    static constexpr bool light = Op::cost == Cost::light;
+    static constexpr int pack = Op::cost == Cost::dear && widest < 4 ? 4 : 16 / widest;
+    static constexpr int packs_at_once = light && pack <= 4 ? 2 : 1;
+    static constexpr int at_once = light ? 2 : 1; // single elements
 };
 
 template <class Op, class A, class B, class C>
@@ -427,6 +432,18 @@ tl_status run_form(const tl_call *call) {
         }                                                                               \
     };
 #define TL_LIGHT_FORM(name) TL_FORM(name, Light)
-#define TL_DEAR_FORM(name) TL_FORM(name, Dear)
+#define TL_DEAR_FORM(name) TL_FORM(name, DearUnless<is_common(#name)>)
+
+constexpr bool equal_text(const char *a, const char *b) {
+    while (*a && *a == *b) ++a, ++b;
+    return *a == *b;
+}
+constexpr bool is_common(const char *name) {
+    for (const char *common :
+         {"exp", "log", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "gelu_grad",
+          "gelu_tanh_grad", "silu_grad"})
+        if (equal_text(name, common)) return true;
+    return false;
+}
 
 } // namespace tl

@@ -1,18 +1,21 @@
 // Matrix products of our own: a ladder from one thread an element to tensor cores.
 //
-// Each rung removes what bounds the one before. NAIVE reads two numbers a multiply-add, so
-// the caches' bandwidth bounds it. SHARED keeps tiles of a and b in shared memory, which
-// each thread of a block reads instead: memory traffic falls by the tile's edge, and the
-// bandwidth of shared memory is the bound. REGISTERS gives a thread 8 x 8 elements, so that
-// 16 numbers read serve 64 multiply-adds, and fetches the next tile while it computes: the
-// arithmetic units are the bound. TENSOR_CORES does a warp's 16 x 8 x 16 products in one
-// instruction and copies tiles past the registers (cp.async), four deep.
+// Each rung removes what bounds the one before. NAIVE reads two numbers a multiply-add,
+// so the caches' bandwidth bounds it. SHARED keeps tiles of a and b in shared memory,
+// which each thread of a block reads instead: memory traffic falls by the tile's edge,
+// and the bandwidth of shared memory is the bound. REGISTERS gives a thread 8 x 8
+// elements, so that 16 numbers read serve 64 multiply-adds, and fetches the next tile
+// while it computes: the arithmetic units are the bound. TENSOR_CORES does a warp's 16
+// x 8 x 16 products in one instruction and copies tiles past the registers (cp.async),
+// four deep.
 //
 // tiled_kernel is SHARED for any number type and any strides: production uses it where
-// cuBLASLt is not there or has no such product. No rung splits K, so sums have one order.
+// cuBLASLt is not there or has no such product. No rung splits K, so sums have one
+// order.
 #pragma once
 
 #include "matmul.cuh"
+#include "tensor_core.cuh"
 
 namespace tl {
 
@@ -31,24 +34,11 @@ template <typename T> struct Product {
 };
 
 template <typename T> Product<T> product_of(const MatrixProduct &p) {
-    return {p.m,
-            p.n,
-            p.k,
-            static_cast<const T *>(p.a),
-            p.a_row,
-            p.a_col,
-            p.a_batch,
-            static_cast<const T *>(p.b),
-            p.b_row,
-            p.b_col,
-            p.b_batch,
-            static_cast<T *>(p.c),
-            p.c_row,
-            p.c_col,
-            p.c_batch,
-            static_cast<const T *>(p.bias),
-            p.batch,
-            p.accumulate};
+    return {p.m,     p.n,         p.k,       static_cast<const T *>(p.a),
+            p.a_row, p.a_col,     p.a_batch, static_cast<const T *>(p.b),
+            p.b_row, p.b_col,     p.b_batch, static_cast<T *>(p.c),
+            p.c_row, p.c_col,     p.c_batch, static_cast<const T *>(p.bias),
+            p.batch, p.accumulate};
 }
 
 // What sums are kept in: narrow integers wrap around at the store.
@@ -58,19 +48,25 @@ template <typename T> using summed_t = typename summed<T>::type;
 
 // One step of a sum of products, and the sum's start.
 struct Arithmetic {
-    template <typename S> static __device__ S step(S sum, S x, S y) { return sum + x * y; }
-    template <typename S> static __device__ S join(S start, S sum) { return start + sum; }
+    template <typename S> static __device__ S step(S sum, S x, S y) {
+        return sum + x * y;
+    }
+    template <typename S> static __device__ S join(S start, S sum) {
+        return start + sum;
+    }
 };
 struct Logical { // of 0 and 1
     template <typename S> static __device__ S step(S sum, S x, S y) {
         return sum | (x & y);
     }
-    template <typename S> static __device__ S join(S start, S sum) { return start | sum; }
+    template <typename S> static __device__ S join(S start, S sum) {
+        return start | sum;
+    }
 };
 
 template <typename Ring, typename T>
-__device__ __forceinline__ void put(const Product<T> &p, int64_t at, int64_t i, int64_t j,
-                                    summed_t<T> sum) {
+__device__ __forceinline__ void put(const Product<T> &p, int64_t at, int64_t i,
+                                    int64_t j, summed_t<T> sum) {
     T *target = p.c + at * p.c_batch + i * p.c_row + j * p.c_col;
     if (p.accumulate) sum = Ring::join(static_cast<summed_t<T>>(load(target)), sum);
     if (p.bias != nullptr)
@@ -78,13 +74,29 @@ __device__ __forceinline__ void put(const Product<T> &p, int64_t at, int64_t i, 
     store(target, static_cast<computed_t<T>>(sum));
 }
 
-// ---- one thread an element ----------------------------------------------------------
+// Element `at` of all outputs as its matrix, row and column. Division of 64 bits is
+// slow.
+template <typename T>
+__device__ __forceinline__ void split_place(const Product<T> &p, int64_t at,
+                                            int64_t &which, int64_t &i, int64_t &j) {
+    if (p.batch * p.m * p.n <= INT32_MAX) {
+        const uint32_t place = static_cast<uint32_t>(at),
+                       n = static_cast<uint32_t>(p.n);
+        const uint32_t rows = place / n, m = static_cast<uint32_t>(p.m);
+        j = place - rows * n, which = rows / m, i = rows % m;
+    } else {
+        j = at % p.n, i = at / p.n % p.m, which = at / p.n / p.m;
+    }
+}
+
+// ---- one thread an element --------------------------------------------------------
 template <typename T, typename Ring> __global__ void naive_kernel(Product<T> p) {
     using S = summed_t<T>;
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
     for (int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
          at < p.batch * p.m * p.n; at += step) {
-        const int64_t j = at % p.n, i = at / p.n % p.m, which = at / p.n / p.m;
+        int64_t which, i, j;
+        split_place(p, at, which, i, j);
         const T *a = p.a + which * p.a_batch + i * p.a_row;
         const T *b = p.b + which * p.b_batch + j * p.b_col;
         S sum = 0;
@@ -97,10 +109,11 @@ template <typename T, typename Ring> __global__ void naive_kernel(Product<T> p) 
 }
 
 template <typename T, typename Ring> tl_status naive_product(const Product<T> &p) {
-    return launch(blocks_for(p.batch * p.m * p.n), kThreads, 0, naive_kernel<T, Ring>, p);
+    return launch(blocks_for(p.batch * p.m * p.n), kThreads, 0, naive_kernel<T, Ring>,
+                  p);
 }
 
-// ---- tiles in shared memory -----------------------------------------------------------
+// ---- tiles in shared memory -------------------------------------------------------
 constexpr int kEdge = 64;  // of a block's tile of c
 constexpr int kDepth = 16; // of the tiles of a and b
 constexpr int kPitch = kEdge + 4;
@@ -108,10 +121,9 @@ constexpr int kPitch = kEdge + 4;
 // A kEdge x kDepth tile as tile[depth][edge]; zeros outside of the matrix. Neighbouring
 // threads read along whichever axis has unit stride.
 template <typename T>
-__device__ __forceinline__ void fetch_tile(const T *x, int64_t edge, int64_t edge_step,
-                                           int64_t edges, int64_t depth,
-                                           int64_t depth_step, int64_t depths,
-                                           summed_t<T> (*tile)[kPitch]) {
+__device__ __forceinline__ void
+fetch_tile(const T *x, int64_t edge, int64_t edge_step, int64_t edges, int64_t depth,
+           int64_t depth_step, int64_t depths, summed_t<T> (*tile)[kPitch]) {
     const bool along_depth = depth_step == 1;
 #pragma unroll
     for (int part = 0; part < kEdge * kDepth / kThreads; ++part) {
@@ -119,8 +131,8 @@ __device__ __forceinline__ void fetch_tile(const T *x, int64_t edge, int64_t edg
         const int e = along_depth ? at / kDepth : at % kEdge;
         const int d = along_depth ? at % kDepth : at / kEdge;
         const bool inside = edge + e < edges && depth + d < depths;
-        tile[d][e] = inside ? static_cast<summed_t<T>>(load(
-                                  x + (edge + e) * edge_step + (depth + d) * depth_step))
+        tile[d][e] = inside ? static_cast<summed_t<T>>(load(x + (edge + e) * edge_step +
+                                                            (depth + d) * depth_step))
                             : summed_t<T>(0);
     }
 }
@@ -162,7 +174,8 @@ __global__ void __launch_bounds__(kThreads) tiled_kernel(Product<T> p) {
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int64_t at_i = row + y * 4 + i, at_j = col + x + j * 16;
-                if (at_i < p.m && at_j < p.n) put<Ring>(p, which, at_i, at_j, sums[i][j]);
+                if (at_i < p.m && at_j < p.n)
+                    put<Ring>(p, which, at_i, at_j, sums[i][j]);
             }
     }
 }
@@ -177,18 +190,20 @@ inline bool tiles_fit(int64_t m, int64_t n, int64_t edge) {
 
 template <typename T, typename Ring> tl_status tiled_product(const Product<T> &p) {
     if (!tiles_fit(p.m, p.n, kEdge)) return naive_product<T, Ring>(p);
-    return launch(tile_grid(p.m, p.n, kEdge, p.batch), kThreads, 0, tiled_kernel<T, Ring>,
-                  p);
+    return launch(tile_grid(p.m, p.n, kEdge, p.batch), kThreads, 0,
+                  tiled_kernel<T, Ring>, p);
 }
 
-// ---- tiles in registers ---------------------------------------------------------------
+// ---- tiles in registers -----------------------------------------------------------
 constexpr int kWide = 128; // edge of a block's tile of c
 constexpr int kSlice = 8;  // depth
 
 // Rows of runs that start at multiples of 16 bytes.
-template <typename T> bool vector_rows(const T *x, int64_t row, int64_t batch, int64_t n) {
+template <typename T>
+bool vector_rows(const T *x, int64_t row, int64_t batch, int64_t n) {
     constexpr int64_t width = pack_of<T>;
-    return is_aligned(x, 16) && row % width == 0 && batch % width == 0 && n % width == 0;
+    return is_aligned(x, 16) && row % width == 0 && batch % width == 0 &&
+           n % width == 0;
 }
 template <typename T> bool stored_by_rows(const Product<T> &p) {
     return p.a_col == 1 && p.b_col == 1 && p.c_col == 1 &&
@@ -199,7 +214,8 @@ template <typename T> bool stored_by_rows(const Product<T> &p) {
 
 using Float4 = Pack<float, 4>;
 
-// The part of a tile of a and of b that one thread carries from memory to shared memory.
+// The part of a tile of a and of b that one thread carries from memory to shared
+// memory.
 struct Carried {
     Float4 a, b;
     __device__ void fetch(const Product<float> &p, const float *a_at, const float *b_at,
@@ -208,23 +224,24 @@ struct Carried {
         const int b_line = threadIdx.x / 32, b_part = threadIdx.x % 32 * 4;
         a = b = Float4{};
         if (row + a_line < p.m && depth + a_part < p.k)
-            a = *reinterpret_cast<const Float4 *>(a_at + (row + a_line) * p.a_row + depth +
-                                                  a_part);
+            a = *reinterpret_cast<const Float4 *>(a_at + (row + a_line) * p.a_row +
+                                                  depth + a_part);
         if (depth + b_line < p.k && col + b_part < p.n)
-            b = *reinterpret_cast<const Float4 *>(b_at + (depth + b_line) * p.b_row + col +
-                                                  b_part);
+            b = *reinterpret_cast<const Float4 *>(b_at + (depth + b_line) * p.b_row +
+                                                  col + b_part);
     }
     __device__ void put(float (*a_tile)[kWide + 4], float (*b_tile)[kWide]) const {
         const int a_line = threadIdx.x / 2, a_part = threadIdx.x % 2 * 4;
         const int b_line = threadIdx.x / 32, b_part = threadIdx.x % 32 * 4;
 #pragma unroll
-        for (int i = 0; i < 4; ++i) a_tile[a_part + i][a_line] = a.at[i];
+        for (int i = 0; i < 4; ++i)
+            a_tile[a_part + i][a_line] = a.at[i];
         *reinterpret_cast<Float4 *>(&b_tile[b_line][b_part]) = b;
     }
 };
 
-// A thread's 8 x 8 elements are four blocks of 4 x 4, 64 rows and columns apart: its reads
-// of 16 bytes then have no bank conflicts.
+// A thread's 8 x 8 elements are four blocks of 4 x 4, 64 rows and columns apart: its
+// reads of 16 bytes then have no bank conflicts.
 __device__ __forceinline__ void multiply_slice(const float (*a_tile)[kWide + 4],
                                                const float (*b_tile)[kWide],
                                                float (&sums)[8][8]) {
@@ -253,7 +270,8 @@ __device__ __forceinline__ void put_registers(const Product<float> &p, int64_t w
     for (int i = 0; i < 8; ++i)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            const int64_t at_i = row + y + i / 4 * 64 + i % 4, at_j = col + x + half * 64;
+            const int64_t at_i = row + y + i / 4 * 64 + i % 4,
+                          at_j = col + x + half * 64;
             if (at_i >= p.m || at_j >= p.n) continue;
             Float4 *target = reinterpret_cast<Float4 *>(p.c + which * p.c_batch +
                                                         at_i * p.c_row + at_j);
@@ -296,84 +314,14 @@ inline tl_status register_product(const Product<float> &p) {
     return launch(tile_grid(p.m, p.n, kWide, p.batch), kThreads, 0, register_kernel, p);
 }
 
-// ---- one matrix and one vector ----------------------------------------------------------
-// y[i] = start + rows[i] . x with rows that lie together: as fast as memory is read. A warp
-// has a row; its lanes read 16 bytes each, several rounds ahead of the sums.
-template <typename T> struct RowDots {
-    int64_t rows, k;
-    const T *matrix;
-    int64_t row;
-    const T *x;
-    T *y;
-    int64_t y_step;
-    const T *bias;       // bias_step apart; null for none
-    int64_t bias_step;
-    bool accumulate;
-};
-
-template <typename T, int Width>
-__global__ void __launch_bounds__(kThreads) row_dots_kernel(RowDots<T> p) {
-    using S = computed_t<T>;
-    constexpr int kAhead = 4;
-    const int lane = threadIdx.x % 32;
-    const int64_t step = static_cast<int64_t>(gridDim.x) * (kThreads / 32);
-    for (int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
-         i < p.rows; i += step) {
-        const T *line = p.matrix + i * p.row;
-        S sum[kAhead] = {};
-        for (int64_t at = lane * Width; at < p.k; at += 32 * Width * kAhead) {
-            Pack<T, Width> left[kAhead] = {}, right[kAhead] = {};
-#pragma unroll
-            for (int ahead = 0; ahead < kAhead; ++ahead) {
-                const int64_t from = at + ahead * 32 * Width;
-                if (from >= p.k) continue;
-                left[ahead] = *reinterpret_cast<const Pack<T, Width> *>(line + from);
-                right[ahead] = *reinterpret_cast<const Pack<T, Width> *>(p.x + from);
-            }
-#pragma unroll
-            for (int ahead = 0; ahead < kAhead; ++ahead)
-#pragma unroll
-                for (int w = 0; w < Width; ++w)
-                    sum[ahead] += load(&left[ahead].at[w]) * load(&right[ahead].at[w]);
-        }
-        S total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-#pragma unroll
-        for (int apart = 16; apart > 0; apart /= 2)
-            total += __shfl_xor_sync(0xffffffffu, total, apart);
-        if (lane != 0) continue;
-        if (p.accumulate) total += load(p.y + i * p.y_step);
-        if (p.bias != nullptr) total += load(p.bias + i * p.bias_step);
-        store(p.y + i * p.y_step, total);
-    }
-}
-
-template <typename T> tl_status row_dots(const RowDots<T> &p) {
-    const int blocks = blocks_for(p.rows * 32);
-    if (vector_rows(p.matrix, p.row, 0, p.k) && is_aligned(p.x, 16))
-        return launch(blocks, kThreads, 0, row_dots_kernel<T, pack_of<T>>, p);
-    return launch(blocks, kThreads, 0, row_dots_kernel<T, 1>, p);
-}
-
-// ---- tensor cores -------------------------------------------------------------------------
-#ifdef TL_CUDA_EMULATED
-template <typename T> tl_status tensor_core_product(const Product<T> &p) {
-    return tiled_product<T, Arithmetic>(p);
-}
-#else
+// ---- tensor cores -----------------------------------------------------------------
 namespace tensor {
 
 constexpr int kBlock = 128, kSteps = 32, kStages = 4; // edge and depth of a tile, tiles
 constexpr int kTileBytes = kBlock * kSteps * 2;       // of a or of b
 
-// 16 bytes to shared memory, zeros where `inside` is false.
-__device__ __forceinline__ void copy_async(uint32_t target, const void *source,
-                                           bool inside) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(target),
-                 "l"(source), "r"(inside ? 16 : 0));
-}
-
-// Tiles lie in pieces of 16 bytes. A piece's place within its line depends on the line, so
-// that the eight lines that ldmatrix reads together lie in different banks.
+// Tiles lie in pieces of 16 bytes. A piece's place within its line depends on the line,
+// so that the eight lines that ldmatrix reads together lie in different banks.
 __device__ __forceinline__ uint32_t a_place(int line, int piece) { // 4 pieces a line
     return (line * 4 + (piece ^ (line >> 1 & 3))) * 16;
 }
@@ -384,11 +332,12 @@ __device__ __forceinline__ uint32_t b_place(int line, int piece) { // 16 pieces 
 template <typename T>
 __device__ __forceinline__ void fetch(const Product<T> &p, const T *a, const T *b,
                                       int64_t row, int64_t col, int64_t depth,
-                                      uint32_t a_tile, uint32_t b_tile) {
+                                      Shared a_tile, Shared b_tile) {
 #pragma unroll
     for (int part = 0; part < 2; ++part) {
         const int at = threadIdx.x + part * kThreads;
-        const int a_line = at / 4, a_piece = at % 4, b_line = at / 16, b_piece = at % 16;
+        const int a_line = at / 4, a_piece = at % 4, b_line = at / 16,
+                  b_piece = at % 16;
         const bool a_in = row + a_line < p.m && depth + a_piece * 8 < p.k;
         const bool b_in = depth + b_line < p.k && col + b_piece * 8 < p.n;
         const T *a_at = a + (row + a_line) * p.a_row + depth + a_piece * 8;
@@ -396,38 +345,12 @@ __device__ __forceinline__ void fetch(const Product<T> &p, const T *a, const T *
         copy_async(a_tile + a_place(a_line, a_piece), a_in ? a_at : a, a_in);
         copy_async(b_tile + b_place(b_line, b_piece), b_in ? b_at : b, b_in);
     }
-    asm volatile("cp.async.commit_group;\n");
+    commit_copies();
 }
-
-__device__ __forceinline__ void read_a(uint32_t (&x)[4], uint32_t at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
-                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                 : "r"(at));
-}
-__device__ __forceinline__ void read_b(uint32_t (&x)[4], uint32_t at) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
-                 : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
-                 : "r"(at));
-}
-
-#define TL_MMA(name)                                                                    \
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 "         \
-                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"              \
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                       \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
-__device__ __forceinline__ void mma(tl_bfloat16, float (&c)[4], const uint32_t (&a)[4],
-                                    uint32_t b0, uint32_t b1) {
-    TL_MMA("bf16");
-}
-__device__ __forceinline__ void mma(tl_float16, float (&c)[4], const uint32_t (&a)[4],
-                                    uint32_t b0, uint32_t b1) {
-    TL_MMA("f16");
-}
-#undef TL_MMA
 
 // A warp's 64 x 32 elements of c from one tile of a and of b.
 template <typename T>
-__device__ __forceinline__ void multiply_tile(uint32_t a_tile, uint32_t b_tile,
+__device__ __forceinline__ void multiply_tile(Shared a_tile, Shared b_tile,
                                               float (&sums)[4][4][4]) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int row = warp / 4 * 64, col = warp % 4 * 32;
@@ -436,22 +359,25 @@ __device__ __forceinline__ void multiply_tile(uint32_t a_tile, uint32_t b_tile,
         uint32_t a[4][4], b[2][4];
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-            read_a(a[i], a_tile + a_place(row + i * 16 + lane % 16, step * 2 + lane / 16));
+            read_matrices(
+                a[i], a_tile + a_place(row + i * 16 + lane % 16, step * 2 + lane / 16));
 #pragma unroll
         for (int j = 0; j < 2; ++j)
-            read_b(b[j],
-                   b_tile + b_place(step * 16 + lane % 16, (col + j * 16) / 8 + lane / 16));
+            read_transposed(b[j], b_tile + b_place(step * 16 + lane % 16,
+                                                   (col + j * 16) / 8 + lane / 16));
 #pragma unroll
         for (int i = 0; i < 4; ++i)
 #pragma unroll
             for (int j = 0; j < 4; ++j)
-                mma(T{}, sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+                mma(T{}, sums[i][j], a[i], b[j / 2][j % 2 * 2],
+                    b[j / 2][j % 2 * 2 + 1]);
     }
 }
 
 template <typename T>
-__device__ __forceinline__ void put_tile(const Product<T> &p, int64_t which, int64_t row,
-                                         int64_t col, const float (&sums)[4][4][4]) {
+__device__ __forceinline__ void put_tile(const Product<T> &p, int64_t which,
+                                         int64_t row, int64_t col,
+                                         const float (&sums)[4][4][4]) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     row += warp / 4 * 64 + lane / 4;
     col += warp % 4 * 32 + lane % 4 * 2;
@@ -479,26 +405,30 @@ __device__ __forceinline__ void put_tile(const Product<T> &p, int64_t which, int
 template <typename T>
 __global__ void __launch_bounds__(kThreads, 2) tensor_core_kernel(Product<T> p) {
     TL_DYNAMIC_SHARED(unsigned char, tiles);
-    const uint32_t base = static_cast<uint32_t>(__cvta_generic_to_shared(tiles));
-    const auto a_tile = [=](int64_t i) { return base + i % kStages * 2 * kTileBytes; };
+    const Shared base = shared(tiles);
+    const auto a_tile = [=](int64_t i) {
+        return base + static_cast<int>(i % kStages) * 2 * kTileBytes;
+    };
     const int64_t across = (p.n + kBlock - 1) / kBlock;
-    const int64_t row = blockIdx.x / across * kBlock, col = blockIdx.x % across * kBlock;
+    const int64_t row = blockIdx.x / across * kBlock,
+                  col = blockIdx.x % across * kBlock;
     const int64_t count = (p.k + kSteps - 1) / kSteps;
     for (int64_t which = blockIdx.y; which < p.batch; which += gridDim.y) {
         const T *a = p.a + which * p.a_batch, *b = p.b + which * p.b_batch;
         float sums[4][4][4] = {};
-        // Tiles past the end are fetched as zeros: every round then has one group of copies.
+        // Tiles past the end are fetched as zeros: every round then has one group of
+        // copies.
         for (int64_t i = 0; i < kStages - 1; ++i)
             fetch(p, a, b, row, col, i * kSteps, a_tile(i), a_tile(i) + kTileBytes);
         for (int64_t i = 0; i < count; ++i) {
-            asm volatile("cp.async.wait_group %0;\n" ::"n"(kStages - 2));
+            wait_copies<kStages - 2>();
             __syncthreads(); // tile i is here, and everybody is done with tile i - 1
             const int64_t next = i + kStages - 1;
             fetch(p, a, b, row, col, next * kSteps, a_tile(next),
                   a_tile(next) + kTileBytes);
             multiply_tile<T>(a_tile(i), a_tile(i) + kTileBytes, sums);
         }
-        asm volatile("cp.async.wait_group 0;\n");
+        wait_copies<0>();
         __syncthreads();
         put_tile(p, which, row, col, sums);
     }
@@ -508,9 +438,8 @@ __global__ void __launch_bounds__(kThreads, 2) tensor_core_kernel(Product<T> p) 
 
 template <typename T> tl_status tensor_core_product(const Product<T> &p) {
     return launch(tile_grid(p.m, p.n, tensor::kBlock, p.batch), kThreads,
-                  tensor::kStages * 2 * tensor::kTileBytes, tensor::tensor_core_kernel<T>,
-                  p);
+                  tensor::kStages * 2 * tensor::kTileBytes,
+                  tensor::tensor_core_kernel<T>, p);
 }
-#endif
 
 } // namespace tl

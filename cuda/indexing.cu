@@ -1,9 +1,9 @@
 // Reading and assigning at integer positions; positions of truths.
 //
-// Moving needs only the size of an element. Rows that are one run in both tensors move in
-// the widest units that every row's address allows; others element by element. Of several
-// values assigned to one position the last stays: tuples that a later one repeats are
-// found first, and write nothing.
+// Moving needs only the size of an element. Rows that are one run in both tensors move
+// in the widest units that every row's address allows; others element by element. Of
+// several values assigned to one position the last stays: tuples that a later one
+// repeats are found first, and write nothing.
 #include "compaction.cuh"
 #include "tuples.cuh"
 
@@ -87,7 +87,8 @@ struct RowMove {
 
 template <typename U, bool kReading> __global__ void move_rows_kernel(RowMove move) {
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x * kAtOnce;
-    for (int64_t base = static_cast<int64_t>(blockIdx.x) * blockDim.x * kAtOnce + threadIdx.x;
+    for (int64_t base =
+             static_cast<int64_t>(blockIdx.x) * blockDim.x * kAtOnce + threadIdx.x;
          base < move.size; base += step) {
         U held[kAtOnce];
         U *to[kAtOnce];
@@ -113,66 +114,158 @@ template <typename U, bool kReading> __global__ void move_rows_kernel(RowMove mo
 template <typename U, bool kReading> tl_status move_units(const Move &move) {
     const int64_t units = move.row * move.item / static_cast<int64_t>(sizeof(U));
     const int64_t size = move.n * units;
-    const RowMove rows = {move.x, move.v, move.item,   move.v_step * move.item,
-                          size,   Split(size, units), move.places};
+    const RowMove rows = {move.x,     move.v,
+                          move.item,  move.v_step * move.item,
+                          size,       Split(size, units),
+                          move.places};
     return launch(blocks_for(ceil_div(size, kAtOnce)), kThreads, 0,
                   move_rows_kernel<U, kReading>, rows);
 }
 
 // The widest unit, in bytes, in which every row may move.
 int64_t unit_of(const Move &move, const tl_buffer *x, int indexed) {
-    uint64_t all = reinterpret_cast<uintptr_t>(move.x) | reinterpret_cast<uintptr_t>(move.v);
+    uint64_t all =
+        reinterpret_cast<uintptr_t>(move.x) | reinterpret_cast<uintptr_t>(move.v);
     all |= static_cast<uint64_t>(move.row * move.item | move.v_step * move.item);
     for (int d = 0; d < indexed; ++d)
         all |= static_cast<uint64_t>(x->strides[d] * move.item);
     int64_t unit = 16;
-    while (all & static_cast<uint64_t>(unit - 1)) unit /= 2;
+    while (all & static_cast<uint64_t>(unit - 1))
+        unit /= 2;
     return unit;
+}
+
+// ---- columns: rows of x have a step, those of v have none
+// ----------------------------
+constexpr int kTile = 32, kTileRows = 8;
+
+template <typename U> struct ColumnMove {
+    const U *x;
+    U *v;
+    int64_t n, row; // tuples, elements of a row
+    int64_t x_step,
+        v_step;    // from an element of x to the next; from a row of v to the next
+    int64_t tiles; // of a row
+    Places places;
+};
+
+// Reads where neighbours are tuples and writes where they are elements, by way of a
+// tile.
+template <typename U> __global__ void read_columns_kernel(ColumnMove<U> move) {
+    __shared__ U held[kTile][kTile + 1];
+    const int64_t first_tuple = blockIdx.x / move.tiles * kTile;
+    const int64_t first = blockIdx.x % move.tiles * kTile;
+    const int lane = threadIdx.x, height = threadIdx.y;
+    int64_t place =
+        first_tuple + lane < move.n ? move.places(first_tuple + lane) : kNowhere;
+#pragma unroll
+    for (int k = height; k < kTile; k += kTileRows)
+        if (place != kNowhere && first + k < move.row)
+            held[k][lane] = move.x[place + (first + k) * move.x_step];
+    __syncthreads();
+    for (int k = height; k < kTile; k += kTileRows) {
+        const int64_t tuple = first_tuple + k;
+        if (tuple < move.n && first + lane < move.row && move.places(tuple) != kNowhere)
+            move.v[tuple * move.v_step + first + lane] = held[lane][k];
+    }
+}
+
+template <typename U> tl_status read_columns(const Move &move) {
+    const int64_t tiles = ceil_div(move.row, kTile),
+                  blocks = tiles * ceil_div(move.n, kTile);
+    if (blocks >> 31) return TL_DECLINED;
+    const ColumnMove<U> columns = {reinterpret_cast<const U *>(move.x),
+                                   reinterpret_cast<U *>(move.v),
+                                   move.n,
+                                   move.row,
+                                   move.rest.strides[0][1],
+                                   move.v_step,
+                                   tiles,
+                                   move.places};
+    return launch(dim3(static_cast<unsigned>(blocks)), dim3(kTile, kTileRows), 0,
+                  read_columns_kernel<U>, columns);
+}
+
+bool is_columns(const Move &move) {
+    return move.rest.ndim == 1 && move.rest.strides[0][0] == 1 &&
+           detail::magnitude(move.rest.strides[0][1]) > 1 && move.v_even &&
+           move.n >= kTileRows && move.row >= kTileRows;
 }
 
 // ---- others -----------------------------------------------------------------------
 template <typename U, bool kReading> struct MoveElements {
     U *x, *v;
     Split split;
+    bool tuples_first; // neighbours in memory are tuples
     Offset1 v_rows;
     Offsets<2, int64_t> rest;
     Places places;
     __device__ void operator()(int64_t i) const {
-        int64_t element, at[2];
-        const int64_t tuple = split(i, &element), place = places(tuple);
+        int64_t tuple, element, at[2];
+        if (tuples_first)
+            element = split(i, &tuple);
+        else
+            tuple = split(i, &element);
+        const int64_t place = places(tuple);
         if (place == kNowhere) return;
         rest.at(element, at);
         U *row = v + v_rows(tuple);
-        if (kReading) row[at[0]] = x[place + at[1]];
-        else x[place + at[0]] = row[at[1]];
+        if (kReading)
+            row[at[0]] = x[place + at[1]];
+        else
+            x[place + at[0]] = row[at[1]];
     }
 };
 
+// Whether tuples are nearer to each other in v than elements of a row are.
+bool has_tuples_first(const Move &move, bool reading) {
+    return move.v_rows.ndim == 1 && move.rest.ndim > 0 &&
+           detail::magnitude(move.v_rows.strides[0][0]) <
+               detail::magnitude(move.rest.strides[0][reading ? 0 : 1]);
+}
+
 template <typename U, bool kReading> tl_status move_elements(const Move &move) {
     const int64_t size = move.n * move.row;
+    if (kReading && is_columns(move)) return read_columns<U>(move);
+    const bool tuples_first = has_tuples_first(move, kReading);
     const MoveElements<U, kReading> body = {
-        reinterpret_cast<U *>(move.x), reinterpret_cast<U *>(move.v),
-        Split(size, move.row),         Offset1(move.v_rows),
-        Offsets<2, int64_t>(move.rest), move.places};
+        reinterpret_cast<U *>(move.x),
+        reinterpret_cast<U *>(move.v),
+        Split(size, tuples_first ? move.n : move.row),
+        tuples_first,
+        Offset1(move.v_rows),
+        Offsets<2, int64_t>(move.rest),
+        move.places};
     return for_each(size, body);
 }
 
-template <bool kReading> tl_status move_all(const Move &move, const tl_buffer *x, int indexed) {
+template <bool kReading>
+tl_status move_all(const Move &move, const tl_buffer *x, int indexed) {
     if (move.runs && move.v_even) {
         switch (unit_of(move, x, indexed)) {
-        case 16: return move_units<Sixteen, kReading>(move);
-        case 8: return move_units<uint64_t, kReading>(move);
-        case 4: return move_units<uint32_t, kReading>(move);
-        case 2: return move_units<uint16_t, kReading>(move);
-        default: return move_units<uint8_t, kReading>(move);
+        case 16:
+            return move_units<Sixteen, kReading>(move);
+        case 8:
+            return move_units<uint64_t, kReading>(move);
+        case 4:
+            return move_units<uint32_t, kReading>(move);
+        case 2:
+            return move_units<uint16_t, kReading>(move);
+        default:
+            return move_units<uint8_t, kReading>(move);
         }
     }
     switch (move.item) {
-    case 16: return move_elements<Pack<uint64_t, 2>, kReading>(move);
-    case 8: return move_elements<uint64_t, kReading>(move);
-    case 4: return move_elements<uint32_t, kReading>(move);
-    case 2: return move_elements<uint16_t, kReading>(move);
-    default: return move_elements<uint8_t, kReading>(move);
+    case 16:
+        return move_elements<Pack<uint64_t, 2>, kReading>(move);
+    case 8:
+        return move_elements<uint64_t, kReading>(move);
+    case 4:
+        return move_elements<uint32_t, kReading>(move);
+    case 2:
+        return move_elements<uint16_t, kReading>(move);
+    default:
+        return move_elements<uint8_t, kReading>(move);
     }
 }
 
@@ -183,7 +276,8 @@ tl_status run_index_get(const tl_call *call) {
     if (x->device_type != TL_CUDA || !describe(call, x, call->out[0], true, &move))
         return TL_DECLINED;
     if (move.n == 0) return TL_OK;
-    if (move.row && reads_index(call, x, &move)) return move_all<true>(move, x, indexed);
+    if (move.row && reads_index(call, x, &move))
+        return move_all<true>(move, x, indexed);
     const Scratch scratch(move.n * static_cast<int64_t>(sizeof(int64_t)));
     int64_t *places = scratch.as<int64_t>();
     if (places == nullptr) return TL_OUT_OF_MEMORY;
@@ -202,7 +296,8 @@ struct DropRepeated {
         const int64_t mine = places[i];
         bool repeated = false;
         // The last of those that are equal is never dropped: who looks always finds it.
-        for (int64_t j = i + 1; j < n; ++j) repeated |= places[j] == mine;
+        for (int64_t j = i + 1; j < n; ++j)
+            repeated |= places[j] == mine;
         if (repeated) places[i] = kNowhere;
     }
 };
@@ -225,15 +320,17 @@ struct DropOthers {
     const int64_t *numbers;
     int64_t *places;
     __device__ void operator()(int64_t i) const {
-        if (numbers[i] != kNowhere && owners[numbers[i]] != static_cast<uint32_t>(i) + 1)
+        if (numbers[i] != kNowhere &&
+            owners[numbers[i]] != static_cast<uint32_t>(i) + 1)
             places[i] = kNowhere;
     }
 };
 
-tl_status drop_by_owners(const tl_call *call, const tl_buffer *x, int indexed, int64_t n,
-                         int64_t *places) {
+tl_status drop_by_owners(const tl_call *call, const tl_buffer *x, int indexed,
+                         int64_t n, int64_t *places) {
     int64_t positions = 1;
-    for (int d = 0; d < indexed; ++d) positions *= x->shape[d];
+    for (int d = 0; d < indexed; ++d)
+        positions *= x->shape[d];
     if (n >> 31) return TL_DECLINED;
     const int64_t bytes = n * static_cast<int64_t>(sizeof(int64_t));
     const Scratch scratch(bytes + positions * static_cast<int64_t>(sizeof(uint32_t)));
@@ -276,10 +373,10 @@ template <typename U> struct Gather {
     U *v;
     const int64_t *index;
     const U *x;
-    Split split;                // of v's elements into rows
-    Offsets<3, int64_t> rows;   // of v, index and x
+    Split split;              // of v's elements into rows
+    Offsets<3, int64_t> rows; // of v, index and x
     int64_t steps[3];
-    int64_t length;             // of x's axis
+    int64_t length; // of x's axis
     Fault fault;
     __device__ void operator()(int64_t i) const {
         int64_t j, at[3];
@@ -305,25 +402,30 @@ template <typename U> tl_status run_gather(const tl_call *call) {
     const tl_buffer *const rows[3] = {&outer[0], &outer[1], &outer[2]};
     const Layout<3> layout = merged_layout(rows, false);
     if (layout.ndim > kMaxMerged) return TL_DECLINED;
-    const Gather<U> gather = {
-        static_cast<U *>(operands[0]->data),
-        static_cast<const int64_t *>(operands[1]->data),
-        static_cast<const U *>(operands[2]->data),
-        Split(operands[0]->size, operands[0]->shape[last]),
-        Offsets<3, int64_t>(layout),
-        {operands[0]->strides[last], operands[1]->strides[last], operands[2]->strides[last]},
-        operands[2]->shape[last],
-        fault()};
+    const Gather<U> gather = {static_cast<U *>(operands[0]->data),
+                              static_cast<const int64_t *>(operands[1]->data),
+                              static_cast<const U *>(operands[2]->data),
+                              Split(operands[0]->size, operands[0]->shape[last]),
+                              Offsets<3, int64_t>(layout),
+                              {operands[0]->strides[last], operands[1]->strides[last],
+                               operands[2]->strides[last]},
+                              operands[2]->shape[last],
+                              fault()};
     return for_each(operands[0]->size, gather);
 }
 
 tl_status gather_by_size(const tl_call *call) {
     switch (item_size(call->in[0]->dtype)) {
-    case 16: return run_gather<Pack<uint64_t, 2>>(call);
-    case 8: return run_gather<uint64_t>(call);
-    case 4: return run_gather<uint32_t>(call);
-    case 2: return run_gather<uint16_t>(call);
-    default: return run_gather<uint8_t>(call);
+    case 16:
+        return run_gather<Pack<uint64_t, 2>>(call);
+    case 8:
+        return run_gather<uint64_t>(call);
+    case 4:
+        return run_gather<uint32_t>(call);
+    case 2:
+        return run_gather<uint16_t>(call);
+    default:
+        return run_gather<uint8_t>(call);
     }
 }
 
@@ -364,28 +466,20 @@ tl_status run_nonzero(const tl_call *call) {
 }
 
 // ---- entries ----------------------------------------------------------------------
-#define TL_MOVE_ENTRIES(dtype)                                                          \
-    {"index_get", dtype, run_index_get, nullptr},                                       \
-    {"index_put", dtype, run_index_put, nullptr},                                       \
-    {"gather", dtype, gather_by_size, nullptr},
+#define TL_MOVE_ENTRIES(dtype)                                                         \
+    {"index_get", dtype, run_index_get, nullptr},                                      \
+        {"index_put", dtype, run_index_put, nullptr},                                  \
+        {"gather", dtype, gather_by_size, nullptr},
 
 const tl_cuda_entry entries[] = {
-    TL_MOVE_ENTRIES(TL_BOOL)
-    TL_MOVE_ENTRIES(TL_INT8)
-    TL_MOVE_ENTRIES(TL_INT16)
-    TL_MOVE_ENTRIES(TL_INT32)
-    TL_MOVE_ENTRIES(TL_INT64)
-    TL_MOVE_ENTRIES(TL_UINT8)
-    TL_MOVE_ENTRIES(TL_UINT16)
-    TL_MOVE_ENTRIES(TL_UINT32)
-    TL_MOVE_ENTRIES(TL_UINT64)
-    TL_MOVE_ENTRIES(TL_FLOAT16)
-    TL_MOVE_ENTRIES(TL_BFLOAT16)
-    TL_MOVE_ENTRIES(TL_FLOAT32)
-    TL_MOVE_ENTRIES(TL_FLOAT64)
-    TL_MOVE_ENTRIES(TL_COMPLEX64)
-    TL_MOVE_ENTRIES(TL_COMPLEX128)
-    {"nonzero", TL_BOOL, run_nonzero, nullptr},
+    TL_MOVE_ENTRIES(TL_BOOL) TL_MOVE_ENTRIES(TL_INT8) TL_MOVE_ENTRIES(TL_INT16)
+        TL_MOVE_ENTRIES(TL_INT32) TL_MOVE_ENTRIES(TL_INT64) TL_MOVE_ENTRIES(TL_UINT8)
+            TL_MOVE_ENTRIES(TL_UINT16) TL_MOVE_ENTRIES(TL_UINT32)
+                TL_MOVE_ENTRIES(TL_UINT64) TL_MOVE_ENTRIES(TL_FLOAT16)
+                    TL_MOVE_ENTRIES(TL_BFLOAT16) TL_MOVE_ENTRIES(TL_FLOAT32)
+                        TL_MOVE_ENTRIES(TL_FLOAT64) TL_MOVE_ENTRIES(TL_COMPLEX64)
+                            TL_MOVE_ENTRIES(TL_COMPLEX128){"nonzero", TL_BOOL,
+                                                           run_nonzero, nullptr},
 };
 #undef TL_MOVE_ENTRIES
 

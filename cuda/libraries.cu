@@ -1,4 +1,5 @@
-// NVIDIA's libraries, found and loaded at first use: nothing of them is needed to build.
+// NVIDIA's libraries, found and loaded at first use: nothing of them is needed to
+// build.
 #include "launch.cuh"
 
 #include <dlfcn.h>
@@ -25,7 +26,8 @@ std::mutex mutex;
 std::string folders;
 std::map<std::string, void *> loaded;
 
-// A library that the process has already (another package's) is found by its name alone.
+// A library that the process has already (another package's) is found by its name
+// alone.
 void *open_file(const char *file) {
 #ifdef TL_CUDA_EMULATED
     void *handle = nullptr; // without a device only a test's own libraries will do
@@ -56,8 +58,8 @@ namespace tl {
 void *library_function(const char *library, const char *name) {
     const std::lock_guard<std::mutex> lock(mutex);
     const auto found = loaded.find(library);
-    void *handle =
-        found != loaded.end() ? found->second : (loaded[library] = open_library(library));
+    void *handle = found != loaded.end() ? found->second
+                                         : (loaded[library] = open_library(library));
     return handle == nullptr ? nullptr : dlsym(handle, name);
 }
 

@@ -1,10 +1,12 @@
 // The op `matmul`: batches of matrix products of any strides.
 //
-// Products of floating dtypes go to cuBLASLt; to a kernel of our own (gemm.cuh) where one
-// operand is a vector, where the product is tiny, and where the library is not there or has
-// none. Integers wrap around and bool is an or of ands, always in our own.
+// Products of floating dtypes go to cuBLASLt; to a kernel of our own (gemm.cuh,
+// vectors.cuh) where one operand is a vector, where the product is tiny, and where the
+// library is not there or has none. Integers wrap around and bool is an or of ands,
+// always in our own.
 #include "gemm.cuh"
 #include "layout.cuh"
+#include "vectors.cuh"
 
 #include <utility>
 
@@ -12,13 +14,13 @@ namespace {
 
 using tl::MatrixProduct;
 
-constexpr int64_t kTiny = 1 << 16; // multiply-adds up to which a library's call costs more
+constexpr int64_t kTiny =
+    1 << 16; // multiply-adds up to which a library's call costs more
 constexpr int64_t kTinyDepth = 128;
-constexpr int64_t kThin = 8;     // rows or columns with which tiles are mostly empty
-constexpr int64_t kCalls = 8;    // launches for one batch, above which operands are copied
-constexpr int64_t kVector = 512; // depth from which a warp a row pays
+constexpr int64_t kThin = 8;  // rows or columns with which tiles are mostly empty
+constexpr int64_t kCalls = 8; // launches for one batch, above which operands are copied
 
-// ---- copies of operands that the library cannot read --------------------------------
+// ---- copies of operands that the library cannot read ------------------------------
 // A batch of matrices as rows: target[(which * rows + i) * cols + j].
 template <typename T, typename Index> struct CopyMatrices {
     const T *source;
@@ -36,11 +38,10 @@ tl_status copy_matrices(const tl::Layout<1> &from, const void *source, void *tar
     const T *x = static_cast<const T *>(source);
     T *y = static_cast<T *>(target);
     if (from.small)
-        return tl::for_each(from.size,
-                            CopyMatrices<T, uint32_t>{
-                                x, y, tl::Offsets<1, uint32_t>(from)});
-    return tl::for_each(
-        from.size, CopyMatrices<T, int64_t>{x, y, tl::Offsets<1, int64_t>(from)});
+        return tl::for_each(
+            from.size, CopyMatrices<T, uint32_t>{x, y, tl::Offsets<1, uint32_t>(from)});
+    return tl::for_each(from.size,
+                        CopyMatrices<T, int64_t>{x, y, tl::Offsets<1, int64_t>(from)});
 }
 
 tl_status copy_matrices(int64_t bytes, const tl_buffer &from, void *target) {
@@ -48,10 +49,14 @@ tl_status copy_matrices(int64_t bytes, const tl_buffer &from, void *target) {
     const tl::Layout<1> layout = tl::merged_layout<1>(operands, false);
     if (layout.ndim > tl::kMaxMerged) return TL_DECLINED;
     switch (bytes) {
-    case 1: return copy_matrices<uint8_t>(layout, from.data, target);
-    case 2: return copy_matrices<uint16_t>(layout, from.data, target);
-    case 4: return copy_matrices<uint32_t>(layout, from.data, target);
-    default: return copy_matrices<uint64_t>(layout, from.data, target);
+    case 1:
+        return copy_matrices<uint8_t>(layout, from.data, target);
+    case 2:
+        return copy_matrices<uint16_t>(layout, from.data, target);
+    case 4:
+        return copy_matrices<uint32_t>(layout, from.data, target);
+    default:
+        return copy_matrices<uint64_t>(layout, from.data, target);
     }
 }
 
@@ -72,7 +77,8 @@ tl_status pack(const MatrixProduct &p, const void *&data, int64_t rows, int64_t 
     return status;
 }
 
-int64_t packed_bytes(const MatrixProduct &p, int64_t rows, int64_t cols, int64_t batch) {
+int64_t packed_bytes(const MatrixProduct &p, int64_t rows, int64_t cols,
+                     int64_t batch) {
     return (batch == 0 ? 1 : p.batch) * rows * cols * tl::dtype_bytes(p.dtype);
 }
 
@@ -96,7 +102,7 @@ tl_status library_product(MatrixProduct p) {
     return status == TL_OK ? tl::cublaslt_multiply(p) : status;
 }
 
-// ---- kernels of our own -----------------------------------------------------------------
+// ---- kernels of our own -----------------------------------------------------------
 template <typename T, typename Ring> tl_status any_product(const tl::Product<T> &p) {
     if (p.m < kThin || p.n < kThin || (p.m * p.n * p.k * p.batch <= kTiny))
         return tl::naive_product<T, Ring>(p);
@@ -117,23 +123,12 @@ template <typename T> tl_status best_product(const tl::Product<T> &p) { // 16-bi
                : any_product<T, tl::Arithmetic>(p);
 }
 
-// y = matrix @ x, or its transpose, whose rows lie together; else TL_DECLINED.
-template <typename T> tl_status vector_product(const tl::Product<T> &p) {
-    if (p.batch != 1 || p.k < kVector) return TL_DECLINED;
-    if (p.m == 1 && p.a_col == 1 && p.b_row == 1)
-        return tl::row_dots(tl::RowDots<T>{p.n, p.k, p.b, p.b_col, p.a, p.c, p.c_col,
-                                           p.bias, 1, p.accumulate});
-    if (p.n == 1 && p.a_col == 1 && p.b_row == 1)
-        return tl::row_dots(tl::RowDots<T>{p.m, p.k, p.a, p.a_row, p.b, p.c, p.c_row,
-                                           p.bias, 0, p.accumulate});
-    return TL_DECLINED;
-}
-
 // Rows that all are the bias, before a library adds products to them.
 template <typename T> struct FillRows {
     tl::Product<T> p;
     __device__ void operator()(int64_t at) const {
-        const int64_t j = at % p.n, i = at / p.n % p.m, which = at / p.n / p.m;
+        int64_t which, i, j;
+        tl::split_place(p, at, which, i, j);
         T &target = p.c[which * p.c_batch + i * p.c_row + j * p.c_col];
         target = p.bias == nullptr ? T{} : p.bias[j];
     }
@@ -144,10 +139,10 @@ template <typename T> tl_status fill_rows(const MatrixProduct &p) {
 
 template <typename T> tl_status floating_product(const MatrixProduct &p) {
     const tl::Product<T> own = tl::product_of<T>(p);
-    tl_status status = vector_product(own);
-    if (status != TL_DECLINED) return status;
     if (p.k <= kTinyDepth && p.batch * p.m * p.n * p.k <= kTiny)
         return tl::naive_product<T, tl::Arithmetic>(own);
+    tl_status status = tl::vector_product(own);
+    if (status != TL_DECLINED) return status;
     status = library_product(p);
     if (status == TL_DECLINED && p.bias != nullptr && tl::have_cublaslt()) {
         MatrixProduct added = p; // the library has no epilogue for this dtype
@@ -164,7 +159,8 @@ template <typename T, typename Ring> tl_status integer_product(const MatrixProdu
     return any_product<T, Ring>(tl::product_of<T>(p));
 }
 
-// The transposed problem, whose output is stored by rows where this one's is by columns.
+// The transposed problem, whose output is stored by rows where this one's is by
+// columns.
 void transpose(MatrixProduct &p) {
     std::swap(p.m, p.n);
     std::swap(p.a, p.b);
@@ -190,17 +186,26 @@ tl_status multiply(const MatrixProduct &given) {
         p.batch = 1;
     }
     switch (p.dtype) {
-    case TL_FLOAT32: return floating_product<float>(p);
-    case TL_FLOAT64: return floating_product<double>(p);
-    case TL_FLOAT16: return floating_product<tl_float16>(p);
-    case TL_BFLOAT16: return floating_product<tl_bfloat16>(p);
-    case TL_BOOL: return integer_product<uint8_t, Logical>(p);
+    case TL_FLOAT32:
+        return floating_product<float>(p);
+    case TL_FLOAT64:
+        return floating_product<double>(p);
+    case TL_FLOAT16:
+        return floating_product<tl_float16>(p);
+    case TL_BFLOAT16:
+        return floating_product<tl_bfloat16>(p);
+    case TL_BOOL:
+        return integer_product<uint8_t, Logical>(p);
     case TL_INT8:
-    case TL_UINT8: return integer_product<uint8_t, Arithmetic>(p);
-    case TL_INT32: return integer_product<uint32_t, Arithmetic>(p);
+    case TL_UINT8:
+        return integer_product<uint8_t, Arithmetic>(p);
+    case TL_INT32:
+        return integer_product<uint32_t, Arithmetic>(p);
     case TL_INT64:
-    case TL_UINT64: return integer_product<uint64_t, Arithmetic>(p);
-    default: return TL_DECLINED;
+    case TL_UINT64:
+        return integer_product<uint64_t, Arithmetic>(p);
+    default:
+        return TL_DECLINED;
     }
 }
 
@@ -208,12 +213,13 @@ tl_status multiply(const MatrixProduct &given) {
 
 namespace {
 
-// ---- the op -----------------------------------------------------------------------------
+// ---- the op -----------------------------------------------------------------------
 // The batch axes of c, a and b, merged; the longest first.
 tl::Layout<3> batch_axes(const tl_buffer *c, const tl_buffer *a, const tl_buffer *b) {
     tl_buffer lead[3] = {*c, *a, *b};
     int64_t size = 1;
-    for (int d = 0; d < c->ndim - 2; ++d) size *= c->shape[d];
+    for (int d = 0; d < c->ndim - 2; ++d)
+        size *= c->shape[d];
     for (tl_buffer &each : lead) {
         each.ndim = static_cast<int16_t>(c->ndim - 2);
         each.size = size;
@@ -257,8 +263,8 @@ bool is_irregular(const tl_buffer *x) {
     return !regular && !broadcast;
 }
 
-// The product of every matrix of the batch: one call for the axis first in `axes`, and one
-// for each index of the others.
+// The product of every matrix of the batch: one call for the axis first in `axes`, and
+// one for each index of the others.
 tl_status over_batches(MatrixProduct p, const tl::Layout<3> &axes) {
     const int64_t bytes = tl::dtype_bytes(p.dtype);
     const int64_t calls = axes.ndim ? axes.size / axes.shape[0] : 1;
@@ -302,7 +308,8 @@ tl_status copied_batches(const tl_call *call) {
     const int64_t bytes = tl::dtype_bytes(call->out[0]->dtype);
     int64_t sizes[2];
     for (int i = 0; i < 2; ++i)
-        sizes[i] = is_irregular(in[i]) ? tl::ceil_div(in[i]->size * bytes, 256) * 256 : 0;
+        sizes[i] =
+            is_irregular(in[i]) ? tl::ceil_div(in[i]->size * bytes, 256) * 256 : 0;
     const tl::Scratch scratch(sizes[0] + sizes[1]);
     if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
     tl_buffer copies[2];
@@ -315,13 +322,15 @@ tl_status copied_batches(const tl_call *call) {
     }
     MatrixProduct p = describe(call);
     const int last = call->out[0]->ndim - 1;
-    p.a = in[0]->data, p.a_row = in[0]->strides[last - 1], p.a_col = in[0]->strides[last];
-    p.b = in[1]->data, p.b_row = in[1]->strides[last - 1], p.b_col = in[1]->strides[last];
+    p.a = in[0]->data, p.a_row = in[0]->strides[last - 1],
+    p.a_col = in[0]->strides[last];
+    p.b = in[1]->data, p.b_row = in[1]->strides[last - 1],
+    p.b_col = in[1]->strides[last];
     return over_batches(p, batch_axes(call->out[0], in[0], in[1]));
 }
 
-template <typename T> tl_status empty_product(const MatrixProduct &p,
-                                              const tl::Layout<3> &axes) {
+template <typename T>
+tl_status empty_product(const MatrixProduct &p, const tl::Layout<3> &axes) {
     MatrixProduct one = p;
     for (int64_t which = 0; which < axes.size; ++which) {
         int64_t rest = which, at = 0;
@@ -373,8 +382,8 @@ const tl_cuda_entry entries[] = {
 
 // The arrays of a rung, all stored by rows.
 template <typename T>
-tl::Product<T> rows_product(int64_t m, int64_t n, int64_t k, const void *a, const void *b,
-                            void *c) {
+tl::Product<T> rows_product(int64_t m, int64_t n, int64_t k, const void *a,
+                            const void *b, void *c) {
     MatrixProduct p = {};
     p.m = m, p.n = n, p.k = k;
     p.a = a, p.a_row = k, p.a_col = 1;
@@ -384,18 +393,21 @@ tl::Product<T> rows_product(int64_t m, int64_t n, int64_t k, const void *a, cons
     return tl::product_of<T>(p);
 }
 
-tl_status run_rung(int which, int64_t m, int64_t n, int64_t k, const void *a, const void *b,
-                   void *c) {
+tl_status run_rung(int which, int64_t m, int64_t n, int64_t k, const void *a,
+                   const void *b, void *c) {
     const auto real = rows_product<float>(m, n, k, a, b, c);
     const auto brain = rows_product<tl_bfloat16>(m, n, k, a, b, c);
     switch (which) {
-    case TL_CUDA_NAIVE: return tl::naive_product<float, tl::Arithmetic>(real);
-    case TL_CUDA_SHARED: return tl::tiled_product<float, tl::Arithmetic>(real);
+    case TL_CUDA_NAIVE:
+        return tl::naive_product<float, tl::Arithmetic>(real);
+    case TL_CUDA_SHARED:
+        return tl::tiled_product<float, tl::Arithmetic>(real);
     case TL_CUDA_REGISTERS:
         return tl::stored_by_rows(real) ? tl::register_product(real) : TL_DECLINED;
     case TL_CUDA_TENSOR_CORES:
         return tl::stored_by_rows(brain) ? tl::tensor_core_product(brain) : TL_DECLINED;
-    default: return TL_DECLINED;
+    default:
+        return TL_DECLINED;
     }
 }
 
@@ -407,12 +419,16 @@ extern "C" const tl_cuda_entry *tl_cuda_matmul_entries(int *count) {
 }
 
 extern "C" int tl_cuda_teaching_matmul(int which, int device, int64_t m, int64_t n,
-                                       int64_t k, const void *a, const void *b, void *c) {
+                                       int64_t k, const void *a, const void *b,
+                                       void *c) {
     const tl::DeviceScope scope(device);
     if (scope.error() != cudaSuccess) return scope.error();
     switch (run_rung(which, m, n, k, a, b, c)) {
-    case TL_OK: return cudaSuccess;
-    case TL_DECLINED: return cudaErrorInvalidValue;
-    default: return tl_cuda_last_error();
+    case TL_OK:
+        return cudaSuccess;
+    case TL_DECLINED:
+        return cudaErrorInvalidValue;
+    default:
+        return tl_cuda_last_error();
     }
 }

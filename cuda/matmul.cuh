@@ -1,12 +1,13 @@
-// Matrix products as the kernel families ask for them; matmul.cu chooses who computes them.
+// Matrix products as the kernel families ask for them; matmul.cu chooses who computes
+// them.
 #pragma once
 
 #include "numbers.cuh"
 
 namespace tl {
 
-// c = start + a @ b for every matrix of a batch, where start is c itself (accumulate), or
-// rows that are all `bias`, or zeros. Strides are in elements, of any sign or zero.
+// c = start + a @ b for every matrix of a batch, where start is c itself (accumulate),
+// or rows that are all `bias`, or zeros. Strides are in elements, of any sign or zero.
 struct MatrixProduct {
     int dtype; // tl_dtype
     int64_t m, n, k;
@@ -30,10 +31,21 @@ tl_status cublaslt_multiply(const MatrixProduct &p);
 
 inline int64_t dtype_bytes(int dtype) {
     switch (dtype) {
-    case TL_BOOL: case TL_INT8: case TL_UINT8: return 1;
-    case TL_INT16: case TL_UINT16: case TL_FLOAT16: case TL_BFLOAT16: return 2;
-    case TL_INT32: case TL_UINT32: case TL_FLOAT32: return 4;
-    default: return 8;
+    case TL_BOOL:
+    case TL_INT8:
+    case TL_UINT8:
+        return 1;
+    case TL_INT16:
+    case TL_UINT16:
+    case TL_FLOAT16:
+    case TL_BFLOAT16:
+        return 2;
+    case TL_INT32:
+    case TL_UINT32:
+    case TL_FLOAT32:
+        return 4;
+    default:
+        return 8;
     }
 }
 

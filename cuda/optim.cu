@@ -1,7 +1,7 @@
 // Fused optimizer steps: as many parameters a launch as its arguments can name.
 //
-// Blocks share out chunks of elements, not parameters, so that a launch ends everywhere at
-// about the same time; a block finds its parameter by a search in the arguments.
+// Blocks share out chunks of elements, not parameters, so that a launch ends everywhere
+// at about the same time; a block finds its parameter by a search in the arguments.
 #include "numbers.cuh"
 
 #include "tensorlib/scalar_optim.h"
@@ -15,7 +15,8 @@ using namespace tl;
 constexpr int kChunk = 8192;         // elements that a block updates
 constexpr int kArgumentBytes = 3840; // of pointers and sizes; launches take 4 KiB
 
-// The parameters of a launch: operand 0 is the gradient, 1 the parameter, then its state.
+// The parameters of a launch: operand 0 is the gradient, 1 the parameter, then its
+// state.
 template <typename E, int kOperands> struct Batch {
     static constexpr int kMost = kArgumentBytes / (8 * kOperands + 12);
     E *data[kOperands][kMost];
@@ -37,10 +38,12 @@ template <typename Rule, typename E, int kOperands> struct Update {
     __device__ void one(E *(&data)[kOperands], int64_t i) const {
         T x[kOperands];
 #pragma unroll
-        for (int o = 0; o < kOperands; ++o) x[o] = load(data[o] + i);
+        for (int o = 0; o < kOperands; ++o)
+            x[o] = load(data[o] + i);
         update_one(rule, x, std::make_index_sequence<kOperands - 2>());
 #pragma unroll
-        for (int o = 1; o < kOperands; ++o) store(data[o] + i, x[o]);
+        for (int o = 1; o < kOperands; ++o)
+            store(data[o] + i, x[o]);
     }
     __device__ void pack(E *(&data)[kOperands], int64_t i) const {
         constexpr int kPack = pack_of<E>;
@@ -52,10 +55,12 @@ template <typename Rule, typename E, int kOperands> struct Update {
         for (int k = 0; k < kPack; ++k) {
             T x[kOperands];
 #pragma unroll
-            for (int o = 0; o < kOperands; ++o) x[o] = load(&held[o].at[k]);
+            for (int o = 0; o < kOperands; ++o)
+                x[o] = load(&held[o].at[k]);
             update_one(rule, x, std::make_index_sequence<kOperands - 2>());
 #pragma unroll
-            for (int o = 1; o < kOperands; ++o) store(&held[o].at[k], x[o]);
+            for (int o = 1; o < kOperands; ++o)
+                store(&held[o].at[k], x[o]);
         }
 #pragma unroll
         for (int o = 1; o < kOperands; ++o)
@@ -77,7 +82,8 @@ __global__ void __launch_bounds__(kThreads)
         all |= reinterpret_cast<uintptr_t>(data[o]);
     }
     const int64_t begin = static_cast<int64_t>(blockIdx.x - batch.first[low]) * kChunk;
-    const int64_t end = begin + kChunk < batch.size[low] ? begin + kChunk : batch.size[low];
+    const int64_t end =
+        begin + kChunk < batch.size[low] ? begin + kChunk : batch.size[low];
     int64_t i = begin;
     if (all % 16 == 0) {
         constexpr int kPack = pack_of<E>;
@@ -87,11 +93,13 @@ __global__ void __launch_bounds__(kThreads)
             update.pack(data, begin + p * kPack);
         i += packs * kPack;
     }
-    for (i += threadIdx.x; i < end; i += kThreads) update.one(data, i);
+    for (i += threadIdx.x; i < end; i += kThreads)
+        update.one(data, i);
 }
 
 template <typename Rule, typename E, int kOperands>
-tl_status run_batch(Batch<E, kOperands> *batch, const Update<Rule, E, kOperands> &update) {
+tl_status run_batch(Batch<E, kOperands> *batch,
+                    const Update<Rule, E, kOperands> &update) {
     const dim3 grid(batch->blocks);
     const int count = batch->count;
     batch->count = 0;
@@ -99,14 +107,16 @@ tl_status run_batch(Batch<E, kOperands> *batch, const Update<Rule, E, kOperands>
     if (count == 0) return TL_OK;
     Batch<E, kOperands> full = *batch;
     full.count = count;
-    return launch(grid, kThreads, 0, optimizer_kernel<Rule, E, kOperands>, full, update);
+    return launch(grid, kThreads, 0, optimizer_kernel<Rule, E, kOperands>, full,
+                  update);
 }
 
 bool is_plain(const tl_buffer *x) {
     return x->device_type == TL_CUDA && x->flags & TL_C_CONTIGUOUS;
 }
 
-template <typename Rule, typename E, int kStates> tl_status run_rule(const tl_call *call) {
+template <typename Rule, typename E, int kStates>
+tl_status run_rule(const tl_call *call) {
     constexpr int kOperands = kStates + 2;
     using T = computed_t<E>;
     for (int i = 0; i < call->nin; ++i)
@@ -139,13 +149,13 @@ template <typename Rule, typename E, int kStates> tl_status run_rule(const tl_ca
     return run_batch(&batch, update);
 }
 
-#define TL_RULE_ENTRY(name, states, dtype, E, T)                                        \
+#define TL_RULE_ENTRY(name, states, dtype, E, T)                                       \
     {#name "/" #states, dtype, run_rule<name##_rule<T>, E, states>, nullptr},
-#define TL_RULE_ENTRIES(name, states)                                                   \
-    TL_RULE_ENTRY(name, states, TL_FLOAT32, float, float)                               \
+#define TL_RULE_ENTRIES(name, states)                                                  \
+    TL_RULE_ENTRY(name, states, TL_FLOAT32, float, float)                              \
     TL_RULE_ENTRY(name, states, TL_FLOAT64, double, double)
-#define TL_HALF_ENTRIES(name, states)                                                   \
-    TL_RULE_ENTRY(name, states, TL_FLOAT16, tl_float16, float)                          \
+#define TL_HALF_ENTRIES(name, states)                                                  \
+    TL_RULE_ENTRY(name, states, TL_FLOAT16, tl_float16, float)                         \
     TL_RULE_ENTRY(name, states, TL_BFLOAT16, tl_bfloat16, float)
 #define TL_RULE0_ENTRIES(name) TL_RULE_ENTRIES(name, 0)
 #define TL_RULE1_ENTRIES(name) TL_RULE_ENTRIES(name, 1)
@@ -154,15 +164,10 @@ template <typename Rule, typename E, int kStates> tl_status run_rule(const tl_ca
 
 // 16-bit parameters have kernels where they are common; the core widens for the others.
 const tl_cuda_entry entries[] = {
-    TL_RULE0_OPS(TL_RULE0_ENTRIES)
-    TL_RULE1_OPS(TL_RULE1_ENTRIES)
-    TL_RULE2_OPS(TL_RULE2_ENTRIES)
-    TL_RULE3_OPS(TL_RULE3_ENTRIES)
-    TL_HALF_ENTRIES(sgd, 0)
-    TL_HALF_ENTRIES(sgd_momentum, 1)
-    TL_HALF_ENTRIES(lion, 1)
-    TL_HALF_ENTRIES(adam, 2)
-};
+    TL_RULE0_OPS(TL_RULE0_ENTRIES) TL_RULE1_OPS(TL_RULE1_ENTRIES)
+        TL_RULE2_OPS(TL_RULE2_ENTRIES) TL_RULE3_OPS(TL_RULE3_ENTRIES)
+            TL_HALF_ENTRIES(sgd, 0) TL_HALF_ENTRIES(sgd_momentum, 1)
+                TL_HALF_ENTRIES(lion, 1) TL_HALF_ENTRIES(adam, 2)};
 
 } // namespace
 

@@ -1,8 +1,8 @@
 // Patches of images as matrices and back: what convolutions, fold and unfold move.
 //
-// A patch holds what one position of a sliding window sees: (channel, tap). Copying goes
-// from elements of patches to pixels; the transpose asks each pixel which patches saw it,
-// so that nothing is added by two threads and sums have one order.
+// A patch holds what one position of a sliding window sees: (channel, tap). Copying
+// goes from elements of patches to pixels; the transpose asks each pixel which patches
+// saw it, so that nothing is added by two threads and sums have one order.
 #pragma once
 
 #include "layout.cuh"
@@ -58,9 +58,37 @@ __device__ __forceinline__ uint32_t take(uint32_t &i, const Divider &extent) {
     return r;
 }
 
+// Where taps fall, in 32 bits: extents of images stay below 2^31, and so does what a
+// window of the padded image reaches.
+struct Reach {
+    int size[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
+    static bool fits(const PatchShape &p) {
+        const int64_t most = INT64_C(1) << 30;
+        bool good = p.size[0] * p.size[1] * p.size[2] < 2 * most;
+        for (int d = 0; d < 3; ++d)
+            good = good && p.size[d] < most && p.padding[d] < most &&
+                   -p.padding[d] < most && p.out[d] * p.stride[d] < most &&
+                   p.kernel[d] * p.dilation[d] < most;
+        return good;
+    }
+    static Reach of(const PatchShape &p) {
+        Reach r;
+        for (int d = 0; d < 3; ++d) {
+            r.size[d] = static_cast<int>(p.size[d]),
+            r.out[d] = static_cast<int>(p.out[d]);
+            r.kernel[d] = static_cast<int>(p.kernel[d]);
+            r.stride[d] = static_cast<int>(p.stride[d]);
+            r.padding[d] = static_cast<int>(p.padding[d]);
+            r.dilation[d] = static_cast<int>(p.dilation[d]);
+        }
+        return r;
+    }
+};
+
 // Element i of patches: copied from its pixel, zero outside of the image.
 template <typename T> struct CopyPatches {
     PatchShape p;
+    Reach reach;
     const T *x;
     T *patches;
     Divider channels, taps, run;
@@ -75,14 +103,14 @@ template <typename T> struct CopyPatches {
         int at[3], step[3];
         out.split(static_cast<uint32_t>(p.start) + q, at);
         kernel.split(tap, step);
-        int64_t pixel = 0;
+        int pixel = 0;
         bool inside = true;
 #pragma unroll
         for (int d = 0; d < 3; ++d) {
-            const int64_t place =
-                at[d] * p.stride[d] - p.padding[d] + step[d] * p.dilation[d];
-            inside &= place >= 0 && place < p.size[d];
-            pixel = pixel * p.size[d] + place;
+            const int place = at[d] * reach.stride[d] - reach.padding[d] +
+                              step[d] * reach.dilation[d];
+            inside &= place >= 0 && place < reach.size[d];
+            pixel = inside ? pixel * reach.size[d] + place : 0;
         }
         T found = {};
         if (inside)
@@ -102,10 +130,11 @@ template <typename T>
 tl_status copy_patches(const PatchShape &p, const void *x, void *patches) {
     const int64_t each = p.channels * p.taps * p.run;
     const int64_t images = counted_images(p.images, each);
-    if (images == 0 && p.images > 0) return TL_DECLINED;
+    if (images == 0 || !Reach::fits(p)) return TL_DECLINED;
     for (int64_t first = 0; first < p.images; first += images) {
         const int64_t count = p.images - first < images ? p.images - first : images;
         const CopyPatches<T> body = {p,
+                                     Reach::of(p),
                                      static_cast<const T *>(x) + first * p.x_image,
                                      static_cast<T *>(patches) + first * p.p_image,
                                      Divider::by(static_cast<uint32_t>(p.channels)),
@@ -120,14 +149,16 @@ tl_status copy_patches(const PatchShape &p, const void *x, void *patches) {
 }
 
 // Copying needs the elements' size alone; runs of channels move 16 bytes at a time.
-inline tl_status copy_patches(PatchShape p, int64_t bytes, const void *x, void *patches) {
+inline tl_status copy_patches(PatchShape p, int64_t bytes, const void *x,
+                              void *patches) {
     if (p.images * p.channels * p.taps * p.run == 0) return TL_OK;
     const int64_t width = 16 / bytes;
     const int64_t steps[] = {p.x_image, p.x_pixel,    p.p_image,
                              p.p_tap,   p.p_position, p.channels};
     bool wide = p.channels_last && p.x_channel == 1 && p.p_channel == 1 &&
                 is_aligned(x, 16) && is_aligned(patches, 16);
-    for (const int64_t step : steps) wide = wide && step % width == 0;
+    for (const int64_t step : steps)
+        wide = wide && step % width == 0;
     if (wide) {
         p.channels /= width;
         p.x_image /= width, p.x_pixel /= width;
@@ -135,15 +166,19 @@ inline tl_status copy_patches(PatchShape p, int64_t bytes, const void *x, void *
         return copy_patches<Pack<uint32_t, 4>>(p, x, patches);
     }
     switch (bytes) {
-    case 2: return copy_patches<uint16_t>(p, x, patches);
-    case 4: return copy_patches<uint32_t>(p, x, patches);
-    default: return copy_patches<uint64_t>(p, x, patches);
+    case 2:
+        return copy_patches<uint16_t>(p, x, patches);
+    case 4:
+        return copy_patches<uint32_t>(p, x, patches);
+    default:
+        return copy_patches<uint64_t>(p, x, patches);
     }
 }
 
 // Pixel i of images: the sum over the patches that saw it, in the order of their taps.
 template <typename T> struct SumPatches {
     PatchShape p;
+    Reach reach;
     const T *patches;
     T *x;
     const T *bias;   // of each channel, or null
@@ -151,11 +186,11 @@ template <typename T> struct SumPatches {
     Divider channels, pixels, stride[3];
     Grid3 size;
     // The position along an axis that sees pixel `at` by tap `tap`, or -1.
-    __device__ int64_t position(int d, int at, int64_t tap) const {
-        const int64_t reach = at + p.padding[d] - tap * p.dilation[d];
-        if (reach < 0 || reach > (p.out[d] - 1) * p.stride[d]) return -1;
-        const uint32_t q = stride[d].quotient(static_cast<uint32_t>(reach));
-        return q * p.stride[d] == reach ? static_cast<int64_t>(q) : -1;
+    __device__ __forceinline__ int position(int d, int at, int tap) const {
+        const int from = at + reach.padding[d] - tap * reach.dilation[d];
+        if (from < 0 || from > (reach.out[d] - 1) * reach.stride[d]) return -1;
+        const int q = static_cast<int>(stride[d].quotient(static_cast<uint32_t>(from)));
+        return q * reach.stride[d] == from ? q : -1;
     }
     __device__ void operator()(int64_t i) const {
         using S = computed_t<T>;
@@ -169,18 +204,20 @@ template <typename T> struct SumPatches {
         size.split(pixel, at);
         T *target = x + rest * p.x_image + channel * p.x_channel + pixel * p.x_pixel;
         const T *from = patches + rest * p.p_image + channel * p.p_channel;
-        S sum = accumulate ? load(target) : bias != nullptr ? load(bias + channel) : S(0);
-        for (int64_t kd = 0; kd < p.kernel[0]; ++kd) {
-            const int64_t qd = position(0, at[0], kd);
-            if (qd < 0) continue;
-            for (int64_t kh = 0; kh < p.kernel[1]; ++kh) {
-                const int64_t qh = position(1, at[1], kh);
-                if (qh < 0) continue;
-                for (int64_t kw = 0; kw < p.kernel[2]; ++kw) {
-                    const int64_t qw = position(2, at[2], kw);
-                    const int64_t q = (qd * p.out[1] + qh) * p.out[2] + qw - p.start;
+        S sum = accumulate        ? load(target)
+                : bias != nullptr ? load(bias + channel)
+                                  : S(0);
+        for (int kd = 0; kd < reach.kernel[0]; ++kd) {
+            const int qd = position(0, at[0], kd);
+            for (int kh = 0; qd >= 0 && kh < reach.kernel[1]; ++kh) {
+                const int qh = position(1, at[1], kh);
+                for (int kw = 0; qh >= 0 && kw < reach.kernel[2]; ++kw) {
+                    const int qw = position(2, at[2], kw);
+                    const int64_t q =
+                        (static_cast<int64_t>(qd) * reach.out[1] + qh) * reach.out[2] +
+                        qw - p.start;
                     if (qw < 0 || q < 0 || q >= p.run) continue;
-                    const int64_t tap = (kd * p.kernel[1] + kh) * p.kernel[2] + kw;
+                    const int tap = (kd * reach.kernel[1] + kh) * reach.kernel[2] + kw;
                     sum += load(from + tap * p.p_tap + q * p.p_position);
                 }
             }
@@ -192,13 +229,15 @@ template <typename T> struct SumPatches {
 template <typename T>
 tl_status sum_patches(const PatchShape &p, const T *patches, T *x, const T *bias,
                       bool accumulate) {
-    const int64_t pixels = p.size[0] * p.size[1] * p.size[2], each = p.channels * pixels;
+    const int64_t pixels = p.size[0] * p.size[1] * p.size[2],
+                  each = p.channels * pixels;
     if (p.images * each == 0) return TL_OK;
     const int64_t images = counted_images(p.images, each);
-    if (images == 0) return TL_DECLINED;
+    if (images == 0 || !Reach::fits(p)) return TL_DECLINED;
     for (int64_t first = 0; first < p.images; first += images) {
         const int64_t count = p.images - first < images ? p.images - first : images;
         SumPatches<T> body = {p,
+                              Reach::of(p),
                               patches + first * p.p_image,
                               x + first * p.x_image,
                               bias,

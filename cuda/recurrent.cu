@@ -1,10 +1,10 @@
 // Recurrent layers in one direction: the loop over time, forward and back.
 //
-// Small layers take one launch: a block keeps the recurrent weights in shared memory and
-// walks over all steps of a few sequences. Others take a launch or two a step, in each of
-// which a block computes a tile of the product of the state with the weights and, forward,
-// the cells of its units. 16-bit floats are widened by the core, so that the state is not
-// rounded at every step.
+// Small layers take one launch: a block keeps the recurrent weights in shared memory
+// and walks over all steps of a few sequences. Others take a launch or two a step, in
+// each of which a block computes a tile of the product of the state with the weights
+// and, forward, the cells of its units. 16-bit floats are widened by the core, so that
+// the state is not rounded at every step.
 #include "layout.cuh"
 #include "numbers.cuh"
 #include "tensorlib/recurrent.h"
@@ -41,7 +41,8 @@ template <typename T> struct Layer {
         return index == 0 ? c0[row * units + unit]
                           : gates_at(time(index - 1), row)[4 * units + unit];
     }
-    // How many numbers of a unit are stored, and how many gates the state has a part in.
+    // How many numbers of a unit are stored, and how many gates the state has a part
+    // in.
     __host__ __device__ int kept() const { return stored / units; }
     __host__ __device__ int parts() const { return gates / units; }
 };
@@ -51,7 +52,8 @@ constexpr int kMostStored = 5, kMostGates = 4;
 // One unit: a holds the input's parts and becomes what is stored; state: the state's.
 template <typename T>
 __device__ T cell_forward(const Layer<T> &layer, T (&a)[kMostStored],
-                          const T (&state)[kMostGates], int unit, T before_h, T before_c) {
+                          const T (&state)[kMostGates], int unit, T before_h,
+                          T before_c) {
     T h;
     if (layer.cell == TL_GRU) {
         const T *bias = layer.bias;
@@ -61,7 +63,8 @@ __device__ T cell_forward(const Layer<T> &layer, T (&a)[kMostStored],
         gru_cell(&a[0], &a[1], &a[2], &a[3], &before_h, &h, 1);
     } else if (layer.cell == TL_LSTM) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) a[i] += state[i];
+        for (int i = 0; i < 4; ++i)
+            a[i] += state[i];
         lstm_cell(&a[0], &a[1], &a[2], &a[3], &before_c, &a[4], &h, 1);
     } else {
         a[0] += state[0];
@@ -92,11 +95,12 @@ __device__ T advance(const Layer<T> &layer, int64_t index, int64_t row, int unit
     return h;
 }
 
-// A unit's gradients from what the forward pass stored; dh leaves as what passes the cell
-// by. db: those of the state's parts.
+// A unit's gradients from what the forward pass stored; dh leaves as what passes the
+// cell by. db: those of the state's parts.
 template <typename T>
-__device__ void cell_backward(int cell, const T (&a)[kMostStored], T before_h, T before_c,
-                              T &dh, T &dc, T (&da)[kMostGates], T (&db)[kMostGates]) {
+__device__ void cell_backward(int cell, const T (&a)[kMostStored], T before_h,
+                              T before_c, T &dh, T &dc, T (&da)[kMostGates],
+                              T (&db)[kMostGates]) {
     if (cell == TL_GRU) {
         gru_cell_grad(a, &before_h, &dh, da, db, 1);
         return;
@@ -106,16 +110,17 @@ __device__ void cell_backward(int cell, const T (&a)[kMostStored], T before_h, T
     else
         rnn_cell_grad(cell == TL_RNN_RELU, a, &dh, da, 1);
 #pragma unroll
-    for (int i = 0; i < kMostGates; ++i) db[i] = da[i];
+    for (int i = 0; i < kMostGates; ++i)
+        db[i] = da[i];
     dh = T(0);
 }
 
 // Where a gradient goes, beside those of the states.
 template <typename T> struct Cotangents {
-    const T *h;         // (T, N, P) of the outputs
-    const T *c_n;       // (N, H), null: none
-    T *da, *db;         // (T, N, G); the same but for a GRU
-    T *dh, *dc;         // (N, P), (N, H)
+    const T *h;           // (T, N, P) of the outputs
+    const T *c_n;         // (N, H), null: none
+    T *da, *db;           // (T, N, G); the same but for a GRU
+    T *dh, *dc;           // (N, P), (N, H)
     T *projected, *inner; // a projection's outputs' gradient and its inputs
 };
 
@@ -127,11 +132,13 @@ __device__ void retreat(const Layer<T> &layer, const Cotangents<T> &to, int64_t 
     const T *stored = layer.gates_at(t, row) + unit;
     T a[kMostStored] = {}, da[kMostGates] = {}, inner = T(0);
 #pragma unroll
-    for (int i = 0; i < kMostGates; ++i) db[i] = T(0);
+    for (int i = 0; i < kMostGates; ++i)
+        db[i] = T(0);
     if (layer.active(t, row)) {
         for (int i = 0; i < kMostStored; ++i)
             if (i < layer.kept()) a[i] = stored[i * layer.units];
-        const T before_h = layer.cell == TL_GRU ? layer.before_h(index, row)[unit] : T(0);
+        const T before_h =
+            layer.cell == TL_GRU ? layer.before_h(index, row)[unit] : T(0);
         const T before_c =
             layer.cell == TL_LSTM ? layer.before_c(index, row, unit) : T(0);
         cell_backward(layer.cell, a, before_h, before_c, dh, dc, da, db);
@@ -143,17 +150,19 @@ __device__ void retreat(const Layer<T> &layer, const Cotangents<T> &to, int64_t 
             to.da[at + i * layer.units] = da[i];
             if (to.db != to.da) to.db[at + i * layer.units] = db[i];
         }
-    if (to.inner != nullptr) to.inner[(t * layer.batch + row) * layer.units + unit] = inner;
+    if (to.inner != nullptr)
+        to.inner[(t * layer.batch + row) * layer.units + unit] = inner;
 }
 
 // ---- a tile of a product ------------------------------------------------------------
-constexpr int kTile = 32;           // sequences and columns of a block
-constexpr int kDepth = 64;          // elements of the sum staged at a time
-constexpr int kPitch = kTile + 4;   // 16-byte reads from every row
-constexpr int kSide = 4;            // a thread owns 4 x 4 of the tile,
-constexpr int kGroups = 4;          // a quarter of the threads a part of the sum
+constexpr int kTile = 32;         // sequences and columns of a block
+constexpr int kDepth = 64;        // elements of the sum staged at a time
+constexpr int kPitch = kTile + 4; // 16-byte reads from every row
+constexpr int kSide = 4;          // a thread owns 4 x 4 of the tile,
+constexpr int kGroups = 4;        // a quarter of the threads a part of the sum
 constexpr int kLoads = kTile * kDepth / kThreads;
-static_assert(kGroups * kTile * kTile / (kSide * kSide) == kThreads, "all threads work");
+static_assert(kGroups * kTile * kTile / (kSide * kSide) == kThreads,
+              "all threads work");
 
 // Columns of the right operand: column c is that of gate c / across at unit
 // first + c % across; element k of column x lies at x column_step + k depth_step.
@@ -186,7 +195,8 @@ template <typename T> struct Chunk {
         item = along_depth ? thread / 8 : thread % kTile;
         k = (along_depth ? thread % 8 : thread / kTile) + 8 * i;
     }
-    __device__ void load(const RowBlock<T> &a, const Columns<T> &b, int begin, int depth) {
+    __device__ void load(const RowBlock<T> &a, const Columns<T> &b, int begin,
+                         int depth) {
 #pragma unroll
         for (int i = 0; i < kLoads; ++i) {
             int item, k;
@@ -220,15 +230,17 @@ template <typename T> __device__ void read_four(const T *p, T (&x)[kSide]) {
     for (int i = 0; i < kSide; i += n) {
         const Pack<T, n> pack = *reinterpret_cast<const Pack<T, n> *>(p + i);
 #pragma unroll
-        for (int j = 0; j < n; ++j) x[i + j] = pack.at[j];
+        for (int j = 0; j < n; ++j)
+            x[i + j] = pack.at[j];
     }
 }
 
-template <typename T> constexpr int kProductShared = kGroups * kTile * kPitch;
+template <typename T> constexpr int kProductShared = kGroups *kTile *kPitch;
 
 // tile[row * kPitch + column] = rows times columns, in shared memory of kProductShared.
 template <typename T>
-__device__ void tile_product(const RowBlock<T> &a, const Columns<T> &b, int depth, T *tile) {
+__device__ void tile_product(const RowBlock<T> &a, const Columns<T> &b, int depth,
+                             T *tile) {
     const int group = threadIdx.x / 64, row = threadIdx.x % 64 / 8 * kSide;
     const int column = threadIdx.x % 8 * kSide;
     T sum[kSide][kSide] = {};
@@ -247,7 +259,8 @@ __device__ void tile_product(const RowBlock<T> &a, const Columns<T> &b, int dept
 #pragma unroll
             for (int i = 0; i < kSide; ++i)
 #pragma unroll
-                for (int j = 0; j < kSide; ++j) sum[i][j] += left[i] * right[j];
+                for (int j = 0; j < kSide; ++j)
+                    sum[i][j] += left[i] * right[j];
         }
         __syncthreads();
     }
@@ -261,7 +274,8 @@ __device__ void tile_product(const RowBlock<T> &a, const Columns<T> &b, int dept
         T *at = tile + i / kTile * kPitch + i % kTile;
         T total = at[0];
 #pragma unroll
-        for (int g = 1; g < kGroups; ++g) total += at[g * kTile * kPitch];
+        for (int g = 1; g < kGroups; ++g)
+            total += at[g * kTile * kPitch];
         at[0] = total;
     }
     __syncthreads();
@@ -271,7 +285,8 @@ static_assert(2 * kDepth <= kGroups * kTile, "the chunk fits");
 // ---- a step a launch ----------------------------------------------------------------
 inline __host__ __device__ int units_across(int parts) { return kTile / parts; }
 
-// The cells of one step; out: (N, H) rows of the outputs, or of what a projection reads.
+// The cells of one step; out: (N, H) rows of the outputs, or of what a projection
+// reads.
 template <typename T>
 __global__ void step_kernel(Layer<T> layer, int64_t index, T *out, T *c_n) {
     TL_DYNAMIC_SHARED(T, tile);
@@ -295,7 +310,8 @@ __global__ void step_kernel(Layer<T> layer, int64_t index, T *out, T *c_n) {
         }
         const bool projected = layer.w_hr != nullptr;
         const T before_h = projected ? T(0) : layer.before_h(index, row)[unit];
-        const T before_c = layer.cell == TL_LSTM ? layer.before_c(index, row, unit) : T(0);
+        const T before_c =
+            layer.cell == TL_LSTM ? layer.before_c(index, row, unit) : T(0);
         out[row * layer.units + unit] =
             advance(layer, index, row, unit, a, state, before_h, before_c, c_n);
     }
@@ -337,12 +353,12 @@ __global__ void product_kernel(Layer<T> layer, int64_t t, const T *a, Columns<T>
 template <typename T>
 tl_status launch_product(const Layer<T> &layer, int64_t t, const T *a, const T *b,
                          bool transposed, int depth, int n, const Result<T> &to) {
-    const Columns<T> columns = {b, transposed ? depth : 1, transposed ? 1 : n, 0, kTile, n,
-                                1};
+    const Columns<T> columns = {
+        b, transposed ? depth : 1, transposed ? 1 : n, 0, kTile, n, 1};
     const dim3 grid(static_cast<unsigned>(ceil_div(n, kTile)),
                     static_cast<unsigned>(ceil_div(layer.batch, kTile)));
-    return launch(grid, kThreads, kProductShared<T> * sizeof(T), product_kernel<T>, layer, t,
-                  a, columns, depth, to);
+    return launch(grid, kThreads, kProductShared<T> * sizeof(T), product_kernel<T>,
+                  layer, t, a, columns, depth, to);
 }
 
 template <typename T>
@@ -410,8 +426,8 @@ tl_status step_back(const Layer<T> &layer, const Cotangents<T> &to, int64_t inde
                                     Result<T>{cell_dh, nullptr, false});
         if (status != TL_OK) return status;
     }
-    status = for_each(layer.batch * layer.units,
-                      RetreatUnits<T>{layer, to, index, cell_dh});
+    status =
+        for_each(layer.batch * layer.units, RetreatUnits<T>{layer, to, index, cell_dh});
     if (status != TL_OK) return status;
     // Under a projection dh still holds what came in: active sequences drop it.
     return launch_product(layer, t,
@@ -430,7 +446,8 @@ template <typename T> struct BeginGradient {
 };
 
 template <typename T>
-tl_status backward_by_steps(const Layer<T> &layer, const Cotangents<T> &to, T *cell_dh) {
+tl_status backward_by_steps(const Layer<T> &layer, const Cotangents<T> &to,
+                            T *cell_dh) {
     const int64_t h_size = layer.batch * layer.outputs;
     const int64_t c_size = layer.cell == TL_LSTM ? layer.batch * layer.units : 0;
     tl_status status = for_each(h_size > c_size ? h_size : c_size,
@@ -483,10 +500,12 @@ __device__ void state_parts(const T *weights, int pitch, int depth, int columns,
             read_four(state + k * kSequences, h);
             const T w = weights[k * pitch + c];
 #pragma unroll
-            for (int s = 0; s < kSequences; ++s) sum[s] += w * h[s];
+            for (int s = 0; s < kSequences; ++s)
+                sum[s] += w * h[s];
         }
 #pragma unroll
-        for (int s = 0; s < kSequences; ++s) parts[c * kSequences + s] = sum[s];
+        for (int s = 0; s < kSequences; ++s)
+            parts[c * kSequences + s] = sum[s];
     }
 }
 
@@ -551,7 +570,8 @@ __global__ void __launch_bounds__(kThreads)
     T *parts = slopes + kSequences * layer.gates;        // [group][output][sequence]
     const int columns = n <= 32 ? 32 : n <= 64 ? 64 : 128, groups = kThreads / columns;
     const int group = threadIdx.x / columns, column = threadIdx.x % columns;
-    for (int i = threadIdx.x; i < layer.gates * n; i += kThreads) weights[i] = layer.w_hh[i];
+    for (int i = threadIdx.x; i < layer.gates * n; i += kThreads)
+        weights[i] = layer.w_hh[i];
     T dh[kItems] = {}, dc[kItems] = {};
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
@@ -573,8 +593,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
             for (int part = 0; part < kMostGates; ++part)
                 if (part < layer.parts())
-                    slopes[(part * layer.units + item.unit) * kSequences + item.sequence] =
-                        db[part];
+                    slopes[(part * layer.units + item.unit) * kSequences +
+                           item.sequence] = db[part];
         }
         __syncthreads();
         T sum[kSequences] = {};
@@ -585,7 +605,8 @@ __global__ void __launch_bounds__(kThreads)
                 read_four(slopes + gate * kSequences, slope);
                 const T w = weights[gate * n + column];
 #pragma unroll
-                for (int s = 0; s < kSequences; ++s) sum[s] += w * slope[s];
+                for (int s = 0; s < kSequences; ++s)
+                    sum[s] += w * slope[s];
             }
 #pragma unroll
         for (int s = 0; s < kSequences; ++s)
@@ -618,8 +639,8 @@ template <typename T> T *written(const tl_buffer *b) {
 
 // h, gates and the operands from in[first] on: w_hh, h0, c0[, b_hh], w_hr, lengths.
 template <typename T>
-bool describe(const tl_call *call, const tl_buffer *h, const tl_buffer *gates, int first,
-              Layer<T> &layer) {
+bool describe(const tl_call *call, const tl_buffer *h, const tl_buffer *gates,
+              int first, Layer<T> &layer) {
     for (int i = 0; i < call->nin; ++i)
         if (call->in[i] != nullptr && call->in[i]->device_type != TL_CUDA) return false;
     const auto &params = *static_cast<const tl_recurrent_params *>(call->params);
@@ -635,7 +656,9 @@ bool describe(const tl_call *call, const tl_buffer *h, const tl_buffer *gates, i
     layer.outputs = static_cast<int32_t>(h->shape[2]);
     layer.gates = static_cast<int32_t>(weight->shape[0]);
     layer.stored = static_cast<int32_t>(gates->shape[2]);
-    layer.units = layer.gates / (layer.cell == TL_LSTM ? 4 : layer.cell == TL_GRU ? 3 : 1);
+    layer.units = layer.gates / (layer.cell == TL_LSTM  ? 4
+                                 : layer.cell == TL_GRU ? 3
+                                                        : 1);
     layer.w_hh = data_or_null<T>(weight);
     layer.h0 = data_or_null<T>(call->in[first + 1]);
     layer.c0 = data_or_null<T>(call->in[first + 2]);
@@ -654,13 +677,14 @@ template <typename T> bool fits_block(const Layer<T> &layer, int64_t elements) {
 
 template <typename T> tl_status run_recurrent(const tl_call *call) {
     Layer<T> layer = {};
-    if (call->out[0]->size == 0 && (call->nout < 3 || call->out[2]->size == 0)) return TL_OK;
+    if (call->out[0]->size == 0 && (call->nout < 3 || call->out[2]->size == 0))
+        return TL_OK;
     if (!describe(call, call->out[0], call->out[1], 0, layer)) return TL_DECLINED;
     T *c_n = call->nout < 3 ? nullptr : static_cast<T *>(call->out[2]->data);
     const int64_t elements = forward_shared(layer);
     if (fits_block(layer, elements))
-        return launch(static_cast<unsigned>(ceil_div(layer.batch, kSequences)), kThreads,
-                      elements * sizeof(T), all_steps_kernel<T>, layer, c_n);
+        return launch(static_cast<unsigned>(ceil_div(layer.batch, kSequences)),
+                      kThreads, elements * sizeof(T), all_steps_kernel<T>, layer, c_n);
     if (layer.w_hr == nullptr) return forward_by_steps<T>(layer, nullptr, c_n);
     Scratch inner(layer.batch * layer.units * sizeof(T));
     if (inner.data() == nullptr) return TL_OUT_OF_MEMORY;
@@ -672,14 +696,19 @@ template <typename T> tl_status run_recurrent_grad(const tl_call *call) {
     if (!describe(call, call->in[2], call->in[3], 4, layer)) return TL_DECLINED;
     if (layer.batch == 0) return TL_OK;
     T *da = written<T>(call->out[0]), *db = written<T>(call->out[3]);
-    const Cotangents<T> to = {data_or_null<T>(call->in[0]), data_or_null<T>(call->in[1]),
-                              da, db == nullptr ? da : db,
-                              written<T>(call->out[1]), written<T>(call->out[2]),
-                              written<T>(call->out[4]), written<T>(call->out[5])};
+    const Cotangents<T> to = {data_or_null<T>(call->in[0]),
+                              data_or_null<T>(call->in[1]),
+                              da,
+                              db == nullptr ? da : db,
+                              written<T>(call->out[1]),
+                              written<T>(call->out[2]),
+                              written<T>(call->out[4]),
+                              written<T>(call->out[5])};
     const int64_t elements = backward_shared(layer);
     if (fits_block(layer, elements))
-        return launch(static_cast<unsigned>(ceil_div(layer.batch, kSequences)), kThreads,
-                      elements * sizeof(T), all_steps_grad_kernel<T>, layer, to);
+        return launch(static_cast<unsigned>(ceil_div(layer.batch, kSequences)),
+                      kThreads, elements * sizeof(T), all_steps_grad_kernel<T>, layer,
+                      to);
     if (layer.w_hr == nullptr) return backward_by_steps<T>(layer, to, nullptr);
     Scratch cell_dh(layer.batch * layer.units * sizeof(T));
     if (cell_dh.data() == nullptr) return TL_OUT_OF_MEMORY;

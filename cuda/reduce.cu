@@ -1,7 +1,9 @@
-// Reductions: what each op does with elements (reduce.cuh decides which meet, and where).
+// Reductions: what each op does with elements (reduce.cuh decides which meet, and
+// where).
 //
-// Ops that differ in little share their kernels: min is the max of numbers turned upside
-// down, any and all note which truths they saw, and integers of one width are one type.
+// Ops that differ in little share their kernels: min is the max of numbers turned
+// upside down, any and all note which truths they saw, and integers of one width are
+// one type.
 #include "reduce.cuh"
 
 #include <limits>
@@ -10,14 +12,15 @@ namespace {
 
 using tl::computed_t;
 
-// ---- operands --------------------------------------------------------------------
+// ---- operands ---------------------------------------------------------------------
 struct Nothing {};
 
 // Elements of T at x; packs are aligned to their size. Those of 8 bytes fill a warp's
 // accesses one at a time.
 template <typename T> struct Source {
-    static constexpr int kPack =
-        sizeof(T) == 8 ? 1 : tl::pack_of<T> < 8 ? tl::pack_of<T> : 8;
+    static constexpr int kPack = sizeof(T) == 8       ? 1
+                                 : tl::pack_of<T> < 8 ? tl::pack_of<T>
+                                                      : 8;
     const T *x;
 
     bool aligned(int width) const {
@@ -34,15 +37,14 @@ template <typename T> struct Source {
     }
 };
 
-template <typename T> constexpr bool is_real =
-    std::is_floating_point<computed_t<T>>::value;
+template <typename T>
+constexpr bool is_real = std::is_floating_point<computed_t<T>>::value;
 
-// ---- sum and product ---------------------------------------------------------------
+// ---- sum and product --------------------------------------------------------------
 // What totals are kept in and stored as. Products of floats leave their range early.
 template <typename T, bool Product> struct Total {
-    using type = std::conditional_t<
-        !is_real<T>, uint64_t,
-        std::conditional_t<Product, double, computed_t<T>>>;
+    using type = std::conditional_t<!is_real<T>, uint64_t,
+                                    std::conditional_t<Product, double, computed_t<T>>>;
     using stored = std::conditional_t<is_real<T>, T, int64_t>;
 };
 
@@ -52,6 +54,8 @@ template <typename T, bool Product> struct TotalOp : Source<T> {
     using Value = computed_t<T>;
     using State = typename Total<T, Product>::type;
     using Stored = typename Total<T, Product>::stored;
+    // Of bytes a few add up in 32 bits.
+    using Part = std::conditional_t<sizeof(T) == 1 && !Product, uint32_t, State>;
     using Local = Nothing;
     Stored *out;
     double scale;
@@ -60,13 +64,16 @@ template <typename T, bool Product> struct TotalOp : Source<T> {
     __device__ State join(State a, State b) const { return Product ? a * b : a + b; }
     __device__ Nothing local(int64_t, int64_t) const { return {}; }
     template <int N, typename Place>
-    __device__ void add(State &state, const Value *values, Nothing, const Place &) const {
-        State wide[N];
+    __device__ void add(State &state, const Value *values, Nothing,
+                        const Place &) const {
+        Part wide[N];
 #pragma unroll
-        for (int j = 0; j < N; ++j) wide[j] = static_cast<State>(values[j]);
+        for (int j = 0; j < N; ++j)
+            wide[j] = static_cast<Part>(values[j]);
         if constexpr (Product) {
 #pragma unroll
-            for (int j = 0; j < N; ++j) state *= wide[j];
+            for (int j = 0; j < N; ++j)
+                state *= wide[j];
         } else {
             state += tl::pairwise_sum<N>(wide);
         }
@@ -79,7 +86,7 @@ template <typename T, bool Product> struct TotalOp : Source<T> {
     }
 };
 
-// ---- extremes ----------------------------------------------------------------------
+// ---- extremes ---------------------------------------------------------------------
 // Turns numbers so that the wanted extreme is the largest: floats are multiplied by -1,
 // integers have bits flipped.
 template <typename T, bool Real = is_real<T>> struct Turn;
@@ -99,8 +106,10 @@ template <typename T> struct Turn<T, false> {
 
 // Whether x takes the place of an earlier a: NaN beats numbers and nothing beats NaN.
 template <typename V> __device__ __forceinline__ bool beats(V a, V x) {
-    if constexpr (std::is_floating_point<V>::value) return !(x <= a) && a == a;
-    else return x > a;
+    if constexpr (std::is_floating_point<V>::value)
+        return !(x <= a) && a == a;
+    else
+        return x > a;
 }
 
 template <typename T> struct ExtremeOp : Source<T> {
@@ -115,9 +124,11 @@ template <typename T> struct ExtremeOp : Source<T> {
     __device__ State join(State a, State b) const { return beats(a, b) ? b : a; }
     __device__ Nothing local(int64_t, int64_t) const { return {}; }
     template <int N, typename Place>
-    __device__ void add(State &state, const Value *values, Nothing, const Place &) const {
+    __device__ void add(State &state, const Value *values, Nothing,
+                        const Place &) const {
 #pragma unroll
-        for (int j = 0; j < N; ++j) state = join(state, turn(values[j]));
+        for (int j = 0; j < N; ++j)
+            state = join(state, turn(values[j]));
     }
     __device__ void finish(State state, Nothing, int64_t at) const {
         tl::store(out + at, turn(static_cast<Value>(state)));
@@ -168,7 +179,7 @@ template <typename T> struct PositionOp : Source<T> {
     }
 };
 
-// ---- any and all -------------------------------------------------------------------
+// ---- any and all ------------------------------------------------------------------
 // Elements as unsigned integers of their width, whose bits under a mask tell the truth
 // (those of floats but the sign).
 template <typename U> struct TruthOp : Source<U> {
@@ -184,35 +195,29 @@ template <typename U> struct TruthOp : Source<U> {
     __device__ State join(State a, State b) const { return a | b; }
     __device__ Nothing local(int64_t, int64_t) const { return {}; }
     template <int N, typename Place>
-    __device__ void add(State &state, const Value *values, Nothing, const Place &) const {
+    __device__ void add(State &state, const Value *values, Nothing,
+                        const Place &) const {
 #pragma unroll
-        for (int j = 0; j < N; ++j) state |= values[j] & mask ? 1u : 2u;
+        for (int j = 0; j < N; ++j)
+            state |= values[j] & mask ? 1u : 2u;
     }
     __device__ void finish(State state, Nothing, int64_t at) const {
         out[at] = all ? !(state & 2u) : state & 1u;
     }
 };
 
-// ---- variance ----------------------------------------------------------------------
-// Moments about a number of the row itself, which costs nothing where it is far from 0;
-// groups are joined by Chan, Golub and LeVeque (1979), equation 2.1.
+// ---- variance ---------------------------------------------------------------------
 template <typename T> struct VarianceOp : Source<T> {
     static constexpr bool kOrdered = false;
     using Value = computed_t<T>;
-    struct State {
-        Value mean, squares, count;
-    };
+    using State = tl::Moments<Value>;
     using Local = Value;
     T *out;
     double count, correction;
 
     __device__ State empty() const { return {0, 0, 0}; }
     __device__ State join(const State &a, const State &b) const {
-        if (b.count == 0) return a;
-        const Value count_now = a.count + b.count, part = b.count / count_now;
-        const Value delta = b.mean - a.mean;
-        return {a.mean + delta * part, a.squares + b.squares + delta * delta * a.count * part,
-                count_now};
+        return tl::join_moments(a, b);
     }
     __device__ Value local(int64_t offset, int64_t) const {
         return tl::load(this->x + offset);
@@ -220,22 +225,17 @@ template <typename T> struct VarianceOp : Source<T> {
     template <int N, typename Place>
     __device__ void add(State &state, const Value *values, Value shift,
                         const Place &) const {
-        Value moved[N];
-#pragma unroll
-        for (int j = 0; j < N; ++j) moved[j] = values[j] - shift;
-        const Value mean = tl::pairwise_sum<N>(moved) / N;
-#pragma unroll
-        for (int j = 0; j < N; ++j) moved[j] = (moved[j] - mean) * (moved[j] - mean);
-        state = join(state, State{mean, tl::pairwise_sum<N>(moved), Value(N)});
+        tl::add_moments<N>(state, values, shift);
     }
     __device__ void finish(const State &state, Value, int64_t at) const {
         const double divisor = count - correction > 0 ? count - correction : 0;
         const double nan = 0 * static_cast<double>(tl::infinity<float>());
-        tl::store(out + at, static_cast<Value>(count > 0 ? state.squares / divisor : nan));
+        tl::store(out + at,
+                  static_cast<Value>(count > 0 ? state.squares / divisor : nan));
     }
 };
 
-// ---- logarithm of a sum of exponentials ----------------------------------------------
+// ---- logarithm of a sum of exponentials -------------------------------------------
 template <typename T> struct LogSumExpOp : Source<T> {
     static constexpr bool kOrdered = false;
     using Value = computed_t<T>;
@@ -249,16 +249,16 @@ template <typename T> struct LogSumExpOp : Source<T> {
     }
     __device__ Nothing local(int64_t, int64_t) const { return {}; }
     template <int N, typename Place>
-    __device__ void add(State &state, const Value *values, Nothing, const Place &) const {
-        tl::add_exponentials<N>(state, values);
+    __device__ void add(State &state, const Value *values, Nothing,
+                        const Place &) const {
+        tl::add_exponentials<N, T>(state, values);
     }
     __device__ void finish(const State &state, Nothing, int64_t at) const {
-        tl::store(out + at, static_cast<Value>(static_cast<double>(state.shift()) +
-                                               tl::log(static_cast<double>(state.sum))));
+        tl::store(out + at, state.shift() + tl::log(state.sum));
     }
 };
 
-// ---- run functions -------------------------------------------------------------------
+// ---- run functions ----------------------------------------------------------------
 // What tells ops that share a run function apart.
 struct Variant {
     bool least;    // min, argmin; or all
@@ -290,12 +290,14 @@ template <typename T, bool Product> tl_status total(const tl_call *call) {
 }
 template <typename T> tl_status extreme(const tl_call *call) {
     const Variant &how = variant(call);
-    return run(call, ExtremeOp<T>{source<T>(call), target<T>(call), {how.least, how.bits}});
+    return run(call,
+               ExtremeOp<T>{source<T>(call), target<T>(call), {how.least, how.bits}});
 }
 template <typename T> tl_status position(const tl_call *call) {
     const Variant &how = variant(call);
-    return run(call,
-               PositionOp<T>{source<T>(call), target<int64_t>(call), {how.least, how.bits}});
+    return run(
+        call,
+        PositionOp<T>{source<T>(call), target<int64_t>(call), {how.least, how.bits}});
 }
 template <typename U> tl_status truth(const tl_call *call) {
     const Variant &how = variant(call);
@@ -314,7 +316,7 @@ template <typename T> tl_status logsumexp(const tl_call *call) {
     return run(call, LogSumExpOp<T>{source<T>(call), target<T>(call)});
 }
 
-// ---- the table -----------------------------------------------------------------------
+// ---- the table --------------------------------------------------------------------
 constexpr uint64_t kTop8 = 0x80, kTop32 = 0x80000000u, kTop64 = UINT64_C(1) << 63;
 const Variant largest = {false, 0}, least = {true, 0};
 const Variant largest8 = {false, kTop8}, least8 = {true, kTop8};
@@ -325,42 +327,50 @@ const Variant any16 = {false, 0x7fff}, all16 = {true, 0x7fff};
 const Variant any32 = {false, kTop32 - 1}, all32 = {true, kTop32 - 1};
 const Variant any64 = {false, kTop64 - 1}, all64 = {true, kTop64 - 1};
 
-#define TL_TOTALS(name, product)                                                        \
-    {name, TL_BOOL, total<uint8_t, product>, nullptr},                                  \
-        {name, TL_UINT8, total<uint8_t, product>, nullptr},                             \
-        {name, TL_INT32, total<int32_t, product>, nullptr},                             \
-        {name, TL_INT64, total<int64_t, product>, nullptr},                             \
-        {name, TL_UINT64, total<int64_t, product>, nullptr},                            \
-        {name, TL_FLOAT16, total<tl_float16, product>, nullptr},                        \
-        {name, TL_BFLOAT16, total<tl_bfloat16, product>, nullptr},                      \
-        {name, TL_FLOAT32, total<float, product>, nullptr},                             \
-        {name, TL_FLOAT64, total<double, product>, nullptr}
-#define TL_EXTREMES(name, run, which)                                                   \
-    {name, TL_BOOL, run<uint8_t>, &which}, {name, TL_UINT8, run<uint8_t>, &which},      \
-        {name, TL_INT8, run<uint8_t>, &which##8}, {name, TL_INT32, run<int32_t>, &which}, \
-        {name, TL_UINT32, run<int32_t>, &which##32},                                    \
-        {name, TL_INT64, run<int64_t>, &which}, {name, TL_UINT64, run<int64_t>, &which##64}, \
-        {name, TL_FLOAT16, run<tl_float16>, &which},                                    \
-        {name, TL_BFLOAT16, run<tl_bfloat16>, &which},                                  \
-        {name, TL_FLOAT32, run<float>, &which}, {name, TL_FLOAT64, run<double>, &which}
-#define TL_TRUTHS(name)                                                                 \
-    {#name, TL_BOOL, truth<uint8_t>, &name##_whole},                                    \
-        {#name, TL_INT8, truth<uint8_t>, &name##_whole},                                \
-        {#name, TL_UINT8, truth<uint8_t>, &name##_whole},                               \
-        {#name, TL_INT16, truth<uint16_t>, &name##_whole},                              \
-        {#name, TL_UINT16, truth<uint16_t>, &name##_whole},                             \
-        {#name, TL_INT32, truth<uint32_t>, &name##_whole},                              \
-        {#name, TL_UINT32, truth<uint32_t>, &name##_whole},                             \
-        {#name, TL_INT64, truth<uint64_t>, &name##_whole},                              \
-        {#name, TL_UINT64, truth<uint64_t>, &name##_whole},                             \
-        {#name, TL_FLOAT16, truth<uint16_t>, &name##16},                                \
-        {#name, TL_BFLOAT16, truth<uint16_t>, &name##16},                               \
-        {#name, TL_FLOAT32, truth<uint32_t>, &name##32},                                \
-        {#name, TL_FLOAT64, truth<uint64_t>, &name##64}
-#define TL_REALS(name, run)                                                             \
-    {name, TL_FLOAT16, run<tl_float16>, nullptr},                                       \
-        {name, TL_BFLOAT16, run<tl_bfloat16>, nullptr},                                 \
-        {name, TL_FLOAT32, run<float>, nullptr}, {name, TL_FLOAT64, run<double>, nullptr}
+#define TL_TOTALS(name, product)                                                       \
+    {name, TL_BOOL, total<uint8_t, product>, nullptr},                                 \
+        {name, TL_UINT8, total<uint8_t, product>, nullptr},                            \
+        {name, TL_INT32, total<int32_t, product>, nullptr},                            \
+        {name, TL_INT64, total<int64_t, product>, nullptr},                            \
+        {name, TL_UINT64, total<int64_t, product>, nullptr},                           \
+        {name, TL_FLOAT16, total<tl_float16, product>, nullptr},                       \
+        {name, TL_BFLOAT16, total<tl_bfloat16, product>, nullptr},                     \
+        {name, TL_FLOAT32, total<float, product>, nullptr}, {                          \
+        name, TL_FLOAT64, total<double, product>, nullptr                              \
+    }
+#define TL_EXTREMES(name, run, which)                                                  \
+    {name, TL_BOOL, run<uint8_t>, &which}, {name, TL_UINT8, run<uint8_t>, &which},     \
+        {name, TL_INT8, run<uint8_t>, &which##8},                                      \
+        {name, TL_INT32, run<int32_t>, &which},                                        \
+        {name, TL_UINT32, run<int32_t>, &which##32},                                   \
+        {name, TL_INT64, run<int64_t>, &which},                                        \
+        {name, TL_UINT64, run<int64_t>, &which##64},                                   \
+        {name, TL_FLOAT16, run<tl_float16>, &which},                                   \
+        {name, TL_BFLOAT16, run<tl_bfloat16>, &which},                                 \
+        {name, TL_FLOAT32, run<float>, &which}, {                                      \
+        name, TL_FLOAT64, run<double>, &which                                          \
+    }
+#define TL_TRUTHS(name)                                                                \
+    {#name, TL_BOOL, truth<uint8_t>, &name##_whole},                                   \
+        {#name, TL_INT8, truth<uint8_t>, &name##_whole},                               \
+        {#name, TL_UINT8, truth<uint8_t>, &name##_whole},                              \
+        {#name, TL_INT16, truth<uint16_t>, &name##_whole},                             \
+        {#name, TL_UINT16, truth<uint16_t>, &name##_whole},                            \
+        {#name, TL_INT32, truth<uint32_t>, &name##_whole},                             \
+        {#name, TL_UINT32, truth<uint32_t>, &name##_whole},                            \
+        {#name, TL_INT64, truth<uint64_t>, &name##_whole},                             \
+        {#name, TL_UINT64, truth<uint64_t>, &name##_whole},                            \
+        {#name, TL_FLOAT16, truth<uint16_t>, &name##16},                               \
+        {#name, TL_BFLOAT16, truth<uint16_t>, &name##16},                              \
+        {#name, TL_FLOAT32, truth<uint32_t>, &name##32}, {                             \
+#name, TL_FLOAT64, truth < uint64_t>, &name##64                                \
+    }
+#define TL_REALS(name, run)                                                            \
+    {name, TL_FLOAT16, run<tl_float16>, nullptr},                                      \
+        {name, TL_BFLOAT16, run<tl_bfloat16>, nullptr},                                \
+        {name, TL_FLOAT32, run<float>, nullptr}, {                                     \
+        name, TL_FLOAT64, run<double>, nullptr                                         \
+    }
 
 const tl_cuda_entry entries[] = {
     TL_TOTALS("sum", false),

@@ -1,20 +1,21 @@
-// Reductions of any axes: rows (a group of threads a result), columns (neighbouring results
-// side by side) and, where results are few, several parts of each, joined by a second
-// kernel in a fixed order.
+// Reductions of any axes: rows (a group of threads a result), columns (neighbouring
+// results side by side) and, where results are few, several parts of each, joined by a
+// second kernel in a fixed order.
 //
 // An Op is passed to the kernels by value:
 //   Value    what load<P>(values, offset) reads for each of P neighbours; T: elements
-//   State    what elements become: empty(), add<N>(state, values, local, place), join(a, b)
-//   Local    what is known of a result beforehand: local(offset of its first element, out)
-//   finish(state, local, out), out being the result's offset
-//   kPack    neighbours read at a time; kOrdered: positions count
+//   State    what elements become: empty(), add<N>(state, values, local, place),
+//   join(a, b) Local    what is known of a result beforehand: local(offset of its first
+//   element, out) finish(state, local, out), out being the result's offset kPack
+//   neighbours read at a time; kOrdered: positions count
 #pragma once
 
 #include "rows.cuh"
 
 namespace tl {
 
-// Positions of N values in their row, in groups of `width`, whose starts lie `step` apart.
+// Positions of N values in their row, in groups of `width`, whose starts lie `step`
+// apart.
 template <int Width> struct Place {
     int64_t first;
     int64_t step;
@@ -26,12 +27,12 @@ constexpr int kReduceThreads = 256;
 template <int P> constexpr int kUnits = P <= 4 ? 4 : 2;
 
 struct RowsPlan {
-    Walk<2> kept;      // offsets of a row in x and out
-    Walk<1> reduced;   // of a unit (an element or a pack) in its row
-    int64_t n;         // elements of a row
-    uint32_t splits;   // parts of a row
-    int lanes;         // threads of a part
-    bool peeled;       // rows are runs that begin or end between packs
+    Walk<2> kept;    // offsets of a row in x and out
+    Walk<1> reduced; // of a unit (an element or a pack) in its row
+    int64_t n;       // elements of a row
+    uint32_t splits; // parts of a row
+    int lanes;       // threads of a part
+    bool peeled;     // rows are runs that begin or end between packs
 };
 
 template <class Op> struct Joined {
@@ -43,9 +44,9 @@ template <class Op> struct Joined {
 };
 
 template <class Op>
-__device__ __forceinline__ void fold_elements(const Op &op, typename Op::State &state,
-                                              const typename Op::Local &local, int64_t base,
-                                              int64_t first, int64_t last, int lanes) {
+__device__ __forceinline__ void
+fold_elements(const Op &op, typename Op::State &state, const typename Op::Local &local,
+              int64_t base, int64_t first, int64_t last, int lanes) {
 #pragma unroll 1
     for (int64_t i = first; i < last; i += lanes) {
         typename Op::Value value[1];
@@ -57,8 +58,8 @@ __device__ __forceinline__ void fold_elements(const Op &op, typename Op::State &
 // Part `part` of a row, as far as thread `lane` of its group sees it.
 template <class Op, int P>
 __device__ __forceinline__ typename Op::State
-fold_row(const Op &op, const RowsPlan &plan, const typename Op::Local &local, int64_t base,
-         uint32_t part, int lane) {
+fold_row(const Op &op, const RowsPlan &plan, const typename Op::Local &local,
+         int64_t base, uint32_t part, int lane) {
     constexpr int U = kUnits<P>;
     const int lanes = plan.lanes;
     typename Op::State state = op.empty();
@@ -92,8 +93,8 @@ fold_row(const Op &op, const RowsPlan &plan, const typename Op::Local &local, in
                            Place<P>{head + static_cast<int64_t>(u) * P, 0});
     }
     if (P > 1 && plan.peeled && part == plan.splits - 1)
-        fold_elements(op, state, local, base, head + static_cast<int64_t>(units) * P + lane,
-                      n, lanes);
+        fold_elements(op, state, local, base,
+                      head + static_cast<int64_t>(units) * P + lane, n, lanes);
     return state;
 }
 
@@ -102,40 +103,33 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
     reduce_rows_kernel(Op op, RowsPlan plan, typename Op::State *partials) {
     const int lane = threadIdx.x % plan.lanes;
     const uint32_t groups = blockDim.x / plan.lanes;
-    const int64_t tasks = static_cast<int64_t>(plan.kept.count) * plan.splits;
-    const int64_t step = static_cast<int64_t>(gridDim.x) * groups;
-    // A block goes round as one: threads without a task take part in the joining.
-#pragma unroll 1
-    for (int64_t first = static_cast<int64_t>(blockIdx.x) * groups; first < tasks;
-         first += step) {
-        const int64_t task = first + threadIdx.x / plan.lanes;
-        const bool live = task < tasks;
-        const uint32_t row = live ? static_cast<uint32_t>(task / plan.splits) : 0;
-        const uint32_t part = static_cast<uint32_t>(task - static_cast<int64_t>(row) *
-                                                               plan.splits);
-        int64_t at[2];
-        plan.kept.at(row, at);
-        typename Op::Local local = {};
-        typename Op::State state = op.empty();
-        if (live && plan.n > 0) {
-            local = op.local(at[0], at[1]);
-            state = fold_row<Op, P>(op, plan, local, at[0], part, lane);
-        }
-        state = group_reduce(state, plan.lanes, Joined<Op>{op});
-        if (!live || lane != 0) continue;
-        if (partials != nullptr)
-            partials[task] = state;
-        else
-            op.finish(state, local, at[1]);
+    // Fewer than 2^31: there are parts of rows only where rows are few.
+    const uint32_t task = blockIdx.x * groups + threadIdx.x / plan.lanes;
+    const bool live = task < plan.kept.count * plan.splits;
+    const uint32_t row = !live ? 0 : plan.splits == 1 ? task : task / plan.splits;
+    int64_t at[2];
+    plan.kept.at(row, at);
+    typename Op::Local local = {};
+    typename Op::State state = op.empty();
+    if (live && plan.n > 0) {
+        local = op.local(at[0], at[1]);
+        state = fold_row<Op, P>(op, plan, local, at[0], task - row * plan.splits, lane);
     }
+    // Threads without a task take part in the joining.
+    state = group_reduce(state, plan.lanes, Joined<Op>{op});
+    if (!live || lane != 0) return;
+    if (partials != nullptr)
+        partials[task] = state;
+    else
+        op.finish(state, local, at[1]);
 }
 
 struct ColumnsPlan {
-    Walk<2> batch;     // offsets of a block of columns in x and out
-    Walk<1> reduced;   // of a row
+    Walk<2> batch;   // offsets of a block of columns in x and out
+    Walk<1> reduced; // of a row
     uint32_t columns;
-    uint32_t tiles;    // of blockDim.x packs of columns
-    int64_t x_step;    // from a column to the next; 1 where they are read in packs
+    uint32_t tiles; // of blockDim.x packs of columns
+    int64_t x_step; // from a column to the next; 1 where they are read in packs
     int64_t out_step;
 };
 
@@ -158,9 +152,10 @@ __device__ __forceinline__ typename Op::State join_down(const Op &op,
 }
 
 template <class Op, int P>
-__device__ __forceinline__ void
-fold_columns(const Op &op, const ColumnsPlan &plan, const typename Op::Local (&local)[P],
-             int64_t base, uint32_t begin, uint32_t end, typename Op::State (&state)[P]) {
+__device__ __forceinline__ void fold_columns(const Op &op, const ColumnsPlan &plan,
+                                             const typename Op::Local (&local)[P],
+                                             int64_t base, uint32_t begin, uint32_t end,
+                                             typename Op::State (&state)[P]) {
     constexpr int U = kUnits<P>;
     const uint32_t step = blockDim.y;
     uint32_t r = begin + threadIdx.y;
@@ -173,7 +168,8 @@ fold_columns(const Op &op, const ColumnsPlan &plan, const typename Op::Local (&l
 #pragma unroll
         for (int p = 0; p < P; ++p) {
 #pragma unroll
-            for (int k = 0; k < U; ++k) column[k] = values[k][p];
+            for (int k = 0; k < U; ++k)
+                column[k] = values[k][p];
             op.template add<U>(state[p], column, local[p], Place<1>{r, step});
         }
     }
@@ -190,7 +186,8 @@ fold_columns(const Op &op, const ColumnsPlan &plan, const typename Op::Local (&l
 template <class Op, int P>
 __global__ void __launch_bounds__(kReduceThreads, 4)
     reduce_columns_kernel(Op op, ColumnsPlan plan, typename Op::State *partials) {
-    const uint32_t batch = blockIdx.x / plan.tiles, tile = blockIdx.x - batch * plan.tiles;
+    const uint32_t batch = blockIdx.x / plan.tiles,
+                   tile = blockIdx.x - batch * plan.tiles;
     const uint32_t column = (tile * blockDim.x + threadIdx.x) * P;
     const uint32_t each = (plan.reduced.count + gridDim.y - 1) / gridDim.y;
     const uint32_t begin = blockIdx.y * each;
@@ -203,7 +200,8 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
     typename Op::State state[P];
     typename Op::Local local[P];
 #pragma unroll
-    for (int p = 0; p < P; ++p) state[p] = op.empty();
+    for (int p = 0; p < P; ++p)
+        state[p] = op.empty();
     const bool live = column < plan.columns;
     if (live) {
 #pragma unroll
@@ -226,9 +224,9 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
 
 // Joins the parts of each result, `lanes` threads a result.
 template <class Op>
-__global__ void reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *partials,
-                                    int64_t result_step, int64_t part_step, int parts,
-                                    int lanes) {
+__global__ void
+reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *partials,
+                    int64_t result_step, int64_t part_step, int parts, int lanes) {
     const int lane = threadIdx.x % lanes;
     const uint32_t groups = blockDim.x / lanes;
     const uint32_t row = blockIdx.x * groups + threadIdx.x / lanes;
@@ -247,19 +245,20 @@ __global__ void reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::Stat
 namespace detail {
 
 template <class Op>
-tl_status join_parts(const Op &op, const Walk<2> &kept, const typename Op::State *partials,
-                     int64_t result_step, int64_t part_step, int parts) {
+tl_status join_parts(const Op &op, const Walk<2> &kept,
+                     const typename Op::State *partials, int64_t result_step,
+                     int64_t part_step, int parts) {
     int lanes = static_cast<int>(power_of_two_above(ceil_div(parts, 4)));
     if (lanes > kWarp) lanes = kept.count > 4096 ? kWarp : kReduceThreads;
     const int64_t groups = kReduceThreads / lanes;
-    return launch(static_cast<unsigned>(ceil_div(kept.count, groups)), kReduceThreads, 0,
-                  reduce_parts_kernel<Op>, op, kept, partials, result_step, part_step, parts,
-                  lanes);
+    return launch(static_cast<unsigned>(ceil_div(kept.count, groups)), kReduceThreads,
+                  0, reduce_parts_kernel<Op>, op, kept, partials, result_step,
+                  part_step, parts, lanes);
 }
 
 // How many threads work on a row of `units`, and in how many parts it is cut.
 inline void share_row(int64_t units, RowsPlan &plan) {
-    const int64_t rows = plan.kept.count, full = processors() * 4;
+    const int64_t rows = plan.kept.count, full = processors() * 8;
     plan.splits = 1;
     plan.lanes = static_cast<int>(power_of_two_above(ceil_div(units, 4)));
     if (plan.lanes <= kWarp) return;
@@ -273,7 +272,8 @@ inline void share_row(int64_t units, RowsPlan &plan) {
     plan.splits = static_cast<uint32_t>(parts < most ? parts : most);
 }
 
-template <class Op, int P> tl_status run_rows(const Op &op, RowsPlan &plan, int64_t units) {
+template <class Op, int P>
+tl_status run_rows(const Op &op, RowsPlan &plan, int64_t units) {
     share_row(units, plan);
     const int64_t tasks = static_cast<int64_t>(plan.kept.count) * plan.splits;
     const int64_t blocks = ceil_div(tasks, kReduceThreads / plan.lanes);
@@ -313,7 +313,8 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
         return launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan,
                       static_cast<typename Op::State *>(nullptr));
     const int64_t results = kept.count;
-    const Scratch scratch(results * splits * static_cast<int64_t>(sizeof(typename Op::State)));
+    const Scratch scratch(results * splits *
+                          static_cast<int64_t>(sizeof(typename Op::State)));
     auto *partials = scratch.as<typename Op::State>();
     if (partials == nullptr) return TL_OUT_OF_MEMORY;
     const tl_status status =
@@ -357,7 +358,8 @@ tl_status plan_rows(const Op &op, const Layout<2> &kept, Layout<1> &reduced) {
         const bool run = reduced.ndim > 0 && reduced.strides[0][0] == 1;
         const bool whole = run && reduced.shape[0] % P == 0 && op.aligned(P) &&
                            keeps_packs(kept, 0, P) && keeps_packs(reduced, 1, P);
-        plan.peeled = run && !whole && reduced.ndim == 1 && plan.n >= 16 * P && op.alike(P);
+        plan.peeled =
+            run && !whole && reduced.ndim == 1 && plan.n >= 16 * P && op.alike(P);
         if (whole || plan.peeled) {
             Layout<1> packs = reduced;
             packs.shape[0] /= P;
@@ -374,18 +376,21 @@ tl_status plan_rows(const Op &op, const Layout<2> &kept, Layout<1> &reduced) {
 
 // Reduces x, whose kept axes come first, into out.
 template <class Op>
-tl_status reduce(const Op &op, const tl_buffer *x, const tl_buffer *out, int n_reduced) {
+tl_status reduce(const Op &op, const tl_buffer *x, const tl_buffer *out,
+                 int n_reduced) {
     if (out->size == 0) return TL_OK;
     const int n_kept = x->ndim - n_reduced;
-    const tl_buffer x_kept = axes_of(x, 0, n_kept), x_reduced = axes_of(x, n_kept, n_reduced);
+    const tl_buffer x_kept = axes_of(x, 0, n_kept),
+                    x_reduced = axes_of(x, n_kept, n_reduced);
     const tl_buffer *const kept_operands[2] = {&x_kept, out};
     const tl_buffer *const reduced_operands[1] = {&x_reduced};
     const Layout<2> kept = merged_layout(kept_operands);
     Layout<1> reduced = merged_layout(reduced_operands, !Op::kOrdered);
     if (x_reduced.size == 0) reduced.ndim = 0;
-    const bool columns =
-        x_reduced.size > 1 && kept.ndim > 0 && kept.strides[0][0] != 0 &&
-        detail::magnitude(kept.strides[0][0]) < detail::magnitude(reduced.strides[0][0]);
+    const bool columns = x_reduced.size > 1 && kept.ndim > 0 &&
+                         kept.strides[0][0] != 0 &&
+                         detail::magnitude(kept.strides[0][0]) <
+                             detail::magnitude(reduced.strides[0][0]);
     return columns ? detail::plan_columns(op, kept, reduced)
                    : detail::plan_rows(op, kept, reduced);
 }

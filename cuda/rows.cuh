@@ -1,19 +1,21 @@
-// What reductions, scans and kernels over rows share: parts of a buffer's axes as walks,
-// and groups of threads (some lanes of a warp, or a block) that reduce a row together.
+// What reductions, scans and kernels over rows share: parts of a buffer's axes as
+// walks, and groups of threads (some lanes of a warp, or a block) that reduce a row
+// together.
 #pragma once
 
 #include <cstring>
 
 #include "layout.cuh"
 #include "numbers.cuh"
-#include "warp.cuh"
 #include "tensorlib/scalar_math.h"
+#include "warp.cuh"
 
 namespace tl {
 
 inline uint32_t power_of_two_above(int64_t n) { // the least one >= n
     uint32_t found = 1;
-    while (found < n) found *= 2;
+    while (found < n)
+        found *= 2;
     return found;
 }
 
@@ -38,7 +40,8 @@ template <int K> struct Walk {
     Divider shape[kMaxMerged];
     int64_t strides[kMaxMerged][K];
 
-    // False where kernels do not take the layout. Dimensions before `first` are left out.
+    // False where kernels do not take the layout. Dimensions before `first` are left
+    // out.
     bool set(const Layout<K> &layout, int first = 0) {
         int64_t size = 1;
         ndim = 0;
@@ -46,24 +49,28 @@ template <int K> struct Walk {
             size *= layout.shape[d];
             if (ndim == kMaxMerged || size >= INT64_C(1) << 31) return false;
             shape[ndim] = Divider::by(static_cast<uint32_t>(layout.shape[d]));
-            for (int k = 0; k < K; ++k) strides[ndim][k] = layout.strides[d][k];
+            for (int k = 0; k < K; ++k)
+                strides[ndim][k] = layout.strides[d][k];
         }
         count = static_cast<uint32_t>(size);
         return true;
     }
     __device__ void at(uint32_t i, int64_t (&found)[K]) const {
 #pragma unroll
-        for (int k = 0; k < K; ++k) found[k] = 0;
+        for (int k = 0; k < K; ++k)
+            found[k] = 0;
 #pragma unroll 1
         for (int d = 0; d < ndim - 1; ++d) {
             const uint32_t q = shape[d].quotient(i), r = i - q * shape[d].divisor;
             i = q;
 #pragma unroll
-            for (int k = 0; k < K; ++k) found[k] += r * strides[d][k];
+            for (int k = 0; k < K; ++k)
+                found[k] += r * strides[d][k];
         }
         if (ndim == 0) return;
 #pragma unroll
-        for (int k = 0; k < K; ++k) found[k] += i * strides[ndim - 1][k];
+        for (int k = 0; k < K; ++k)
+            found[k] += i * strides[ndim - 1][k];
     }
     __device__ int64_t at(uint32_t i) const {
         int64_t found[K];
@@ -95,8 +102,8 @@ template <typename S> __device__ __forceinline__ S shuffle_first(S value) {
 }
 
 // Joins the states of a group of `lanes` threads: a power of two up to 32, or the whole
-// block, of full warps. Every thread gets the result where join is commutative, to the bit;
-// otherwise the group's first. All threads of the block must call it.
+// block, of full warps. Every thread gets the result where join is commutative, to the
+// bit; otherwise the group's first. All threads of the block must call it.
 template <typename S, typename Join>
 __device__ __forceinline__ S group_reduce(S value, int lanes, const Join &join) {
     const int within = lanes < kWarp ? lanes : kWarp;
@@ -124,18 +131,21 @@ template <int P, typename T>
 __device__ __forceinline__ void load_pack(const T *x, computed_t<T> *values) {
     const Pack<T, P> pack = *reinterpret_cast<const Pack<T, P> *>(x);
 #pragma unroll
-    for (int j = 0; j < P; ++j) values[j] = load(&pack.at[j]);
+    for (int j = 0; j < P; ++j)
+        values[j] = load(&pack.at[j]);
 }
 template <int P, typename T>
 __device__ __forceinline__ void store_pack(T *y, const computed_t<T> *values) {
     Pack<T, P> pack;
 #pragma unroll
-    for (int j = 0; j < P; ++j) store(&pack.at[j], values[j]);
+    for (int j = 0; j < P; ++j)
+        store(&pack.at[j], values[j]);
     *reinterpret_cast<Pack<T, P> *>(y) = pack;
 }
 
 // N numbers (a power of two) summed in pairs.
-template <int N, typename V> __device__ __forceinline__ V pairwise_sum(const V *values) {
+template <int N, typename V>
+__device__ __forceinline__ V pairwise_sum(const V *values) {
     if constexpr (N == 1) {
         return values[0];
     } else {
@@ -150,8 +160,18 @@ template <> __device__ __forceinline__ float infinity<float>() {
 template <> __device__ __forceinline__ double infinity<double>() {
     return static_cast<double>(tl_float_of_bits(0x7f800000u));
 }
-template <typename V> __device__ __forceinline__ V larger(V a, V b) { // numbers before NaN
-    return a > b || b != b ? a : b;
+template <typename V> __device__ __forceinline__ V larger(V a, V b) {
+    return max(a, b); // CUDA's: a number before NaN
+}
+
+// e^x for elements of T; of 16-bit numbers, whose rounding hides its error, the
+// processor's.
+template <typename T>
+__device__ __forceinline__ computed_t<T> exp_for(computed_t<T> x) {
+    if constexpr (sizeof(T) == 2)
+        return __expf(x);
+    else
+        return tl::exp(x);
 }
 
 // What exponentials add up to, their largest argument taken out.
@@ -176,17 +196,47 @@ __device__ __forceinline__ Exponentials<V> join_exponentials(const Exponentials<
     const V now = larger(a.largest, b.largest);
     return {now, a.sum * decay(a.largest, now) + b.sum * decay(b.largest, now)};
 }
-template <int N, typename V>
-__device__ __forceinline__ void add_exponentials(Exponentials<V> &state, const V *values) {
+template <int N, typename T, typename V>
+__device__ __forceinline__ void add_exponentials(Exponentials<V> &state,
+                                                 const V *values) {
     V now = state.largest, terms[N];
 #pragma unroll
-    for (int j = 0; j < N; ++j) now = larger(now, values[j]);
+    for (int j = 0; j < N; ++j)
+        now = larger(now, values[j]);
     state.sum *= decay(state.largest, now);
     state.largest = now;
     const V shift = state.shift();
 #pragma unroll
-    for (int j = 0; j < N; ++j) terms[j] = tl::exp(values[j] - shift);
+    for (int j = 0; j < N; ++j)
+        terms[j] = exp_for<T>(values[j] - shift);
     state.sum += pairwise_sum<N>(terms);
+}
+
+// Mean, sum of squared deviations from it, and count.
+template <typename V> struct Moments { V mean, squares, count; };
+// Chan, Golub and LeVeque (1979), equation 2.1.
+template <typename V>
+__device__ __forceinline__ Moments<V> join_moments(const Moments<V> &a,
+                                                   const Moments<V> &b) {
+    if (b.count == 0) return a;
+    const V count = a.count + b.count, part = b.count / count, delta = b.mean - a.mean;
+    return {a.mean + delta * part,
+            a.squares + b.squares + delta * delta * a.count * part, count};
+}
+// Moments about `shift`, a number of the row itself: nothing is lost where the mean is
+// large beside the deviations.
+template <int N, typename V>
+__device__ __forceinline__ void add_moments(Moments<V> &state, const V *values,
+                                            V shift) {
+    V moved[N];
+#pragma unroll
+    for (int j = 0; j < N; ++j)
+        moved[j] = values[j] - shift;
+    const V mean = pairwise_sum<N>(moved) / N;
+#pragma unroll
+    for (int j = 0; j < N; ++j)
+        moved[j] = (moved[j] - mean) * (moved[j] - mean);
+    state = join_moments(state, Moments<V>{mean, pairwise_sum<N>(moved), V(N)});
 }
 
 } // namespace tl

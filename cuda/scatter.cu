@@ -1,9 +1,10 @@
 // Adding at integer positions, in a fixed order, and sums of weights by bins.
 //
-// Every tuple of indices becomes the number of its position. Integers are added by atomics,
-// whose order does not matter. Floats of few tuples are added by the first of those that
-// share a position. Of many, the numbers are sorted, stably; pieces of the sorted order are
-// summed, each run in its order, and runs that cross pieces from the sums of their pieces.
+// Every tuple of indices becomes the number of its position. Wide integers are added by
+// atomics, whose order does not matter. Others of few tuples, or of short rows of them,
+// are added by the first of those that share a position. Of many, the numbers are
+// sorted, stably; pieces of the sorted order are summed, each run in its order, and
+// runs that cross pieces from the sums of their pieces.
 #include "radix.cuh"
 #include "tuples.cuh"
 
@@ -11,7 +12,7 @@ namespace {
 
 using namespace tl;
 
-constexpr int64_t kFew = 64;      // tuples that look for each other
+constexpr int64_t kFew = 64; // tuples that look for each other
 constexpr int kCombineThreads = 128;
 constexpr uint32_t kNoPosition = 0xffffffffu;
 
@@ -22,6 +23,7 @@ template <typename T, typename V = T> struct Places {
     Offset1 x_rows, v_rows;
     Offsets<2, int64_t> rest; // of x and v
     int64_t n, columns;
+    int64_t row;             // tuples that may share positions: a row of them
     const uint32_t *numbers; // of the tuples' positions; kNoPosition: out of range
     __device__ T *target(int64_t position, int64_t column) const {
         int64_t at[2];
@@ -54,8 +56,8 @@ struct NumberRows {
         int64_t rest;
         const int64_t row = split(i, &rest), index = axis(i);
         if (index < 0) fault.raise(TL_INDEX_OUT_OF_RANGE);
-        numbers[i] = index < 0 ? kNoPosition
-                               : static_cast<uint32_t>(row * axis.length + index);
+        numbers[i] =
+            index < 0 ? kNoPosition : static_cast<uint32_t>(row * axis.length + index);
     }
 };
 
@@ -70,7 +72,8 @@ tl_status number_rows(const tl_buffer *index, int64_t n, int64_t row, int64_t le
     return for_each(n, NumberRows{axis, Split(n, row), numbers, fault()});
 }
 
-tl_status number_tuples(const tl_call *call, int indexed, int64_t n, uint32_t *numbers) {
+tl_status number_tuples(const tl_call *call, int indexed, int64_t n,
+                        uint32_t *numbers) {
     const tl_buffer *x = call->out[0];
     if (indexed == 1) return number_rows(call->in[1], n, n, x->shape[0], numbers);
     const Scratch scratch(n * static_cast<int64_t>(sizeof(int64_t)));
@@ -83,7 +86,8 @@ tl_status number_tuples(const tl_call *call, int indexed, int64_t n, uint32_t *n
 // ---- by atomics ---------------------------------------------------------------------
 __device__ inline void add(uint32_t *x, uint32_t v) { atomicAdd(x, v); }
 __device__ inline void add(uint64_t *x, uint64_t v) {
-    atomicAdd(reinterpret_cast<unsigned long long *>(x), static_cast<unsigned long long>(v));
+    atomicAdd(reinterpret_cast<unsigned long long *>(x),
+              static_cast<unsigned long long>(v));
 }
 __device__ inline void add(bool *x, bool v) {
     if (v) *x = true;
@@ -102,20 +106,21 @@ template <typename T> struct AddAtomically {
 };
 
 // ---- few tuples ---------------------------------------------------------------------
-// The first tuple of a position adds the values of all, in their order.
+// The first tuple of a position adds the values of all in its row, in their order.
 template <typename T, typename V> struct AddFew {
     Places<T, V> places;
-    Split split;
+    Split split, rows;
     __device__ void operator()(int64_t i) const {
-        int64_t column;
+        int64_t column, before;
         const int64_t tuple = split(i, &column);
         const uint32_t position = places.numbers[tuple];
         if (position == kNoPosition) return;
-        for (int64_t other = 0; other < tuple; ++other)
+        rows(tuple, &before);
+        for (int64_t other = tuple - before; other < tuple; ++other)
             if (places.numbers[other] == position) return;
         T *target = places.target(position, column);
         computed_t<T> sum = load(target);
-        for (int64_t other = tuple; other < places.n; ++other)
+        for (int64_t other = tuple; other < tuple - before + places.row; ++other)
             if (places.numbers[other] == position)
                 sum += static_cast<computed_t<T>>(load(places.value(other, column)));
         store(target, sum);
@@ -131,9 +136,6 @@ template <typename T, typename V> struct SortedSums {
     int64_t piece, pieces; // length of a piece
     Split split;
     __device__ uint32_t number(int64_t i) const { return places.numbers[i]; }
-    __device__ computed_t<T> term(int64_t i, int64_t column) const {
-        return static_cast<computed_t<T>>(load(places.value(order[i], column)));
-    }
 };
 
 constexpr int kAhead = 4; // values that a thread asks for together
@@ -141,43 +143,70 @@ constexpr int kAhead = 4; // values that a thread asks for together
 // One column of one piece.
 template <typename T, typename V> struct SumPiece {
     SortedSums<T, V> sums;
+
+    // What a thread knows of some sorted tuples, loaded without waiting for each other.
+    struct Some {
+        uint32_t position[kAhead];
+        bool begins[kAhead];
+        computed_t<T> old[kAhead], term[kAhead];
+    };
+    __device__ void look(int64_t first, int64_t end, int64_t column, Some &some) const {
+        const Places<T, V> &places = sums.places;
+        uint32_t before = first > 0 ? sums.number(first - 1) : kNoPosition;
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+            some.position[k] = first + k < end ? sums.number(first + k) : kNoPosition;
+            some.begins[k] = some.position[k] != before;
+            before = some.position[k];
+        }
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+            some.old[k] = some.term[k] = 0;
+            if (some.position[k] == kNoPosition) continue;
+            some.term[k] = static_cast<computed_t<T>>(
+                load(places.value(sums.order[first + k], column)));
+            if (some.begins[k])
+                some.old[k] = load(places.target(some.position[k], column));
+        }
+    }
     __device__ void operator()(int64_t i) const {
         int64_t column;
-        const Places<T, V> &places = sums.places;
-        const int64_t piece = sums.split(i, &column), n = places.n;
-        const int64_t begin = piece * sums.piece;
+        const int64_t piece = sums.split(i, &column), n = sums.places.n;
+        const int64_t begin = piece * sums.piece,
+                      slot = piece * sums.places.columns + column;
         const int64_t end = begin + sums.piece < n ? begin + sums.piece : n;
-        int64_t first = begin;
-        while (first < end) {
-            const uint32_t position = sums.number(first);
-            if (position == kNoPosition) return;
-            const bool goes_on = first == begin && begin > 0 &&
-                                 sums.number(begin - 1) == position;
-            T *target = places.target(position, column);
-            computed_t<T> sum = goes_on ? computed_t<T>(0) : load(target);
-            int64_t last = first;
-            while (last < end && sums.number(last) == position) {
-                computed_t<T> terms[kAhead];
-                int count = 0;
+        uint32_t position = sums.number(begin);
+        computed_t<T> sum = 0;
+        // Of the run being summed: it began in an earlier piece.
+        bool from_before = begin > 0 && sums.number(begin - 1) == position;
+        for (int64_t first = begin; first < end; first += kAhead) {
+            Some some;
+            look(first, end, column, some);
 #pragma unroll
-                for (int k = 0; k < kAhead; ++k) {
-                    const bool same = count == k && last + k < end &&
-                                      sums.number(last + k) == position;
-                    terms[k] = same ? sums.term(last + k, column) : computed_t<T>(0);
-                    count += same;
+            for (int k = 0; k < kAhead; ++k) {
+                if (some.begins[k]) {
+                    if (first + k > begin)
+                        finish(position, column, from_before, slot, sum);
+                    from_before = false;
+                    position = some.position[k];
+                    sum = some.old[k];
                 }
-#pragma unroll
-                for (int k = 0; k < kAhead; ++k)
-                    if (k < count) sum += terms[k];
-                last += count;
+                sum += some.term[k];
             }
-            const int64_t slot = piece * places.columns + column;
-            if (goes_on) sums.heads[slot] = sum;
-            else if (last == end && end < n && sums.number(end) == position)
-                sums.tails[slot] = sum;
-            else store(target, sum);
-            first = last;
         }
+        if (position != kNoPosition && !from_before && end < n &&
+            sums.number(end) == position)
+            sums.tails[slot] = sum;
+        else
+            finish(position, column, from_before, slot, sum);
+    }
+    __device__ void finish(uint32_t position, int64_t column, bool from_before,
+                           int64_t slot, computed_t<T> sum) const {
+        if (position == kNoPosition) return;
+        if (from_before)
+            sums.heads[slot] = sum;
+        else
+            store(sums.places.target(position, column), sum);
     }
 };
 
@@ -195,8 +224,8 @@ __device__ int64_t end_of_run(const SortedSums<T, V> &sums, int64_t i) {
     return low;
 }
 
-// A block for each piece and group of columns: if a run goes on behind the piece and began
-// in it, the block adds the sums of the pieces that follow.
+// A block for each piece and group of columns: if a run goes on behind the piece and
+// began in it, the block adds the sums of the pieces that follow.
 template <typename T, typename V>
 __global__ void combine_pieces_kernel(SortedSums<T, V> sums, int wide, int64_t groups) {
     __shared__ computed_t<T> partial[kCombineThreads];
@@ -217,7 +246,8 @@ __global__ void combine_pieces_kernel(SortedSums<T, V> sums, int wide, int64_t g
     __syncthreads();
     if (share > 0 || column >= places.columns) return;
     sum = sums.tails[piece * places.columns + column];
-    for (int64_t s = 0; s < shares; ++s) sum += partial[s * wide + threadIdx.x];
+    for (int64_t s = 0; s < shares; ++s)
+        sum += partial[s * wide + threadIdx.x];
     store(places.target(position, column), sum);
 }
 
@@ -225,7 +255,8 @@ __global__ void combine_pieces_kernel(SortedSums<T, V> sums, int wide, int64_t g
 int64_t piece_length(int64_t n, int64_t columns) {
     const int64_t enough = static_cast<int64_t>(processors()) * 2048;
     int64_t piece = 16;
-    while (piece < 512 && n / (2 * piece) * columns >= enough) piece *= 2;
+    while (piece < 512 && n / (2 * piece) * columns >= enough)
+        piece *= 2;
     return piece;
 }
 
@@ -234,7 +265,8 @@ template <typename T, typename V> tl_status sum_sorted(SortedSums<T, V> &sums) {
     tl_status status = for_each(sums.pieces * columns, SumPiece<T, V>{sums});
     if (status != TL_OK || sums.pieces == 1) return status;
     int wide = 1;
-    while (wide < kWarp && wide < columns) wide *= 2;
+    while (wide < kWarp && wide < columns)
+        wide *= 2;
     const int64_t groups = ceil_div(columns, wide), blocks = (sums.pieces - 1) * groups;
     if (blocks >> 31) return TL_DECLINED;
     return launch(dim3(static_cast<unsigned>(blocks)), kCombineThreads, 0,
@@ -262,24 +294,33 @@ tl_status add_sorted(const Places<T, V> &places, int64_t positions) {
     const tl_status status = radix_sort(job);
     if (status != TL_OK) return status;
     computed_t<T> *heads = scratch.as<computed_t<T>>();
-    SortedSums<T, V> sums = {places, job.to_index, heads,
-                             heads + slots, piece, pieces,
+    SortedSums<T, V> sums = {places,
+                             job.to_index,
+                             heads,
+                             heads + slots,
+                             piece,
+                             pieces,
                              Split(slots, places.columns)};
     sums.places.numbers = sorted;
     return sum_sorted(sums);
 }
 
 // ---- the ops ------------------------------------------------------------------------
-template <typename T> constexpr bool kIsFloat = !std::is_integral<T>::value;
+// Where the device has no atomic sums, the sorted numbers serve integers, too.
+template <typename T>
+constexpr bool kHasAtomics = std::is_integral<T>::value &&
+                             (sizeof(T) >= 4 || std::is_same<T, bool>::value);
 
 template <typename T, typename V>
 tl_status add_all(const Places<T, V> &places, int64_t positions) {
     const int64_t size = places.n * places.columns;
-    if constexpr (!kIsFloat<T>)
+    if constexpr (kHasAtomics<T>)
         return for_each(size, AddAtomically<T>{places, Split(size, places.columns)});
-    else if (places.n <= kFew)
-        return for_each(size, AddFew<T, V>{places, Split(size, places.columns)});
-    else return add_sorted(places, positions);
+    else if (places.row <= kFew)
+        return for_each(size, AddFew<T, V>{places, Split(size, places.columns),
+                                           Split(places.n, places.row)});
+    else
+        return add_sorted(places, positions);
 }
 
 // Describes a call whose tuples have `tuple_axes` axes in v and `indexed` ones in x.
@@ -297,15 +338,16 @@ bool describe(const tl_buffer *x, int indexed, const tl_buffer *v, int tuple_axe
     places->x_rows = Offset1(x_rows);
     places->v_rows = Offset1(v_rows);
     places->rest = Offsets<2, int64_t>(rest);
-    places->n = v_rows.size;
+    places->n = places->row = v_rows.size;
     places->columns = rest.size;
     *positions = x_rows.size;
-    return places->n < INT64_C(1) << 32 && *positions < static_cast<int64_t>(kNoPosition);
+    return places->n < INT64_C(1) << 32 &&
+           *positions < static_cast<int64_t>(kNoPosition);
 }
 
 template <typename T> Places<T> no_places() {
     return {nullptr, nullptr, Offset1(), Offset1(), Offsets<2, int64_t>(Layout<2>{}),
-            0,       0,       nullptr};
+            0,       0,       0,         nullptr};
 }
 
 template <typename T> tl_status run_index_add(const tl_call *call) {
@@ -340,6 +382,7 @@ template <typename T> tl_status run_scatter_add(const tl_call *call) {
                                          x->shape[x->ndim - 1], numbers);
     if (status != TL_OK || positions == 0) return status;
     places.numbers = numbers;
+    places.row = index->shape[index->ndim - 1];
     return add_all(places, positions);
 }
 
@@ -364,28 +407,28 @@ template <typename V> tl_status run_weighted_bincount(const tl_call *call) {
     status = number_rows(bins, weights->size, weights->size, out->size, numbers);
     if (status != TL_OK || out->size == 0) return status;
     return add_all(Places<double, V>{static_cast<double *>(out->data),
-                                     static_cast<const V *>(weights->data), Offset1(x_rows),
-                                     Offset1(v_rows), Offsets<2, int64_t>(Layout<2>{}),
-                                     weights->size, 1, numbers},
+                                     static_cast<const V *>(weights->data),
+                                     Offset1(x_rows), Offset1(v_rows),
+                                     Offsets<2, int64_t>(Layout<2>{}), weights->size, 1,
+                                     weights->size, numbers},
                    out->size);
 }
 
 // ---- entries ------------------------------------------------------------------------
-#define TL_ADD_ENTRIES(dtype, T)                                                        \
-    {"index_add", dtype, run_index_add<T>, nullptr},                                    \
-    {"scatter_add", dtype, run_scatter_add<T>, nullptr},
+#define TL_ADD_ENTRIES(dtype, T)                                                       \
+    {"index_add", dtype, run_index_add<T>, nullptr},                                   \
+        {"scatter_add", dtype, run_scatter_add<T>, nullptr},
 
 const tl_cuda_entry entries[] = {
-    TL_ADD_ENTRIES(TL_BOOL, bool)
-    TL_ADD_ENTRIES(TL_INT32, uint32_t)
-    TL_ADD_ENTRIES(TL_UINT32, uint32_t)
-    TL_ADD_ENTRIES(TL_INT64, uint64_t)
-    TL_ADD_ENTRIES(TL_UINT64, uint64_t)
-    TL_ADD_ENTRIES(TL_FLOAT16, tl_float16)
-    TL_ADD_ENTRIES(TL_BFLOAT16, tl_bfloat16)
-    TL_ADD_ENTRIES(TL_FLOAT32, float)
-    TL_ADD_ENTRIES(TL_FLOAT64, double)
-    {"weighted_bincount", TL_FLOAT32, run_weighted_bincount<float>, nullptr},
+    TL_ADD_ENTRIES(TL_BOOL, bool) TL_ADD_ENTRIES(TL_INT8, uint8_t)
+        TL_ADD_ENTRIES(TL_UINT8, uint8_t) TL_ADD_ENTRIES(TL_INT16, uint16_t)
+            TL_ADD_ENTRIES(TL_UINT16, uint16_t) TL_ADD_ENTRIES(TL_INT32, uint32_t)
+                TL_ADD_ENTRIES(TL_UINT32, uint32_t) TL_ADD_ENTRIES(TL_INT64, uint64_t)
+                    TL_ADD_ENTRIES(TL_UINT64, uint64_t) TL_ADD_ENTRIES(
+                        TL_FLOAT16, tl_float16) TL_ADD_ENTRIES(TL_BFLOAT16, tl_bfloat16)
+                        TL_ADD_ENTRIES(TL_FLOAT32, float) TL_ADD_ENTRIES(
+                            TL_FLOAT64, double){"weighted_bincount", TL_FLOAT32,
+                                                run_weighted_bincount<float>, nullptr},
     {"weighted_bincount", TL_FLOAT64, run_weighted_bincount<double>, nullptr},
 };
 #undef TL_ADD_ENTRIES

@@ -17,6 +17,7 @@ template <typename Element> struct SoftmaxOp {
         V largest, factor; // 1 / sum, or log(sum)
     };
     static constexpr int kInputs = 1;
+    static constexpr bool kAnyAxis = true;
     T *out;
     const T *a, *b;
     bool log;
@@ -27,13 +28,15 @@ template <typename Element> struct SoftmaxOp {
     __device__ Stats summarize(V *a, V *, Nothing, const tl::RowPart &part) const {
         V largest = a[0], terms[P], total = 0;
 #pragma unroll
-        for (int j = 1; j < K * P; ++j) largest = tl::larger(largest, a[j]);
+        for (int j = 1; j < K * P; ++j)
+            largest = tl::larger(largest, a[j]);
         largest = part.reduce(largest, tl::Larger{});
 #pragma unroll
         for (int k = 0; k < K; ++k) {
 #pragma unroll
             for (int j = 0; j < P; ++j) {
-                terms[j] = part.holds(k) ? tl::exp_nonpositive(a[k * P + j] - largest) : V(0);
+                terms[j] =
+                    part.holds(k) ? tl::exp_for<T>(a[k * P + j] - largest) : V(0);
                 if (!log) a[k * P + j] = terms[j];
             }
             total += tl::pairwise_sum<P>(terms);
@@ -52,8 +55,9 @@ template <typename Element> struct SoftmaxOp {
         return tl::join_exponentials(x, y);
     }
     template <int N, int>
-    __device__ void add(State &state, const V *a, const V *, Nothing, int64_t, int) const {
-        tl::add_exponentials<N>(state, a);
+    __device__ void add(State &state, const V *a, const V *, Nothing, int64_t,
+                        int) const {
+        tl::add_exponentials<N, T>(state, a);
     }
     // A row whose largest element is infinite is NaN.
     __device__ Stats stats(const State &state, Nothing) const {
@@ -64,7 +68,8 @@ template <typename Element> struct SoftmaxOp {
     __device__ void result(V *a, V *b, const Stats &stats, Nothing, int64_t) const {
         if (!log) {
 #pragma unroll
-            for (int j = 0; j < P; ++j) a[j] = tl::exp_nonpositive(a[j] - stats.largest);
+            for (int j = 0; j < P; ++j)
+                a[j] = tl::exp_for<T>(a[j] - stats.largest);
         }
         finish<P>(a, b, stats, Nothing{}, 0);
     }
@@ -79,6 +84,7 @@ template <typename Element> struct SoftmaxGradOp {
     using State = V;
     using Stats = V;
     static constexpr int kInputs = 2;
+    static constexpr bool kAnyAxis = true;
     T *out;
     const T *a, *b;
     bool log;
@@ -89,7 +95,8 @@ template <typename Element> struct SoftmaxGradOp {
     __device__ void add(V &state, const V *a, const V *b, Nothing, int64_t, int) const {
         V terms[N];
 #pragma unroll
-        for (int j = 0; j < N; ++j) terms[j] = log ? a[j] : a[j] * b[j];
+        for (int j = 0; j < N; ++j)
+            terms[j] = log ? a[j] : a[j] * b[j];
         state += tl::pairwise_sum<N>(terms);
     }
     template <int P, int K>
@@ -102,7 +109,7 @@ template <typename Element> struct SoftmaxGradOp {
     __device__ void finish(V *a, V *b, V total, Nothing, int64_t) const {
 #pragma unroll
         for (int j = 0; j < P; ++j)
-            a[j] = log ? a[j] - tl::exp_nonpositive(b[j]) * total : b[j] * (a[j] - total);
+            a[j] = log ? a[j] - tl::exp_for<T>(b[j]) * total : b[j] * (a[j] - total);
     }
     __device__ V empty() const { return 0; }
     __device__ V join(V x, V y) const { return x + y; }
@@ -126,11 +133,12 @@ template <typename Op> tl_status run(const tl_call *call) {
     return tl::whole_rows(op, call->out[0], call->in[0], b);
 }
 
-#define TL_ROWS(name, Op, which)                                                        \
-    {name, TL_FLOAT16, run<Op<tl_float16>>, &which},                                    \
-        {name, TL_BFLOAT16, run<Op<tl_bfloat16>>, &which},                              \
-        {name, TL_FLOAT32, run<Op<float>>, &which},                                     \
-        {name, TL_FLOAT64, run<Op<double>>, &which}
+#define TL_ROWS(name, Op, which)                                                       \
+    {name, TL_FLOAT16, run<Op<tl_float16>>, &which},                                   \
+        {name, TL_BFLOAT16, run<Op<tl_bfloat16>>, &which},                             \
+        {name, TL_FLOAT32, run<Op<float>>, &which}, {                                  \
+        name, TL_FLOAT64, run<Op<double>>, &which                                      \
+    }
 
 const tl_cuda_entry entries[] = {
     TL_ROWS("softmax", SoftmaxOp, plain),

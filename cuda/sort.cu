@@ -1,8 +1,8 @@
 // Sorting, selecting and searching along the last axis; runs; counting in bins.
 //
 // Elements are compared by their bits, so kernels are made for widths, and a dtype is a
-// width and an order. Rows of up to 32 elements are ranked by a warp, rows of up to a tile
-// sorted by a block, and others by the passes of radix.cuh.
+// width and an order. Rows of up to 32 elements are ranked by a warp, rows of up to a
+// tile sorted by a block, and others by the passes of radix.cuh.
 #include "compaction.cuh"
 #include "numbers.cuh"
 
@@ -13,8 +13,8 @@ namespace {
 
 using namespace tl;
 
-// What is written of each sorted row: the elements of the first k ranks, or of given ones,
-// and their positions; data is null where one is not wanted.
+// What is written of each sorted row: the elements of the first k ranks, or of given
+// ones, and their positions; data is null where one is not wanted.
 template <typename U> struct Chosen {
     Rows<U> values;
     Rows<int64_t> indices;
@@ -28,6 +28,16 @@ template <typename U> struct RowSort {
     int64_t rows, n;
     Order<U> order;
     Fault fault;
+    // Elements of a row that may still be among the first: all, or those at
+    // `positions`. A tile's first ones are kept for the next round, or they are
+    // results.
+    int64_t count, tiles = 1;
+    const uint32_t *positions = nullptr; // (rows, count)
+    uint32_t *kept = nullptr;            // (rows, kept_count)
+    int64_t kept_count = 0;
+    __device__ int64_t place(int64_t row, int64_t i) const {
+        return positions == nullptr ? i : positions[row * count + i];
+    }
     // The rank that the q-th result has in the sorted row.
     __device__ int64_t rank(int64_t row, int64_t q) const {
         if (to.ranks.data == nullptr) return q;
@@ -44,7 +54,8 @@ template <typename U> struct RowSort {
 };
 
 // ---- rows of a warp ---------------------------------------------------------------
-template <typename U> using shuffled_t = std::conditional_t<sizeof(U) == 8, uint64_t, uint32_t>;
+template <typename U>
+using shuffled_t = std::conditional_t<sizeof(U) == 8, uint64_t, uint32_t>;
 
 // A row a warp: each lane counts the elements that come before its own.
 template <typename U> __global__ void rank_row_kernel(RowSort<U> job) {
@@ -75,8 +86,9 @@ __global__ void __launch_bounds__(kSortThreads) sort_row_kernel(RowSort<U> job) 
     __shared__ TileCounts counts;
     __shared__ U elements[kTile];
     __shared__ uint16_t places[kTile];
-    const int64_t row = blockIdx.x;
-    const int n = static_cast<int>(job.n);
+    const int64_t row = blockIdx.x / job.tiles, tile = blockIdx.x % job.tiles;
+    const int64_t first = tile * kTile, left = job.count - first;
+    const int n = static_cast<int>(left < kTile ? left : kTile);
     const U *x = job.from.row(row);
     U element[kItems];
     uint16_t number[kItems];
@@ -86,7 +98,8 @@ __global__ void __launch_bounds__(kSortThreads) sort_row_kernel(RowSort<U> job) 
     for (int k = 0; k < kItems; ++k) {
         const int place = tile_place<kItems>(k);
         number[k] = static_cast<uint16_t>(place);
-        element[k] = place < n ? x[place * job.from.step] : U(0);
+        element[k] =
+            place < n ? x[job.place(row, first + place) * job.from.step] : U(0);
     }
 #pragma unroll 1
     for (unsigned shift = 0; shift < 8 * sizeof(U); shift += kDigitBits) {
@@ -110,8 +123,13 @@ __global__ void __launch_bounds__(kSortThreads) sort_row_kernel(RowSort<U> job) 
         }
     }
     for (int64_t q = threadIdx.x; q < job.to.k; q += kSortThreads) {
-        const int64_t r = job.rank(row, q);
-        if (r >= 0) job.write(row, q, places[r]);
+        if (job.kept == nullptr) {
+            const int64_t r = job.rank(row, q);
+            if (r >= 0) job.write(row, q, job.place(row, places[r]));
+        } else if (q < n) {
+            job.kept[row * job.kept_count + tile * job.to.k + q] =
+                static_cast<uint32_t>(job.place(row, first + places[q]));
+        }
     }
 }
 
@@ -133,6 +151,7 @@ template <typename U> tl_status sort_long_rows(const RowSort<U> &job) {
     sort.rows = job.rows;
     sort.n = job.n;
     sort.order = job.order;
+    sort.look = job.order.kind < kFloatOrder;
     if (job.to.indices.data == nullptr && job.to.k == job.n) {
         sort.to = job.to.values;
         sort.to_index = nullptr;
@@ -146,8 +165,42 @@ template <typename U> tl_status sort_long_rows(const RowSort<U> &job) {
     return for_each(job.rows * job.to.k, Choose<U>{job, sort.to_index});
 }
 
+// The first few of long rows: those of each tile, then of what these are, until one
+// tile holds all. Of equal elements the first stay first, as every tile is sorted
+// stably.
+template <typename U> tl_status choose_few(RowSort<U> job) {
+    const int64_t k = job.to.k, tile = kSortTile<U>;
+    const auto kept_of = [=](int64_t count) {
+        const int64_t tiles = ceil_div(count, tile), last = count - (tiles - 1) * tile;
+        return (tiles - 1) * k + (last < k ? last : k);
+    };
+    // Rounds write to two places in turn; the first is the largest, the second smaller.
+    const int64_t most = job.rows * kept_of(job.n);
+    const int64_t second = job.rows * kept_of(kept_of(job.n));
+    const Scratch scratch((most + second) * static_cast<int64_t>(sizeof(uint32_t)));
+    uint32_t *room = scratch.as<uint32_t>();
+    if (room == nullptr) return TL_OUT_OF_MEMORY;
+    constexpr int kItems = kSortItems<U>;
+    for (int round = 0; job.count > tile; ++round) {
+        job.tiles = ceil_div(job.count, tile);
+        job.kept = room + (round % 2 ? most : 0);
+        job.kept_count = kept_of(job.count);
+        const dim3 grid(static_cast<unsigned>(job.rows * job.tiles));
+        const tl_status status =
+            launch(grid, kSortThreads, 0, sort_row_kernel<U, kItems>, job);
+        if (status != TL_OK) return status;
+        job.positions = job.kept;
+        job.count = job.kept_count;
+    }
+    job.kept = nullptr;
+    job.tiles = 1;
+    const dim3 grid(static_cast<unsigned>(job.rows));
+    return launch(grid, kSortThreads, 0, sort_row_kernel<U, kItems>, job);
+}
+
 template <typename U> tl_status sort_rows(const RowSort<U> &job) {
-    if (job.rows >> 31) return TL_DECLINED;
+    if (job.rows * ceil_div(job.n, kSortTile<U>) >> 31 || job.n >> 32)
+        return TL_DECLINED;
     const dim3 rows(static_cast<unsigned>(job.rows));
     if (job.n <= kWarp) {
         const dim3 grid(static_cast<unsigned>(ceil_div(job.rows, kThreads / kWarp)));
@@ -159,7 +212,8 @@ template <typename U> tl_status sort_rows(const RowSort<U> &job) {
         return launch(rows, kSortThreads, 0, sort_row_kernel<U, 4>, job);
     if (job.n <= kSortTile<U>)
         return launch(rows, kSortThreads, 0, sort_row_kernel<U, kSortItems<U>>, job);
-    return sort_long_rows(job);
+    const bool few = job.to.ranks.data == nullptr && job.to.k <= kSortTile<U> / 8;
+    return few ? choose_few(job) : sort_long_rows(job);
 }
 
 // ---- run functions of the ops on rows ----------------------------------------------
@@ -179,7 +233,7 @@ bool on_device(const tl_call *call) {
 // The input's rows; no results yet.
 template <typename U> bool describe(const tl_call *call, RowSort<U> *job) {
     const tl_buffer *x = call->in[0];
-    job->n = job->to.k = x->shape[x->ndim - 1];
+    job->n = job->to.k = job->count = x->shape[x->ndim - 1];
     job->rows = job->n ? x->size / job->n : 0;
     job->order = order_of<U>(call);
     job->fault = fault();
@@ -205,7 +259,8 @@ template <typename U> tl_status run_topk(const tl_call *call) {
     if (!describe(call, &job)) return TL_DECLINED;
     if (params->descending) job.order.turn = static_cast<U>(~U(0));
     job.to.k = params->k;
-    if (!rows_of(call->out[0], &job.to.values) || !rows_of(call->out[1], &job.to.indices))
+    if (!rows_of(call->out[0], &job.to.values) ||
+        !rows_of(call->out[1], &job.to.indices))
         return TL_DECLINED;
     return sort_rows(job);
 }
@@ -245,8 +300,11 @@ template <typename U> struct Search {
 template <typename U> tl_status run_searchsorted(const tl_call *call) {
     if (!on_device(call)) return TL_DECLINED;
     const Search<U> search = {
-        static_cast<const U *>(call->in[0]->data), static_cast<const U *>(call->in[1]->data),
-        static_cast<int64_t *>(call->out[0]->data), call->in[0]->size, order_of<U>(call),
+        static_cast<const U *>(call->in[0]->data),
+        static_cast<const U *>(call->in[1]->data),
+        static_cast<int64_t *>(call->out[0]->data),
+        call->in[0]->size,
+        order_of<U>(call),
         static_cast<const tl_search_params *>(call->params)->right};
     return for_each(call->out[0]->size, search);
 }
@@ -314,6 +372,7 @@ template <typename U> tl_status run_runs(const tl_call *call) {
 
 // ---- counting ---------------------------------------------------------------------
 constexpr int kSharedBins = 4096; // counters that a block keeps for itself
+constexpr int kLoads = 4;         // elements that a thread asks for together
 
 struct Zero {
     int64_t *to;
@@ -345,22 +404,37 @@ __device__ inline void add_count(int64_t *to, unsigned long long count) {
     atomicAdd(reinterpret_cast<unsigned long long *>(to), count);
 }
 
-// Counters of a block are added to the result once; they are 32 bits wide, which holds what
-// one block sees. Without dynamic shared memory each element is added by itself.
+// Counters of a block are added to the result once; they are 32 bits wide, which holds
+// what one block sees. Without dynamic shared memory each element is added by itself.
 template <typename Bins>
-__global__ void count_bins_kernel(const typename Bins::element *x, int64_t n, int64_t bins,
-                                  bool shared, Bins given, int64_t *counts) {
+__global__ void count_bins_kernel(const typename Bins::element *x, int64_t n,
+                                  int64_t bins, bool shared, Bins given,
+                                  int64_t *counts) {
     TL_DYNAMIC_SHARED(uint32_t, own);
     const auto find = given.ready();
-    for (int64_t b = threadIdx.x; shared && b < bins; b += blockDim.x) own[b] = 0;
+    for (int64_t b = threadIdx.x; shared && b < bins; b += blockDim.x)
+        own[b] = 0;
     __syncthreads();
-    const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-    for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n;
-         i += step) {
-        const int64_t bin = find.bin(x[i]);
-        if (bin < 0) continue;
-        if (shared) atomicAdd(&own[bin], 1u);
-        else add_count(counts + bin, 1);
+    const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x * kLoads;
+    for (int64_t base =
+             static_cast<int64_t>(blockIdx.x) * blockDim.x * kLoads + threadIdx.x;
+         base < n; base += step) {
+        typename Bins::element held[kLoads] = {};
+#pragma unroll
+        for (int k = 0; k < kLoads; ++k) {
+            const int64_t i = base + k * static_cast<int64_t>(blockDim.x);
+            if (i < n) held[k] = x[i];
+        }
+#pragma unroll
+        for (int k = 0; k < kLoads; ++k) {
+            if (base + k * static_cast<int64_t>(blockDim.x) >= n) break;
+            const int64_t bin = find.bin(held[k]);
+            if (bin < 0) continue;
+            if (shared)
+                atomicAdd(&own[bin], 1u);
+            else
+                add_count(counts + bin, 1);
+        }
     }
     __syncthreads();
     for (int64_t b = threadIdx.x; shared && b < bins; b += blockDim.x)
@@ -375,12 +449,13 @@ template <typename Bins> tl_status count_all(const tl_call *call, const Bins &fi
     const tl_status status = for_each(bins, Zero{counts});
     if (status != TL_OK || n == 0 || bins == 0) return status;
     const bool shared = bins <= kSharedBins;
-    const int64_t most = 4 * static_cast<int64_t>(processors());
-    const int64_t wanted = ceil_div(n, 4 * kThreads);
-    const int64_t blocks = shared ? (wanted < most ? wanted : most) : blocks_for(n);
+    const int64_t most = 8 * static_cast<int64_t>(processors());
+    const int64_t wanted = ceil_div(n, kLoads * kThreads);
+    const int64_t blocks = wanted < most ? wanted : most;
     return launch(dim3(static_cast<unsigned>(blocks)), kThreads, shared ? bins * 4 : 0,
-                  count_bins_kernel<Bins>, static_cast<const element *>(call->in[0]->data),
-                  n, bins, shared, find, counts);
+                  count_bins_kernel<Bins>,
+                  static_cast<const element *>(call->in[0]->data), n, bins, shared,
+                  find, counts);
 }
 
 tl_status run_bincount(const tl_call *call) {
@@ -393,29 +468,29 @@ template <typename T> tl_status run_histogram(const tl_call *call) {
 }
 
 // ---- entries ----------------------------------------------------------------------
-#define TL_SORT_ENTRIES(dtype, U, kind)                                                 \
-    {"sort", dtype, run_sort<U, false>, &order_kinds[kind]},                            \
-    {"argsort", dtype, run_sort<U, true>, &order_kinds[kind]},                          \
-    {"topk", dtype, run_topk<U>, &order_kinds[kind]},                                   \
-    {"argselect", dtype, run_argselect<U>, &order_kinds[kind]},                         \
-    {"searchsorted", dtype, run_searchsorted<U>, &order_kinds[kind]},                   \
-    {"runs", dtype, run_runs<U>, &order_kinds[kind]},
+#define TL_SORT_ENTRIES(dtype, U, kind)                                                \
+    {"sort", dtype, run_sort<U, false>, &order_kinds[kind]},                           \
+        {"argsort", dtype, run_sort<U, true>, &order_kinds[kind]},                     \
+        {"topk", dtype, run_topk<U>, &order_kinds[kind]},                              \
+        {"argselect", dtype, run_argselect<U>, &order_kinds[kind]},                    \
+        {"searchsorted", dtype, run_searchsorted<U>, &order_kinds[kind]},              \
+        {"runs", dtype, run_runs<U>, &order_kinds[kind]},
 
 const tl_cuda_entry entries[] = {
-    TL_SORT_ENTRIES(TL_BOOL, uint8_t, kUnsignedOrder)
-    TL_SORT_ENTRIES(TL_UINT8, uint8_t, kUnsignedOrder)
-    TL_SORT_ENTRIES(TL_INT8, uint8_t, kSignedOrder)
-    TL_SORT_ENTRIES(TL_INT16, uint16_t, kSignedOrder)
-    TL_SORT_ENTRIES(TL_UINT16, uint16_t, kUnsignedOrder)
-    TL_SORT_ENTRIES(TL_FLOAT16, uint16_t, kFloatOrder)
-    TL_SORT_ENTRIES(TL_BFLOAT16, uint16_t, kBfloat16Order)
-    TL_SORT_ENTRIES(TL_INT32, uint32_t, kSignedOrder)
-    TL_SORT_ENTRIES(TL_UINT32, uint32_t, kUnsignedOrder)
-    TL_SORT_ENTRIES(TL_FLOAT32, uint32_t, kFloatOrder)
-    TL_SORT_ENTRIES(TL_INT64, uint64_t, kSignedOrder)
-    TL_SORT_ENTRIES(TL_UINT64, uint64_t, kUnsignedOrder)
-    TL_SORT_ENTRIES(TL_FLOAT64, uint64_t, kFloatOrder)
-    {"bincount", TL_INT64, run_bincount, nullptr},
+    TL_SORT_ENTRIES(TL_BOOL, uint8_t, kUnsignedOrder) TL_SORT_ENTRIES(TL_UINT8, uint8_t,
+                                                                      kUnsignedOrder)
+        TL_SORT_ENTRIES(TL_INT8, uint8_t,
+                        kSignedOrder) TL_SORT_ENTRIES(TL_INT16, uint16_t, kSignedOrder)
+            TL_SORT_ENTRIES(TL_UINT16, uint16_t, kUnsignedOrder) TL_SORT_ENTRIES(
+                TL_FLOAT16, uint16_t,
+                kFloatOrder) TL_SORT_ENTRIES(TL_BFLOAT16, uint16_t, kBfloat16Order)
+                TL_SORT_ENTRIES(TL_INT32, uint32_t, kSignedOrder)
+                    TL_SORT_ENTRIES(TL_UINT32, uint32_t, kUnsignedOrder)
+                        TL_SORT_ENTRIES(TL_FLOAT32, uint32_t, kFloatOrder)
+                            TL_SORT_ENTRIES(TL_INT64, uint64_t, kSignedOrder)
+                                TL_SORT_ENTRIES(TL_UINT64, uint64_t, kUnsignedOrder)
+                                    TL_SORT_ENTRIES(TL_FLOAT64, uint64_t, kFloatOrder){
+                                        "bincount", TL_INT64, run_bincount, nullptr},
     {"histogram", TL_FLOAT32, run_histogram<float>, nullptr},
     {"histogram", TL_FLOAT64, run_histogram<double>, nullptr},
 };

@@ -13,7 +13,8 @@ struct Split {
     bool small;
     Split(int64_t size, int64_t divisor_) : divisor(divisor_) {
         small = size < (INT64_C(1) << 31) && divisor > 0;
-        by = Divider::by(small && divisor <= size ? static_cast<uint32_t>(divisor) : 1u);
+        by =
+            Divider::by(small && divisor <= size ? static_cast<uint32_t>(divisor) : 1u);
         small = small && divisor <= size;
     }
     __device__ int64_t operator()(int64_t i, int64_t *rest) const {
@@ -38,8 +39,8 @@ inline bool axes_of(const tl_buffer *x, int first, int last, Layout<1> *found) {
     return found->ndim <= kMaxMerged;
 }
 
-// Axes of two buffers that have one shape there, from `first` of each; the first buffer's
-// neighbours in memory are neighbours in the walk.
+// Axes of two buffers that have one shape there, from `first` of each; the first
+// buffer's neighbours in memory are neighbours in the walk.
 inline bool axes_of_both(const tl_buffer *to, int to_first, const tl_buffer *from,
                          int from_first, int axes, Layout<2> *found) {
     tl_buffer parts[2] = {*to, *from};
@@ -77,7 +78,8 @@ struct IndexAxis {
     int64_t step;   // what an index of 1 adds to the position
     // The index from the axis's start; negative where it is out of range.
     __device__ int64_t operator()(int64_t i) const {
-        const int64_t found = index[at(i)], from_end = found < 0 ? found + length : found;
+        const int64_t found = index[at(i)],
+                      from_end = found < 0 ? found + length : found;
         return from_end < length ? from_end : -1;
     }
 };
@@ -118,7 +120,8 @@ inline tl_status find_places(const tl_call *call, const tl_buffer *x, int indexe
             const int axis = last - 1 - k;
             const tl_buffer *index = call->in[axis + 1];
             Layout<1> layout;
-            if (index->device_type != TL_CUDA || !axes_of(index, 0, index->ndim, &layout))
+            if (index->device_type != TL_CUDA ||
+                !axes_of(index, 0, index->ndim, &layout))
                 return TL_DECLINED;
             find.axes[k] = {static_cast<const int64_t *>(index->data), Offset1(layout),
                             x->shape[axis], numbers ? number : x->strides[axis]};
@@ -132,11 +135,23 @@ inline tl_status find_places(const tl_call *call, const tl_buffer *x, int indexe
 
 inline int64_t item_size(int dtype) {
     switch (dtype) {
-    case TL_BOOL: case TL_INT8: case TL_UINT8: return 1;
-    case TL_INT16: case TL_UINT16: case TL_FLOAT16: case TL_BFLOAT16: return 2;
-    case TL_INT32: case TL_UINT32: case TL_FLOAT32: return 4;
-    case TL_COMPLEX128: return 16;
-    default: return 8;
+    case TL_BOOL:
+    case TL_INT8:
+    case TL_UINT8:
+        return 1;
+    case TL_INT16:
+    case TL_UINT16:
+    case TL_FLOAT16:
+    case TL_BFLOAT16:
+        return 2;
+    case TL_INT32:
+    case TL_UINT32:
+    case TL_FLOAT32:
+        return 4;
+    case TL_COMPLEX128:
+        return 16;
+    default:
+        return 8;
     }
 }
 

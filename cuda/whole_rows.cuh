@@ -1,16 +1,16 @@
 // Kernels that need a row's statistics before they write it (softmax, normalization and
-// their gradients). A row is read once and kept in registers by some lanes of a warp or by
-// a block; rows too long for that are read twice, in parts; rows that lie side by side
-// (the axis is not the innermost) are read twice by columns of threads.
+// their gradients). A row is read once and kept in registers by some lanes of a warp or
+// by a block; rows too long for that are read twice, in parts; rows that lie side by
+// side (the axis is not the innermost) are read twice by columns of threads.
 //
 // An Op is passed to the kernels by value; V is the type it computes in:
-//   T, kInputs; out, a, b: operands (b of two inputs); fill(): what stands behind a row's end
-//   Row      row<Long>(i, offset of a): what is known of a row beforehand
-//   Stats    summarize<P, K>(a, b, row, part): of a row in registers; may change a and b
-//   finish<P>(a, b, stats, row, column): results, into a, of what summarize left
-//   State    add<N>(state, a, b, row, columns), join, stats(state): of a long row
-//   result<P>(a, b, stats, row, column): results, into a, of what was read
-//   note(stats, i): what is written once a row
+//   T, kInputs, kAnyAxis (or always the innermost); out, a, b: operands (b of two
+//   inputs) fill(): what stands behind a row's end Row      row<Long>(i, offset of a):
+//   what is known of a row beforehand Stats    summarize<P, K>(a, b, row, part): of a
+//   row in registers; may change a and b finish<P>(a, b, stats, row, column): results,
+//   into a, of what summarize left State    add<N>(state, a, b, row, columns), join,
+//   stats(state): of a long row result<P>(a, b, stats, row, column): results, into a,
+//   of what was read note(stats, i): what is written once a row
 #pragma once
 
 #include "rows.cuh"
@@ -18,12 +18,13 @@
 namespace tl {
 
 struct WholeRows {
-    Walk<3> rows;      // offsets in out, a, b
-    int64_t steps[3];  // from an element of a row to the next; 1 where they come in packs
+    Walk<3> rows; // offsets in out, a, b
+    int64_t
+        steps[3]; // from an element of a row to the next; 1 where they come in packs
     int64_t n;
-    uint32_t units;    // packs (or elements) of a row
-    uint32_t splits;   // parts of a long row
-    int lanes;         // threads of a row
+    uint32_t units;  // packs (or elements) of a row
+    uint32_t splits; // parts of a long row
+    int lanes;       // threads of a row
 };
 
 // A thread's part of a row in registers: unit(k) for 0 <= k < K.
@@ -34,25 +35,33 @@ struct RowPart {
     bool live;
     __device__ uint32_t unit(int k) const { return lane + k * lanes; }
     __device__ bool holds(int k) const { return live && unit(k) < units; }
-    template <typename V, typename Join> __device__ V reduce(V value, const Join &join) const {
+    template <typename V, typename Join>
+    __device__ V reduce(V value, const Join &join) const {
         return group_reduce(value, lanes, join);
     }
 };
 
 struct Larger {
-    template <typename V> __device__ V operator()(V a, V b) const { return larger(a, b); }
+    template <typename V> __device__ V operator()(V a, V b) const {
+        return larger(a, b);
+    }
 };
 
 template <int P, typename T, typename V>
-__device__ __forceinline__ void read_unit(const T *x, int64_t unit, int64_t step, V *values) {
-    if constexpr (P == 1) values[0] = load(x + unit * step);
-    else load_pack<P>(x + unit * P, values);
+__device__ __forceinline__ void read_unit(const T *x, int64_t unit, int64_t step,
+                                          V *values) {
+    if constexpr (P == 1)
+        values[0] = load(x + unit * step);
+    else
+        load_pack<P>(x + unit * P, values);
 }
 template <int P, typename T, typename V>
 __device__ __forceinline__ void write_unit(T *y, int64_t unit, int64_t step,
                                            const V *values) {
-    if constexpr (P == 1) store(y + unit * step, values[0]);
-    else store_pack<P>(y + unit * P, values);
+    if constexpr (P == 1)
+        store(y + unit * step, values[0]);
+    else
+        store_pack<P>(y + unit * P, values);
 }
 
 template <class Op, int P, int K>
@@ -161,7 +170,8 @@ __global__ void __launch_bounds__(kLongThreads)
     plan.rows.at(part.row, at);
     const auto known = op.template row<true>(part.row, at[1]);
     typename Op::State state = op.empty();
-    const typename Op::State *own = states + static_cast<int64_t>(part.row) * plan.splits;
+    const typename Op::State *own =
+        states + static_cast<int64_t>(part.row) * plan.splits;
     for (uint32_t i = threadIdx.x; i < plan.splits; i += kLongThreads)
         state = op.join(state, own[i]);
     const auto stats =
@@ -179,7 +189,8 @@ __global__ void __launch_bounds__(kLongThreads)
 
 // Rows side by side: threadIdx.x takes a row, the threads of a column share it.
 template <class Op>
-__global__ void __launch_bounds__(kLongThreads) side_rows_kernel(Op op, WholeRows plan) {
+__global__ void __launch_bounds__(kLongThreads)
+    side_rows_kernel(Op op, WholeRows plan) {
     using V = computed_t<typename Op::T>;
     constexpr int U = 4;
     __shared__ typename Op::State tile[kLongThreads];
@@ -200,7 +211,8 @@ __global__ void __launch_bounds__(kLongThreads) side_rows_kernel(Op op, WholeRow
             b[k] = 0;
             if (i + k * down >= n) continue;
             a[k] = load(op.a + at[1] + (i + k * down) * plan.steps[1]);
-            if (Op::kInputs == 2) b[k] = load(op.b + at[2] + (i + k * down) * plan.steps[2]);
+            if (Op::kInputs == 2)
+                b[k] = load(op.b + at[2] + (i + k * down) * plan.steps[2]);
         }
         op.template add<U, 1>(state, a, b, known, i, down);
     }
@@ -232,8 +244,8 @@ template <class Op, int P> tl_status run_long_rows(const Op &op, WholeRows &plan
     auto *states = scratch.as<typename Op::State>();
     if (states == nullptr) return TL_OUT_OF_MEMORY;
     const dim3 grid(static_cast<unsigned>(tasks));
-    const tl_status status = launch(grid, kLongThreads, 0, long_rows_state_kernel<Op, P>, op,
-                                    plan, states);
+    const tl_status status =
+        launch(grid, kLongThreads, 0, long_rows_state_kernel<Op, P>, op, plan, states);
     if (status != TL_OK) return status;
     return launch(grid, kLongThreads, 0, long_rows_result_kernel<Op, P>, op, plan,
                   static_cast<const typename Op::State *>(states));
@@ -242,7 +254,9 @@ template <class Op, int P> tl_status run_long_rows(const Op &op, WholeRows &plan
 template <class Op, int P> tl_status run_rows_of(const Op &op, WholeRows &plan) {
     // Elements a thread keeps: few where a warp or less has a row, else all it can.
     constexpr int size = sizeof(computed_t<typename Op::T>);
-    constexpr int few = 32 / size, many = 128 / size / Op::kInputs;
+    constexpr int few = 32 / size;
+    // Single elements make long code: half as many.
+    constexpr int many = (P == 1 ? 64 : 128) / size / Op::kInputs;
     plan.units = static_cast<uint32_t>(plan.n / P);
     plan.splits = 1;
     int64_t threads = kThreads;
@@ -256,7 +270,8 @@ template <class Op, int P> tl_status run_rows_of(const Op &op, WholeRows &plan) 
         plan.lanes = static_cast<int>(threads);
     }
     const int64_t blocks = ceil_div(plan.rows.count, threads / plan.lanes);
-    const dim3 grid(static_cast<unsigned>(blocks)), block(static_cast<unsigned>(threads));
+    const dim3 grid(static_cast<unsigned>(blocks)),
+        block(static_cast<unsigned>(threads));
     if (plan.n <= few * kWarp)
         return launch(grid, block, 0, whole_rows_kernel<Op, P, few / P>, op, plan);
     return launch(grid, block, 0, whole_rows_kernel<Op, P, many / P>, op, plan);
@@ -282,22 +297,20 @@ template <class Op> tl_status run_side_rows(const Op &op, const WholeRows &plan)
 // Whether a row's elements come in aligned packs of P.
 template <int P, typename T>
 bool in_packs(const T *x, const Walk<3> &rows, int operand, int64_t step, int64_t n) {
-    bool fit = step == 1 && n % P == 0 && is_aligned(x, P * static_cast<int>(sizeof(T)));
-    for (int d = 0; d < rows.ndim; ++d) fit &= rows.strides[d][operand] % P == 0;
+    bool fit =
+        step == 1 && n % P == 0 && is_aligned(x, P * static_cast<int>(sizeof(T)));
+    for (int d = 0; d < rows.ndim; ++d)
+        fit &= rows.strides[d][operand] % P == 0;
     return fit;
 }
 
-// Runs an op over rows along the last axis. `b` may be null of an op with one input.
+// Lays the rows of an op out; TL_DECLINED where kernels do not take them.
 template <class Op>
-tl_status whole_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
-                     const tl_buffer *b) {
-    constexpr int P = pack_of<typename Op::T>;
-    if (out->size == 0) return TL_OK;
-    if (b == nullptr) b = a;
+tl_status plan_rows_of(const tl_buffer *out, const tl_buffer *a, const tl_buffer *b,
+                       WholeRows &plan) {
     const int last = out->ndim - 1;
-    const tl_buffer *const operands[3] = {out, a, b};
+    const tl_buffer *const operands[3] = {out, a, Op::kInputs == 2 ? b : a};
     tl_buffer outer[3];
-    WholeRows plan;
     for (int k = 0; k < 3; ++k) {
         if (operands[k]->device_type != TL_CUDA) return TL_DECLINED;
         outer[k] = axes_of(operands[k], 0, last);
@@ -305,17 +318,50 @@ tl_status whole_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
     }
     plan.n = out->shape[last];
     const tl_buffer *const parts[3] = {outer, outer + 1, outer + 2};
-    if (!plan.rows.set(merged_layout(parts)) || plan.n >= INT64_C(1) << 31)
-        return TL_DECLINED;
+    const bool taken = plan.rows.set(merged_layout(parts)) && plan.n < INT64_C(1) << 31;
+    return taken ? TL_OK : TL_DECLINED;
+}
+
+template <class Op> bool rows_in_packs(const Op &op, const WholeRows &plan) {
+    constexpr int P = pack_of<typename Op::T>;
+    return in_packs<P>(op.out, plan.rows, 0, plan.steps[0], plan.n) &&
+           in_packs<P>(op.a, plan.rows, 1, plan.steps[1], plan.n) &&
+           (Op::kInputs == 1 || in_packs<P>(op.b, plan.rows, 2, plan.steps[2], plan.n));
+}
+
+// Runs an op over rows along the last axis. `b` is null of an op with one input.
+template <class Op>
+tl_status whole_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
+                     const tl_buffer *b) {
+    if (out->size == 0) return TL_OK;
+    WholeRows plan;
+    const tl_status status = plan_rows_of<Op>(out, a, b, plan);
+    if (status != TL_OK) return status;
+    if (rows_in_packs(op, plan))
+        return detail::run_rows_of<Op, pack_of<typename Op::T>>(op, plan);
     const auto &rows = plan.rows;
-    if (in_packs<P>(op.out, rows, 0, plan.steps[0], plan.n) &&
-        in_packs<P>(op.a, rows, 1, plan.steps[1], plan.n) &&
-        (Op::kInputs == 1 || in_packs<P>(op.b, rows, 2, plan.steps[2], plan.n)))
-        return detail::run_rows_of<Op, P>(op, plan);
-    const bool beside = rows.ndim > 0 && plan.steps[0] != 1 && plan.steps[1] != 1 &&
-                        rows.strides[0][0] == 1 && rows.strides[0][1] == 1;
-    if (beside && plan.n > 1) return detail::run_side_rows(op, plan);
+    const bool beside = plan.n > 1 && rows.ndim > 0 && plan.steps[0] != 1 &&
+                        plan.steps[1] != 1 && rows.strides[0][0] == 1 &&
+                        rows.strides[0][1] == 1;
+    if constexpr (Op::kAnyAxis)
+        if (beside) return detail::run_side_rows(op, plan);
     return detail::run_rows_of<Op, 1>(op, plan);
+}
+
+// The same where every row is long.
+template <class Op>
+tl_status long_rows(const Op &op, const tl_buffer *out, const tl_buffer *a,
+                    const tl_buffer *b) {
+    WholeRows plan;
+    const tl_status status = plan_rows_of<Op>(out, a, b, plan);
+    if (status != TL_OK) return status;
+    if (!rows_in_packs(op, plan)) {
+        plan.units = static_cast<uint32_t>(plan.n);
+        return detail::run_long_rows<Op, 1>(op, plan);
+    }
+    constexpr int P = pack_of<typename Op::T>;
+    plan.units = static_cast<uint32_t>(plan.n / P);
+    return detail::run_long_rows<Op, P>(op, plan);
 }
 
 } // namespace tl

@@ -11,6 +11,8 @@ Run it: ``python examples/caffe_layers.py``
 
 import argparse
 
+from harness import add_device
+
 import tensorlib as tl
 from tensorlib.data import Digits
 
@@ -21,6 +23,11 @@ class InnerProduct:
     def __init__(self, inputs, outputs):
         self.blobs = [tl.randn((inputs, outputs)) / inputs**0.5, tl.zeros(outputs)]
         self.diffs = [tl.zeros_like(blob) for blob in self.blobs]
+
+    def to(self, device):
+        """Move the parameters; return the layer."""
+        self.blobs = [blob.to(device) for blob in self.blobs]
+        return self
 
     def forward(self, bottom):
         """Return the top blob."""
@@ -52,7 +59,7 @@ class SoftmaxLoss:
 
     def forward(self, logits, labels):
         """Return the loss."""
-        rows = tl.arange(len(labels))
+        rows = tl.arange(len(labels)).to(labels.device)
         return -tl.log_softmax(logits, axis=1)[rows, labels].mean()
 
     def backward(self, logits, labels):
@@ -126,11 +133,13 @@ def main(argv=None):
     """Train; return the losses of the epochs and the difference of the gradients."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=100)
-    options = parser.parse_args(argv)
+    options = add_device(parser).parse_args(argv)
     tl.manual_seed(0)
     digits = Digits()
-    x, labels = digits.images.reshape(len(digits), 64), digits.targets
-    net = Net(InnerProduct(64, 32), ReLU(), InnerProduct(32, 10))
+    x = digits.images.reshape(len(digits), 64).to(options.device)
+    labels = digits.targets.to(options.device)
+    first, second = InnerProduct(64, 32), InnerProduct(32, 10)
+    net = Net(first.to(options.device), ReLU(), second.to(options.device))
     losses = [net.step(x, labels, lr=0.5) for _ in range(options.epochs)]
     difference = largest_difference(net, x, labels)
     print(

@@ -53,7 +53,8 @@ class LanguageModel(nn.Module):
 
         def read(tokens):
             nonlocal state
-            logits, state = self(tl.tensor(tokens).reshape((-1, 1)), state)
+            x = tl.tensor(tokens).reshape((-1, 1))
+            logits, state = self(x.to(self.head.weight.device), state)
             return logits[-1]
 
         return read
@@ -120,15 +121,17 @@ def main(given=None):
     run = Run(name, options)
     if options.generate:
         tl.manual_seed(options.seed)
-        print_stream(*load(LanguageModel, run.folder), options, options.generate)
+        model, dictionary = load(LanguageModel, run.folder)
+        print_stream(model.to(run.device), dictionary, options, options.generate)
         return None
     with run:
         corpus = corpus_of(options.text, options.chars)
         alphabet = len(corpus.dictionary)
         model = LanguageModel(options.cell, alphabet, options.width, options.layers)
+        model.to(run.device)
         run.save(model, "initial")
         rows, valid, test = (
-            batchify(part, options.batch)
+            batchify(part, options.batch).to(run.device)
             for part in (corpus.train, corpus.valid, corpus.test)
         )
         began = time.perf_counter()

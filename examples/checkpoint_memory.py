@@ -11,6 +11,8 @@ Run it: ``python examples/checkpoint_memory.py``
 import argparse
 import time
 
+from harness import add_device
+
 import tensorlib as tl
 from tensorlib import nn
 
@@ -29,12 +31,13 @@ def measure(blocks, segments, x):
     for p in parameters:
         p.grad = tl.zeros_like(p)  # gradients are there in any case
     x.grad = tl.zeros_like(x)
-    before = tl.memory_stats()["allocated"]
-    tl.reset_peak_memory_stats()
+    memory = tl if x.device.type == "cpu" else tl.cuda
+    before = memory.memory_stats()["allocated"]
+    memory.reset_peak_memory_stats()
     start = time.perf_counter()
     tl.autograd.checkpoint_sequential(blocks, segments, x).sum().backward()
     seconds = time.perf_counter() - start
-    peak = tl.memory_stats()["peak_allocated"] - before
+    peak = memory.memory_stats()["peak_allocated"] - before
     return peak, seconds, x.grad.tolist()
 
 
@@ -45,12 +48,12 @@ def main(argv=None):
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--quick", action="store_true", help="a small network")
-    options = parser.parse_args(argv)
+    options = add_device(parser).parse_args(argv)
     if options.quick:
         options.depth, options.width, options.batch = 16, 16, 256
     tl.manual_seed(0)
-    blocks = network(options.depth, options.width)
-    x = tl.randn((options.batch, options.width), requires_grad=True)
+    blocks = [b.to(options.device) for b in network(options.depth, options.width)]
+    x = tl.randn((options.batch, options.width)).to(options.device).requires_grad_()
     unit, peaks, expected = x.nbytes, {}, None
     print("segments  peak MB  in activations  seconds")
     segments = 1

@@ -72,6 +72,11 @@ def network(outputs, width=64):
     )  # fmt: skip
 
 
+def device_of(model):
+    """Return where the model's parameters are."""
+    return next(iter(model.parameters())).device
+
+
 class CycleGAN(nn.Module):
     """Both generators.
 
@@ -98,13 +103,13 @@ def train(run, model, options, steps):
     optimizers = [optim.Adam(model.parameters(), **settings)]
     losses = []
     for _ in range(2):
-        judge = network(1)
+        judge = network(1).to(run.device)
         optimizers.append(optim.Adam(judge.parameters(), **settings))
         losses.append(GANLoss(judge, optimizers[-1]))
     falls = [optim.lr_scheduler.CosineAnnealingLR(each, steps) for each in optimizers]
     looks_like_a, looks_like_b = losses
     for step in range(1, steps + 1):
-        a, b = circle(options.batch), square(options.batch)
+        a, b = (shape(options.batch).to(run.device) for shape in (circle, square))
         fake_a, fake_b = model.to_a(b), model.to_b(a)
         optimizers[0].zero_grad()
         adversarial = looks_like_a(fake_a, a) + looks_like_b(fake_b, b)
@@ -122,7 +127,7 @@ def train(run, model, options, steps):
 def measure(model, count=5000):
     """Return the four distances, by name."""
     with tl.no_grad():
-        a, b = circle(count), square(count)
+        a, b = (shape(count).to(device_of(model)) for shape in (circle, square))
         fake_a, fake_b = model.to_a(b), model.to_b(a)
         return {
             "distance_from_square": distance_from_square(fake_b),
@@ -138,7 +143,7 @@ def draw(model):
     A point keeps the colour of its place in its own domain.
     """
     with tl.no_grad():
-        a, b = circle(800), square(800)
+        a, b = (shape(800).to(device_of(model)) for shape in (circle, square))
         fake_b, fake_a = model.to_b(a), model.to_a(b)
         rows = (
             (a, ("a", a), ("G(a)", fake_b), ("F(G(a))", model.to_a(fake_b))),
@@ -147,12 +152,12 @@ def draw(model):
 
     def paint(figure):
         for row, (source, *clouds) in enumerate(rows):
-            place = tl.clip((source + 1) / 2, 0, 1)
+            place = tl.clip((source.to("cpu") + 1) / 2, 0, 1)
             blue = tl.full((len(source), 1), 0.5)
             colours = tl.concat([place, blue], axis=1).numpy()
             for column, (name, points) in enumerate(clouds):
                 axes = figure.add_subplot(2, 3, 3 * row + column + 1)
-                axes.scatter(*points.numpy().T, s=3, c=colours)
+                axes.scatter(*points.to("cpu").numpy().T, s=3, c=colours)
                 axes.set(title=name, aspect="equal", xticks=(), yticks=())
 
     return paint
@@ -165,7 +170,7 @@ def main(arguments=None):
     ).parse_args(arguments)  # fmt: skip
     steps = options.steps or (300 if options.quick else 6000)
     with Run("cycle_gan", options) as run:
-        model = CycleGAN()
+        model = CycleGAN().to(run.device)
         train(run, model, options, steps)
         run.save(model)
         run.picture("domains", draw(model), figsize=(6, 4))

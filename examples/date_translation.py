@@ -104,11 +104,17 @@ class Translator(nn.Module):
 MODELS = {"lstm": Seq2Seq, "transformer": Translator}
 
 
+def batch_of(model, pairs):
+    """Return source and target of pairs, where the model is."""
+    device = model.head.weight.device
+    return tuple(part.to(device) for part in tensors(pairs))
+
+
 def translate(model, source):
     """Return the likeliest targets of sources ``(S, N)``, character by character."""
     with tl.no_grad():
         memory = model.encode(source)
-        target = tl.full((1, source.shape[1]), BEGIN)
+        target = tl.full((1, source.shape[1]), BEGIN).to(source.device)
         for _ in range(10):
             logits = model.decode(memory, source, target)[-1:]
             target = tl.concat([target, tl.argmax(logits, axis=2)])
@@ -119,7 +125,7 @@ def accuracy(model, found, batch=256):
     """Return the share of pairs translated without a fault."""
     right = 0
     for first in range(0, len(found), batch):
-        source, target = tensors(found[first : first + batch])
+        source, target = batch_of(model, found[first : first + batch])
         same = tl.all(translate(model, source) == target, axis=0)
         right += same.astype(tl.int64).sum().item()
     return right / len(found)
@@ -132,7 +138,7 @@ def train(model, found, options, run):
     choice = random.Random(options.seed)
     kept, held = found
     for step in range(1, options.steps + 1):
-        source, target = tensors(choice.sample(kept, options.batch))
+        source, target = batch_of(model, choice.sample(kept, options.batch))
         logits = model.decode(model.encode(source), source, target[:-1])
         loss = tl.cross_entropy(
             logits.reshape((-1, len(LETTERS))), target[1:].reshape((-1,))
@@ -152,7 +158,7 @@ def draw(figure, model, found):
     """Draw where the decoder looks while it writes, for a few sources."""
     panels = figure.subplots(len(found), 1, squeeze=False)
     for axes, (source, target) in zip(panels[:, 0], found, strict=True):
-        x, y = tensors([(source, target)])
+        x, y = batch_of(model, [(source, target)])
         with tl.no_grad():
             weights = model.maps(x, y[:-1])[0]
         axes.imshow(weights.tolist(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -176,7 +182,7 @@ def main(given=None):
     options = arguments(__doc__, given)
     with Run(f"date_translation_{options.model}", options) as run:
         found = split_pairs(options.pairs, options.seed)
-        model = MODELS[options.model](options.width)
+        model = MODELS[options.model](options.width).to(run.device)
         run.save(model, "initial")
         began = time.perf_counter()
         loss = train(model, found, options, run)
@@ -191,7 +197,7 @@ def main(given=None):
             "attention", lambda figure: draw(figure, model, shown), figsize=(7, 8)
         )
         for source, _ in shown:
-            written = translate(model, tensors([(source, "")])[0])[1:, 0]
+            written = translate(model, batch_of(model, [(source, "")])[0])[1:, 0]
             print(f"{source:>32}  {decode(written.tolist())}")
     return run.results
 

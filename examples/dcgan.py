@@ -120,21 +120,24 @@ def train(run, model, options, steps):
     judge = discriminator(options.width)
     initialize(model)
     initialize(judge)
+    model.to(run.device)
+    judge.to(run.device)
     adam = {"lr": options.lr, "betas": (0.5, 0.999)}
     criterion = GANLoss(judge, optim.Adam(judge.parameters(), **adam))
     optimizer = optim.Adam(model.parameters(), **adam)
-    fixed = tl.randn((64, options.noise, 1, 1))
+    fixed = tl.randn((64, options.noise, 1, 1)).to(run.device)
     for step, images in enumerate(batches(options, steps), 1):
-        fake = model(tl.randn((options.batch, options.noise, 1, 1)))
+        noise = tl.randn((options.batch, options.noise, 1, 1))
+        fake = model(noise.to(run.device))
         optimizer.zero_grad()
-        loss = criterion(fake, images * 2 - 1)
+        loss = criterion(fake, images.to(run.device) * 2 - 1)
         loss.backward()
         optimizer.step()
         values = {"generator": loss.item(), "discriminator": criterion.last}
         run.log(step, **values)
         if step % max(1, steps // 5) == 0:
             run.report(step, **values)
-            run.picture("samples", grid(sample(model, fixed)), figsize=(4, 4))
+            run.picture("samples", grid(sample(model, fixed).to("cpu")), figsize=(4, 4))
 
 
 def main(arguments=None):
@@ -149,8 +152,9 @@ def main(arguments=None):
     with Run("dcgan", options) as run:
         model = generator(options.noise, options.width)
         train(run, model, options, steps)
-        real = test_images(options)
-        fake = sample(model, tl.randn((real.shape[0], options.noise, 1, 1)))
+        real = test_images(options).to(run.device)
+        noise = tl.randn((real.shape[0], options.noise, 1, 1))
+        fake = sample(model, noise.to(run.device))
         error, ratio = statistics(fake, real)
         run.save(model)
         run.record(mean_image_error=error, variance_ratio=ratio, steps=steps)

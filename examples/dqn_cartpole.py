@@ -48,13 +48,14 @@ def network(width):
 class ReplayBuffer:
     """The last `capacity` transitions, in tensors allocated once."""
 
-    def __init__(self, capacity, seed):
-        self.columns = [
+    def __init__(self, capacity, seed, device="cpu"):
+        columns = [
             tl.zeros((capacity, CartPole.features)),
             tl.zeros((capacity, 1), dtype=tl.int64),
             tl.zeros((capacity, 2)),  # reward, 1 if the pole fell
             tl.zeros((capacity, CartPole.features)),
         ]
+        self.columns = [column.to(device) for column in columns]
         self.capacity = capacity
         self.count = 0
         self.generator = tl.Generator(seed)
@@ -65,20 +66,22 @@ class ReplayBuffer:
         for column, value in zip(
             self.columns, (state, (action,), outcome, following), strict=True
         ):
-            column[row] = tl.tensor(value, dtype=column.dtype)
+            column[row] = tl.tensor(value, dtype=column.dtype).to(column.device)
         self.count += 1
 
     def sample(self, size):
         """Return `size` transitions drawn with replacement, a tensor a column."""
         held = min(self.count, self.capacity)
         rows = tl.randint(0, held, (size,), generator=self.generator)
+        rows = rows.to(self.columns[0].device)
         return [tl.take(column, rows, axis=0) for column in self.columns]
 
 
 def greedy(values, state):
     """Return the action of the highest value in `state`."""
     with tl.no_grad():
-        left, right = values(tl.tensor(state)).tolist()
+        x = tl.tensor(state).to(values[0].weight.device)
+        left, right = values(x).tolist()
     return int(right > left)
 
 
@@ -103,10 +106,10 @@ def follow(frozen, values, share):
 
 def train(values, options, run):
     """Learn until the target or the last step; return the steps done and returns."""
-    frozen = network(options.width)
+    frozen = network(options.width).to(run.device)
     frozen.load_state_dict(values.state_dict())
     optimizer = optim.Adam(values.parameters(), lr=options.lr)
-    buffer = ReplayBuffer(options.capacity, options.seed)
+    buffer = ReplayBuffer(options.capacity, options.seed, run.device)
     world = CartPole(options.limit, options.seed)
     choice = random.Random(options.seed)
     state, total, returns = world.reset(), 0.0, []
@@ -174,7 +177,7 @@ def main(arguments=None):
     if options.quick:
         options.steps, options.warmup, options.explore, episodes = 300, 64, 200, 3
     with Run("dqn_cartpole", options) as run:
-        values = network(options.width)
+        values = network(options.width).to(run.device)
         began = time.perf_counter()
         steps, returns = train(values, options, run)
         rate = steps / (time.perf_counter() - began)

@@ -28,7 +28,7 @@ Run it: ``python examples/fashion_mnist.py --model resnet9``; the same in PyTorc
 import sys
 from typing import NamedTuple
 
-from harness import Run, parser
+from harness import OnDevice, Run, parser
 
 import tensorlib as tl
 from tensorlib import nn, optim
@@ -182,7 +182,7 @@ def draw(model, loader, losses):
     with tl.no_grad():
         guesses = model(images[:24]).argmax(axis=1).tolist()
     line = side // 4  # of white below each image, for its name
-    rows = tl.pad(images[:24], ((0, 0), (0, 0), (0, line), (0, 0)))
+    rows = tl.pad(images[:24].to("cpu"), ((0, 0), (0, 0), (0, line), (0, 0)))
     rows = rows.reshape((4, 6, side + line, side)).permute_dims((0, 2, 1, 3))
 
     def paint(figure):
@@ -212,8 +212,11 @@ def main(arguments=None):
         recipe = recipe._replace(epochs=2, batch=25, augment=False)
     recipe = recipe._replace(epochs=options.epochs or recipe.epochs)
     with Run(f"fashion_{options.model}", options) as run:
-        train_loader, test_loader = loaders(options, recipe)
+        train_loader, test_loader = (
+            OnDevice(loader, run.device) for loader in loaders(options, recipe)
+        )
         model = MODELS[options.model](train_loader.dataset.images.shape[-1])
+        model.to(run.device)
         losses, found = train(run, model, recipe, train_loader, test_loader)
         run.save(model)
         run.picture("examples", draw(model, test_loader, losses), figsize=(9, 4))

@@ -43,7 +43,7 @@ def discriminator(width=32):
 def relative_errors(samples):
     """Return the errors of the samples' mean and covariance over their norms."""
     count = samples.shape[0]
-    mixing, mean = tl.tensor(MIXING), tl.tensor(MEAN)
+    mixing, mean = (tl.tensor(x).to(samples.device) for x in (MIXING, MEAN))
     found = samples.mean(axis=0)
     centred = samples - found
     wanted = mixing @ mixing.T
@@ -68,7 +68,7 @@ def follow(average, model, averaging):
 
 def train(run, generator, steps, batch, lr, averaging=0.998):
     """Play the game; return the generator of averaged parameters."""
-    judge = discriminator()
+    judge = discriminator().to(run.device)
     schedules = optim.lr_scheduler
     judge_steps = optim.Adam(judge.parameters(), lr=lr, betas=(0.5, 0.99))
     steps_of_generator = optim.Adam(generator.parameters(), lr=lr, betas=(0.5, 0.99))
@@ -79,9 +79,9 @@ def train(run, generator, steps, batch, lr, averaging=0.998):
     criterion = GANLoss(judge, judge_steps)
     average = copy.deepcopy(generator)
     for step in range(1, steps + 1):
-        fake = generator(tl.randn((batch, 2)))
+        fake = generator(tl.randn((batch, 2)).to(run.device))
         steps_of_generator.zero_grad()
-        loss = criterion(fake, gaussian(batch))
+        loss = criterion(fake, gaussian(batch).to(run.device))
         loss.backward()
         steps_of_generator.step()
         for schedule in falls:
@@ -91,7 +91,8 @@ def train(run, generator, steps, batch, lr, averaging=0.998):
             run.log(step, generator=loss.item(), discriminator=criterion.last)
         if step % max(1, steps // 5) == 0:
             with tl.no_grad():
-                errors = relative_errors(average(tl.randn((10_000, 2))))
+                noise = tl.randn((10_000, 2)).to(run.device)
+                errors = relative_errors(average(noise))
             run.report(step, mean_error=errors[0], covariance_error=errors[1])
     return average
 
@@ -115,13 +116,13 @@ def main(arguments=None):
     options = parser(__doc__, steps=0, batch=200, lr=1e-2).parse_args(arguments)
     steps = options.steps or (600 if options.quick else 6000)
     with Run("gan_gaussian", options) as run:
-        generator = nn.Linear(2, 2)
+        generator = nn.Linear(2, 2).to(run.device)
         average = train(run, generator, steps, options.batch, options.lr)
         with tl.no_grad():
-            samples = average(tl.randn((20_000, 2)))
+            samples = average(tl.randn((20_000, 2)).to(run.device))
             of_mean, of_covariance = relative_errors(samples)
         run.save(average)
-        run.picture("samples", draw(samples[:1000]), figsize=(5, 4))
+        run.picture("samples", draw(samples[:1000].to("cpu")), figsize=(5, 4))
         run.record(mean_error=of_mean, covariance_error=of_covariance, steps=steps)
     return run.results
 

@@ -68,7 +68,7 @@ def keep_likely(logits, top_k=0, top_p=1.0):
     return tl.tensor(
         [value if k in kept else -tl.inf for k, value in enumerate(values)],
         dtype=logits.dtype,
-    )
+    ).to(logits.device)
 
 
 def sample(logits, temperature=1.0, top_k=0, top_p=1.0, generator=None):
@@ -100,7 +100,8 @@ def sample(logits, temperature=1.0, top_k=0, top_p=1.0, generator=None):
     logits = logits / temperature
     if top_k or top_p != 1:
         logits = keep_likely(logits, top_k, top_p)
-    noise = -tl.log(-tl.log(tl.rand(logits.shape, generator=generator)))
+    uniform = tl.rand(logits.shape, generator=generator).to(logits.device)
+    noise = -tl.log(-tl.log(uniform))
     return tl.argmax(logits + noise).item()
 
 
@@ -177,7 +178,7 @@ def save(model, dictionary, folder):
     """Save values, sizes and alphabet: all that generation needs."""
     tl.save(
         {
-            "model": model.state_dict(),
+            "model": {k: v.to("cpu") for k, v in model.state_dict().items()},
             "sizes": model.sizes,
             "alphabet": dictionary.idx2word,
         },

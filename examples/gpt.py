@@ -83,7 +83,7 @@ class GPT(nn.Module):
                 del seen[: -(context // 2)]
                 tokens, cache = seen, self.blocks.make_cache()
             tokens = tokens if self.cached else seen
-            x = tl.tensor(tokens).reshape((-1, 1))
+            x = tl.tensor(tokens).reshape((-1, 1)).to(self.embedding.weight.device)
             return self(x, cache if self.cached else None)[-1]
 
         return read
@@ -117,6 +117,7 @@ def bits(model, tokens, options):
     total, count = 0.0, 0
     with tl.no_grad():
         for x, targets in windows_in_order(tokens, options.context, options.batch):
+            x, targets = x.to(options.device), targets.to(options.device)
             loss = tl.cross_entropy(model(x), targets).item()
             total, count = total + loss * targets.shape[0], count + targets.shape[0]
     return total / count / math.log(2)
@@ -131,6 +132,7 @@ def train(model, corpus, options, run):
         x, targets = random_windows(
             corpus.train, options.context, options.batch, choice
         )
+        x, targets = x.to(run.device), targets.to(run.device)
         loss = tl.cross_entropy(model(x), targets)
         optimizer.zero_grad()
         loss.backward()
@@ -164,6 +166,7 @@ def main(given=None):
     if options.generate:
         tl.manual_seed(options.seed)
         model, dictionary = load(GPT, run.folder)
+        model.to(run.device)
         model.cached = options.cache
         print_stream(model, dictionary, options, options.generate)
         return None
@@ -171,6 +174,7 @@ def main(given=None):
         corpus = corpus_of(options.text, options.chars)
         sizes = (options.width, options.layers, options.heads, options.context)
         model = GPT(len(corpus.dictionary), *sizes)
+        model.to(run.device)
         run.save(model, "initial")
         began = time.perf_counter()
         curve = train(model, corpus, options, run)

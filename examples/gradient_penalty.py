@@ -16,6 +16,8 @@ I. Gulrajani et al., "Improved Training of Wasserstein GANs", arXiv:1704.00028, 
 
 import math
 
+from harness import device_of
+
 import tensorlib as tl
 from tensorlib import nn, optim
 
@@ -46,28 +48,28 @@ def loss_of(critic, x, y, mix):
     return PENALTY * ((slopes - 1) ** 2).mean() - seen
 
 
-def main(steps=400, batch=256):
+def main(steps=400, batch=256, device="cpu"):
     """Train; return what the critic sees, and what the best one would."""
     tl.manual_seed(0)
     critic = nn.Sequential(
         nn.Linear(2, 32), nn.SiLU(), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 1)
-    )
+    ).to(device)
     optimizer = optim.Adam(critic.parameters(), lr=3e-3)
-    shift = tl.tensor(SHIFT)
+    shift = tl.tensor(SHIFT).to(device)
     for step in range(1, steps + 1):
-        x, y = tl.randn((batch, 2)) + shift, tl.randn((batch, 2))
-        loss = loss_of(critic, x, y, tl.rand((batch, 1)))
+        x, y = (tl.randn((batch, 2)).to(device) for _ in range(2))
+        loss = loss_of(critic, x + shift, y, tl.rand((batch, 1)).to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if step % 100 == 0:
             print(f"step {step}  loss {loss.item():.3f}")
     with tl.no_grad():
-        z = tl.randn((10000, 2))
+        z = tl.randn((10000, 2)).to(device)
         found = (critic(z + shift).mean() - critic(z).mean()).item()
     distance = math.hypot(*SHIFT)
     return found, distance * (1 + distance / (2 * PENALTY))
 
 
 if __name__ == "__main__":
-    print("seen {:.3f}, at best {:.3f}".format(*main()))
+    print("seen {:.3f}, at best {:.3f}".format(*main(device=device_of(__doc__))))

@@ -14,7 +14,46 @@ from pathlib import Path
 
 import tensorlib as tl
 
-__all__ = ["Run", "parser"]
+__all__ = ["OnDevice", "Run", "add_device", "device_of", "parser"]
+
+
+def add_device(made):
+    """Add ``--device`` to an ArgumentParser; return it."""
+    made.add_argument(
+        "--device", default="cpu", help='where to compute: "cpu" (default) or "cuda"'
+    )
+    return made
+
+
+def device_of(description, given=None):
+    """Return the device that the arguments of a script without others name."""
+    made = argparse.ArgumentParser(description=description.split("\n")[0])
+    return tl.device(add_device(made).parse_args(given).device)
+
+
+class OnDevice:
+    """A loader whose batches come on a device.
+
+    Parameters
+    ----------
+    loader : DataLoader
+    device : Device or str
+    """
+
+    def __init__(self, loader, device):
+        self.loader, self.device = loader, device
+
+    def __iter__(self):
+        for batch in self.loader:
+            yield tuple(part.to(self.device) for part in batch)
+
+    def __len__(self):
+        return len(self.loader)
+
+    @property
+    def dataset(self):
+        """The loader's data set, on the host."""
+        return self.loader.dataset
 
 
 def parser(description, **defaults):
@@ -38,6 +77,7 @@ def parser(description, **defaults):
     made.add_argument(
         "--quick", action="store_true", help="a few steps on little data: a smoke test"
     )
+    add_device(made)
     options = {"seed": 0, "threads": tl.get_num_threads(), **defaults}
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
@@ -65,6 +105,8 @@ class Run:
     Attributes
     ----------
     folder : Path
+    device : Device
+        Of ``--device``.
     results : dict
         What ``result.json`` will hold, in the order of `record`.
     """
@@ -73,6 +115,7 @@ class Run:
         self.name = name
         self.options = options
         self.folder = options.out or Path("runs") / name
+        self.device = tl.device(getattr(options, "device", "cpu"))
         self.results = {"example": name, "seed": options.seed}
         self._shown = 0.0
 
@@ -127,7 +170,8 @@ class Run:
 
     def save(self, model, name="model"):
         """Save the model's state as ``NAME.safetensors``."""
-        tl.save(model.state_dict(), self.folder / f"{name}.safetensors")
+        state = {key: value.to("cpu") for key, value in model.state_dict().items()}
+        tl.save(state, self.folder / f"{name}.safetensors")
 
     def picture(self, name, draw, **figure):
         """Call ``draw(figure)`` on a new figure and save it as ``NAME.png``.

@@ -6,6 +6,8 @@ Initialization, normalization, regularization and the optimizer come from
 Run it: ``python examples/mlp_residual.py``
 """
 
+from harness import OnDevice, device_of
+
 import tensorlib as tl
 from tensorlib import nn, optim
 from tensorlib.data import DataLoader, Digits
@@ -59,12 +61,13 @@ def run_epoch(loader, model, optimizer=None):
     return wrong / seen, total_loss / seen
 
 
-def main(epochs=15, seed=0):
+def main(epochs=15, seed=0, device="cpu"):
     """Train; return the test error."""
     tl.manual_seed(seed)
     train = DataLoader(Digits(), 50, shuffle=True, generator=tl.Generator(seed))
     test = DataLoader(Digits(train=False), 100)
-    model = residual_mlp()
+    train, test = OnDevice(train, device), OnDevice(test, device)
+    model = residual_mlp().to(device)
     optimizer = optim.Adam(model.parameters(), lr=2e-3, weight_decay=1e-3)
     for epoch in range(1, epochs + 1):
         train_error, loss = run_epoch(train, model, optimizer)
@@ -78,4 +81,4 @@ def main(epochs=15, seed=0):
 
 
 if __name__ == "__main__":
-    main()
+    main(device=device_of(__doc__))

@@ -15,6 +15,7 @@ J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd ed., algorithm 7.1.
 
 import math
 
+from harness import device_of
 from softmax_regression import error_rate, load
 
 import tensorlib as tl
@@ -70,20 +71,20 @@ def newton_step(loss, theta):
     return theta + rate * step, norm, count
 
 
-def main(tolerance=1e-8):
+def main(tolerance=1e-8, device="cpu"):
     """Train until the gradient is as small as that; return its norms and the error."""
-    x, y = load(train=True)
+    x, y = (part.to(device) for part in load(train=True))
     x = x.astype("float64")
     loss = loss_on(x, y)
-    theta = tl.zeros((x.shape[1], 10), dtype="float64")
+    theta = tl.zeros((x.shape[1], 10), dtype="float64").to(device)
     norms = []
     while not norms or norms[-1] > tolerance:
         theta, norm, count = newton_step(loss, theta)
         norms.append(norm)
         print(f"step {len(norms):2}  gradient {norm:.1e}  {count} products with H")
-    x_test, y_test = load(train=False)
+    x_test, y_test = (part.to(device) for part in load(train=False))
     return norms, error_rate(x_test.astype("float64"), y_test, theta)
 
 
 if __name__ == "__main__":
-    print(f"test error {main()[1]:.2%}")
+    print(f"test error {main(device=device_of(__doc__))[1]:.2%}")

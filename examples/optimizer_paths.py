@@ -26,12 +26,12 @@ OPTIMIZERS = {
 
 def quadratic(x):
     """Return ``x' A x / 2``."""
-    return tl.sum(x * (tl.tensor(MATRIX, dtype=x.dtype) @ x)) / 2
+    return tl.sum(x * (tl.tensor(MATRIX, dtype=x.dtype).to(x.device) @ x)) / 2
 
 
-def path_of(make, steps):
+def path_of(make, steps, device="cpu"):
     """Return the points that an optimizer visits, the first one included."""
-    x = nn.Parameter(tl.tensor(START, dtype=tl.float64))
+    x = nn.Parameter(tl.tensor(START, dtype=tl.float64).to(device))
     optimizer = make([x])
 
     def closure():
@@ -90,7 +90,7 @@ def main(argv=None):
     with Run("optimizer_paths", options) as run:
         paths = {}
         for number, (name, make) in enumerate(OPTIMIZERS.items()):
-            paths[name] = path_of(make, options.steps)
+            paths[name] = path_of(make, options.steps, run.device)
             left = distance(paths[name][-1])
             run.report(number, distance=left)
             run.record(**{name.replace(" ", "_").lower(): float(f"{left:.3g}")})

@@ -68,12 +68,12 @@ def losses_of_training(model, x, y, steps, lr=0.02):
     return losses
 
 
-def measure(scale, depth, width, samples, steps, seed):
+def measure(scale, depth, width, samples, steps, seed, device="cpu"):
     """Return activations, gradients and losses of one scale."""
     generator = tl.Generator(seed)
-    x = tl.randn((samples, width), generator=generator)
-    y = tl.randint(0, 10, (samples,), generator=generator)
-    model = make_network(depth, width, scale, generator)
+    x = tl.randn((samples, width), generator=generator).to(device)
+    y = tl.randint(0, 10, (samples,), generator=generator).to(device)
+    model = make_network(depth, width, scale, generator).to(device)
     forward, backward = norms_by_depth(model, x, y)
     return forward, backward, losses_of_training(model, x, y, steps)
 
@@ -106,7 +106,7 @@ def main(argv=None):
         for number, scale in enumerate(SCALES):
             found[scale] = measure(
                 scale, options.depth, options.width, options.samples, options.steps,
-                options.seed,
+                options.seed, run.device,
             )  # fmt: skip
             forward, backward, losses = found[scale]
             run.report(

@@ -6,6 +6,8 @@ one-hot labels ``I_y`` the gradient over a batch of m is ``Xᵀ (Z - I_y) / m``.
 Run it: ``python examples/softmax_regression.py``
 """
 
+from harness import device_of
+
 import tensorlib as tl
 
 
@@ -53,11 +55,11 @@ def load(train):
     return tl.concat([pixels, tl.ones((len(digits), 1))], axis=1), digits.targets
 
 
-def main(epochs=40):
+def main(epochs=40, device="cpu"):
     """Train; return the test error."""
-    x, y = load(train=True)
-    x_test, y_test = load(train=False)
-    theta = tl.zeros((x.shape[1], 10))
+    x, y = (part.to(device) for part in load(train=True))
+    x_test, y_test = (part.to(device) for part in load(train=False))
+    theta = tl.zeros((x.shape[1], 10)).to(device)
     for epoch in range(1, epochs + 1):
         train_epoch(x, y, theta)
         if epoch % 10 == 0:
@@ -68,4 +70,4 @@ def main(epochs=40):
 
 
 if __name__ == "__main__":
-    main()
+    main(device=device_of(__doc__))

@@ -109,7 +109,8 @@ class Tagger(nn.Module):
 
     def forward(self, codes):
         """Map packed codes to logits ``(number of characters, 8)``, packed alike."""
-        embedded = codes._replace(data=self.embedding(codes.data))
+        data = codes.data.to(self.head.weight.device)
+        embedded = codes._replace(data=self.embedding(data))
         return self.head(self.lstm(embedded)[0].data)
 
 
@@ -122,7 +123,7 @@ def confusion(model, loader):
             guess = tl.argmax(model(codes), axis=1)
             true, tagged = (
                 tl.one_hot(index, len(CLASSES)).astype(tl.float64)
-                for index in (classes.data, guess)
+                for index in (classes.data, guess.to("cpu"))
             )
             counts += true.T @ tagged
     model.train()
@@ -150,7 +151,8 @@ def train(model, loaders, options, run):
     for epoch in range(1, options.epochs + 1):
         for codes, classes in loaders[0]:
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(codes), classes.data)
+            target = classes.data.to(run.device)
+            loss = nn.functional.cross_entropy(model(codes), target)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -205,7 +207,7 @@ def main(arguments=None):
         DataLoader(samples[-held_out:], 256, collate_fn=packed),
     )
     with Run("tagger", options) as run:
-        model = Tagger(options.width, options.bidirectional)
+        model = Tagger(options.width, options.bidirectional).to(run.device)
         counts = train(model, loaders, options, run)
         accuracy, by_class = accuracies(counts)
         run.record(library="tensorlib", lines=len(lines), epochs=options.epochs)

@@ -9,6 +9,8 @@ Run it: ``python examples/two_layer_by_hand.py``
 
 import math
 
+from harness import device_of
+
 import tensorlib as tl
 
 
@@ -62,13 +64,14 @@ def load(train):
     return digits.images.reshape((-1, 64)), digits.targets
 
 
-def main(epochs=40, hidden=100, seed=0):
+def main(epochs=40, hidden=100, seed=0, device="cpu"):
     """Train; return the test error."""
-    x, y = load(train=True)
-    x_test, y_test = load(train=False)
+    x, y = (part.to(device) for part in load(train=True))
+    x_test, y_test = (part.to(device) for part in load(train=False))
     generator = tl.Generator(seed)
     w1 = tl.randn((64, hidden), generator=generator) / math.sqrt(hidden)
     w2 = tl.randn((hidden, 10), generator=generator) / math.sqrt(10)
+    w1, w2 = w1.to(device), w2.to(device)
     for epoch in range(1, epochs + 1):
         train_epoch(x, y, w1, w2)
         if epoch % 10 == 0:
@@ -79,4 +82,4 @@ def main(epochs=40, hidden=100, seed=0):
 
 
 if __name__ == "__main__":
-    main()
+    main(device=device_of(__doc__))

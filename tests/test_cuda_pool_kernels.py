@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
 from cuda_emulation import OK, FaultError, PoolParams, find_compiler, load
 from test_cuda_conv_kernels import assert_close, placed
-from test_cuda_matmul_kernels import empty, from_bits, sample
+from test_cuda_matmul_kernels import empty, sample
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no g++")
 
@@ -26,8 +25,8 @@ class Case:
         self.stride, self.padding = triple(stride), triple(padding)
         self.dilation = triple(dilation)
         self.out = out or tuple(
-            (l + 2 * p - d * (k - 1) - 1) // s + 1
-            for l, k, s, p, d in zip(
+            (n_pixels + 2 * p - d * (k - 1) - 1) // s + 1
+            for n_pixels, k, s, p, d in zip(
                 size, self.kernel, self.stride, self.padding, self.dilation, strict=True
             )
         )
@@ -54,8 +53,17 @@ class Case:
     def windows(self):
         """(position, places in the plane, divisor) of each window."""
         for q, (i, j, k) in enumerate(np.ndindex(*self.out)):
-            (a, na), (b, nb), (c, nc) = self.axis(0, i), self.axis(1, j), self.axis(2, k)
-            places = [(x * self.size[1] + y) * self.size[2] + z for x in a for y in b for z in c]
+            (a, na), (b, nb), (c, nc) = (
+                self.axis(0, i),
+                self.axis(1, j),
+                self.axis(2, k),
+            )
+            places = [
+                (x * self.size[1] + y) * self.size[2] + z
+                for x in a
+                for y in b
+                for z in c
+            ]
             count = na * nb * nc if self.options.get("include_pad") else len(places)
             yield q, places, self.options.get("divisor", 0) or count
 
@@ -84,7 +92,10 @@ def planes(rng, sizes, dtype):
 def largest(case, x):
     """The largest elements and their places by the CPU's rule."""
     x = x.reshape(N, C, -1)
-    y, at = np.empty((N, C, np.prod(case.out))), np.empty((N, C, np.prod(case.out)), int)
+    y, at = (
+        np.empty((N, C, np.prod(case.out))),
+        np.empty((N, C, np.prod(case.out)), int),
+    )
     for q, places, _ in case.windows():
         for n, c in np.ndindex(N, C):
             seen = x[n, c, places]
@@ -106,9 +117,14 @@ def test_max_pool_matches_numpy(kernels, name, last, dtype, special):
         x64[1, 1] = -np.inf
         x = x64.astype(dtype)
     y, at = largest(case, x64)
-    out, index = placed(empty(y.shape, dtype), last), placed(np.zeros(y.shape, np.int64), last)
+    out, index = (
+        placed(empty(y.shape, dtype), last),
+        placed(np.zeros(y.shape, np.int64), last),
+    )
     params = case.params(last)
-    assert kernels.call("max_pool", [out, index], [placed(x, last)], params, dtype) == OK
+    assert (
+        kernels.call("max_pool", [out, index], [placed(x, last)], params, dtype) == OK
+    )
     assert_close(out, y, dtype, last)
     np.testing.assert_array_equal(np.moveaxis(index, -1, 1) if last else index, at)
     again = np.zeros_like(out)
@@ -132,7 +148,9 @@ def test_avg_pool_and_its_gradient_match_numpy(kernels, name, last, dtype):
         for place in places:
             grad[..., place] += g64.reshape(N, C, -1)[..., q] / count
     out = placed(empty(g.shape, dtype), last)
-    assert kernels.call("avg_pool", out, [placed(x, last)], case.params(last), dtype) == OK
+    assert (
+        kernels.call("avg_pool", out, [placed(x, last)], case.params(last), dtype) == OK
+    )
     assert_close(out, y.reshape(g.shape), dtype, last)
     out = placed(empty(x.shape, dtype), last)
     params = case.params(last)
@@ -151,17 +169,24 @@ def test_pool_scatter_and_gather_match_numpy(kernels, name, last, dtype):
     _, at = largest(case, x64)
     at[0, 0, 0, 0, 0] = -1
     flat = at.reshape(N, C, -1)
-    grad, picked = np.zeros((N, C, np.prod(case.size))), np.zeros((N, C, np.prod(case.out)))
+    grad, picked = (
+        np.zeros((N, C, np.prod(case.size))),
+        np.zeros((N, C, np.prod(case.out))),
+    )
     for n, c, q in np.ndindex(*flat.shape):
         if flat[n, c, q] >= 0:
             grad[n, c, flat[n, c, q]] += g64.reshape(N, C, -1)[n, c, q]
             picked[n, c, q] = x64.reshape(N, C, -1)[n, c, flat[n, c, q]]
     params, index = case.params(last), placed(at, last)
     out = placed(empty(x.shape, dtype), last)
-    assert kernels.call("pool_scatter", out, [placed(g, last), index], params, dtype) == OK
+    assert (
+        kernels.call("pool_scatter", out, [placed(g, last), index], params, dtype) == OK
+    )
     assert_close(out, grad.reshape(x.shape), dtype, last)
     out = placed(empty(g.shape, dtype), last)
-    assert kernels.call("pool_gather", out, [placed(x, last), index], params, dtype) == OK
+    assert (
+        kernels.call("pool_gather", out, [placed(x, last), index], params, dtype) == OK
+    )
     assert_close(out, picked.reshape(g.shape), dtype, last)
 
 
@@ -177,7 +202,11 @@ def test_pool_gather_from_outside_of_the_plane_is_a_fault(kernels):
 def test_max_pool_of_empty_windows_is_minus_infinity_nowhere(kernels):
     case = Case((1, 4, 2), (1, 1, 2), (1, 1, 4), (0, 0, 1), out=(1, 4, 2))
     x = np.ones((N, C, *case.size), np.float32)
-    out, index = np.zeros((N, C, *case.out), np.float32), np.zeros((N, C, *case.out), int)
+    out, index = (
+        np.zeros((N, C, *case.out), np.float32),
+        np.zeros((N, C, *case.out), int),
+    )
     assert kernels.call("max_pool", [out, index], [x], case.params(0)) == OK
-    assert np.all(out[..., 1] == -np.inf) and np.all(index[..., 1] == -1)
+    assert np.all(out[..., 1] == -np.inf)
+    assert np.all(index[..., 1] == -1)
     assert np.all(out[..., 0] == 1)

@@ -64,10 +64,17 @@ def test_integers_are_the_cpus(kernels, dtype, n):
 def test_bernoulli_is_the_cpus(kernels, dtype, p):
     for n in SIZES:
         expected = tl.bernoulli(p, (n,), dtype=dtype, generator=generator()).numpy()
-        assert np.array_equal(filled(kernels, "random_bernoulli", n, dtype, p), expected)
+        found = filled(kernels, "random_bernoulli", n, dtype, p)
+        assert np.array_equal(found, expected)
 
 
 def test_raw_words_are_those_of_integers(kernels):
     found = filled(kernels, "random_raw", 9, "int64")
     other = filled(kernels, "random_integers", 9, "int64", integers=(0, 1 << 62))
     assert np.array_equal(found.view(np.uint64) >> np.uint64(2), other.view(np.uint64))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 10, 1000, 5000, 30000])
+def test_permutation_is_the_cpus(kernels, n):
+    expected = tl.randperm(n, generator=generator()).numpy()
+    assert np.array_equal(filled(kernels, "random_permutation", n, "int64"), expected)

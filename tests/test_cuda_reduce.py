@@ -173,7 +173,9 @@ def test_strided_operands_equal_numpy(kernels, op):
         check(kernels, op, wider, wide, "float32", axes)
 
 
-@pytest.mark.parametrize("shape, axes", [((3, 0), (1,)), ((0, 3), (0,)), ((0,), (0,))])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((3, 0), (1,)), ((0, 3), (0,)), ((0,), (0,))]
+)
 def test_empty_reductions_give_the_identity(kernels, shape, axes):
     for op, expected in [
         ("sum", 0), ("prod", 1), ("any", False), ("all", True), ("var", np.nan),
@@ -181,8 +183,12 @@ def test_empty_reductions_give_the_identity(kernels, shape, axes):
     ]:  # fmt: skip
         got = run(kernels, op, np.empty(shape, np.float32), "float32", axes)
         assert np.array_equal(got, np.full(got.shape, expected), equal_nan=True)
-    assert run(kernels, "sum", np.empty((0, 3), np.float32), "float32", (1,)).shape == (0,)
-    assert np.isnan(run(kernels, "sum", np.empty((0,), np.float32), "float32", (0,), np.inf))
+    assert run(kernels, "sum", np.empty((0, 3), np.float32), "float32", (1,)).shape == (
+        0,
+    )
+    assert np.isnan(
+        run(kernels, "sum", np.empty((0,), np.float32), "float32", (0,), np.inf)
+    )
 
 
 def test_nan_wins_and_the_first_is_found(kernels):
@@ -199,9 +205,12 @@ def test_nan_wins_and_the_first_is_found(kernels):
             got = run(kernels, op, given, "float32", axes)
             assert np.array_equal(got, getattr(np, op)(given, axes[0]))
         got = run(kernels, "logsumexp", given, "float32", axes)
-        assert np.isnan(got[:2]).all() and got[2] == -np.inf and got[3] == np.inf
+        assert np.isnan(got[:2]).all()
+        assert got[2] == -np.inf
+        assert got[3] == np.inf
         got = run(kernels, "var", given, "float32", axes)
-        assert np.isnan(got[:4]).all() and np.isfinite(got[4:]).all()
+        assert np.isnan(got[:4]).all()
+        assert np.isfinite(got[4:]).all()
 
 
 def test_unsigned_and_signed_extremes(kernels):
@@ -226,7 +235,9 @@ def test_variance_far_from_zero_and_corrected(kernels):
         got = run(kernels, "var", given, "float32", axes, correction=1.0)
         expected = given.astype(np.float64).var(axes, ddof=1)
         assert np.allclose(got, expected, rtol=2e-6, atol=0)
-    assert np.isnan(run(kernels, "var", x[:, :1], "float32", (1,), correction=1.0)).all()
+    assert np.isnan(
+        run(kernels, "var", x[:, :1], "float32", (1,), correction=1.0)
+    ).all()
 
 
 def test_mean_scales_in_float64(kernels):

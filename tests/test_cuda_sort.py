@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no g++")
 
 DTYPES = ["bool", "uint8", "int16", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64"]
-LENGTHS = [1, 2, 31, 32, 33, 256, 300, 1025, 2049, 4097, 9000]
+LENGTHS = [1, 31, 33, 300, 1025, 2049, 9000]
 
 
 class SortParams(ctypes.Structure):
@@ -52,7 +52,7 @@ def sample(rng, shape, dtype):
 
 
 def order_of(x, descending, nan_first=False):
-    """The stable order of the last axis, NaN last in either direction or the largest."""
+    """The stable order of the last axis; NaN is last, or the largest."""
     found = np.empty(x.shape, np.int64)
     for place in np.ndindex(x.shape[:-1]):
         row = x[place]
@@ -65,8 +65,7 @@ def order_of(x, descending, nan_first=False):
 
 
 def same_bits(a, b):
-    return np.array_equal(np.ascontiguousarray(a).view(np.uint8),
-                          np.ascontiguousarray(b).view(np.uint8))
+    return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
 
 
 @pytest.mark.parametrize("descending", [0, 1])
@@ -83,6 +82,20 @@ def test_sort_and_argsort_are_stable_to_the_bit(kernels, dtype, n, descending):
     assert kernels.call("argsort", order, [x], params, dtype=dtype, orders=orders) == OK
     assert np.array_equal(order, expected)
     assert same_bits(values, np.take_along_axis(x, expected, -1))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint64"])
+@pytest.mark.parametrize(
+    "values", [[5], [3, 4], [-3, 900], [1 << 20, 7], [0, 1 << 24, 9]]
+)
+def test_sort_passes_over_digits_that_do_not_vary(kernels, values, dtype):
+    picked = np.random.default_rng(0).integers(0, len(values), 5000)
+    x = np.array(values).astype(dtype)[picked]
+    out, order = np.empty_like(x), np.empty(5000, np.int64)
+    kernels.call("sort", out, [x], SortParams(0, 1, 1), dtype=dtype, orders=1)
+    kernels.call("argsort", order, [x], SortParams(0, 0, 1), dtype=dtype, orders=1)
+    assert np.array_equal(out, np.sort(x)[::-1])
+    assert np.array_equal(order, np.argsort(x, kind="stable"))
 
 
 @pytest.mark.parametrize("n", [20, 200, 5000])
@@ -103,7 +116,10 @@ def test_sort_of_bfloat16_orders_by_value(kernels):
 
 
 @pytest.mark.parametrize("largest", [0, 1])
-@pytest.mark.parametrize("n, k", [(8, 2), (32, 32), (100, 7), (3000, 50), (9000, 9000)])
+@pytest.mark.parametrize(
+    "n, k",
+    [(8, 2), (32, 32), (100, 7), (3000, 50), (9000, 9000), (8200, 20), (20000, 250)],
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "float16"])
 def test_topk_takes_the_first_of_equals(kernels, dtype, n, k, largest):
     x = sample(np.random.default_rng(n + k), (3, n), dtype)

@@ -171,7 +171,7 @@ def test_from_dlpack_other_device_raises():
     with pytest.raises(BufferError, match="device type 10"):
         tl.from_dlpack(Elsewhere(None))
     with pytest.raises(tl.DeviceError):
-        tl.from_dlpack(np.zeros(1), device="cuda")
+        tl.from_dlpack(np.zeros(1), device="cuda:15")
 
 
 @pytest.mark.parametrize("bad", [3, [1.0], None, object()])

@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -169,3 +170,47 @@ def test_gradient_penalty_equals_torch():
 def test_gradient_penalty_sees_the_distance():
     found, expected = example("gradient_penalty").main()
     assert found == pytest.approx(expected, rel=0.05)
+
+
+# ---- where to compute ----------------------------------------------------------------
+SCRIPTS = sorted(
+    path.stem
+    for path in FOLDER.glob("*.py")
+    if "\ndef main(" in path.read_text() and path.stem != "results"
+)
+
+
+def test_every_example_is_a_script_with_a_device():
+    assert len(SCRIPTS) > 20
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_example_takes_a_device(name):
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", RUN, str(FOLDER / f"{name}.py"), "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "--device" in answer.stdout
+
+
+# What `python NAME.py` does, with the example's folder last on the path.
+RUN = """
+import runpy, sys
+from pathlib import Path
+sys.argv = sys.argv[1:]
+sys.path.append(str(Path(sys.argv[0]).parent))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("name", ["autodiff_worked_example", "caffe_layers"])
+def test_example_names_the_device_that_is_missing(name):
+    if tl.cuda.is_available():
+        pytest.skip("a GPU is there")
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", RUN, str(FOLDER / f"{name}.py"), "--device",
+         "cuda"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert answer.returncode != 0
+    assert "cuda" in answer.stderr.splitlines()[-1].lower()

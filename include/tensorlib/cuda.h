@@ -118,9 +118,9 @@ tl_status tl_cuda_run(const tl_call *call);
 
 /* Every kernel file gives its entries: tl_cuda_<family>_entries(&count). */
 #define TL_CUDA_FAMILIES(X)                                                             \
-    X(unary) X(binary) X(ternary) X(cast) X(activation) X(fill) X(reduce) X(softmax)    \
-    X(matmul) X(conv) X(pool) X(indexing) X(scatter) X(sort) X(random) X(optim)         \
-    X(attention) X(recurrent)
+    X(unary) X(binary) X(ternary) X(cast) X(activation) X(fill) X(reduce) X(scan)       \
+    X(softmax) X(norm) X(loss) X(matmul) X(conv) X(pool) X(indexing) X(scatter)         \
+    X(sort) X(random) X(optim) X(attention) X(recurrent)
 #define TL_CUDA_DECLARE(name) const tl_cuda_entry *tl_cuda_##name##_entries(int *count);
 TL_CUDA_FAMILIES(TL_CUDA_DECLARE)
 #undef TL_CUDA_DECLARE

@@ -112,8 +112,8 @@ void add_weights(const int64_t *x, const T *weights, int64_t n, double *sums) {
         sums[x[i]] += (double)weights[i];
 }
 
-/* Bins between edges that are about equally far apart: a quotient names a bin, the edges
- * decide. */
+/* Bins between edges that are about equally far apart: a quotient names a bin, the
+ * edges decide. */
 template <class T> struct uniform_bins {
     const T *edges;
     int64_t bins;

@@ -29,8 +29,8 @@ template <class T> TL_CELL inline void rnn_cell(int relu, const T *a, T *h, int6
     else
         for (int64_t j = 0; j < n; j++) h[j] = tl::tanh(a[j]);
 }
-template <class T>
-TL_CELL inline void rnn_cell_grad(int relu, const T *h, const T *dh, T *da, int64_t n) {
+template <class T> TL_CELL
+inline void rnn_cell_grad(int relu, const T *h, const T *dh, T *da, int64_t n) {
     if (relu)
         for (int64_t j = 0; j < n; j++) da[j] = h[j] > T(0) ? dh[j] : T(0);
     else
@@ -38,11 +38,11 @@ TL_CELL inline void rnn_cell_grad(int relu, const T *h, const T *dh, T *da, int6
 }
 
 /* c = sigmoid(f) c' + sigmoid(i) tanh(g), h = sigmoid(o) tanh(c). */
-template <class T>
-TL_CELL inline void lstm_cell(T *__restrict i, T *__restrict f, T *__restrict g, T *__restrict o,
+template <class T> TL_CELL
+inline void lstm_cell(T *__restrict i, T *__restrict f, T *__restrict g, T *__restrict o,
                       const T *__restrict before, T *__restrict c, T *__restrict h,
                       int64_t n) {
-TL_INDEPENDENT
+    TL_INDEPENDENT
     for (int64_t j = 0; j < n; j++) {
         T in = sigmoid(i[j]), keep = sigmoid(f[j]), new_ = tl::tanh(g[j]);
         T out = sigmoid(o[j]), state = keep * before[j] + in * new_;
@@ -56,12 +56,12 @@ TL_INDEPENDENT
 }
 /* gates: the activations i, f, g, o, n of each; da likewise. dc goes from the gradient
  * of c to that of the state before. */
-template <class T>
-TL_CELL inline void lstm_cell_grad(const T *__restrict gates, const T *__restrict before,
+template <class T> TL_CELL
+inline void lstm_cell_grad(const T *__restrict gates, const T *__restrict before,
                            const T *__restrict c, const T *__restrict dh,
                            T *__restrict dc, T *__restrict da, int64_t n) {
     const T *i = gates, *f = gates + n, *g = gates + 2 * n, *o = gates + 3 * n;
-TL_INDEPENDENT
+    TL_INDEPENDENT
     for (int64_t j = 0; j < n; j++) {
         T tanh_c = tl::tanh(c[j]);
         T d = dc[j] + dh[j] * o[j] * (T(1) - tanh_c * tanh_c);
@@ -73,18 +73,18 @@ TL_INDEPENDENT
     }
 }
 /* What a projection read: o tanh(c). */
-template <class T>
-TL_CELL inline void lstm_output(const T *__restrict o, const T *__restrict c, T *__restrict h,
+template <class T> TL_CELL
+inline void lstm_output(const T *__restrict o, const T *__restrict c, T *__restrict h,
                         int64_t n) {
     for (int64_t j = 0; j < n; j++) h[j] = o[j] * tl::tanh(c[j]);
 }
 
 /* h = (1 - z) tanh(n + r hidden) + z h', with r and z through the sigmoid. */
-template <class T>
-TL_CELL inline void gru_cell(T *__restrict r, T *__restrict z, T *__restrict fresh,
+template <class T> TL_CELL
+inline void gru_cell(T *__restrict r, T *__restrict z, T *__restrict fresh,
                      const T *__restrict hidden, const T *__restrict before,
                      T *__restrict h, int64_t n) {
-TL_INDEPENDENT
+    TL_INDEPENDENT
     for (int64_t j = 0; j < n; j++) {
         T reset = sigmoid(r[j]), keep = sigmoid(z[j]);
         T next = tl::tanh(fresh[j] + reset * hidden[j]);
@@ -96,12 +96,12 @@ TL_INDEPENDENT
 }
 /* da: gradients of the three gates from the input, db: of those from the state;
  * they differ in the third only. dh leaves as what reaches h' directly. */
-template <class T>
-TL_CELL inline void gru_cell_grad(const T *__restrict gates, const T *__restrict before,
+template <class T> TL_CELL
+inline void gru_cell_grad(const T *__restrict gates, const T *__restrict before,
                           T *__restrict dh, T *__restrict da, T *__restrict db,
                           int64_t n) {
     const T *r = gates, *z = gates + n, *fresh = gates + 2 * n, *hidden = gates + 3 * n;
-TL_INDEPENDENT
+    TL_INDEPENDENT
     for (int64_t j = 0; j < n; j++) {
         T d = dh[j] * (T(1) - z[j]) * (T(1) - fresh[j] * fresh[j]);
         T reset = d * hidden[j] * (r[j] * (T(1) - r[j]));
@@ -114,9 +114,9 @@ TL_INDEPENDENT
     }
 }
 
+} /* namespace tl */
+
 #undef TL_CELL
 #undef TL_INDEPENDENT
-
-} /* namespace tl */
 
 #endif /* TENSORLIB_RECURRENT_H */

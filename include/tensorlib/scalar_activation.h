@@ -125,8 +125,8 @@ template <class T> TL_HD inline T op_mish(T x) {
     bool falls = x < T(0);
     T up = exp_raised(-absolute(x), T(0)), e = up * raised<T>::down,
       most = T(1) + T(2) * e;
-    T part = blend(falls, up * (e + T(2)), most) /
-             blend(falls, e * (e + T(2)) + T(2), most + T(2) * (e * e));
+    T part = ratio(blend(falls, up * (e + T(2)), most),
+                   blend(falls, e * (e + T(2)) + T(2), most + T(2) * (e * e)));
     return at_least(x, T(-1000)) * part * blend(falls, raised<T>::down, T(1));
 }
 

@@ -26,10 +26,12 @@ template <class T> TL_HD inline T op_negative(T x) {
 }
 template <class T> TL_HD inline T op_abs(T x) {
     if constexpr (is_float<T>) return absolute(x);
+    else if constexpr (std::is_unsigned<T>::value) return x;
     else return x < T(0) ? op_negative(x) : x;
 }
 template <class T> TL_HD inline T op_sign(T x) {
     if constexpr (is_float<T>) return x != x ? x : T((x > T(0)) - (x < T(0)));
+    else if constexpr (std::is_unsigned<T>::value) return x != T(0);
     else return static_cast<T>((x > T(0)) - (x < T(0)));
 }
 

@@ -17,7 +17,7 @@
 #define TL_HD __attribute__((always_inline))
 #endif
 
-/* CUDA's own functions, unless a file asks for the polynomials, whose bits are the CPU's. */
+/* CUDA's own functions, unless a file wants the polynomials, for the CPU's bits. */
 #if defined(__CUDACC__) && !defined(TL_PORTABLE_MATH)
 #define TL_DEVICE_MATH
 #endif
@@ -107,8 +107,8 @@ TL_HD inline double scale(double x, uint64_t n) {
     return x * two_to(half) * two_to(n - half);
 }
 
-/* a b + c where compilers would have a choice of what to fuse: one rounding wherever sums
- * of products have one, so that a formula's bits do not depend on the compiler. */
+/* a b + c where compilers would have a choice of what to fuse: one rounding wherever
+ * sums of products have one, so that a formula's bits do not depend on the compiler. */
 #if defined(__FMA__) || defined(__CUDACC__) || defined(__aarch64__)
 TL_HD inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 TL_HD inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }

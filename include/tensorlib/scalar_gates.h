@@ -30,6 +30,16 @@ template <class T> TL_HD inline T exp_raised(T v, T low) {
     return exp_reduced(r) * two_to(n + raised<T>::bits);
 }
 
+/* a / b for b of moderate size; on a GPU to 2 ulp, without the cases of extreme b. */
+TL_HD inline float ratio(float a, float b) {
+#ifdef __CUDA_ARCH__
+    return __fdividef(a, b);
+#else
+    return a / b;
+#endif
+}
+TL_HD inline double ratio(double a, double b) { return a / b; }
+
 /* What rounding to p = a b lost; without fused multiply-add by Dekker's halves. */
 #if defined(__FMA__) || defined(__CUDACC__) || defined(__aarch64__)
 TL_HD inline float product_error(float a, float b, float p) {
@@ -49,10 +59,10 @@ template <class T> TL_HD inline T product_error(T a, T b, T p) {
 }
 #endif
 
-/* 1 / (1 + e^-x). float32: 2.2 ulp, float64: 2.2 ulp. */
+/* 1 / (1 + e^-x). float32: 2.2 ulp (on a GPU 5), float64: 2.2 ulp. */
 template <class T> TL_HD inline T sigmoid(T x) {
-    T e = exp_raised(-absolute(x), T(0)) * raised<T>::down;
-    return blend(x < T(0), e, T(1)) / (T(1) + e);
+    T e = exp_raised(-absolute(x), T(-0.0)) * raised<T>::down; /* adding -0 is nothing */
+    return ratio(blend(x < T(0), e, T(1)), T(1) + e);
 }
 /* Within these bounds, nearly always, e^-x is a normal number and so is the result: one
  * exponential, one sum, one quotient. Beyond them the form above. */
@@ -65,7 +75,7 @@ template <class T> TL_HD inline T sigmoid_moderate(T x) {
 template <class T> TL_HD inline T gated(T x, T v, T low) {
     bool falls = v < T(0);
     T up = exp_raised(-absolute(v), blend(falls, low, -low));
-    T part = blend(falls, up, T(1)) / (T(1) + up * raised<T>::down);
+    T part = ratio(blend(falls, up, T(1)), T(1) + up * raised<T>::down);
     return x * part * blend(falls, raised<T>::down, T(1));
 }
 
@@ -116,7 +126,7 @@ template <class T> TL_HD inline T normal_cdf(T x, T &up) {
     up = exp_raised(T(-0.5) * square, T(-0.5) * product_error(a, a, square));
     normal_ratio(a, p, q);
     T tail = up * p;
-    return blend(x < T(0), tail, q - tail * raised<T>::down) / q;
+    return ratio(blend(x < T(0), tail, q - tail * raised<T>::down), q);
 }
 /* Phi(x) to the same bits where e^(-x^2 / 2) is far from the subnormal numbers, nearly
  * always: without clamps, and nothing raised. */

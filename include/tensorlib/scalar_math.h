@@ -22,14 +22,20 @@ TL_HD inline double reduce_exp(double x, uint64_t &n) {
     return x - k * 6.93147180369123816490e-1 - k * 1.90821492927058770002e-10;
 }
 
-/* e^r on the reduced range: 2^-28 and 2^-54. */
+/* e^r on the reduced range: 2^-28 and 2^-54; on a GPU 2^-22, by its own instruction. */
 TL_HD inline float exp_reduced(float r) {
+#ifdef __CUDA_ARCH__
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(r * 1.44269504088896341f));
+    return y;
+#else
     float q = 1.381314825e-03f;
     q = q * r + 8.369418792e-03f;
     q = q * r + 4.166845605e-02f;
     q = q * r + 1.666651517e-01f;
     q = q * r + 4.999999404e-01f;
     return (q * (r * r) + r) + 1.0f;
+#endif
 }
 TL_HD inline double exp_reduced(double r) {
     double q = 2.54338794239377261e-08;

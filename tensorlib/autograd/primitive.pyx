@@ -15,6 +15,7 @@ A. Griewank, A. Walther, "Evaluating Derivatives", 2nd ed., SIAM 2008, chapters 
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
+from tensorlib.autograd.autocast cimport switch_autocast
 from tensorlib.autograd.dual cimport active_level, add_tangent, hold, tangent_at
 from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.saved cimport (
@@ -333,7 +334,7 @@ cdef int _carry(Node node, Tensor out, tuple inputs) except -1:
     """
     cdef tl_thread_state *state = thread_state()
     cdef int i, active = state.forward_mode
-    cdef uint64_t level
+    cdef uint64_t level, autocast = switch_autocast(0)
     cdef Tensor tangent
     set_hooks_aside(1)
     try:
@@ -351,6 +352,7 @@ cdef int _carry(Node node, Tensor out, tuple inputs) except -1:
                     node.tangents = out.tangent
     finally:
         state.forward_mode = active
+        switch_autocast(autocast)
         set_hooks_aside(-1)
     if node.tangents is not None:
         if node.recorded():

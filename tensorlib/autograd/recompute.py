@@ -14,6 +14,7 @@ arXiv:1604.06174.
 import itertools
 import weakref
 
+from tensorlib.autograd.autocast import AutocastAs
 from tensorlib.autograd.grad_mode import is_grad_enabled
 from tensorlib.autograd.joint import Recording
 from tensorlib.autograd.saved import Kept, saved_tensors_hooks
@@ -42,6 +43,7 @@ class _Region:
         self.args = [_kept(x) for x in args]
         self.kwargs = {name: _kept(x) for name, x in kwargs.items()}
         self.state = default_generator.get_state() if preserve_rng_state else None
+        self.autocast = AutocastAs()
         self.places = []  # weak: nodes hold them
         self.shapes = []
 
@@ -67,7 +69,7 @@ class _Region:
         if self.state is not None:
             default_generator.set_state(self.state)
         try:
-            with Recording(True), hooks:
+            with Recording(True), self.autocast, hooks:
                 self.function(*args, **kwargs)
         finally:
             default_generator.set_state(now)

@@ -13,6 +13,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, realloc
+from tensorlib.autograd.autocast cimport switch_autocast
 from tensorlib.autograd.hooks cimport GradHooks
 from tensorlib.autograd.primitive cimport Node, edge_at
 from tensorlib.core.abi cimport TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, tl_buffer
@@ -495,6 +496,7 @@ cdef list _differentiate(
     """Run a reverse pass; gradients of inputs as a list, of leaves when None."""
     cdef _Pass state = _Pass()
     cdef int before = thread_state().grad_disabled
+    cdef uint64_t autocast
     cdef list seeds = [
         _seed(op, <Tensor>y, c) for y, c in zip(outputs, cotangents, strict=True)
     ]
@@ -510,6 +512,8 @@ cdef list _differentiate(
             state.captures.setdefault(id(target), []).append(slot)
         _mark_wanted(roots, state.captures, state.run)
     thread_state().grad_disabled = 0 if create_graph else 1
+    # Rules compute in the dtypes that the forward pass chose.
+    autocast = switch_autocast(0)
     try:
         for root, seed in zip(roots, seeds):
             state.feed(root, <Tensor>seed, 2)
@@ -517,6 +521,7 @@ cdef list _differentiate(
         state.drain()
     finally:
         thread_state().grad_disabled = before
+        switch_autocast(autocast)
         state.clear()
     return state.results
 

@@ -14,7 +14,7 @@ from tensorlib.linalg.arguments import (
 )
 from tensorlib.linalg.solving import inv
 from tensorlib.linalg.spectrum import svdvals
-from tensorlib.ops.arguments import axes_of
+from tensorlib.ops.arguments import axes_of, tensor_of
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import view_as_real
 from tensorlib.ops.creation import full
@@ -77,7 +77,7 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     >>> tl.linalg.vector_norm(tl.tensor([3.0, 4.0]))
     tensor(5.)
     """
-    x = floating("vector_norm", x)
+    x = floating("vector_norm", tensor_of("vector_norm", x))
     if not hasattr(ord, "__float__"):
         raise TypeError(f"vector_norm: expected a number as ord, got {ord!r}")
     if x.dtype.name in HALVES:
@@ -189,6 +189,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     >>> tl.linalg.matrix_norm(tl.tensor([[1.0, -2.0], [3.0, 4.0]]), ord=1)
     tensor(6.)
     """
+    x = tensor_of("matrix_norm", x)
     if ord == "fro" or ord in (1, -1, inf, -inf):
         x = floating("matrix_norm", x)
         if x.dtype.name in HALVES:

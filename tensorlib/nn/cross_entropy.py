@@ -2,6 +2,7 @@
 
 import tensorlib as tl
 from tensorlib.nn.loss_functions import reduce_loss
+from tensorlib.ops.arguments import tensor_of
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -86,6 +87,7 @@ def nll_loss(input, target, weight=None, *, ignore_index=-100, reduction="mean")
     >>> round(loss.item(), 4)
     1.3863
     """
+    input = tensor_of("nll_loss", input)
     log_p, classes, shape = _classes_last("nll_loss", input, target)
     kept = classes != ignore_index
     classes = tl.where(kept, classes, tl.zeros_like(classes))

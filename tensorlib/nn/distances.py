@@ -4,6 +4,7 @@ import math
 
 import tensorlib as tl
 from tensorlib.nn.loss_functions import check_same_shape, reduce_loss
+from tensorlib.ops.arguments import tensor_of
 
 __all__ = [
     "cosine_embedding_loss",
@@ -85,6 +86,7 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdims=False):
     >>> round(F.pairwise_distance(tl.zeros((1, 2)), tl.tensor([[3.0, 4.0]])).item(), 4)
     5.0
     """
+    x1, x2 = (tensor_of("pairwise_distance", x) for x in (x1, x2))
     return _norm(x1 - x2 + eps, p, -1, keepdims)
 
 
@@ -118,6 +120,7 @@ def normalize(input, p=2.0, axis=1, eps=1e-12):
     >>> [round(v, 4) for v in F.normalize(tl.tensor([3.0, 4.0]), axis=0).tolist()]
     [0.6, 0.8]
     """
+    input = tensor_of("normalize", input)
     return input / tl.clip(_norm(input, p, axis, True), min=eps)
 
 
@@ -179,7 +182,7 @@ def hinge_embedding_loss(input, target, margin=1.0, *, reduction="mean"):
     >>> F.hinge_embedding_loss(x, t, reduction="none").tolist()
     [0.5, 0.75]
     """
-    check_same_shape("hinge_embedding_loss", input, target)
+    input, target = check_same_shape("hinge_embedding_loss", input, target)
     like = tl.where(target != -1, input, 0.0)
     unlike = tl.where(target != 1, tl.clip(margin - input, min=0), 0.0)
     return reduce_loss("hinge_embedding_loss", like + unlike, reduction)
@@ -220,7 +223,7 @@ def margin_ranking_loss(input1, input2, target, margin=0.0, *, reduction="mean")
     >>> F.margin_ranking_loss(tl.ones(1), tl.zeros(1), -tl.ones(1)).item()
     1.0
     """
-    check_same_shape("margin_ranking_loss", input1, input2)
+    input1, input2 = check_same_shape("margin_ranking_loss", input1, input2)
     loss = tl.clip(-(target * (input1 - input2)) + margin, min=0)
     return reduce_loss("margin_ranking_loss", loss, reduction)
 
@@ -260,7 +263,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0.0, *, reduction="mean
     0.0
     """
     op = "cosine_embedding_loss"
-    check_same_shape(op, input1, input2)
+    input1, input2 = check_same_shape(op, input1, input2)
     if input1.ndim not in (1, 2) or target.shape != input1.shape[:-1]:
         raise tl.ShapeError(
             f"{op}: expected inputs (N, D) and target (N,), or (D,) and (), got "

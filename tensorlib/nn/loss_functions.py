@@ -4,6 +4,7 @@ import math
 
 import tensorlib as tl
 from tensorlib.core.tensor import is_batched
+from tensorlib.ops.arguments import tensor_of
 
 __all__ = [
     "binary_cross_entropy",
@@ -46,11 +47,13 @@ def _weighted(op, loss, weight, reduction):
 
 
 def check_same_shape(op, input, target):
+    """Return the two as autocast has the op take them; raise unless of one shape."""
     if tuple(input.shape) != tuple(target.shape):
         raise tl.ShapeError(
             f"{op}: expected input and target of one shape, got "
             f"input.shape={tuple(input.shape)}, target.shape={tuple(target.shape)}"
         )
+    return tensor_of(op, input), tensor_of(op, target)
 
 
 def mse_loss(input, target, *, reduction="mean", weight=None):
@@ -83,7 +86,7 @@ def mse_loss(input, target, *, reduction="mean", weight=None):
     >>> tl.nn.functional.mse_loss(tl.tensor([1.0, 3.0]), tl.tensor([1.0, 1.0])).item()
     2.0
     """
-    check_same_shape("mse_loss", input, target)
+    input, target = check_same_shape("mse_loss", input, target)
     return _weighted("mse_loss", tl.square(input - target), weight, reduction)
 
 
@@ -121,7 +124,7 @@ def l1_loss(input, target, *, reduction="mean", weight=None):
     >>> tl.nn.functional.l1_loss(tl.tensor([1.0, 3.0]), tl.tensor([1.0, 1.0])).item()
     1.0
     """
-    check_same_shape("l1_loss", input, target)
+    input, target = check_same_shape("l1_loss", input, target)
     return _weighted("l1_loss", tl.abs(input - target), weight, reduction)
 
 
@@ -163,7 +166,7 @@ def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
     >>> F.smooth_l1_loss(x, t, reduction="none").tolist()
     [0.125, 2.5]
     """
-    check_same_shape("smooth_l1_loss", input, target)
+    input, target = check_same_shape("smooth_l1_loss", input, target)
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}")
     distance = tl.abs(input - target)
@@ -218,7 +221,7 @@ def huber_loss(input, target, *, reduction="mean", delta=1.0, weight=None):
     """
     if not delta > 0:
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}")
-    check_same_shape("huber_loss", input, target)
+    input, target = check_same_shape("huber_loss", input, target)
     loss = smooth_l1_loss(input, target, reduction="none", beta=delta) * delta
     if weight is None or reduction != "mean":
         return _weighted("huber_loss", loss, weight, reduction)
@@ -263,7 +266,7 @@ def kl_div(input, target, *, reduction="mean", log_target=False):
     >>> round(F.kl_div(tl.log(p), t, reduction="sum").item(), 4)
     0.6931
     """
-    check_same_shape("kl_div", input, target)
+    input, target = check_same_shape("kl_div", input, target)
     if log_target:
         nothing, share, log_share = target == -tl.inf, tl.exp(target), target
     else:
@@ -318,7 +321,7 @@ def binary_cross_entropy(input, target, weight=None, *, reduction="mean"):
     100.0
     """
     op = "binary_cross_entropy"
-    check_same_shape(op, input, target)
+    input, target = check_same_shape(op, input, target)
     inside = (input >= 0) & (input <= 1)
     if input.size and not is_batched(inside) and not bool(inside.all()):
         raise ValueError(
@@ -380,7 +383,7 @@ def binary_cross_entropy_with_logits(
     0.6931
     """
     op = "binary_cross_entropy_with_logits"
-    check_same_shape(op, input, target)
+    input, target = check_same_shape(op, input, target)
     share = target if pos_weight is None else target * pos_weight
     loss = _share(share, tl.softplus(-input)) + _share(1.0 - target, tl.softplus(input))
     if weight is not None:
@@ -426,7 +429,7 @@ def soft_margin_loss(input, target, *, reduction="mean"):
     >>> round(F.soft_margin_loss(tl.zeros(1), tl.ones(1)).item(), 4)
     0.6931
     """
-    check_same_shape("soft_margin_loss", input, target)
+    input, target = check_same_shape("soft_margin_loss", input, target)
     loss = tl.softplus(-(input * target))
     return reduce_loss("soft_margin_loss", loss, reduction)
 
@@ -477,6 +480,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     0.5
     """
     op = "gaussian_nll_loss"
+    input, target = tensor_of(op, input), tensor_of(op, target)
     if not isinstance(var, tl.Tensor):
         var = tl.full((), var, dtype=input.dtype)
     elif var.shape != input.shape:
@@ -538,7 +542,7 @@ def poisson_nll_loss(
     >>> F.poisson_nll_loss(tl.zeros(1), tl.ones(1)).item()
     1.0
     """
-    check_same_shape("poisson_nll_loss", input, target)
+    input, target = check_same_shape("poisson_nll_loss", input, target)
     if log_input:
         loss = tl.exp(input) - _share(target, input)
     else:

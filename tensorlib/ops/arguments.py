@@ -2,21 +2,11 @@
 
 from operator import index
 
-from tensorlib.core.errors import AxisError, DTypeError, ShapeError
-from tensorlib.core.interop import asarray
+from tensorlib.core.errors import AxisError, ShapeError
 from tensorlib.core.tensor import Tensor, is_batched
+from tensorlib.ops.elementwise import tensor_of
 
-
-def tensor_of(op, x):
-    """Return `x` as a tensor; errors name the op."""
-    if isinstance(x, Tensor):
-        return x
-    try:
-        return asarray(x)
-    except DTypeError as error:
-        raise DTypeError(f"{op}: {error}") from None
-    except TypeError as error:
-        raise TypeError(f"{op}: {error}") from None
+__all__ = ["any_batched", "axes_of", "axis_of", "int_of", "ints_of", "tensor_of"]
 
 
 def any_batched(*given):

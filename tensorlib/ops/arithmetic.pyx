@@ -215,8 +215,10 @@ cdef object _abs_op(object a): return _abs.apply(<Tensor>a)
 
 
 cdef object _pow_op(object a, object b):
-    if type(b) is int and b == 2 and type(a) is Tensor:
-        return _square.apply(<Tensor>a)
+    if type(a) is Tensor:
+        a = as_tensor("pow", a)
+        if type(b) is int and b == 2:
+            return _square.apply(<Tensor>a)
     return _pow.operate(a, b)
 
 
@@ -436,6 +438,8 @@ def pow(x1, x2, /):
     >>> tl.pow(tl.tensor([2.0, 3.0]), 3)
     tensor([ 8., 27.])
     """
+    if type(x1) is Tensor:
+        x1 = as_tensor("pow", x1)
     return _pow.call(x1, x2)
 
 

@@ -12,7 +12,7 @@ from tensorlib.autograd.batch cimport aligned, hide_axis
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, run, tracking,
 )
-from tensorlib.core.abi cimport TL_BATCHED, tl_buffer, tl_conv_params
+from tensorlib.core.abi cimport TL_BATCHED, TL_CUDA, tl_buffer, tl_conv_params
 from tensorlib.core.dtype cimport promote_codes
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_tensor
@@ -77,7 +77,10 @@ cdef class Trilinear(Primitive):
             out = new_tensor(
                 &layout, a.buf.dtype, a.buf.device_type, a.buf.device_index
             )
-            if self.role == X and not how.has_steps():
+            if (
+                self.role == X and not how.has_steps()
+                and out.buf.device_type != TL_CUDA
+            ):
                 _input_without_steps(out, a, single, bias, how)
             else:
                 _launch(self, out, a, b, bias, &how.params)

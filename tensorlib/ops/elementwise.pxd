@@ -1,5 +1,6 @@
 # How elementwise primitives are applied: promotion, broadcasting, recording.
 from libc.stdint cimport int64_t
+from tensorlib.autograd.autocast cimport autocast_contexts
 from tensorlib.autograd.primitive cimport Node, Primitive
 from tensorlib.core.tensor cimport Tensor
 
@@ -37,10 +38,13 @@ cdef class Binary(Elementwise):
 cdef class Ternary(Elementwise):
     cdef Tensor apply(self, Tensor a, Tensor b, Tensor c)
 
-# The tensor itself, or one made from a scalar, list or array; op: for messages.
+# The tensor itself, or one made from a scalar, list or array. op, the public name, is
+# for messages and for autocast's policy: this is the one place that applies it.
 cdef Tensor converted(str op, object x)
 cdef inline Tensor as_tensor(str op, object x):
-    return <Tensor>x if type(x) is Tensor else converted(op, x)
+    if type(x) is Tensor and autocast_contexts == 0:
+        return <Tensor>x
+    return converted(op, x)
 
 cdef Tensor cast(Tensor x, int dtype)
 # x, or its real part when it is complex; and the transpose of a cast from dtype.

@@ -6,6 +6,7 @@ allocate, call.
 """
 
 from cpython.object cimport Py_NE
+from tensorlib.autograd.autocast cimport autocast_dtype, keep_cast, known_cast
 from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, record1, record2, run, run1, run2, tracking,
@@ -31,7 +32,22 @@ from tensorlib.core.interop import asarray
 
 
 # ---- conversion ----------------------------------------------------------------
+cdef Tensor _by_policy(str op, Tensor x):
+    """x in the dtype in which autocast has `op` take it."""
+    cdef int dtype = autocast_dtype(op, x)
+    cdef Tensor made
+    if dtype == x.buf.dtype:
+        return x
+    made = known_cast(x, dtype)
+    if made is None:
+        made = cast(x, dtype)
+        keep_cast(x, made)
+    return made
+
+
 cdef Tensor converted(str op, object x):
+    if type(x) is Tensor:
+        return _by_policy(op, <Tensor>x)
     if isinstance(x, (bool, int, float, complex)):
         return new_scalar(x, scalar_code(x))
     try:
@@ -515,6 +531,29 @@ cdef class Ternary(Elementwise):
 
 
 # ---- public --------------------------------------------------------------------
+def tensor_of(str op, x):
+    """Return `x` as a tensor for an op written in Python, and as autocast has it.
+
+    Parameters
+    ----------
+    op : str
+        Its name, for messages and for the policy.
+    x : Tensor or array
+        Anything that `asarray` takes.
+
+    Returns
+    -------
+    Tensor
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tensor_of("f", [1.0])
+    tensor([1.])
+    """
+    return as_tensor(op, x)
+
+
 def astype(x, dtype, /, *, copy=True, device=None):
     """Return `x` with another dtype.
 

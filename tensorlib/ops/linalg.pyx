@@ -235,7 +235,7 @@ def matmul(x1, x2, /):
 
 cdef object _matmul_op(object a, object b):
     if type(a) is Tensor and type(b) is Tensor:
-        return _any_product(<Tensor>a, <Tensor>b)
+        return _any_product(as_tensor("matmul", a), as_tensor("matmul", b))
     if isinstance(a, (int, float, complex)) or isinstance(
         b, (int, float, complex)
     ):
