@@ -1,5 +1,6 @@
 // Devices, copies, streams, errors and the runner of kernels, behind tensorlib/cuda.h.
 #include "launch.cuh"
+#include "pinned.cuh"
 
 #include <mutex>
 
@@ -36,6 +37,12 @@ int current_device() {
 
 cudaStream_t as_stream(void *stream) { return static_cast<cudaStream_t>(stream); }
 cudaEvent_t as_event(void *event) { return static_cast<cudaEvent_t>(event); }
+
+// A query's answer. "Not ready" is no error, for which the next launch would be blamed.
+cudaError_t answer(cudaError_t error) {
+    if (error == cudaErrorNotReady) cudaGetLastError();
+    return error;
+}
 
 // Runs a call of the runtime with a device made current.
 template <typename Call> int on_device(int device, Call call) {
@@ -157,8 +164,10 @@ int tl_cuda_copy(int device, void *target, const void *source, int64_t nbytes,
     return on_device(device, [=] {
         const cudaError_t error = cudaMemcpyAsync(
             target, source, static_cast<size_t>(nbytes), kinds[kind], streams[device]);
-        return error == cudaSuccess && wait ? cudaStreamSynchronize(streams[device])
-                                            : error;
+        if (error != cudaSuccess) return error;
+        if (wait) return cudaStreamSynchronize(streams[device]);
+        return kind == TL_CUDA_TO_DEVICE ? tl::note_reader(source, streams[device])
+                                         : cudaSuccess;
     });
 }
 
@@ -172,13 +181,6 @@ int tl_cuda_copy_peer(int target_device, void *target, int source_device,
         return error == cudaSuccess ? cudaStreamSynchronize(streams[source_device]) : error;
     });
 }
-
-int tl_cuda_allocate_pinned(int64_t nbytes, void **data) {
-    return cudaHostAlloc(data, static_cast<size_t>(nbytes > 0 ? nbytes : 1),
-                         cudaHostAllocPortable);
-}
-
-int tl_cuda_free_pinned(void *data) { return cudaFreeHost(data); }
 
 int tl_cuda_pointer_device(const void *data, int *device) {
     cudaPointerAttributes found;
@@ -209,7 +211,7 @@ int tl_cuda_stream_synchronize(int device, void *stream) {
 }
 
 int tl_cuda_stream_query(int device, void *stream) {
-    return on_device(device, [=] { return cudaStreamQuery(as_stream(stream)); });
+    return on_device(device, [=] { return answer(cudaStreamQuery(as_stream(stream))); });
 }
 
 void *tl_cuda_current_stream(int device) { return streams[device]; }
@@ -239,7 +241,7 @@ int tl_cuda_event_synchronize(int device, void *event) {
 }
 
 int tl_cuda_event_query(int device, void *event) {
-    return on_device(device, [=] { return cudaEventQuery(as_event(event)); });
+    return on_device(device, [=] { return answer(cudaEventQuery(as_event(event))); });
 }
 
 int tl_cuda_event_elapsed(void *start, void *end, float *milliseconds) {

@@ -32,6 +32,7 @@ EXCEPTIONS = {
 # Kernels see tl_buffer, never Tensor.
 CORE_FOR_KERNELS = {
     "abi",
+    "absent",
     "batching",
     "dispatch",
     "errors",
@@ -64,6 +65,7 @@ def python_imports(text):
 
 def cython_imports(text):
     """The same for Cython, which has no parser here."""
+    text = re.sub(r"#.*", "", text)
     joined = re.sub(r"\(([^()]*)\)", lambda m: m[1].replace("\n", " "), text)
     for line in joined.splitlines():
         found = re.match(r"\s*from\s+([\w.]+)\s+c?import\s+(.+)", line)

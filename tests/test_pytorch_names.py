@@ -42,8 +42,8 @@ DEPRECATED = {"size_average", "reduce", "min_value", "max_value"}
 IMPLEMENTATION = {  # which of PyTorch's kernels or graphs to use; ours are fused
     "foreach", "fused", "capturable", "differentiable", "out", "inplace",
 }  # fmt: skip
-PROCESSES = {  # workers here are threads, and memory is not pinned
-    "multiprocessing_context", "pin_memory_device", "in_order",
+PROCESSES = {  # workers here are threads
+    "multiprocessing_context", "in_order",
 }  # fmt: skip
 ABSENT = DEPRECATED | IMPLEMENTATION | PROCESSES
 

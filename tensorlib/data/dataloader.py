@@ -18,6 +18,7 @@ from tensorlib.data.loading import (
     load_ahead,
     load_serially,
 )
+from tensorlib.data.placement import on_device, pinned
 from tensorlib.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 from tensorlib.data.seeding import batch_seed, use_generator
 from tensorlib.data.workers import WorkerPool, note
@@ -60,7 +61,11 @@ class DataLoader:
     timeout : float, default 0
         Seconds to wait for a batch that a worker loads; 0 waits without limit.
     pin_memory : bool, default False
-        Accepted for scripts of PyTorch; batches are in plain memory either way.
+        Put batches into page-locked memory, from which ``to(device,
+        non_blocking=True)`` does not wait; without a GPU they are in plain memory.
+    pin_memory_device : Device or str, optional
+        With `pin_memory`, a GPU to which batches are sent when they are given out: the
+        copy goes on while Python does. (PyTorch only pins for it.)
 
     Raises
     ------
@@ -86,7 +91,7 @@ class DataLoader:
         self, dataset, batch_size=1, shuffle=False, sampler=None, batch_sampler=None,
         num_workers=0, collate_fn=None, *, drop_last=False, generator=None,
         prefetch_factor=2, worker_init_fn=None, persistent_workers=False, timeout=0,
-        pin_memory=False,
+        pin_memory=False, pin_memory_device="",
     ):  # fmt: skip
         shuffle = bool(shuffle)
         _check_order(batch_size, shuffle, sampler, batch_sampler, drop_last)
@@ -100,6 +105,8 @@ class DataLoader:
         self.persistent_workers = bool(persistent_workers)
         self.timeout = timeout
         self.pin_memory = bool(pin_memory)
+        self.pin_memory_device = _target(pin_memory, pin_memory_device)
+        self._pins = False  # whether there is a GPU: asked for by each pass
         self.batch_size = None if batch_sampler is not None else batch_size
         self.drop_last = bool(drop_last)
         if isinstance(dataset, IterableDataset):
@@ -227,6 +234,7 @@ class DataLoader:
         skip, self._resume_at = self._resume_at, 0
         self._position = skip
         seed = tl.randint(0, 2**62, (1,), generator=generator).item()
+        self._pins = self.pin_memory and tl.cuda.is_available()
         stream = None
         if isinstance(self.dataset, IterableDataset):
             # Batch -1 does not exist: its seed is for what iter(dataset) draws.
@@ -268,6 +276,8 @@ class DataLoader:
             for number, batch in enumerate(batches, skip + 1):
                 if self._start_state is start_state:
                     self._position = number
+                if self.pin_memory_device is not None:
+                    batch = on_device(batch, self.pin_memory_device)
                 yield batch
         finally:
             batches.close()
@@ -297,9 +307,13 @@ class DataLoader:
         try:
             with use_generator(tl.Generator(seed)):
                 if not isinstance(source, Stream):
-                    return self._fetch(source)
-                samples = source.read(number)
-                return samples if skip or samples is END else self._join(samples)
+                    batch = self._fetch(source)
+                else:
+                    samples = source.read(number)
+                    if skip or samples is END:
+                        return samples
+                    batch = self._join(samples)
+            return pinned(batch) if self._pins else batch
         except Exception as error:
             note(error, f"while DataLoader loaded batch {number}")
             raise
@@ -334,6 +348,19 @@ class DataLoader:
             sample = samples[0]
             return sample if self.collate_fn is None else self.collate_fn(sample)
         return (self.collate_fn or default_collate)(samples)
+
+
+def _target(pin_memory, device):
+    """The GPU that batches go to, or None."""
+    if device is None or device == "":
+        return None
+    where = tl.device(device)
+    if not pin_memory or where.type != "cuda":
+        raise ValueError(
+            "DataLoader: expected pin_memory_device to be a GPU, and pin_memory=True "
+            f"with it, got {device!r} and pin_memory={pin_memory!r}"
+        )
+    return where
 
 
 def _indexed_tasks(batches, seed, skip):

@@ -105,9 +105,9 @@ def _sizes(input, size, scale_factor):
     return outs, factors
 
 
-def _nearest(n, out, factor, exact):
+def _nearest(n, out, factor, exact, device):
     """Return the place that each output index reads."""
-    i = tl.arange(out)
+    i = tl.arange(out, device=device)
     if factor is None:
         # Integers, so floor((i + shift) n / out) is exact.
         places = (2 * i + int(exact)) * n // (2 * out)
@@ -117,16 +117,16 @@ def _nearest(n, out, factor, exact):
     return tl.minimum(places, n - 1)
 
 
-def _neighbours(n, out, factor, align_corners, dtype):
+def _neighbours(n, out, factor, align_corners, like):
     """Return both places that each output index reads, and the second's weight."""
-    i = tl.arange(out).astype(tl.float64)
+    i = tl.arange(out, device=like.device).astype(tl.float64)
     if align_corners:
         where = i * ((n - 1) / (out - 1) if out > 1 else 0.0)
     else:
         where = (i + 0.5) * (n / out if factor is None else 1.0 / factor) - 0.5
         where = tl.maximum(where, 0.0)
     low = tl.minimum(tl.floor(where), n - 1.0)
-    share = tl.clip(where - low, 0.0, 1.0).astype(dtype)
+    share = tl.clip(where - low, 0.0, 1.0).astype(like.dtype)
     low = low.astype(tl.int64)
     return low, tl.minimum(low + 1, n - 1), share
 
@@ -197,12 +197,13 @@ def interpolate(
     for axis, (out, factor) in enumerate(zip(outs, factors, strict=True), 2):
         n = input.shape[axis]
         if mode not in _LINEAR:
-            places = _nearest(n, out, factor, mode == "nearest-exact")
+            exact = mode == "nearest-exact"
+            places = _nearest(n, out, factor, exact, input.device)
             input = tl.take(input, places, axis=axis)
             continue
         if n == out and factor in (None, 1):
             continue
-        low, high, share = _neighbours(n, out, factor, align_corners, input.dtype)
+        low, high, share = _neighbours(n, out, factor, align_corners, input)
         share = share.reshape((-1, *[1] * (input.ndim - 1 - axis)))
         below = tl.take(input, low, axis=axis) * (1.0 - share)
         input = below + tl.take(input, high, axis=axis) * share

@@ -366,7 +366,8 @@ class Transformer(Module):
         >>> nn.Transformer.generate_square_subsequent_mask(2).tolist()
         [[0.0, -inf], [0.0, 0.0]]
         """
-        above = tl.expand_dims(tl.arange(sz), 1) < tl.arange(sz)
+        places = tl.arange(sz, device=device)
+        above = tl.expand_dims(places, 1) < places
         dtype = tl.float32 if dtype is None else dtype
         mask = tl.zeros((sz, sz), dtype=dtype, device=device)
         return tl.where(above, tl.full((), -tl.inf, dtype=dtype), mask)

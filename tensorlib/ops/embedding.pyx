@@ -54,7 +54,8 @@ cdef Tensor _one_hot_compared(Tensor a, object num_classes):
     """The same under vmap, where nobody can look at the classes."""
     if num_classes == -1:
         raise GraphError("one_hot: under vmap num_classes is needed")
-    return cast(<Tensor>(expand_dims(a, -1) == arange(num_classes)), TL_INT64)
+    classes = arange(num_classes, device=a.device)
+    return cast(<Tensor>(expand_dims(a, -1) == classes), TL_INT64)
 
 
 def one_hot(x, /, num_classes=-1):

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+from tensorlib.autograd.batch cimport alike
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_OPTIM_SETTINGS, tl_buffer
 from tensorlib.core.dtype cimport is_float_code
@@ -59,11 +60,11 @@ cdef list _checked(Primitive p, list columns, list grads):
 cdef int _update(Primitive p, list columns, list grads, const void *params) except -1:
     """Run p on [columns[0][i], columns[1][i], ...] and grads[i] for every i.
 
-    One call a dtype: the kernel is chosen by the first parameter's.
+    One call a dtype and device: the kernel is chosen by the first parameter's.
     """
     cdef Py_ssize_t n = len(grads), width = len(columns), i, k, used
     cdef int64_t work
-    cdef Tensor x
+    cdef Tensor x, like
     cdef list pending, later, kept = _checked(p, columns, grads)
     cdef int dtype
     cdef const tl_buffer **written
@@ -75,13 +76,14 @@ cdef int _update(Primitive p, list columns, list grads, const void *params) exce
             raise MemoryError(f"{p.name}: no memory for {n} parameters")
         pending = list(range(n))
         while pending:
-            dtype = (<Tensor>columns[0][pending[0]]).buf.dtype
+            like = <Tensor>columns[0][pending[0]]
+            dtype = like.buf.dtype
             later = []
             used = 0
             work = 0
             for i in pending:
                 x = <Tensor>columns[0][i]
-                if x.buf.dtype != dtype:
+                if x.buf.dtype != dtype or not alike(x, like):
                     later.append(i)
                     continue
                 for k in range(width):

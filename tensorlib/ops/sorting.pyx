@@ -551,7 +551,8 @@ cdef Tensor _counts_of_examples(Tensor a, Tensor w, object least):
             raise ValueError(
                 f"bincount: expected elements >= 0, got {reduce_min(rows).item()}"
             )
-    rows = rows + reshape_like(arange(count) * bins, (count, 1))
+    places = arange(count, device=rows.device) * bins
+    rows = rows + reshape_like(places, (count, 1))
     if w is not None:
         shown, _ = show_levels(w)
         w = reshape_like(shown, (rows.buf.size,))

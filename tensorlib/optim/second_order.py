@@ -136,7 +136,7 @@ class LBFGS(_Whole):
 
     def _gradient(self):
         pieces = [
-            tl.zeros((p.size,), dtype=p.dtype)
+            tl.zeros((p.size,), dtype=p.dtype, device=p.device)
             if p.grad is None
             else p.grad.reshape((-1,))
             for p in self._params()
@@ -343,7 +343,7 @@ class Newton(_Whole):
 def _flat(parts, params):
     return tl.concat(
         [
-            tl.zeros((p.size,), dtype=p.dtype) if g is None else g.reshape((-1,))
+            tl.zeros((p.size,), dtype=p.dtype, device=p.device) if g is None else g.reshape((-1,))
             for g, p in zip(parts, params, strict=True)
         ],
         axis=0,
