@@ -260,9 +260,7 @@ def isin(x1, x2, /, *, invert=False):
     elements = astype(elements, dtype, copy=False)
     others = astype(reshape(others, (others.size,)), dtype, copy=False)
     if others.size == 0:
-        return full(
-            elements.shape, bool(invert), dtype="bool", device=elements.device
-        )
+        return full(elements.shape, bool(invert), dtype="bool", device=elements.device)
     found = _in_table(elements, others)
     if found is None:
         found = _in_sorted(elements, sort(others))
