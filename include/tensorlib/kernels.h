@@ -164,7 +164,8 @@ typedef struct tl_ctc_params {
 
 /* Optimizers: one call for all parameters. For each parameter i:
  * out[i * (1 + n_state) ...] = parameter, then its state; in[i] = gradient;
- * params = TL_OPTIM_SETTINGS doubles, see scalar_optim.h. */
+ * params = TL_OPTIM_SETTINGS doubles, see scalar_optim.h; on a device they may be NULL, and the
+ * doubles the elements of one more in. optimizer_settings writes them to such: out. */
 #define TL_OPTIM_SETTINGS 16
 
 /* Transforms of images (N, C, H, W), each sample with its own numbers. */
