@@ -54,8 +54,11 @@ ALLOWED = (
     BufferError,
 )
 GPU = tl.cuda.is_available()
-# Rows that take tensors of several devices: what is copied, and positions.
-MIXING = {"copy_", "getitem", "setitem"}
+# Rows that take tensors of several devices: copies, views, positions and counts.
+MIXING = {
+    "copy_", "getitem", "setitem", "take", "searchsorted", "broadcast_arrays",
+    "meshgrid", "ctc_loss", "repeat",
+}  # fmt: skip
 MIXED = "mixed"
 # Texts of errors that happen by accident, inside, rather than by a check.
 ACCIDENTS = (
