@@ -187,33 +187,41 @@ template <int D, int Groups, typename T> struct WideShared {
     }
 };
 
-// The copying warps: keys and values alternately, each announced when the next are
+// Tells the multiplying groups that what this thread has copied is there.
+template <int UnderWay> __device__ __forceinline__ void announce(uint64_t *barrier) {
+    await_copies<UnderWay>();
+    publish_copies();
+    barrier_arrive(barrier);
+}
+
+// The copying warps. Keys are a tile ahead of values, as they are read before the
+// values of the tile in front of them; a tile is announced when the next one has been
 // asked for.
 template <int D, int Groups, typename T>
 __device__ __forceinline__ void copy_tiles(const WideShared<D, Groups, T> &at,
                                            const Source<T> &q, const Source<T> &k,
                                            const Source<T> &v, int first, int tiles) {
     copy_panels<D, Groups * kWideRows>(at.queries, q, first);
+    copy_panels<D, kWideKeys>(at.keys, k, 0);
+    commit_copies();
     for (int i = 0; i < tiles; ++i) {
-        const int stage = i % kStages, before = (i / kStages & 1) ^ 1;
-        barrier_await(at.keys_read + stage, before);
-        copy_panels<D, kWideKeys>(at.keys + stage * at.tile, k, i * kWideKeys);
-        commit_copies();
-        if (i > 0) {
-            await_copies<1>();
-            publish_copies();
-            barrier_arrive(at.values_there + (i - 1) % kStages);
+        const int next = i + 1, stage = i % kStages, other = next % kStages;
+        uint64_t *pending =
+            i == 0 ? at.keys_there : at.values_there + (i - 1) % kStages;
+        if (next < tiles) {
+            barrier_await(at.keys_read + other, (next / kStages & 1) ^ 1);
+            copy_panels<D, kWideKeys>(at.keys + other * at.tile, k, next * kWideKeys);
+            commit_copies();
+            announce<1>(pending);
+        } else {
+            announce<0>(pending);
         }
-        barrier_await(at.values_read + stage, before);
+        barrier_await(at.values_read + stage, (i / kStages & 1) ^ 1);
         copy_panels<D, kWideKeys>(at.values + stage * at.tile, v, i * kWideKeys);
         commit_copies();
-        await_copies<1>();
-        publish_copies();
-        barrier_arrive(at.keys_there + stage);
+        if (next < tiles) announce<1>(at.keys_there + other);
     }
-    await_copies<0>();
-    publish_copies();
-    if (tiles > 0) barrier_arrive(at.values_there + (tiles - 1) % kStages);
+    announce<0>(at.values_there + (tiles - 1) % kStages);
 }
 
 // Asks for s = q k^T of a group's rows.

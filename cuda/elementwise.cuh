@@ -1,10 +1,11 @@
 // Elementwise kernels: one kernel for a formula and its types, operands of any strides.
 //
-// The host merges dimensions (layout.cuh) and plans the walk: packs of 16 bytes where the
-// innermost strides are 1 or 0 and addresses allow it (contiguous operands, broadcast rows
-// and columns, scalars), single elements otherwise. Both loops are in the same kernel, so
-// that a contiguous call with a rest is one launch. Indices are of 32 bits: larger calls
-// are split. An input that lies across the output is first turned around by tiles (cast.cu).
+// The host merges dimensions (layout.cuh) and plans the walk: packs of 16 bytes where
+// the innermost strides are 1 or 0 and addresses allow it (contiguous operands,
+// broadcast rows and columns, scalars), single elements otherwise. Both loops are in
+// the same kernel, so that a contiguous call with a rest is one launch. Indices are of
+// 32 bits: larger calls are split. An input that lies across the output is first turned
+// around by tiles (cast.cu).
 #pragma once
 
 #include <cstring>
@@ -19,24 +20,31 @@ struct None {}; // an operand that a formula does not have
 // Two results of one formula; the second lies `apart` elements (of the formula) behind.
 template <typename T> struct Two { T first, second; };
 
-// How dear a formula is. Light ones keep two packs in flight; dear ones are unrolled less,
-// since code size and registers matter more. Those that networks spend their time in
-// take whole packs, however dear.
+// How dear a formula is. Light ones keep two packs in flight; dear ones are unrolled
+// less, since code size and registers matter more. Those that networks spend their time
+// in take whole packs, however dear.
 enum class Cost { light, common, dear };
-struct Light { static constexpr Cost cost = Cost::light; };
-struct Common { static constexpr Cost cost = Cost::common; };
-struct Dear { static constexpr Cost cost = Cost::dear; };
+struct Light {
+    static constexpr Cost cost = Cost::light;
+};
+struct Common {
+    static constexpr Cost cost = Cost::common;
+};
+struct Dear {
+    static constexpr Cost cost = Cost::dear;
+};
 template <bool common> using DearUnless = std::conditional_t<common, Common, Dear>;
 
-// ---- memory accesses of a pack -------------------------------------------------------
+// ---- memory accesses of a pack ------------------------------------------------------
 template <int Bytes> struct word;
 template <> struct word<1> { using type = uint8_t; };
 template <> struct word<2> { using type = uint16_t; };
 template <> struct word<4> { using type = uint32_t; };
-template <> struct word<8> { using type = uint2; };
+template <> struct word<8> { using type = uint64_t; };
 template <> struct word<16> { using type = uint4; };
 
-template <int N, typename T> __device__ __forceinline__ Pack<T, N> load_pack(const T *p) {
+template <int N, typename T>
+__device__ __forceinline__ Pack<T, N> load_pack(const T *p) {
     using Word = typename word<sizeof(Pack<T, N>)>::type;
     const Word bits = *reinterpret_cast<const Word *>(p);
     Pack<T, N> found;
@@ -51,9 +59,9 @@ __device__ __forceinline__ void store_pack(T *p, const Pack<T, N> &pack) {
     *reinterpret_cast<Word *>(p) = bits;
 }
 
-// ---- operands as a kernel reads them -------------------------------------------------
-// One value in all threads that the compiler takes for an unknown one: it would copy the
-// loop around a choice by it, once for each combination.
+// ---- operands as a kernel reads them ------------------------------------------------
+// One value in all threads that the compiler takes for an unknown one: it would copy
+// the loop around a choice by it, once for each combination.
 __device__ __forceinline__ int opaque(int value) {
 #ifndef TL_CUDA_EMULATED
     asm volatile("" : "+r"(value));
@@ -78,7 +86,8 @@ template <typename T> struct Source {
         T one = value;
         if (N == 1 ? how != Reading::number : how == Reading::one) one = data[at];
 #pragma unroll
-        for (int j = 0; j < N; ++j) found.at[j] = one;
+        for (int j = 0; j < N; ++j)
+            found.at[j] = one;
         if (N > 1 && how == Reading::along) found = load_pack<N>(data + at);
         return found;
     }
@@ -89,7 +98,7 @@ template <> struct Source<None> {
 
 __device__ inline None load(const None *) { return {}; }
 
-// ---- the kernel ----------------------------------------------------------------------
+// ---- the kernel ---------------------------------------------------------------------
 template <typename T> constexpr int size_of = sizeof(T);
 template <> constexpr int size_of<None> = 0;
 constexpr int larger(int a, int b) { return a > b ? a : b; }
@@ -97,9 +106,10 @@ constexpr int larger(int a, int b) { return a > b ? a : b; }
 // What is fixed for a formula and its types: the number of operands, the elements of a
 // pack, and how many packs or single elements a thread has in flight.
 template <class Op, class R, class A, class B, class C> struct Form {
-    static constexpr int operands = 1 + (size_of<A> > 0) + (size_of<B> > 0) + (size_of<C> > 0);
-    static constexpr int widest = larger(larger(size_of<R>, size_of<A>),
-                                         larger(size_of<B>, size_of<C>));
+    static constexpr int operands =
+        1 + (size_of<A> > 0) + (size_of<B> > 0) + (size_of<C> > 0);
+    static constexpr int widest =
+        larger(larger(size_of<R>, size_of<A>), larger(size_of<B>, size_of<C>));
     static constexpr bool light = Op::cost == Cost::light;
     static constexpr int pack = Op::cost == Cost::dear && widest < 4 ? 4 : 16 / widest;
     static constexpr int packs_at_once = light && pack <= 4 ? 2 : 1;
@@ -108,10 +118,14 @@ template <class Op, class R, class A, class B, class C> struct Form {
 
 template <class Op, class A, class B, class C>
 __device__ __forceinline__ auto apply(const Op &op, A a, B b, C c) {
-    if constexpr (!std::is_same<C, None>::value) return op(a, b, c);
-    else if constexpr (!std::is_same<B, None>::value) return op(a, b);
-    else if constexpr (!std::is_same<A, None>::value) return op(a);
-    else return op();
+    if constexpr (!std::is_same<C, None>::value)
+        return op(a, b, c);
+    else if constexpr (!std::is_same<B, None>::value)
+        return op(a, b);
+    else if constexpr (!std::is_same<A, None>::value)
+        return op(a);
+    else
+        return op();
 }
 
 template <typename T> struct is_two { static constexpr bool value = false; };
@@ -121,7 +135,8 @@ template <int N, class Op, class R, class A, class B, class C>
 __device__ __forceinline__ void apply_pack(const Op &op, R *out, const Pack<A, N> &a,
                                            const Pack<B, N> &b, const Pack<C, N> &c) {
     Pack<R, N> first, second;
-    constexpr bool two = is_two<decltype(apply(op, load(a.at), load(b.at), load(c.at)))>::value;
+    constexpr bool two =
+        is_two<decltype(apply(op, load(a.at), load(b.at), load(c.at)))>::value;
 #pragma unroll
     for (int j = 0; j < N; ++j) {
         const auto y = apply(op, load(a.at + j), load(b.at + j), load(c.at + j));
@@ -145,7 +160,8 @@ template <int K> struct Walk {
     int32_t strides[kMaxMerged - 1][K];
     int32_t last[K]; // strides of the outermost dimension
 
-    explicit Walk(const Layout<K> &layout) : packs(0), size(layout.size), inner(0), last{} {
+    explicit Walk(const Layout<K> &layout)
+        : packs(0), size(layout.size), inner(0), last{} {
         if (layout.ndim == 0) return;
         inner = layout.ndim - 1;
         for (int d = 0; d < inner; ++d) {
@@ -153,7 +169,8 @@ template <int K> struct Walk {
             for (int k = 0; k < K; ++k)
                 strides[d][k] = static_cast<int32_t>(layout.strides[d][k]);
         }
-        for (int k = 0; k < K; ++k) last[k] = static_cast<int32_t>(layout.strides[inner][k]);
+        for (int k = 0; k < K; ++k)
+            last[k] = static_cast<int32_t>(layout.strides[inner][k]);
     }
     __device__ __forceinline__ void at(uint32_t i, int32_t (&found)[K]) const {
         int32_t sum[K] = {};
@@ -162,24 +179,29 @@ template <int K> struct Walk {
             const uint32_t q = shape[d].quotient(i), r = i - q * shape[d].divisor;
             i = q;
 #pragma unroll
-            for (int k = 0; k < K; ++k) sum[k] += static_cast<int32_t>(r) * strides[d][k];
+            for (int k = 0; k < K; ++k)
+                sum[k] += static_cast<int32_t>(r) * strides[d][k];
         }
 #pragma unroll
-        for (int k = 0; k < K; ++k) found[k] = sum[k] + static_cast<int32_t>(i) * last[k];
+        for (int k = 0; k < K; ++k)
+            found[k] = sum[k] + static_cast<int32_t>(i) * last[k];
     }
 };
 
 // The k-th offset, 0 for an operand that there is not.
-template <int k, int K> __device__ __forceinline__ int64_t offset(const int32_t (&at)[K]) {
-    if constexpr (k < K) return at[k];
-    else return 0;
+template <int k, int K>
+__device__ __forceinline__ int64_t offset(const int32_t (&at)[K]) {
+    if constexpr (k < K)
+        return at[k];
+    else
+        return 0;
 }
 
 // `count` packs of N elements from `begin` on, at_once of them in flight in a thread.
 template <int N, int at_once, int K, class Op, class R, class A, class B, class C>
 __device__ __forceinline__ void
-run_packs(uint32_t begin, uint32_t count, const Walk<K> &walk, R *out, const Source<A> &a,
-          const Source<B> &b, const Source<C> &c, const Op &op) {
+run_packs(uint32_t begin, uint32_t count, const Walk<K> &walk, R *out,
+          const Source<A> &a, const Source<B> &b, const Source<C> &c, const Op &op) {
     const uint32_t step = gridDim.x * (kThreads * at_once);
     uint32_t i = blockIdx.x * (kThreads * at_once) + threadIdx.x;
 #pragma unroll 1
@@ -205,8 +227,8 @@ run_packs(uint32_t begin, uint32_t count, const Walk<K> &walk, R *out, const Sou
 
 template <class Op, class R, class A, class B, class C>
 __global__ void __launch_bounds__(kThreads)
-elementwise_kernel(Walk<Form<Op, R, A, B, C>::operands> walk, R *out, Source<A> a, Source<B> b,
-                   Source<C> c, Op op) {
+    elementwise_kernel(Walk<Form<Op, R, A, B, C>::operands> walk, R *out, Source<A> a,
+                       Source<B> b, Source<C> c, Op op) {
     using F = Form<Op, R, A, B, C>;
     if (F::pack > 1)
         run_packs<F::pack, F::packs_at_once>(0, walk.packs, walk, out, a, b, c, op);
@@ -214,9 +236,10 @@ elementwise_kernel(Walk<Form<Op, R, A, B, C>::operands> walk, R *out, Source<A> 
     run_packs<1, F::at_once>(rest, walk.size - rest, walk, out, a, b, c, op);
 }
 
-// ---- planning, on the host -----------------------------------------------------------
+// ---- planning, on the host ----------------------------------------------------------
 // Bytes of an element, by dtype.
-constexpr int kItemSize[TL_DTYPE_COUNT] = {1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 8, 16};
+constexpr int kItemSize[TL_DTYPE_COUNT] = {1, 1, 2, 4, 8, 1, 2, 4,
+                                           8, 2, 2, 4, 8, 8, 16};
 
 // Copies between buffers of one shape and itemsize, of any strides (cast.cu).
 tl_status copy_strided(const tl_buffer *out, const tl_buffer *in);
@@ -228,8 +251,10 @@ template <int K> struct Plan {
     const char *data[K]; // null: a number of the host
     Reading reading[K];
 };
-// Launches a form's kernel as planned; `call` is asked for numbers of the host and params.
-template <int K> using Launcher = tl_status (*)(const tl_call *call, const Plan<K> &plan);
+// Launches a form's kernel as planned; `call` is asked for numbers of the host and
+// params.
+template <int K>
+using Launcher = tl_status (*)(const tl_call *call, const Plan<K> &plan);
 
 template <int K> struct Job {
     const tl_call *call;
@@ -248,7 +273,8 @@ inline bool is_scalar(const tl_buffer &buffer) {
 // Updates size and small after a change of the shape.
 template <int K> void measure(Layout<K> &layout) {
     layout.size = 1;
-    for (int d = 0; d < layout.ndim; ++d) layout.size *= layout.shape[d];
+    for (int d = 0; d < layout.ndim; ++d)
+        layout.size *= layout.shape[d];
     layout.small = layout.size < (INT64_C(1) << 31);
     for (int k = 0; k < K; ++k) {
         int64_t reach = 0;
@@ -261,13 +287,15 @@ template <int K> void measure(Layout<K> &layout) {
 // Whether packs serve: neighbours or one element along the innermost dimension, whose
 // length, and whatever leads to its starts, are multiples of a pack.
 template <int K>
-bool takes_packs(const Layout<K> &layout, const Job<K> &job, const char *const (&data)[K]) {
+bool takes_packs(const Layout<K> &layout, const Job<K> &job,
+                 const char *const (&data)[K]) {
     if (job.pack == 1 || job.apart % job.pack != 0) return false;
     if (layout.ndim == 0 || layout.strides[0][0] != 1) return false;
     if (layout.ndim > 1 && layout.shape[0] % job.pack != 0) return false;
     for (int k = 0; k < K; ++k) {
         if (layout.strides[0][k] == 0) continue;
-        if (layout.strides[0][k] != 1 || !is_aligned(data[k], job.pack * job.itemsize[k]))
+        if (layout.strides[0][k] != 1 ||
+            !is_aligned(data[k], job.pack * job.itemsize[k]))
             return false;
         for (int d = 1; d < layout.ndim; ++d)
             if (layout.strides[d][k] % job.pack != 0) return false;
@@ -276,7 +304,8 @@ bool takes_packs(const Layout<K> &layout, const Job<K> &job, const char *const (
 }
 
 template <int K>
-tl_status run_small(const Layout<K> &layout, const Job<K> &job, const char *const (&data)[K]) {
+tl_status run_small(const Layout<K> &layout, const Job<K> &job,
+                    const char *const (&data)[K]) {
     Plan<K> plan = {Walk<K>(layout), {}, {}};
     if (takes_packs(layout, job, data))
         plan.walk.packs = static_cast<uint32_t>(layout.size / job.pack);
@@ -292,10 +321,12 @@ tl_status run_small(const Layout<K> &layout, const Job<K> &job, const char *cons
 
 // In halves until indices fit 32 bits.
 template <int K>
-tl_status run_layout(const Layout<K> &layout, const Job<K> &job, const char *const (&data)[K]) {
+tl_status run_layout(const Layout<K> &layout, const Job<K> &job,
+                     const char *const (&data)[K]) {
     if (layout.small) return run_small(layout, job, data);
     int d = layout.ndim - 1;
-    while (layout.shape[d] == 1) --d;
+    while (layout.shape[d] == 1)
+        --d;
     Layout<K> half = layout;
     half.shape[d] = layout.shape[d] / 2;
     if (half.shape[d] > 64) half.shape[d] &= ~INT64_C(63); // stays aligned
@@ -340,7 +371,8 @@ template <int K> tl_status run_turned(const Job<K> &job, int k) {
     const tl_status status = copy_strided(&turned, in);
     if (status != TL_OK) return status;
     const tl_buffer *inputs[K];
-    for (int j = 1; j < K; ++j) inputs[j - 1] = j == k ? &turned : job.call->in[j - 1];
+    for (int j = 1; j < K; ++j)
+        inputs[j - 1] = j == k ? &turned : job.call->in[j - 1];
     tl_call call = *job.call;
     call.in = inputs;
     Job<K> next = job;
@@ -377,7 +409,7 @@ template <int K> tl_status run_job(const Job<K> &job) {
     return run_layout(layout, job, data);
 }
 
-// ---- run functions -------------------------------------------------------------------
+// ---- run functions ------------------------------------------------------------------
 template <typename T, int K>
 Source<T> source_of(const tl_call *call, const Plan<K> &plan, int k) {
     Source<T> source = {};
@@ -392,18 +424,20 @@ Source<T> source_of(const tl_call *call, const Plan<K> &plan, int k) {
 
 // A formula from the call: its params where it is made of them.
 template <class Op> Op formula_of(const tl_call *call) {
-    if constexpr (std::is_constructible<Op, const tl_call *>::value) return Op(call);
-    else return Op();
+    if constexpr (std::is_constructible<Op, const tl_call *>::value)
+        return Op(call);
+    else
+        return Op();
 }
 
 template <class Op, class R, class A, class B, class C>
-tl_status launch_form(const tl_call *call, const Plan<Form<Op, R, A, B, C>::operands> &plan) {
+tl_status launch_form(const tl_call *call,
+                      const Plan<Form<Op, R, A, B, C>::operands> &plan) {
     using F = Form<Op, R, A, B, C>;
     const int64_t work = plan.walk.packs ? ceil_div(plan.walk.packs, F::packs_at_once)
                                          : ceil_div(plan.walk.size, F::at_once);
-    return launch(blocks_for(work), kThreads, 0,
-                  elementwise_kernel<Op, R, A, B, C>, plan.walk,
-                  reinterpret_cast<R *>(const_cast<char *>(plan.data[0])),
+    return launch(blocks_for(work), kThreads, 0, elementwise_kernel<Op, R, A, B, C>,
+                  plan.walk, reinterpret_cast<R *>(const_cast<char *>(plan.data[0])),
                   source_of<A>(call, plan, 1), source_of<B>(call, plan, 2),
                   source_of<C>(call, plan, 3), formula_of<Op>(call));
 }
@@ -415,7 +449,8 @@ tl_status run_two(const tl_call *call, int64_t apart) {
     if (call->out[0]->size == 0) return TL_OK;
     constexpr int sizes[4] = {size_of<R>, size_of<A>, size_of<B>, size_of<C>};
     Job<F::operands> job = {call, F::pack, launch_form<Op, R, A, B, C>, apart, {}};
-    for (int k = 0; k < F::operands; ++k) job.itemsize[k] = sizes[k];
+    for (int k = 0; k < F::operands; ++k)
+        job.itemsize[k] = sizes[k];
     return run_job(job);
 }
 template <class Op, class R, class A = None, class B = None, class C = None>
@@ -423,25 +458,26 @@ tl_status run_form(const tl_call *call) {
     return run_two<Op, R, A, B, C>(call, 0);
 }
 
-// ---- tables --------------------------------------------------------------------------
+// ---- tables -------------------------------------------------------------------------
 // A formula of scalar_ops.h as a type, light or dear.
-#define TL_FORM(name, cost)                                                             \
-    struct name##_form : cost {                                                         \
-        template <typename... T> __device__ __forceinline__ auto operator()(T... x) const { \
-            return op_##name(x...);                                                     \
-        }                                                                               \
+#define TL_FORM(name, cost)                                                            \
+    struct name##_form : cost {                                                        \
+        template <typename... T>                                                       \
+        __device__ __forceinline__ auto operator()(T... x) const {                     \
+            return op_##name(x...);                                                    \
+        }                                                                              \
     };
 #define TL_LIGHT_FORM(name) TL_FORM(name, Light)
 #define TL_DEAR_FORM(name) TL_FORM(name, DearUnless<is_common(#name)>)
 
 constexpr bool equal_text(const char *a, const char *b) {
-    while (*a && *a == *b) ++a, ++b;
+    while (*a && *a == *b)
+        ++a, ++b;
     return *a == *b;
 }
 constexpr bool is_common(const char *name) {
-    for (const char *common :
-         {"exp", "log", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "gelu_grad",
-          "gelu_tanh_grad", "silu_grad"})
+    for (const char *common : {"exp", "log", "tanh", "sigmoid", "gelu", "gelu_tanh",
+                               "silu", "gelu_grad", "gelu_tanh_grad", "silu_grad"})
         if (equal_text(name, common)) return true;
     return false;
 }

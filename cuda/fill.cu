@@ -23,7 +23,8 @@ template <typename T> tl_status run_fill(const tl_call *call) {
 
 // out[i] = start + i * step in the numbers of the output's kind: double or wrapping.
 template <typename T> struct Arange {
-    using Number = std::conditional_t<std::is_floating_point<T>::value, double, uint64_t>;
+    using Number =
+        std::conditional_t<std::is_floating_point<T>::value, double, uint64_t>;
     T *out;
     Number start, step;
     __device__ void operator()(int64_t i) const {
@@ -44,6 +45,7 @@ template <typename T> tl_status run_arange(const tl_call *call) {
 #define TL_FILL(code, T) {"fill", code, run_fill<T>, nullptr},
 #define TL_ARANGE(code, T) {"arange", code, run_arange<T>, nullptr},
 
+// clang-format off
 const tl_cuda_entry entries[] = {
     TL_FILL(TL_BOOL, uint8_t)
     TL_FILL(TL_INT8, uint8_t)
@@ -66,6 +68,7 @@ const tl_cuda_entry entries[] = {
     TL_ARANGE(TL_FLOAT32, float)
     TL_ARANGE(TL_FLOAT64, double)
 };
+// clang-format on
 
 } // namespace
 } // namespace tl

@@ -132,7 +132,6 @@ template <typename Element> struct LayerNormGradOp {
     using State = Slopes<V>;
     using Stats = Slopes<V>;
     static constexpr int kInputs = 2;
-    static constexpr bool kAnyAxis = false;
     T *out;
     const T *a, *b; // gradient, x
     const T *weight;

@@ -3,11 +3,13 @@
 // second kernel in a fixed order.
 //
 // An Op is passed to the kernels by value:
-//   Value    what load<P>(values, offset) reads for each of P neighbours; T: elements
-//   State    what elements become: empty(), add<N>(state, values, local, place),
-//   join(a, b) Local    what is known of a result beforehand: local(offset of its first
-//   element, out) finish(state, local, out), out being the result's offset kPack
-//   neighbours read at a time; kOrdered: positions count
+// - Value: what load<P>(values, offset) reads of each of P neighbours
+// - State: what elements become, by empty(), add<N>(state, values, local, place), join
+// - Local: what is known of a result beforehand, local(offset of its first element,
+// out)
+// - finish(state, local, out): out is the result's offset
+// - kPack: neighbours read at a time; aligned(P), alike(P), head<P>: where packs begin
+// - kOrdered: positions count
 #pragma once
 
 #include "rows.cuh"

@@ -17,6 +17,7 @@ TL_LIGHT_FORM(clip)
 #define TL_WHERE(code, T) {"where", code, run_form<Where, T, uint8_t, T, T>, nullptr},
 #define TL_CLIP(code, T) {"clip", code, run_form<clip_form, T, T, T, T>, nullptr},
 
+// clang-format off
 const tl_cuda_entry entries[] = {
     TL_WHERE(TL_BOOL, uint8_t)
     TL_WHERE(TL_INT8, uint8_t)
@@ -40,6 +41,7 @@ const tl_cuda_entry entries[] = {
     TL_CLIP(TL_FLOAT16, tl_float16)
     TL_CLIP(TL_BFLOAT16, tl_bfloat16)
 };
+// clang-format on
 
 } // namespace
 } // namespace tl

@@ -16,31 +16,32 @@ TL_FLOAT_TEST_OPS(TL_LIGHT_FORM)
 TL_LIGHT_FORM(logical_not)
 TL_LIGHT_FORM(bitwise_invert)
 
-// ---- the table: an output of the operand's type, or bool -------------------------------
+// ---- the table: an output of the operand's type, or bool ----------------------------
 #define TL_ROW(op, form, code, R, T) {op, code, run_form<form, R, T>, nullptr},
 #define TL_SAME(op, code, T) TL_ROW(#op, op##_form, code, T, T)
-#define TL_FLOAT_ROWS(op)                                                               \
-    TL_SAME(op, TL_FLOAT32, float)                                                      \
-    TL_SAME(op, TL_FLOAT64, double)                                                     \
-    TL_SAME(op, TL_FLOAT16, tl_float16)                                                 \
+#define TL_FLOAT_ROWS(op)                                                              \
+    TL_SAME(op, TL_FLOAT32, float)                                                     \
+    TL_SAME(op, TL_FLOAT64, double)                                                    \
+    TL_SAME(op, TL_FLOAT16, tl_float16)                                                \
     TL_SAME(op, TL_BFLOAT16, tl_bfloat16)
-#define TL_INTEGER_ROWS(op)                                                             \
-    TL_SAME(op, TL_INT32, int32_t)                                                      \
-    TL_SAME(op, TL_INT64, int64_t)                                                      \
-    TL_SAME(op, TL_UINT8, uint8_t)                                                      \
+#define TL_INTEGER_ROWS(op)                                                            \
+    TL_SAME(op, TL_INT32, int32_t)                                                     \
+    TL_SAME(op, TL_INT64, int64_t)                                                     \
+    TL_SAME(op, TL_UINT8, uint8_t)                                                     \
     TL_SAME(op, TL_UINT64, uint64_t)
 #define TL_ARITHMETIC_ROWS(op) TL_INTEGER_ROWS(op) TL_FLOAT_ROWS(op)
 // Two's complement shares kernels where the sign makes no difference.
-#define TL_SIGNLESS_ROWS(op)                                                            \
-    TL_SAME(op, TL_INT8, uint8_t)                                                       \
+#define TL_SIGNLESS_ROWS(op)                                                           \
+    TL_SAME(op, TL_INT8, uint8_t)                                                      \
     TL_SAME(op, TL_UINT32, int32_t)
 #define TL_TEST_ROW(op, code, T) TL_ROW(#op, op##_form, code, bool, T)
-#define TL_FLOAT_TEST_ROWS(op)                                                          \
-    TL_TEST_ROW(op, TL_FLOAT32, float)                                                  \
-    TL_TEST_ROW(op, TL_FLOAT64, double)                                                 \
-    TL_TEST_ROW(op, TL_FLOAT16, tl_float16)                                             \
+#define TL_FLOAT_TEST_ROWS(op)                                                         \
+    TL_TEST_ROW(op, TL_FLOAT32, float)                                                 \
+    TL_TEST_ROW(op, TL_FLOAT64, double)                                                \
+    TL_TEST_ROW(op, TL_FLOAT16, tl_float16)                                            \
     TL_TEST_ROW(op, TL_BFLOAT16, tl_bfloat16)
 
+// clang-format off
 const tl_cuda_entry entries[] = {
     TL_UNARY_FLOAT_OPS(TL_FLOAT_ROWS)
     TL_UNARY_MATH_OPS(TL_FLOAT_ROWS)
@@ -65,6 +66,7 @@ const tl_cuda_entry entries[] = {
     TL_INTEGER_ROWS(bitwise_invert)
     TL_SIGNLESS_ROWS(bitwise_invert)
 };
+// clang-format on
 
 } // namespace
 } // namespace tl

@@ -4,13 +4,14 @@
 // side (the axis is not the innermost) are read twice by columns of threads.
 //
 // An Op is passed to the kernels by value; V is the type it computes in:
-//   T, kInputs, kAnyAxis (or always the innermost); out, a, b: operands (b of two
-//   inputs) fill(): what stands behind a row's end Row      row<Long>(i, offset of a):
-//   what is known of a row beforehand Stats    summarize<P, K>(a, b, row, part): of a
-//   row in registers; may change a and b finish<P>(a, b, stats, row, column): results,
-//   into a, of what summarize left State    add<N>(state, a, b, row, columns), join,
-//   stats(state): of a long row result<P>(a, b, stats, row, column): results, into a,
-//   of what was read note(stats, i): what is written once a row
+// - T, kInputs (1 or 2), kAnyAxis (or always the innermost)
+// - out, a, b: operands; fill(): what stands behind the end of a row of a
+// - Row row<Long>(i, offset of a): what is known of a row beforehand
+// - Stats summarize<P, K>(a, b, row, part): of a row in registers; may change a and b
+// - finish<P>(a, b, stats, row, column): results, into a, of what summarize left
+// - State add<N, P>(state, a, b, row, column, apart), join, stats(state): of a long row
+// - result<P>(a, b, stats, row, column): results, into a, of what was read
+// - note(stats, i): what is written once a row
 #pragma once
 
 #include "rows.cuh"

@@ -27,7 +27,7 @@ _LOW = ("bfloat16", "float16")
 
 
 def _type_code(op, device_type):
-    name = str(device_type)
+    name = getattr(device_type, "type", device_type)  # a Device has one
     if name not in _DEVICE_TYPES:
         raise ValueError(f"{op}: expected 'cpu' or 'cuda', got {device_type!r}")
     return _DEVICE_TYPES[name]
@@ -46,7 +46,7 @@ class autocast:  # noqa: N801
 
     Parameters
     ----------
-    device_type : {"cpu", "cuda"}
+    device_type : {"cpu", "cuda"} or Device
         Whose tensors are cast.
     dtype : DType, default bfloat16
         The low dtype, bfloat16 or float16. With float16 use a `GradScaler`.
@@ -87,7 +87,7 @@ class autocast:  # noqa: N801
     def __init__(
         self, device_type, dtype=tl.bfloat16, enabled=True, cache_enabled=True
     ):  # fmt: skip
-        self.device_type = str(device_type)
+        self.device_type = getattr(device_type, "type", device_type)
         self.dtype = tl.bfloat16 if dtype is None else as_dtype(dtype)
         self.enabled = bool(enabled)
         self.cache_enabled = cache_enabled is None or bool(cache_enabled)

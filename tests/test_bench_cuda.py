@@ -22,7 +22,6 @@ finally:
     sys.path.remove(str(ROOT))
 
 SMALL = cases.all_cases(cap=32)
-DRAWN = ("rand", "randn")  # on a device they take its name
 
 
 def test_rows_are_many_and_their_names_unique():
@@ -61,8 +60,6 @@ def on_cpu(case, library):
 
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.label)
 def test_our_statement_runs_on_little_data(case):
-    if case.name in DRAWN and not tl.cuda.is_built():
-        pytest.skip("takes a device")
     exec(case.ours, on_cpu(case, "ours"))
 
 

@@ -77,42 +77,213 @@ def test_cuda_device_of_another_type_raises(device):
         tl.cuda.get_device_name(device)
 
 
+@pytest.mark.skipif(tl.cuda.is_available(), reason="a GPU is there")
 def test_tensor_on_cuda_raises_and_names_the_device():
     with pytest.raises(tl.DeviceError, match="cuda"):
         tl.zeros(2, device="cuda")
 
 
+# ---- on a GPU ----------------------------------------------------------------------
 @pytest.mark.cuda
 @needs_gpu
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 1_000_003])
-def test_cuda_vector_add_equals_numpy(dtype, size):
-    from tensorlib.kernels.cuda_bridge import vector_add
-
-    rng = np.random.default_rng(size)
-    a, b = rng.standard_normal((2, size)).astype(dtype)
-    out = np.empty_like(a)
-    vector_add(a, b, out)
-    np.testing.assert_array_equal(out, a + b)
-
-
-@pytest.mark.cuda
-@needs_gpu
-def test_cuda_device_has_a_name():
+def test_cuda_device_has_a_name_and_capability():
     assert tl.cuda.get_device_name(0)
+    assert tl.cuda.get_device_capability(0) >= (8, 0)
+    free, total = tl.cuda.mem_get_info()
+    assert 0 < free <= total
     tl.cuda.synchronize()
 
 
-def test_cuda_vector_add_lengths_differ_raises():
-    bridge = pytest.importorskip("tensorlib.kernels.cuda_bridge")
-    a = np.zeros(3)
-    with pytest.raises(ValueError, match="lengths 3, 3, 2 differ"):
-        bridge.vector_add(a, a, np.zeros(2))
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_transfer_there_and_back_keeps_bits():
+    rng = np.random.default_rng(0)
+    for shape in ((), (0, 3), (5,), (4, 3, 2)):
+        a = np.asarray(rng.standard_normal(shape).astype("float32"))
+        x = tl.tensor(a)
+        y = x.to("cuda")
+        assert str(y.device) == "cuda:0"
+        assert y.shape == shape
+        np.testing.assert_array_equal(y.cpu().numpy(), a)
+    x = tl.tensor([1.0, 2.0], requires_grad=True)
+    (x.to("cuda") * 3).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    assert not x.grad.is_cuda
 
 
-@pytest.mark.skipif(tl.cuda.is_available(), reason="a GPU is there")
-def test_cuda_vector_add_without_gpu_raises():
-    bridge = pytest.importorskip("tensorlib.kernels.cuda_bridge")
-    a = np.zeros(3)
-    with pytest.raises(tl.DeviceError):
-        bridge.vector_add(a, a, a.copy())
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_values_reach_python():
+    x = tl.tensor([[1.5, -2.0]], device="cuda")
+    assert x.tolist() == [[1.5, -2.0]]
+    assert x[0, 1].item() == float(x[0, 1]) == -2.0
+    assert "device='cuda:0'" in repr(x)
+    with pytest.raises(tl.DeviceError, match=r"use x\.cpu\(\)"):
+        x.numpy()
+    with pytest.raises(BufferError, match="cuda:0"):
+        memoryview(x)
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_index_out_of_range_is_raised_by_who_waits_and_once():
+    x, bad = tl.arange(3, device="cuda"), tl.tensor([0, 7], device="cuda")
+    x[bad]
+    with pytest.raises(IndexError, match=r"index_get.*launched earlier"):
+        tl.cuda.synchronize()
+    tl.cuda.synchronize()
+    assert x.tolist() == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError, match="floor_divide"):
+        (x // tl.zeros(3, dtype="int64", device="cuda")).tolist()
+    assert (x + 1).tolist() == [1, 2, 3]
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_memory_is_counted_cached_and_returned():
+    tl.cuda.empty_cache()
+    before = tl.cuda.memory_stats()
+    x = tl.zeros(1 << 20, device="cuda")
+    held = tl.cuda.memory_stats()
+    assert held["allocated"] - before["allocated"] >= x.nbytes
+    assert held["live"] == before["live"] + 1
+    del x
+    after = tl.cuda.memory_stats()
+    assert after["allocated"] == before["allocated"]
+    assert after["reserved"] == held["reserved"]
+    tl.cuda.empty_cache()
+    assert tl.cuda.memory_stats()["reserved"] <= before["reserved"]
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_out_of_memory_is_a_memory_error_with_the_numbers():
+    tl.cuda.empty_cache()
+    tl.cuda.set_memory_limit(tl.cuda.memory_stats()["reserved"] + (1 << 22))
+    try:
+        with pytest.raises(MemoryError, match=r"tried to allocate .* on cuda:0"):
+            tl.empty(1 << 23, device="cuda")
+        assert tl.ones(4, device="cuda").sum().item() == 4
+    finally:
+        tl.cuda.set_memory_limit(None)
+    with pytest.raises(MemoryError):
+        tl.empty(1 << 45, dtype="int8", device="cuda")
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_steps_of_training_do_not_grow():
+    model = tl.nn.Sequential(tl.nn.Linear(8, 16), tl.nn.ReLU(), tl.nn.Linear(16, 2))
+    model.to("cuda")
+    optimizer = tl.optim.Adam(model.parameters())
+    x, t = tl.rand(32, 8, device="cuda"), tl.zeros(32, dtype="int64", device="cuda")
+    seen = set()
+    for step in range(1000 if tl.cuda.get_device_name() != "emulated" else 30):
+        loss = tl.nn.functional.cross_entropy(model(x), t)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step > 5:
+            stats = tl.cuda.memory_stats()
+            seen.add((stats["live"], stats["reserved"]))
+    assert len(seen) == 1
+    assert loss.item() < 0.7
+
+
+# ---- streams, events, graphs ---------------------------------------------------------
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_streams_wait_for_each_other():
+    side = tl.cuda.Stream()
+    x = tl.ones(1 << 18, device="cuda")
+    side.wait_stream(tl.cuda.current_stream())
+    with tl.cuda.stream(side):
+        assert tl.cuda.current_stream() == side
+        y = x * 2
+        for _ in range(20):
+            y = y + x
+    assert tl.cuda.current_stream() != side
+    tl.cuda.current_stream().wait_stream(side)
+    assert (y + x).sum().item() == 23 * (1 << 18)
+    side.synchronize()
+    assert side.query()
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_events_measure_time():
+    start, end = (tl.cuda.Event(enable_timing=True) for _ in range(2))
+    with pytest.raises(RuntimeError, match="was recorded"):
+        start.elapsed_time(end)
+    start.record()
+    x = tl.ones(1 << 16, device="cuda") + 1
+    end.record()
+    end.synchronize()
+    assert end.query()
+    assert start.elapsed_time(end) >= 0
+    assert x[0].item() == 2
+    plain = tl.cuda.Event()
+    plain.record()
+    with pytest.raises(RuntimeError, match="enable_timing"):
+        start.elapsed_time(plain)
+
+
+@pytest.mark.cuda
+@needs_gpu
+@pytest.mark.skipif(
+    tl.cuda.is_available() and tl.cuda.get_device_name() == "emulated",
+    reason="the emulator records no graphs",
+)
+def test_cuda_graph_of_a_training_step_equals_eager_steps():
+    def made():
+        tl.manual_seed(0)
+        model = tl.nn.Sequential(
+            tl.nn.Linear(8, 16), tl.nn.ReLU(), tl.nn.Linear(16, 1)
+        ).to("cuda")
+        return model, tl.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    rng = np.random.default_rng(0)
+    data = [rng.standard_normal((32, 8)).astype("float32") for _ in range(6)]
+
+    def step(model, optimizer, x):
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    model, optimizer = made()
+    eager = [step(model, optimizer, tl.tensor(a, device="cuda")).item() for a in data]
+    model, optimizer = made()
+    x = tl.tensor(data[0], device="cuda")
+    found = [step(model, optimizer, x).item()]
+    recorded = tl.cuda.CUDAGraph()
+    with tl.cuda.graph(recorded):
+        loss = step(model, optimizer, x)
+    for a in data[1:]:
+        x.copy_(tl.tensor(a))
+        recorded.replay()
+        found.append(loss.item())
+    assert found == eager
+    with pytest.raises(RuntimeError, match="was recorded"):
+        tl.cuda.CUDAGraph().replay()
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_random_numbers_equal_the_cpus():
+    for draw in (
+        lambda **how: tl.rand(1001, **how),
+        lambda **how: tl.randint(0, 1000, (1001,), **how),
+        lambda **how: tl.bernoulli(0.3, (1001,), **how),
+        lambda **how: tl.randperm(1001, **how),
+    ):
+        tl.manual_seed(5)
+        expected = draw().tolist()
+        tl.manual_seed(5)
+        assert draw(device="cuda").tolist() == expected
+    tl.manual_seed(5)
+    expected = tl.randn(10_001).numpy()
+    tl.manual_seed(5)
+    found = tl.randn(10_001, device="cuda").cpu().numpy()
+    np.testing.assert_allclose(found, expected, rtol=3e-7, atol=1e-7)

@@ -111,10 +111,10 @@ def check(kernels, q, k, v, mask=None, dtype="float32", slopes=False, **settings
         return False
     wanted, wanted_stats = reference(*exact, exact_mask, params)
     close(y, wanted, dtype)
-    close(stats[..., 1], wanted_stats[..., 1], "float32")
+    close(stats[..., 1], wanted_stats[..., 1], dtype)
     finite = np.isfinite(wanted_stats[..., 0])
     assert np.array_equal(finite, np.isfinite(stats[..., 0]))
-    close(stats[..., 0][finite], wanted_stats[..., 0][finite], "float32")
+    close(stats[..., 0][finite], wanted_stats[..., 0][finite], wide.__name__)
     g = to_dtype(np.random.default_rng(5).standard_normal(y.shape), dtype)
     grads = [
         np.full(shape, 77, kind)

@@ -92,8 +92,10 @@ def test_forward_on_gpu_in_half_precision_equals_the_cpu(op, dtype):
         op.name.startswith(("linalg", "fft"))
     ):
         pytest.skip("there are no halves of it")
-    # Recurrent layers round each step, which the next one takes up.
-    eps = HALVES[dtype] * (3 if op.name in ("rnn", "gru", "lstm") else 1)
+    # Recurrent layers round each step, which the next one takes up; transposed
+    # convolutions without cuDNN each patch, before patches are added.
+    stepwise = op.name in ("rnn", "gru", "lstm") or "transpose" in op.name
+    eps = HALVES[dtype] * (3 if stepwise else 1)
     for k, arguments in enumerate(calls_of(op, "float32")):
         found = as_tuple(applied(op.function, narrowed("cuda"), arguments))
         expected = as_tuple(applied(op.function, narrowed("cpu"), arguments))
@@ -169,7 +171,7 @@ def test_second_derivatives_on_gpu_equal_those_on_the_cpu(op):
 
 @rows(lambda op: op.differentiable)
 def test_jvp_on_gpu_equals_that_on_the_cpu(op):
-    def tangents(device):
+    def tangents(arguments, device):
         function, inputs = as_function(op, arguments, device)
         rng = generator_for("direction")
         steps = [on(np.asarray(rng.normal(size=x.shape)), device) for x in inputs]
@@ -180,7 +182,8 @@ def test_jvp_on_gpu_equals_that_on_the_cpu(op):
         return [None if t is None else t.detach().cpu() for t in found]
 
     for k, arguments in enumerate(smooth_calls(op)):
-        assert_alike(tangents("cuda"), tangents("cpu"), 1e-11, f"{op} {k}")
+        found, expected = (tangents(arguments, d) for d in ("cuda", "cpu"))
+        assert_alike(found, expected, 1e-11, f"{op} {k}")
 
 
 def on(a, device):
@@ -195,8 +198,8 @@ def test_bad_arguments_on_gpu_raise(op, k):
     def moved(value):
         return value.to("cuda") if isinstance(value, tl.Tensor) else value
 
-    if op.name in FROM_THE_HOST:
-        pytest.skip("takes arrays of the host")
+    if op.name in FROM_THE_HOST or (op.name, k) == ("as_strided", 3):
+        pytest.skip("is about memory of the host, which a copy on the GPU has not")
     error = op.errors[k]
     arguments = [
         type(a)(map(moved, a)) if isinstance(a, (list, tuple)) else moved(a)
@@ -204,9 +207,13 @@ def test_bad_arguments_on_gpu_raise(op, k):
     ]
     # The kernel that finds an index out of range does not tell which.
     text = None if error.kind is IndexError else error.message
-    with pytest.raises(error.kind, match=text):
+
+    def awaited():
         op.function(*arguments)
         tl.cuda.synchronize()  # what only the kernel sees is raised then
+
+    with pytest.raises(error.kind, match=text):
+        awaited()
 
 
 # ---- in place --------------------------------------------------------------------

@@ -18,6 +18,11 @@ template <class T> struct wrapping<T, true> {
 };
 template <class T> using wrapping_t = typename wrapping<T>::type;
 template <class T> constexpr bool is_float = std::is_floating_point<T>::value;
+/* x < 0, without nvcc's warning where there is no such x. */
+template <class T> TL_HD inline bool is_negative(T x) {
+    if constexpr (std::is_unsigned<T>::value) return false;
+    else return x < T(0);
+}
 
 /* ---- unary, all arithmetic dtypes --------------------------------------------- */
 template <class T> TL_HD inline T op_negative(T x) {
@@ -65,7 +70,7 @@ template <class T> TL_HD inline int op_remainder_status(T b) {
     return op_floor_divide_status(b);
 }
 template <class T> TL_HD inline int op_pow_status(T b) {
-    return !is_float<T> && b < T(0) ? TL_NEGATIVE_EXPONENT : TL_OK;
+    return !is_float<T> && is_negative(b) ? TL_NEGATIVE_EXPONENT : TL_OK;
 }
 
 /* fmod by one division: exact while the quotient is below 2^28 (float, in double) or
@@ -124,7 +129,8 @@ template <class T> TL_HD inline T op_remainder(T a, T b) {
         bool minus_one = std::is_signed<T>::value && b == static_cast<T>(-1);
         T divisor = b == T(0) || minus_one ? T(1) : b;
         T mod = static_cast<T>(a % divisor);
-        return mod != T(0) && (mod < T(0)) != (b < T(0)) ? static_cast<T>(mod + b) : mod;
+        bool move = mod != T(0) && is_negative(mod) != is_negative(b);
+        return move ? static_cast<T>(mod + b) : mod;
     }
 }
 template <class T> TL_HD inline T op_floor_divide(T a, T b) {
@@ -135,7 +141,8 @@ template <class T> TL_HD inline T op_floor_divide(T a, T b) {
         T divisor = b == T(0) ? T(1) : b;
         T quotient = static_cast<T>(a / divisor);
         bool inexact = static_cast<T>(quotient * divisor) != a;
-        return inexact && (a < T(0)) != (b < T(0)) ? static_cast<T>(quotient - 1) : quotient;
+        bool lower = inexact && is_negative(a) != is_negative(b);
+        return lower ? static_cast<T>(quotient - 1) : quotient;
     }
 }
 /* Integers by repeated squaring; a negative exponent gives 1 and a failure. */
