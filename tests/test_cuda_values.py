@@ -172,7 +172,7 @@ def test_copy_between_devices(pair):
     assert target.tolist() == [[3.0, 3.0], [3.0, 3.0]]
 
 
-# ---- random numbers --------------------------------------------------------------------
+# ---- random numbers ------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_seed_gives_the_same_uniform_numbers_on_both_devices(dtype):
     found = []

@@ -164,9 +164,9 @@ def test_random_numbers_are_the_cpus():
         tl.manual_seed(3)
         x = tl.ones((4, 5), device=device)
         found.append(
-            tl.vmap(
-                lambda a: a * tl.rand(5, device=a.device), randomness="different"
-            )(x)
+            tl.vmap(lambda a: a * tl.rand(5, device=a.device), randomness="different")(
+                x
+            )
         )
     assert_same(found[1], found[0], "")
 
@@ -210,9 +210,7 @@ def test_nested_vmap_on_gpu_equals_that_on_the_cpu():
 
 def test_gradients_of_each_example_equal_those_on_the_cpu():
     tl.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(0), nn.Linear(18, 3)
-    )
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(0), nn.Linear(18, 3))
     x = tl.randn(4, 1, 5, 5)
     target = tl.tensor([0, 2, 1, 0])
 

@@ -15,9 +15,10 @@ from cpython.pycapsule cimport (
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_CUDA,
-    TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64,
-    TL_MAX_NDIM, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, tl_buffer, tl_storage,
+    TL_BATCHED, TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128,
+    TL_CPU, TL_CUDA, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32,
+    TL_INT64, TL_MAX_NDIM, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, tl_buffer,
+    tl_storage,
 )
 from tensorlib.core.borrow cimport (
     Foreign, adopt_memory, check_dtype, packed_copy,
@@ -430,7 +431,9 @@ cdef Tensor _on_device(object x, Device where, int copy):
     cdef Tensor made
     kind, number = _place_of(x)
     is_cuda = kind == TL_DL_CUDA
-    if is_cuda == (where.type_code == TL_CUDA) and (number == where.index or not is_cuda):
+    if is_cuda == (where.type_code == TL_CUDA) and (
+        number == where.index or not is_cuda
+    ):
         return import_dlpack(x, copy)
     if copy == 0:
         raise ValueError(

@@ -351,7 +351,7 @@ class DataLoader:
 
 
 def _target(pin_memory, device):
-    """The GPU that batches go to, or None."""
+    """Return the GPU that batches go to, or None."""
     if device is None or device == "":
         return None
     where = tl.device(device)

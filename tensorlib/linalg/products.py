@@ -142,7 +142,9 @@ def matrix_power(x, n, /):
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"matrix_power: expected square matrices, got shape {x.shape}")
     if n == 0:
-        return broadcast_to(eye(x.shape[-1], dtype=x.dtype, device=x.device), x.shape).copy()
+        return broadcast_to(
+            eye(x.shape[-1], dtype=x.dtype, device=x.device), x.shape
+        ).copy()
     if n > 0 and x.dtype.name in HALVES:
         return astype(matrix_power(astype(x, "float32"), n), x.dtype)
     square, n = (inv(x), -n) if n < 0 else (x, n)

@@ -265,9 +265,7 @@ def isin(x1, x2, /, *, invert=False):
                 "isin: expected tensors on one device, got "
                 f"{elements.device} and {others.device}"
             )
-        return full(
-            elements.shape, bool(invert), dtype="bool", device=elements.device
-        )
+        return full(elements.shape, bool(invert), dtype="bool", device=elements.device)
     found = _in_table(elements, others)
     if found is None:
         found = _in_sorted(elements, sort(others))

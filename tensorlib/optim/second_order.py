@@ -343,7 +343,9 @@ class Newton(_Whole):
 def _flat(parts, params):
     return tl.concat(
         [
-            tl.zeros((p.size,), dtype=p.dtype, device=p.device) if g is None else g.reshape((-1,))
+            tl.zeros((p.size,), dtype=p.dtype, device=p.device)
+            if g is None
+            else g.reshape((-1,))
             for g, p in zip(parts, params, strict=True)
         ],
         axis=0,
