@@ -1,9 +1,9 @@
 """NVIDIA GPUs: which there are, their memory, streams, events and graphs.
 
 Nothing in this module needs a GPU, a driver or a CUDA build to be imported. Work on a
-device is asynchronous: an op returns when its kernel has been launched, and whoever asks
-for values (`Tensor.item`, `Tensor.cpu`, printing) waits. What a kernel finds wrong with
-its input, an index out of range say, is raised then.
+device is asynchronous: an op returns when its kernel has been launched, and who asks for
+values (`Tensor.item`, `Tensor.cpu`, printing) waits. What a kernel finds wrong with its
+input, an index out of range say, is raised then.
 """
 
 from contextlib import contextmanager
@@ -89,7 +89,7 @@ def _dotted(version):
 
 
 def _index(op, device):
-    """The index of a device given as index, name, Device or None; it is opened."""
+    """Return the index of a device given as one, by name, or None; it is opened."""
     if device is None:
         device = 0
     if not isinstance(device, int):
@@ -141,7 +141,7 @@ def synchronize(device=0):
 
 # ---- memory ------------------------------------------------------------------------
 def mem_get_info(device=0):
-    """Return the bytes of a device that are free, and that it has, ``(free, total)``."""
+    """Return the free bytes of a device, and all that it has: ``(free, total)``."""
     return _bridge_of("mem_get_info", device).device_memory(_index("", device))
 
 
@@ -300,7 +300,7 @@ class Event:
         self.index = self.cuda_event = None
 
     def record(self, stream=None):
-        """Have the event happen when a stream, the current one by default, gets here."""
+        """Have the event happen when a stream (the current one) gets here."""
         stream = current_stream() if stream is None else stream
         if self.cuda_event is None:
             self.cuda_event = _bridge.event_create(stream.index, self.enable_timing)
@@ -373,7 +373,7 @@ def stream(stream):
         _bridge.set_stream(stream.index, before)
 
 
-# ---- graphs ----------------------------------------------------------------------------
+# ---- graphs ------------------------------------------------------------------------
 class CUDAGraph:
     """Work recorded once, by `graph`, and done again by one launch.
 

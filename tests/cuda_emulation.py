@@ -11,8 +11,8 @@
 
 Operands are arrays of any strides, their dtypes those of the arrays (uint16 is bfloat16
 where `dtype` is); `Operand(array, dtype)` says otherwise and None is a NULL operand.
-`dtype` names the table entry; by default that of the first input that is not None, or of
-the first output. Arrays that overlap (an in-place call, a part behind a part) share
+`dtype` names the table entry; by default that of the first input that is not None, or
+of the first output. Arrays that overlap (an in-place call, a part behind a part) share
 device memory, as far from a 256-byte boundary as on the host: ``x[1:]`` is not aligned.
 
 Each call runs twice from the same state, threads and blocks in reverse the second time,
@@ -26,8 +26,8 @@ runs once). It raises too
 - when the device reported a fault (`FaultError`, the outputs being copied back).
 
 Elements that no thread writes stay as they were in `out`. Launches run after the
-operands' descriptions and `params` are gone: a kernel that keeps a pointer to them reads
-0xff bytes, as it does from shared and scratch memory that nobody has written.
+operands' descriptions and `params` are gone: a kernel that keeps a pointer to them
+reads 0xff bytes, as it does from shared and scratch memory that nobody has written.
 
 `python tests/cuda_emulation.py reduce` compiles a family and lists its entries.
 """
@@ -54,8 +54,23 @@ STATUS = (
 DTYPES = {
     name: code
     for code, name in enumerate(
-        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 "
-        "float32 float64 complex64 complex128".split()
+        [
+            "bool",
+            "int8",
+            "int16",
+            "int32",
+            "int64",
+            "uint8",
+            "uint16",
+            "uint32",
+            "uint64",
+            "float16",
+            "bfloat16",
+            "float32",
+            "float64",
+            "complex64",
+            "complex128",
+        ]
     )
 }
 FLAGS = [
@@ -352,10 +367,8 @@ class Kernels:
 
 
 def _operand(given, dtype):
-    if given is None or isinstance(given, Operand):
-        operand = given
-    else:
-        operand = Operand(given)
+    plain = given is not None and not isinstance(given, Operand)
+    operand = Operand(given) if plain else given
     if operand is not None and operand.dtype is None:
         name = operand.array.dtype.name
         operand.dtype = "bfloat16" if (name, dtype) == ("uint16", "bfloat16") else name
@@ -445,7 +458,7 @@ class _Run:
             if operand is None or operand.array.size == 0:
                 continue
             array = operand.array
-            low, high = _bounds(array)
+            low, _ = _bounds(array)
             index = next(i for i, s in enumerate(self.spans) if s.low <= low < s.high)
             span = self.spans[index]
             offset = array.__array_interface__["data"][0] - span.low

@@ -61,7 +61,7 @@ def test_cublaslt_is_given_bias_and_output(fake, dtype):
     "case", ["same", "a once", "b once", "heads", "crossed", "many"]
 )
 def test_cublaslt_is_given_batches(fake, case):
-    kernels, found = fake
+    kernels, _ = fake
     matmul.test_matmul_of_batches_matches_numpy(kernels, "float32", case)
 
 

@@ -85,7 +85,7 @@ def test_ended_threads_count_as_arrived(kernels):
     assert np.array_equal(out, np.ones(5))
 
 
-@pytest.mark.parametrize("by, where", [(1, "past the end of"), (-2, "before")])
+@pytest.mark.parametrize(("by", "where"), [(1, "past the end of"), (-2, "before")])
 def test_write_outside_is_found(kernels, by, where):
     with pytest.raises(KernelError, match=f"{where} an allocation of 20 bytes"):
         kernels.call("past", np.zeros(5, np.float32), params=ctypes.c_int64(by))
@@ -155,7 +155,8 @@ def test_caching_allocator_hands_out_a_released_block_again(kernels):
     assert found[0] == found[1]
     statistics = Statistics()
     library.tl_cuda_memory_statistics(0, ctypes.byref(statistics))
-    assert statistics.live == 0 and statistics.reserved >= 1000
+    assert statistics.live == 0
+    assert statistics.reserved >= 1000
     assert library.tl_cuda_empty_cache(0) == 0
     library.tl_cuda_memory_statistics(0, ctypes.byref(statistics))
     assert statistics.reserved == 0

@@ -59,7 +59,7 @@ def arranged(x, how):
     return x
 
 
-@pytest.mark.parametrize("shape, indexed, tuples, how", CASES)
+@pytest.mark.parametrize(("shape", "indexed", "tuples", "how"), CASES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_index_get_reads_rows(kernels, dtype, shape, indexed, tuples, how):
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def test_index_get_with_broadcast_indices_and_strided_output(kernels):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "rows, columns, picked", [(70, 40, 50), (8, 100, 9), (33, 5, 32)]
+    ("rows", "columns", "picked"), [(70, 40, 50), (8, 100, 9), (33, 5, 32)]
 )
 def test_index_get_and_put_of_columns(kernels, dtype, rows, columns, picked):
     rng = np.random.default_rng(0)
@@ -117,14 +117,14 @@ def test_index_get_out_of_range_faults(kernels, indexed):
 
 def last_wins(x, index, v):
     flat = np.stack([np.broadcast_to(i, index[0].shape).ravel() for i in index], -1)
-    rows = np.broadcast_to(v, index[0].shape + x.shape[len(index):])
-    rows = rows.reshape(len(flat), *x.shape[len(index):])
+    rows = np.broadcast_to(v, index[0].shape + x.shape[len(index) :])
+    rows = rows.reshape(len(flat), *x.shape[len(index) :])
     for place, row in zip(flat, rows, strict=True):
         x[tuple(place)] = row
     return x
 
 
-@pytest.mark.parametrize("shape, indexed, tuples, how", CASES)
+@pytest.mark.parametrize(("shape", "indexed", "tuples", "how"), CASES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_index_put_keeps_the_last(kernels, dtype, shape, indexed, tuples, how):
     rng = np.random.default_rng(0)
@@ -202,7 +202,7 @@ SUMMED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape, indexed, tuples, how", CASES)
+@pytest.mark.parametrize(("shape", "indexed", "tuples", "how"), CASES)
 @pytest.mark.parametrize("dtype", SUMMED)
 def test_index_add_sums_rows(kernels, dtype, shape, indexed, tuples, how):
     rng = np.random.default_rng(0)
@@ -253,7 +253,8 @@ def test_index_add_out_of_range_skips_the_tuple(kernels, tuples):
 
 @pytest.mark.parametrize("dtype", SUMMED)
 @pytest.mark.parametrize(
-    "shape, n", [((5, 6), 3), ((2, 3, 4), 7), ((9,), 700), ((30, 4), 20), ((4, 5), 0)]
+    ("shape", "n"),
+    [((5, 6), 3), ((2, 3, 4), 7), ((9,), 700), ((30, 4), 20), ((4, 5), 0)],
 )
 def test_scatter_add_sums_along_the_last_axis(kernels, dtype, shape, n):
     rng = np.random.default_rng(0)
@@ -268,7 +269,9 @@ def test_scatter_add_sums_along_the_last_axis(kernels, dtype, shape, n):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n, bins", [(0, 3), (1, 1), (50, 7), (3000, 1), (3000, 100)])
+@pytest.mark.parametrize(
+    ("n", "bins"), [(0, 3), (1, 1), (50, 7), (3000, 1), (3000, 100)]
+)
 def test_weighted_bincount_sums_in_float64(kernels, dtype, n, bins):
     rng = np.random.default_rng(0)
     x, w = rng.integers(0, bins, n), rng.normal(size=n).astype(dtype)

@@ -117,7 +117,7 @@ def test_sort_of_bfloat16_orders_by_value(kernels):
 
 @pytest.mark.parametrize("largest", [0, 1])
 @pytest.mark.parametrize(
-    "n, k",
+    ("n", "k"),
     [(8, 2), (32, 32), (100, 7), (3000, 50), (9000, 9000), (8200, 20), (20000, 250)],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "float16"])

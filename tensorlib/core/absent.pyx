@@ -1,9 +1,9 @@
 """The slower ways of an op for which a device has no kernel.
 
 A narrow dtype is widened where the device has a kernel for the wide one. Otherwise the
-memory under the operands is copied to the host, the CPU's kernel runs there, and what it
-wrote is copied back: results are right, and the caller waits. docs/cuda.md lists the ops
-that go this way.
+memory under the operands is copied to the host, the CPU's kernel runs there, and what
+it wrote is copied back: results are right, and the caller waits. docs/cuda.md lists the
+ops that go this way.
 """
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free

@@ -7,8 +7,8 @@ Python, where the GIL is released, and where a kernel's status is checked.
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc
 from tensorlib.core.abi cimport (
-    TL_DECLINED, TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_OK, tl_call, tl_kernel, tl_kernel_fn,
-    tl_buffer, tl_status,
+    TL_DECLINED, TL_DEVICE_TYPE_COUNT, TL_DTYPE_COUNT, TL_OK, tl_buffer, tl_call,
+    tl_kernel, tl_kernel_fn, tl_status,
 )
 from tensorlib.core.finite cimport described, has_nonfinite
 

@@ -55,7 +55,7 @@ _STATUS = (
     (DeviceError, "the device has no kernel for this case"),
 )
 _DEVICE_ERROR = 6
-_failure_text = []
+_failure_text: list = []
 
 
 def set_failure_text(function):

@@ -1,8 +1,8 @@
 """Memory on other devices: where it comes from, and how bytes cross over.
 
-The module of a device puts its allocator and its copies in here (`set_remote`), so that
-tensors and storages know of devices without knowing any. A storage on a device borrows a
-block of the device's allocator.
+The module of a device puts its allocator and its copies in here (`set_remote`), so
+that tensors and storages know of devices without knowing any. A storage on a device
+borrows a block of the device's allocator.
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t
 from tensorlib.core.abi cimport TL_CPU, TL_DEVICE_TYPE_COUNT, tl_storage

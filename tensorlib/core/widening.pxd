@@ -14,8 +14,8 @@ ctypedef struct tl_narrow:
 # State that `blocks` does what `wide` does on narrow operands, converting a block at a
 # time: `launch` then uses it for every op whose wide kernel is `wide`.
 cdef int widens_in_blocks(tl_kernel_fn wide, tl_kernel_fn blocks) except -1
-# Run the op's kernel for the wide dtype on widened copies of its operands, wherever they
-# are.
+# Run the op's kernel for the wide dtype on widened copies of its operands, on their
+# device.
 cdef int launch_widened(
     str op, const tl_kernel *row, int dtype, int wide, tl_call *call, int64_t work
 ) except -1

@@ -9,7 +9,7 @@ from tensorlib.core.abi cimport (
 )
 from tensorlib.core.dispatch cimport register_kernel
 from tensorlib.core.remote cimport (
-    ON_DEVICE, TO_DEVICE, TO_DEVICE_LATER, TO_HOST, set_remote, tl_remote,
+    ON_DEVICE, TO_DEVICE, TO_HOST, set_remote, tl_remote,
 )
 
 from tensorlib.core import absent  # noqa: F401
@@ -336,7 +336,9 @@ def event_query(int device, size_t event):
 def event_elapsed(size_t start, size_t end):
     """Return the milliseconds between two events."""
     cdef float found = 0
-    _check("Event.elapsed_time", tl_cuda_event_elapsed(<void *>start, <void *>end, &found))
+    _check(
+        "Event.elapsed_time", tl_cuda_event_elapsed(<void *>start, <void *>end, &found)
+    )
     return found
 
 
@@ -366,7 +368,9 @@ def capture_end(int device, size_t stream):
 
 def graph_launch(int device, size_t graph, size_t stream):
     """Do what a graph recorded, on a stream."""
-    _check("CUDAGraph.replay", tl_cuda_graph_launch(device, <void *>graph, <void *>stream))
+    _check(
+        "CUDAGraph.replay", tl_cuda_graph_launch(device, <void *>graph, <void *>stream)
+    )
 
 
 def graph_destroy(int device, size_t graph, size_t pool):

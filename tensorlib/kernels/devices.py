@@ -13,7 +13,7 @@ try:
 except ImportError:
     bridge = None
 
-_registered = []
+_registered: list = []
 
 
 def device_count():

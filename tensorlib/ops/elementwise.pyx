@@ -23,7 +23,8 @@ from tensorlib.core.dtype cimport (
 from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
 from tensorlib.core.remote cimport is_host_scalar
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like, new_scalar, new_tensor,
+    TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like,
+    new_scalar, new_tensor,
     operators, write_scalar,
 )
 
@@ -293,7 +294,7 @@ cdef Tensor _preserved(Tensor a, bint needed):
 
 
 cdef inline bint _fits(Tensor x, Tensor like) noexcept:
-    """Whether x is on the device of `like`, or a number, which kernels take by value."""
+    """Whether x is on the device of `like`, or a number that kernels take by value."""
     return alike(x, like) or is_host_scalar(&x.buf)
 
 

@@ -328,8 +328,8 @@ def _passes(scores, exists, skips, start, lengths):
         by_one = concat([low[:, :1], state[:, :-1]], axis=1)[:, :width]
         by_two = concat([low[:, :2], state[:, :-2]], axis=1)[:, :width]
         ways = stack([state, by_one, where(skips, by_two, low)])
-        moved = where(exists, logsumexp(ways, axis=0) + scores[t], low)
-        state = where(expand_dims(lengths > t, 1), moved, state)
+        after = where(exists, logsumexp(ways, axis=0) + scores[t], low)
+        state = where(expand_dims(lengths > t, 1), after, state)
         found.append(state)
     return stack(found)
 
@@ -360,7 +360,10 @@ def _occupation(Tensor x, Alignment how):
     mirrored = take_along_axis(labels, mirror, axis=1)
     blank = how.params.blank
     differs = concat(
-        [full((count, min(2, width)), False, device=place), mirrored[:, 2:] != mirrored[:, :-2]],
+        [
+            full((count, min(2, width)), False, device=place),
+            mirrored[:, 2:] != mirrored[:, :-2],
+        ],
         axis=1,
     )
     start = broadcast_to(position < 2, (count, width))

@@ -251,11 +251,14 @@ def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, device=None, generator=N
     if not (params.low <= params.high and params.high - params.low < 1e308):
         raise ValueError(f"uniform: expected finite low <= high, got {low}, {high}")
     return _draw(
-        _uniform, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), device, generator, &params
+        _uniform, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), device, generator,
+        &params,
     )
 
 
-def rand(*shape, dtype=None, device=None, generator=None, requires_grad=False):
+def rand(
+    *shape, dtype=None, device=None, generator=None, requires_grad=False,
+):
     """Return numbers drawn uniformly from [0, 1).
 
     Parameters

@@ -206,9 +206,7 @@ def _from(initial, y, axis, included):
     if not included:
         return y
     shape = (*y.shape[:axis], 1, *y.shape[axis + 1 :])
-    return concat(
-        (full(shape, initial, dtype=y.dtype, device=y.device), y), axis=axis
-    )
+    return concat((full(shape, initial, dtype=y.dtype, device=y.device), y), axis=axis)
 
 
 # ---- dtypes --------------------------------------------------------------------

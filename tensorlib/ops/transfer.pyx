@@ -13,7 +13,8 @@ from tensorlib.core.remote cimport (
 )
 from tensorlib.core.storage cimport storage_release
 from tensorlib.core.tensor cimport Tensor, new_over, new_tensor
-from tensorlib.ops.elementwise cimport cast, contiguous, copy, copy_into
+from tensorlib.ops.elementwise cimport cast, contiguous, copy_into
+from tensorlib.ops.elementwise cimport copy as copied
 
 from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DeviceError, DTypeError
@@ -148,11 +149,7 @@ def to(x, /, target=None, *, dtype=None, device=None, non_blocking=False, copy=F
         from tensorlib.core.dtype import dtype as dtype_named
 
         a = cast(a, dtype_named(dtype).code)
-    return _copied(a) if copy and a is x else a
-
-
-cdef Tensor _copied(Tensor x):
-    return copy(x)
+    return copied(a) if copy and a is x else a
 
 
 def cpu(x, /):
