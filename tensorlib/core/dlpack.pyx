@@ -468,12 +468,6 @@ def from_dlpack(x, /, *, device=None, copy=None):
     Tensor
         Of the producer's shape and dtype; read-only when the producer says so.
 
-    Notes
-    -----
-    On a GPU this thread's stream waits for what the producer has launched. Memory goes
-    back to the producer with the last tensor over it, whether or not kernels that were
-    launched on it are done: where the producer uses another stream, wait before.
-
     Raises
     ------
     BufferError
@@ -486,6 +480,12 @@ def from_dlpack(x, /, *, device=None, copy=None):
     ValueError
         If `copy` is False and the elements cannot be addressed in place, or are on
         another device.
+
+    Notes
+    -----
+    On a GPU this thread's stream waits for what the producer has launched. Memory goes
+    back to the producer with the last tensor over it, whether or not kernels that were
+    launched on it are done: where the producer uses another stream, wait before.
 
     Examples
     --------
