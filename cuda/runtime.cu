@@ -20,7 +20,8 @@ DeviceInfo devices[TL_CUDA_MAX_DEVICES];
 DeviceInfo &device_info(int device) {
     DeviceInfo &info = devices[device];
     std::call_once(info.once, [&] {
-        cudaDeviceGetAttribute(&info.processors, cudaDevAttrMultiProcessorCount, device);
+        cudaDeviceGetAttribute(&info.processors, cudaDevAttrMultiProcessorCount,
+                               device);
         void *memory = nullptr;
         if (cudaHostAlloc(&memory, sizeof(tl::Fault::Report), cudaHostAllocPortable) ==
             cudaSuccess)
@@ -114,7 +115,8 @@ int tl_cuda_device_name(int device, char *name, int size) {
     const cudaError_t error = cudaGetDeviceProperties(&properties, device);
     if (error != cudaSuccess) return error;
     int i = 0;
-    for (; i < size - 1 && properties.name[i]; ++i) name[i] = properties.name[i];
+    for (; i < size - 1 && properties.name[i]; ++i)
+        name[i] = properties.name[i];
     if (size > 0) name[i] = '\0';
     return cudaSuccess;
 }
@@ -133,9 +135,11 @@ int tl_cuda_device_capability(int device, int *major, int *minor, int *processor
     cudaError_t error =
         cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, device);
     if (error == cudaSuccess)
-        error = cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device);
+        error =
+            cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device);
     if (error == cudaSuccess)
-        error = cudaDeviceGetAttribute(processors, cudaDevAttrMultiProcessorCount, device);
+        error =
+            cudaDeviceGetAttribute(processors, cudaDevAttrMultiProcessorCount, device);
     return error;
 }
 
@@ -178,7 +182,8 @@ int tl_cuda_copy_peer(int target_device, void *target, int source_device,
         const cudaError_t error =
             cudaMemcpyPeerAsync(target, target_device, source, source_device,
                                 static_cast<size_t>(nbytes), streams[source_device]);
-        return error == cudaSuccess ? cudaStreamSynchronize(streams[source_device]) : error;
+        return error == cudaSuccess ? cudaStreamSynchronize(streams[source_device])
+                                    : error;
     });
 }
 
@@ -211,11 +216,14 @@ int tl_cuda_stream_synchronize(int device, void *stream) {
 }
 
 int tl_cuda_stream_query(int device, void *stream) {
-    return on_device(device, [=] { return answer(cudaStreamQuery(as_stream(stream))); });
+    return on_device(device,
+                     [=] { return answer(cudaStreamQuery(as_stream(stream))); });
 }
 
 void *tl_cuda_current_stream(int device) { return streams[device]; }
-void tl_cuda_set_stream(int device, void *stream) { streams[device] = as_stream(stream); }
+void tl_cuda_set_stream(int device, void *stream) {
+    streams[device] = as_stream(stream);
+}
 
 int tl_cuda_event_create(int device, int timing, void **event) {
     return on_device(device, [=] {
@@ -232,8 +240,8 @@ int tl_cuda_event_destroy(int device, void *event) {
 }
 
 int tl_cuda_event_record(int device, void *event, void *stream) {
-    return on_device(device,
-                     [=] { return cudaEventRecord(as_event(event), as_stream(stream)); });
+    return on_device(
+        device, [=] { return cudaEventRecord(as_event(event), as_stream(stream)); });
 }
 
 int tl_cuda_event_synchronize(int device, void *event) {
