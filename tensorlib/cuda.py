@@ -405,8 +405,16 @@ class CUDAGraph:
     """
 
     def __init__(self):
-        self.index = self._graph = self._pool = None
+        self.index = self._graph = self._pool = self._stream_before = None
         self._before = []
+
+    def outside(self):
+        """Return a context for making, while recording, tensors that replays leave alone.
+
+        The memory of others is shared with what was recorded before them: a replay
+        overwrites what was written to them in between.
+        """
+        return _on(self._stream_before)
 
     def before_replay(self, function):
         """Have `function` called, without arguments, before each replay."""
@@ -473,6 +481,7 @@ def graph(cuda_graph, stream=None):
     before = current_stream(own.index)
     own.wait_stream(before)
     _bridge.synchronize(own.index)
+    cuda_graph._stream_before = before
     with _on(own):
         cuda_graph.capture_begin(own)
         try:

@@ -317,7 +317,8 @@ class FusedOptimizer(Optimizer):
         if graph is None:
             settings = self._advanced(group, batch)
         else:  # the numbers of each replay's step are written before it
-            settings = settings_on(batch.params[0].device)
+            with graph.outside():
+                settings = settings_on(batch.params[0].device)
             graph.before_replay(
                 lambda: write_settings(settings, self._advanced(group, batch))
             )
