@@ -194,7 +194,7 @@ def _bridge_of(op, device):
 
 
 def set_float32_matmul_precision(precision):
-    """Choose how products of float32 matrices are computed on GPUs.
+    """Choose how GPUs compute products and convolutions of float32.
 
     Parameters
     ----------
