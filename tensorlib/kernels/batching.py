@@ -73,6 +73,7 @@ _LOOP = [
     "ctc_loss",
     "ctc_loss_grad",
     "det",
+    "dropout",
     "eig",
     "eigh",
     "fourier",
