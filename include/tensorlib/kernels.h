@@ -145,8 +145,8 @@ typedef struct tl_range_params {
 typedef struct tl_random_params {
     uint64_t seed;
     uint64_t offset; /* first element's index in the generator's stream */
-    double low;      /* uniform: low; normal: mean; bernoulli: probability */
-    double high;     /* uniform: high; normal: standard deviation */
+    double low;  /* uniform: low; normal: mean; bernoulli, dropout: probability of 1 */
+    double high; /* uniform: high; normal: standard deviation; dropout: the factor */
     int64_t integer_low;
     int64_t integer_high; /* exclusive */
 } tl_random_params;
