@@ -212,11 +212,7 @@ tl_status launch_wide(const Heads<T> &heads, T *y, float *stats) {
 // For devices of compute capability 9.0 and what `attention` serves without masks.
 template <typename T>
 tl_status wide_attention(const Heads<T> &heads, T *y, float *stats) {
-    int device = 0, major = 0, minor = 0;
-    if (cudaGetDevice(&device) != cudaSuccess) return TL_DECLINED;
-    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-    if (major != 9 || minor != 0 || heads.keys < kWideKeys) return TL_DECLINED;
+    if (!has_wide_products() || heads.keys < kWideKeys) return TL_DECLINED;
     return heads.depth <= 64 && heads.width <= 64
                ? launch_wide<T, 64, 3>(heads, y, stats)
                : launch_wide<T, 128, 2>(heads, y, stats);

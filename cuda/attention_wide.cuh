@@ -269,6 +269,15 @@ __device__ __forceinline__ void pack_weights(uint32_t (&weights)[K][4],
 }
 #endif
 
+// Whether the current device has wgmma.
+inline bool has_wide_products() {
+    int device = 0, major = 0, minor = 0;
+    if (cudaGetDevice(&device) != cudaSuccess) return false;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+    return major == 9 && minor == 0;
+}
+
 } // namespace
 } // namespace tensor
 } // namespace tl
