@@ -651,10 +651,13 @@ tl_status launch_forward(const Heads<T> &heads, T *y, float *stats) {
     return launch(static_cast<unsigned>(blocks), kForwardThreads, shared,
                   attention_tensor_kernel<T, D, Special>, heads, y, stats);
 }
-// attention_wide.cu, which needs a build of its own (TL_CUDA_SM90A says that there is
-// one).
+// attention_wide.cu and attention_wide_grad.cu, which need a build of their own
+// (TL_CUDA_SM90A says that there is one).
 template <typename T>
 tl_status wide_attention(const Heads<T> &heads, T *y, float *stats);
+template <typename T>
+tl_status wide_attention_grad(const Heads<T> &heads, T *const (&out)[4],
+                              const RowNote *notes);
 
 template <typename T> tl_status attention(const Heads<T> &heads, T *y, float *stats) {
     if (!served(heads)) return TL_DECLINED;
@@ -696,6 +699,10 @@ tl_status attention_grad(const Heads<T> &heads, T *const (&out)[4]) {
     const RowNote *read = notes.as<RowNote>();
     if (is_special(heads, out[3]))
         return both_gradients<T, 128, true>(heads, out, read);
+#ifdef TL_CUDA_SM90A_GRAD
+    const tl_status wide = wide_attention_grad(heads, out, read);
+    if (wide != TL_DECLINED) return wide;
+#endif
     return heads.depth <= 64 && heads.width <= 64
                ? both_gradients<T, 64, false>(heads, out, read)
                : both_gradients<T, 128, false>(heads, out, read);
