@@ -9,6 +9,7 @@ namespace {
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local cudaStream_t streams[TL_CUDA_MAX_DEVICES];
 thread_local const char *running = "";
+thread_local int scope_device = -1; // of the innermost DeviceScope
 
 struct DeviceInfo {
     std::once_flag once;
@@ -30,10 +31,13 @@ DeviceInfo &device_info(int device) {
     return info;
 }
 
-int current_device() {
-    int device = 0;
-    cudaGetDevice(&device);
-    return device;
+// Whether every thread is on device 0, since there is no other.
+bool has_one_device() {
+    static const bool one = [] {
+        int count = 0;
+        return cudaGetDeviceCount(&count) == cudaSuccess && count == 1;
+    }();
+    return one;
 }
 
 cudaStream_t as_stream(void *stream) { return static_cast<cudaStream_t>(stream); }
@@ -59,6 +63,31 @@ tl_status check(cudaError_t error) {
     if (error == cudaSuccess) return TL_OK;
     last_error = error;
     return error == cudaErrorMemoryAllocation ? TL_OUT_OF_MEMORY : TL_DEVICE_ERROR;
+}
+
+int current_device() {
+    if (scope_device >= 0) return scope_device;
+    int device = 0;
+    cudaGetDevice(&device);
+    return device;
+}
+
+DeviceScope::DeviceScope(int device)
+    : device_(device), previous_(device), outer_(scope_device) {
+    if (device != 0 || !has_one_device()) {
+        int now = device;
+        error_ = cudaGetDevice(&now);
+        if (error_ == cudaSuccess && now != device) {
+            previous_ = now;
+            error_ = cudaSetDevice(device);
+        }
+    }
+    scope_device = device;
+}
+
+DeviceScope::~DeviceScope() {
+    scope_device = outer_;
+    if (previous_ != device_) cudaSetDevice(previous_);
 }
 
 cudaStream_t stream() { return streams[current_device()]; }
