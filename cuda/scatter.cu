@@ -19,21 +19,34 @@ constexpr int kCombineThreads = 128;
 constexpr int kAhead = 4;                    // values that a thread asks for together
 constexpr uint32_t kSkipped = UINT32_C(1) << 31; // flags a tuple that is out of range
 
+// The number of a position in some row of `length` positions. An index out of range
+// gets the row's first number, flagged.
+__device__ inline uint32_t number_of(int64_t row, int64_t index, int64_t length,
+                                     const Fault &fault) {
+    const uint32_t first = static_cast<uint32_t>(row * length);
+    if (index < 0) index += length;
+    if (index >= 0 && index < length) return first + static_cast<uint32_t>(index);
+    fault.raise(TL_INDEX_OUT_OF_RANGE);
+    return first | kSkipped;
+}
+
 // The numbers of the tuples' positions: found before, or of one index that is read in
-// place. A tuple that is out of range gets the first number of its row, flagged.
+// place.
 struct Numbers {
-    const uint32_t *found; // null: of axis
-    IndexAxis axis;
+    const uint32_t *found; // null: of index
+    const int64_t *index;
+    int64_t step, length;
     Split split; // of tuples into rows, each with positions of its own
     Fault fault;
     __device__ uint32_t operator()(int64_t i) const {
         if (found != nullptr) return found[i];
         int64_t rest;
-        const int64_t row = split(i, &rest), index = axis(i);
-        const uint32_t first = static_cast<uint32_t>(row * axis.length);
-        if (index >= 0) return first + static_cast<uint32_t>(index);
-        fault.raise(TL_INDEX_OUT_OF_RANGE);
-        return first | kSkipped;
+        return number_of(split(i, &rest), index[i * step], length, fault);
+    }
+    // Of few tuples in all.
+    __device__ uint32_t at(uint32_t i) const {
+        if (found != nullptr) return found[i];
+        return number_of(split.by.quotient(i), index[i * step], length, fault);
     }
 };
 
@@ -47,15 +60,12 @@ template <typename T, typename V = T> struct Places {
     int64_t row;  // tuples that may share positions: a row of them
     bool packed;  // 16 bytes of columns travel together
     Numbers numbers;
-    __device__ T *target(int64_t position, int64_t column) const {
+    // Where a column begins in x and v.
+    __device__ void start(int64_t column, T **to, const V **from) const {
         int64_t at[2];
         rest.at(column, at);
-        return x + x_rows(position) + at[0];
-    }
-    __device__ const V *value(int64_t tuple, int64_t column) const {
-        int64_t at[2];
-        rest.at(column, at);
-        return v + v_rows(tuple) + at[1];
+        *to = x + at[0];
+        *from = v + at[1];
     }
 };
 
@@ -67,6 +77,18 @@ struct Narrow {
         numbers[i] = wide[i] == kNowhere ? kSkipped : static_cast<uint32_t>(wide[i]);
     }
 };
+// Of one index in any strides.
+struct NumberRows {
+    IndexAxis axis;
+    Split split;
+    uint32_t *numbers;
+    Fault fault;
+    __device__ void operator()(int64_t i) const {
+        int64_t rest;
+        numbers[i] =
+            number_of(split(i, &rest), axis.index[axis.at(i)], axis.length, fault);
+    }
+};
 struct WriteNumbers {
     Numbers numbers;
     uint32_t *to; // null: only look for what is out of range
@@ -76,25 +98,12 @@ struct WriteNumbers {
     }
 };
 
-// Of one index: n tuples in rows of `row`, each row with `length` positions of its own.
-bool read_index(const tl_buffer *index, int64_t n, int64_t row, int64_t length,
-                Numbers *numbers) {
+// The index's one stride in C order; false where it has several.
+bool is_even(const tl_buffer *index, int64_t *step) {
     Layout<1> layout;
-    if (index->device_type != TL_CUDA || !axes_of(index, 0, index->ndim, &layout))
-        return false;
-    numbers->axis = {static_cast<const int64_t *>(index->data), Offset1(layout), length,
-                     1};
-    numbers->split = Split(n, row);
-    numbers->fault = fault();
+    if (!axes_of(index, 0, index->ndim, &layout) || layout.ndim > 1) return false;
+    *step = layout.ndim == 1 ? layout.strides[0][0] : 0;
     return true;
-}
-
-tl_status find_numbers(const tl_call *call, int indexed, int64_t n, uint32_t *numbers) {
-    const Scratch scratch(n * static_cast<int64_t>(sizeof(int64_t)));
-    int64_t *wide = scratch.as<int64_t>();
-    if (wide == nullptr) return TL_OUT_OF_MEMORY;
-    const tl_status status = find_places(call, call->out[0], indexed, true, n, wide);
-    return status == TL_OK ? for_each(n, Narrow{wide, numbers}) : status;
 }
 
 // ---- by atomics ---------------------------------------------------------------------
@@ -114,8 +123,11 @@ template <typename T> struct AddAtomically {
         int64_t column;
         const int64_t tuple = split(i, &column);
         const uint32_t position = places.numbers(tuple);
-        if (!(position & kSkipped))
-            add(places.target(position, column), *places.value(tuple, column));
+        if (position & kSkipped) return;
+        T *to;
+        const T *from;
+        places.start(column, &to, &from);
+        add(to + places.x_rows(position), from[places.v_rows(tuple)]);
     }
 };
 
@@ -132,11 +144,14 @@ template <typename T, typename V> struct AddFew {
         rows(tuple, &before);
         for (int64_t other = tuple - before; other < tuple; ++other)
             if (places.numbers(other) == position) return;
-        T *target = places.target(position, column);
+        T *target;
+        const V *values;
+        places.start(column, &target, &values);
+        target += places.x_rows(position);
         computed_t<T> sum = load(target);
         for (int64_t other = tuple; other < tuple - before + places.row; ++other)
             if (places.numbers(other) == position)
-                sum += static_cast<computed_t<T>>(load(places.value(other, column)));
+                sum += static_cast<computed_t<T>>(load(values + places.v_rows(other)));
         store(target, sum);
     }
 };
@@ -178,13 +193,20 @@ template <typename P> __device__ void add_terms(P &sum, const P &more) {
 template <typename T, typename V, int W, typename I> struct PieceSum {
     const Places<T, V> &places;
     Sorted<I> sorted;
-    int64_t column;
+    T *to; // the columns' places in x and v
+    const V *from;
     Terms<T, W> *head; // of the piece's run that began before it
     Terms<T, W> *tail; // of its run that goes on behind it
+    __device__ PieceSum(const Places<T, V> &places_, const Sorted<I> &sorted_,
+                        int64_t column, Terms<T, W> *head_, Terms<T, W> *tail_)
+        : places(places_), sorted(sorted_), head(head_), tail(tail_) {
+        places.start(column, &to, &from);
+    }
 
     // What a thread knows of some sorted tuples, loaded without waiting for each other.
     struct Some {
         uint32_t position[kAhead];
+        T *target[kAhead]; // of those that begin
         bool begins[kAhead], counts[kAhead];
         Terms<T, W> old[kAhead], term[kAhead];
     };
@@ -203,42 +225,44 @@ template <typename T, typename V, int W, typename I> struct PieceSum {
 #pragma unroll
         for (int k = 0; k < kAhead; ++k) {
             if (some.counts[k])
-                some.term[k] = load_terms<T, W>(places.value(tuple[k], column));
-            if (some.begins[k])
-                some.old[k] =
-                    load_terms<T, W>(places.target(some.position[k], column));
+                some.term[k] = load_terms<T, W>(from + places.v_rows(tuple[k]));
+            if (!some.begins[k]) continue;
+            some.target[k] = to + places.x_rows(some.position[k]);
+            some.old[k] = load_terms<T, W>(some.target[k]);
         }
     }
     __device__ void run(int64_t begin, int64_t end) const {
-        uint32_t position = sorted.position(begin);
         Terms<T, W> sum = {};
-        // Of the run being summed: it began in an earlier piece.
-        bool from_before = begin > 0 && sorted.position(begin - 1) == position;
+        T *target = nullptr; // of the run being summed, unless it began before
         for (int64_t first = begin; first < end; first += kAhead) {
             Some some;
             look(first, end, some);
 #pragma unroll
             for (int k = 0; k < kAhead; ++k) {
                 if (some.begins[k]) {
-                    if (first + k > begin) finish(position, from_before, sum);
-                    from_before = false;
-                    position = some.position[k];
+                    if (first + k > begin) finish(target, sum);
+                    target = some.target[k];
                     sum = some.old[k];
                 }
                 if (some.counts[k]) add_terms(sum, some.term[k]);
             }
         }
-        if (!from_before && end < sorted.n && sorted.position(end) == position)
+        const bool goes_on =
+            end < sorted.n && sorted.position(end) == sorted.position(end - 1);
+        if (goes_on && target != nullptr)
             *tail = sum;
         else
-            finish(position, from_before, sum);
+            finish(target, sum);
     }
-    __device__ void finish(uint32_t position, bool from_before,
-                           const Terms<T, W> &sum) const {
-        if (from_before)
+    __device__ void finish(T *target, const Terms<T, W> &sum) const {
+        if (target == nullptr)
             *head = sum;
         else
-            store_terms<T, W>(places.target(position, column), sum);
+            store_terms<T, W>(target, sum);
+    }
+    // Of the run at place i, whose sum is complete.
+    __device__ void write(int64_t i, const Terms<T, W> &sum) const {
+        store_terms<T, W>(to + places.x_rows(sorted.position(i)), sum);
     }
 };
 
@@ -265,7 +289,7 @@ __device__ inline void sort_numbers(const Numbers &number, int n, int bits,
 #pragma unroll
     for (int k = 0; k < kItems; ++k) {
         tuple[k] = static_cast<uint16_t>(tile_place<kItems>(k));
-        key[k] = tuple[k] < n ? number(tuple[k]) : 0;
+        key[k] = tuple[k] < n ? number.at(tuple[k]) : 0;
     }
 #pragma unroll 1
     for (int shift = 0; shift == 0 || shift < bits; shift += kDigitBits) {
@@ -312,15 +336,16 @@ __global__ void __launch_bounds__(kSortThreads)
         (static_cast<int64_t>(blockIdx.x) * lanes + threadIdx.x % lanes) * W;
     const bool works = begin < n && column < places.columns;
     Terms<T, W> *head = &work.sums[0][threadIdx.x], *tail = &work.sums[1][threadIdx.x];
-    if (works)
-        PieceSum<T, V, W, uint16_t>{places, sorted, column, head, tail}.run(begin, end);
+    const PieceSum<T, V, W, uint16_t> sums(places, sorted, works ? column : 0, head,
+                                           tail);
+    if (works) sums.run(begin, end);
     __syncthreads();
     if (!works || !crosses(sorted, begin, begin + piece)) return;
     const uint32_t position = sorted.position(end);
     Terms<T, W> sum = *tail;
     for (int next = end; next < n && sorted.position(next) == position; next += piece)
         add_terms(sum, *(head += lanes));
-    store_terms<T, W>(places.target(position, column), sum);
+    sums.write(end, sum);
 }
 
 int bits_of(int64_t positions) {
@@ -354,52 +379,54 @@ template <typename T, typename V, int W> struct PieceSums {
         int64_t pack;
         const int64_t begin = split(i, &pack) * piece;
         const int64_t end = begin + piece < sorted.n ? begin + piece : sorted.n;
-        PieceSum<T, V, W, uint32_t>{places, sorted, pack * W, heads + i, tails + i}.run(
-            begin, end);
+        of(i, pack).run(begin, end);
+    }
+    __device__ PieceSum<T, V, W, uint32_t> of(int64_t i, int64_t pack) const {
+        return {places, sorted, pack * W, heads + i, tails + i};
     }
 };
 
-// How many pieces behind the one before `next` have a share of the run that crosses.
-inline __device__ int64_t pieces_of_run(const Sorted<uint32_t> &sorted, int64_t next,
-                                        int64_t piece) {
+// How many pieces have a share of the run that crosses into the one at `next`.
+inline __device__ uint32_t pieces_of_run(const Sorted<uint32_t> &sorted, int64_t next,
+                                         int64_t piece) {
     const uint32_t position = sorted.position(next);
     int64_t sure = 1, step = 1; // most runs are short: steps grow, then shrink
-    const int64_t most = (sorted.n - next - 1) / piece + 1;
-    while (sure + step <= most &&
-           sorted.position(next + (sure + step - 1) * piece) == position) {
+    const auto reaches = [&](int64_t pieces) {
+        const int64_t at = next + (pieces - 1) * piece;
+        return at < sorted.n && sorted.position(at) == position;
+    };
+    for (; reaches(sure + step); step *= 2)
         sure += step;
-        step *= 2;
-    }
     for (; step > 0; step /= 2)
-        if (sure + step <= most &&
-            sorted.position(next + (sure + step - 1) * piece) == position)
-            sure += step;
-    return sure;
+        if (reaches(sure + step)) sure += step;
+    return static_cast<uint32_t>(sure);
 }
 
 // A block for each piece and group of packs: if a run goes on behind the piece and
 // began in it, the block adds the sums of the pieces that follow.
 template <typename T, typename V, int W>
 __global__ void __launch_bounds__(kCombineThreads)
-    combine_pieces_kernel(PieceSums<T, V, W> sums, int wide, int64_t groups) {
+    combine_pieces_kernel(PieceSums<T, V, W> sums, unsigned wide, unsigned groups) {
     __shared__ Terms<T, W> partial[kCombineThreads];
     const int64_t piece = blockIdx.x / groups, begin = piece * sums.piece;
     const int64_t next = begin + sums.piece; // there is a piece behind this one
     if (!crosses(sums.sorted, begin, next)) return;
-    const int64_t pack = blockIdx.x % groups * wide + threadIdx.x % wide;
-    const int64_t share = threadIdx.x / wide, shares = blockDim.x / wide;
-    const int64_t more = pieces_of_run(sums.sorted, next, sums.piece);
+    const unsigned share = threadIdx.x / wide, shares = kCombineThreads / wide;
+    const int64_t pack =
+        static_cast<int64_t>(blockIdx.x % groups) * wide + threadIdx.x % wide;
+    const uint32_t more = pieces_of_run(sums.sorted, next, sums.piece);
+    const uint32_t each = (more + shares - 1) / shares, last = (share + 1) * each;
     Terms<T, W> sum = {};
     if (pack < sums.packs)
-        for (int64_t p = more * share / shares; p < more * (share + 1) / shares; ++p)
+        for (uint32_t p = share * each; p < last && p < more; ++p)
             add_terms(sum, sums.heads[(piece + 1 + p) * sums.packs + pack]);
     partial[threadIdx.x] = sum;
     __syncthreads();
     if (share > 0 || pack >= sums.packs) return;
     sum = sums.tails[piece * sums.packs + pack];
-    for (int64_t s = 0; s < shares; ++s)
+    for (unsigned s = 0; s < shares; ++s)
         add_terms(sum, partial[s * wide + threadIdx.x]);
-    store_terms<T, W>(sums.places.target(sums.sorted.position(next), pack * W), sum);
+    sums.of(0, pack).write(next, sum);
 }
 
 // Long enough that few sums are kept, short enough that all threads have work.
@@ -415,11 +442,11 @@ template <typename T, typename V, int W>
 tl_status sum_pieces(const PieceSums<T, V, W> &sums, int64_t pieces) {
     const tl_status status = for_each(pieces * sums.packs, sums);
     if (status != TL_OK || pieces == 1) return status;
-    int wide = 1;
+    unsigned wide = 1;
     while (wide < kCombineThreads && wide < sums.packs)
         wide *= 2;
-    const int64_t groups = ceil_div(sums.packs, wide);
-    return launch(dim3(static_cast<unsigned>((pieces - 1) * groups)), kCombineThreads,
+    const unsigned groups = static_cast<unsigned>(ceil_div(sums.packs, wide));
+    return launch(dim3(static_cast<unsigned>(pieces - 1) * groups), kCombineThreads,
                   0, combine_pieces_kernel<T, V, W>, sums, wide, groups);
 }
 
@@ -540,7 +567,46 @@ bool describe(const tl_buffer *x, int indexed, const tl_buffer *v, int tuple_axe
 template <typename T, typename V = T> Places<T, V> no_places() {
     return {nullptr, nullptr, Offset1(), Offset1(), Offsets<2, int64_t>(Layout<2>{}),
             0, 1, 0, false,
-            Numbers{nullptr, IndexAxis{nullptr, Offset1(), 0, 1}, Split(0, 1), Fault{}}};
+            Numbers{nullptr, nullptr, 0, 0, Split(0, 1), Fault{}}};
+}
+
+// Adds at the positions of one index: tuples in rows of places.row, each row with
+// `length` positions of its own.
+template <typename T, typename V>
+tl_status add_by_index(const tl_buffer *index, int64_t length, int64_t positions,
+                       Places<T, V> *places) {
+    Numbers &numbers = places->numbers;
+    if (index->device_type != TL_CUDA) return TL_DECLINED;
+    numbers.index = static_cast<const int64_t *>(index->data);
+    numbers.length = length;
+    numbers.split = Split(places->n, places->row);
+    numbers.fault = fault();
+    if (is_even(index, &numbers.step)) return add_all(*places, positions);
+    Layout<1> layout;
+    if (!axes_of(index, 0, index->ndim, &layout)) return TL_DECLINED;
+    const Scratch scratch(places->n * static_cast<int64_t>(sizeof(uint32_t)));
+    uint32_t *found = scratch.as<uint32_t>();
+    if (found == nullptr) return TL_OUT_OF_MEMORY;
+    const IndexAxis axis = {numbers.index, Offset1(layout), length, 1};
+    const tl_status status =
+        for_each(places->n, NumberRows{axis, numbers.split, found, numbers.fault});
+    numbers.found = found;
+    return status == TL_OK ? add_all(*places, positions) : status;
+}
+
+// Adds at the positions that several indices name together.
+template <typename T, typename V>
+tl_status add_by_tuples(const tl_call *call, int indexed, int64_t positions,
+                        Places<T, V> *places) {
+    const int64_t n = places->n;
+    const Scratch scratch(n * static_cast<int64_t>(sizeof(int64_t) + sizeof(uint32_t)));
+    int64_t *wide = scratch.as<int64_t>();
+    if (wide == nullptr) return TL_OUT_OF_MEMORY;
+    uint32_t *found = reinterpret_cast<uint32_t *>(wide + n);
+    tl_status status = find_places(call, call->out[0], indexed, true, n, wide);
+    if (status == TL_OK) status = for_each(n, Narrow{wide, found});
+    places->numbers.found = found;
+    return status == TL_OK ? add_all(*places, positions) : status;
 }
 
 template <typename T> tl_status run_index_add(const tl_call *call) {
@@ -552,18 +618,9 @@ template <typename T> tl_status run_index_add(const tl_call *call) {
     if (!params->accumulate ||
         !describe(x, indexed, v, call->in[1]->ndim, &places, &positions))
         return TL_DECLINED;
-    const int64_t n = places.n;
-    if (n == 0) return TL_OK;
-    if (indexed == 1)
-        return read_index(call->in[1], n, n, x->shape[0], &places.numbers)
-                   ? add_all(places, positions)
-                   : TL_DECLINED;
-    const Scratch scratch(n * static_cast<int64_t>(sizeof(uint32_t)));
-    uint32_t *numbers = scratch.as<uint32_t>();
-    if (numbers == nullptr) return TL_OUT_OF_MEMORY;
-    const tl_status status = find_numbers(call, indexed, n, numbers);
-    places.numbers.found = numbers;
-    return status == TL_OK ? add_all(places, positions) : status;
+    if (places.n == 0) return TL_OK;
+    return indexed == 1 ? add_by_index(call->in[1], x->shape[0], positions, &places)
+                        : add_by_tuples(call, indexed, positions, &places);
 }
 
 template <typename T> tl_status run_scatter_add(const tl_call *call) {
@@ -573,10 +630,7 @@ template <typename T> tl_status run_scatter_add(const tl_call *call) {
     if (!describe(x, x->ndim, v, v->ndim, &places, &positions)) return TL_DECLINED;
     if (places.n == 0) return TL_OK;
     places.row = index->shape[index->ndim - 1];
-    return read_index(index, places.n, places.row, x->shape[x->ndim - 1],
-                      &places.numbers)
-               ? add_all(places, positions)
-               : TL_DECLINED;
+    return add_by_index(index, x->shape[x->ndim - 1], positions, &places);
 }
 
 // ---- sums of weights ----------------------------------------------------------------
@@ -590,12 +644,12 @@ template <typename V> tl_status run_weighted_bincount(const tl_call *call) {
     Places<double, V> places = no_places<double, V>();
     int64_t positions;
     if (!describe(out, 1, weights, 1, &places, &positions) ||
-        !read_index(bins, weights->size, weights->size, out->size, &places.numbers))
+        bins->device_type != TL_CUDA)
         return TL_DECLINED;
     const tl_status status =
         for_each(out->size, ZeroSums{static_cast<double *>(out->data)});
     if (status != TL_OK || weights->size == 0) return status;
-    return add_all(places, positions);
+    return add_by_index(bins, out->size, positions, &places);
 }
 
 // ---- entries ------------------------------------------------------------------------
