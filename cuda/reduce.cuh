@@ -121,6 +121,18 @@ fold_row(const Op &op, const RowsPlan &plan, const typename Op::Local &local,
     return state;
 }
 
+// Joins the states of a group of threads; its first gets the result.
+template <class Op, typename State>
+__device__ __forceinline__ State join_group(const Op &op, const State &state,
+                                            int lanes) {
+    return group_reduce(state, lanes, Joined<Op>{op});
+}
+template <class Op, typename V>
+__device__ __forceinline__ Exponentials<V>
+join_group(const Op &, const Exponentials<V> &state, int lanes) {
+    return group_exponentials(state, lanes);
+}
+
 template <class Op, int P>
 __global__ void __launch_bounds__(kReduceThreads, 4)
     reduce_rows_kernel(Op op, RowsPlan plan, Parts<typename Op::State> parts) {
@@ -138,17 +150,20 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
         local = op.local(at[0], at[1]);
         state = fold_row<Op, P>(op, plan, local, at[0], task - row * plan.splits, lane);
     }
-    // Threads without a task take part in the joining.
-    state = group_reduce(state, plan.lanes, Joined<Op>{op});
-    if (parts.states != nullptr) { // then the block has one task
-        if (lane == 0) parts.states[task] = state;
+    // Threads without a task take part in the joining. It comes twice where rows are in
+    // parts, each a block's: then the last block joins the parts.
+    constexpr int kAhead = sizeof(typename Op::State) <= 4 ? 4 : 2;
+    typename Op::State *const states = parts.states + row * plan.splits;
+#pragma unroll 1
+    for (bool whole = parts.states == nullptr;; whole = true) {
+        state = join_group(op, state, plan.lanes);
+        if (whole) break;
+        if (lane == 0) states[task - row * plan.splits] = state;
         if (!is_last(parts.tickets + row, plan.splits)) return;
         state = op.empty();
-        const typename Op::State *states = parts.states + row * plan.splits;
-#pragma unroll 4
+#pragma unroll kAhead
         for (uint32_t part = lane; part < plan.splits; part += kReduceThreads)
             state = op.join(state, states[part]);
-        state = group_reduce(state, kReduceThreads, Joined<Op>{op});
     }
     if (live && lane == 0) op.finish(state, local, at[1]);
 }
@@ -243,26 +258,26 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
     }
     const int64_t results = static_cast<int64_t>(plan.batch.count) * plan.columns;
     const int64_t place = static_cast<int64_t>(batch) * plan.columns + column;
-    join_down(op, state);
-    typename Op::State *states = parts.states + place;
-    if (parts.states != nullptr && live && threadIdx.y == 0)
+    typename Op::State *const states = parts.states + place;
+#pragma unroll 1
+    for (bool whole = parts.states == nullptr;; whole = true) {
+        join_down(op, state);
+        if (whole) break;
+        if (live && threadIdx.y == 0)
 #pragma unroll
-        for (int p = 0; p < P; ++p)
-            states[blockIdx.y * results + p] = state[p];
-    if (parts.tickets != nullptr) {
+            for (int p = 0; p < P; ++p)
+                states[blockIdx.y * results + p] = state[p];
+        if (parts.tickets == nullptr) return;
         if (!is_last(parts.tickets + blockIdx.x, gridDim.y)) return;
 #pragma unroll
         for (int p = 0; p < P; ++p)
             state[p] = op.empty();
-        if (live)
+        if (!live) continue;
 #pragma unroll 1
-            for (uint32_t part = threadIdx.y; part < gridDim.y; part += blockDim.y)
+        for (uint32_t part = threadIdx.y; part < gridDim.y; part += blockDim.y)
 #pragma unroll
-                for (int p = 0; p < P; ++p)
-                    state[p] = op.join(state[p], states[part * results + p]);
-        join_down(op, state);
-    } else if (parts.states != nullptr) {
-        return;
+            for (int p = 0; p < P; ++p)
+                state[p] = op.join(state[p], states[part * results + p]);
     }
     if (live && threadIdx.y == 0)
 #pragma unroll
@@ -283,7 +298,7 @@ reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *states, int p
 #pragma unroll 1
         for (int part = lane; part < parts; part += lanes)
             state = op.join(state, states[row + static_cast<int64_t>(part) * kept.count]);
-    state = group_reduce(state, lanes, Joined<Op>{op});
+    state = join_group(op, state, lanes);
     if (row >= kept.count || lane != 0) return;
     int64_t at[2];
     kept.at(row, at);
@@ -359,7 +374,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
                           static_cast<int64_t>(sizeof(typename Op::State)));
     parts.states = scratch.as<typename Op::State>();
     // A few parts a thread go faster than another kernel starts.
-    if (splits <= down * 4 && blocks <= kTickets) parts.tickets = tickets();
+    if (splits <= down * 2 && blocks <= kTickets) parts.tickets = tickets();
     if (parts.states == nullptr) return TL_OUT_OF_MEMORY;
     const tl_status status =
         launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, parts);
