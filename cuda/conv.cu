@@ -460,9 +460,9 @@ bool has_few_channels(const conv_shape &s) {
 bool prefers_product(ConvOutput output, int dtype, const conv_shape &s) {
     if (s.groups > 1 || dtype == TL_FLOAT64) return false;
     if (on_tensor_cores(dtype)) {
-        const int64_t patches = output == ConvOutput::x && is_convolution_of_y(s)
-                                    ? s.n * s.pixels * s.o * s.taps
-                                    : s.n * s.positions * s.depth;
+        if (output == ConvOutput::x && !is_convolution_of_y(s)) return false;
+        const int64_t patches = output == ConvOutput::x ? s.n * s.pixels * s.o * s.taps
+                                                        : s.n * s.positions * s.depth;
         return s.channels_last && !has_few_channels(s) &&
                patches * tl::dtype_bytes(dtype) <= kChunkBytes;
     }
