@@ -460,9 +460,9 @@ bool has_few_channels(const conv_shape &s) {
 bool prefers_product(ConvOutput output, int dtype, const conv_shape &s) {
     if (s.groups > 1 || dtype == TL_FLOAT64) return false;
     if (on_tensor_cores(dtype)) {
-        const int64_t patches = output == ConvOutput::x && is_convolution_of_y(s)
-                                    ? s.n * s.pixels * s.o * s.taps
-                                    : s.n * s.positions * s.depth;
+        if (output == ConvOutput::x && !is_convolution_of_y(s)) return false;
+        const int64_t patches = output == ConvOutput::x ? s.n * s.pixels * s.o * s.taps
+                                                        : s.n * s.positions * s.depth;
         return s.channels_last && !has_few_channels(s) &&
                patches * tl::dtype_bytes(dtype) <= kChunkBytes;
     }
@@ -498,6 +498,51 @@ template <typename T> tl_status convolve(ConvOutput output, const Conv<T> &v) {
     }
 }
 
+constexpr int64_t kShortest = 16; // rows that copy_strided moves by tiles
+
+// Some channels of a filter by way of shared memory: taps are too few for tiles. One
+// side is (channels, taps) and is moved as a run, the other (taps, channels) by rows.
+template <typename T>
+__global__ void __launch_bounds__(tl::kThreads)
+    turn_taps_kernel(const T *in, T *out, int64_t filters, int64_t channels, int taps,
+                     bool to_rows) {
+    TL_DYNAMIC_SHARED(T, tile);
+    const int64_t parts = (channels + tl::kThreads - 1) / tl::kThreads;
+    const int t = threadIdx.x;
+    for (int64_t part = blockIdx.x; part < filters * parts; part += gridDim.x) {
+        const int64_t filter = part / parts * channels * taps;
+        const int64_t first = part % parts * tl::kThreads;
+        const int count =
+            static_cast<int>(min(channels - first, static_cast<int64_t>(tl::kThreads)));
+        const int64_t run = filter + first * taps, row = filter + first + t;
+        if (to_rows) {
+            for (int i = t; i < count * taps; i += tl::kThreads)
+                tile[i] = in[run + i];
+            __syncthreads();
+            for (int tap = 0; t < count && tap < taps; ++tap)
+                out[row + tap * channels] = tile[t * taps + tap];
+        } else {
+            for (int tap = 0; t < count && tap < taps; ++tap)
+                tile[t * taps + tap] = in[row + tap * channels];
+            __syncthreads();
+            for (int i = t; i < count * taps; i += tl::kThreads)
+                out[run + i] = tile[i];
+        }
+        __syncthreads(); // the tile is free for the next
+    }
+}
+
+template <typename T>
+tl_status turn_taps(const T *in, T *out, int64_t filters, int64_t channels,
+                    int64_t taps, bool to_rows) {
+    const int64_t parts = filters * tl::ceil_div(channels, tl::kThreads);
+    const int64_t most = 65535;
+    return tl::launch(dim3(static_cast<unsigned>(parts < most ? parts : most)),
+                      tl::kThreads, taps * tl::kThreads * sizeof(T),
+                      turn_taps_kernel<T>, in, out, filters, channels,
+                      static_cast<int>(taps), to_rows);
+}
+
 // An operand as planes (n, channels, extent), and its copy with the channels last.
 template <typename T> struct Turned {
     const T *planes;
@@ -507,10 +552,14 @@ template <typename T> struct Turned {
         return tl::ceil_div(n * channels * extent, 128) * 128;
     }
     tl_status to_rows() const {
+        if (extent < kShortest)
+            return turn_taps(planes, rows, n, channels, extent, true);
         return rearrange(planes, {{channels * extent, 1, extent}}, rows,
                          {n, extent, channels});
     }
     tl_status to_planes(T *target) const {
+        if (extent < kShortest)
+            return turn_taps<T>(rows, target, n, channels, extent, false);
         return rearrange<T>(rows, {{channels * extent, 1, channels}}, target,
                             {n, channels, extent});
     }
