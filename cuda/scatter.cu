@@ -368,8 +368,7 @@ bool fits_together(int64_t n, int64_t packs) {
     return n <= kTogether && packs <= kWarp * 8 * static_cast<int64_t>(processors());
 }
 
-// ---- many: the numbers are sorted once
-// -----------------------------------------------
+// ---- many: the numbers are sorted once --------------------------------------------
 template <typename T, typename V, int W> struct PieceSums {
     Places<T, V> places;
     Sorted<uint32_t> sorted;
