@@ -491,22 +491,22 @@ tl_status add_runs(const Places<T, V> &places, int64_t positions) {
                : add_sorted<T, V, W>(places, positions);
 }
 
-// Every element looks at the numbers of its row: those of many rows are found first.
-template <typename T, typename V> tl_status add_few(Places<T, V> places) {
+template <typename T, typename V> tl_status add_first(const Places<T, V> &places) {
     const int64_t size = places.n * places.columns;
-    const bool first = places.numbers.found == nullptr && places.n > kTogether;
-    const Scratch scratch(first ? places.n * static_cast<int64_t>(sizeof(uint32_t))
-                                : 0);
-    tl_status status = TL_OK;
-    if (first) {
-        uint32_t *numbers = scratch.as<uint32_t>();
-        if (numbers == nullptr) return TL_OUT_OF_MEMORY;
-        status = for_each(places.n, WriteNumbers{places.numbers, numbers});
-        places.numbers.found = numbers;
-    }
-    if (status != TL_OK) return status;
     return for_each(size, AddFew<T, V>{places, Split(size, places.columns),
                                        Split(places.n, places.row)});
+}
+
+// Every element looks at the numbers of its row: those of many rows are found first.
+template <typename T, typename V> tl_status add_few(Places<T, V> places) {
+    if (places.numbers.found != nullptr || places.n <= kTogether)
+        return add_first(places);
+    const Scratch scratch(places.n * static_cast<int64_t>(sizeof(uint32_t)));
+    uint32_t *numbers = scratch.as<uint32_t>();
+    if (numbers == nullptr) return TL_OUT_OF_MEMORY;
+    const tl_status status = for_each(places.n, WriteNumbers{places.numbers, numbers});
+    places.numbers.found = numbers;
+    return status == TL_OK ? add_first(places) : status;
 }
 
 // ---- the ops ------------------------------------------------------------------------
