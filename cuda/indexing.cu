@@ -433,7 +433,8 @@ tl_status gather_groups(const tl_buffer *const (&operands)[3], const Layout<3> &
                                  static_cast<const U *>(operands[2]->data),
                                  Split(groups, operands[0]->shape[last] / W),
                                  Offsets<3, int64_t>(rows),
-                                 {operands[0]->strides[last], operands[1]->strides[last],
+                                 {operands[0]->strides[last],
+                                  operands[1]->strides[last],
                                   operands[2]->strides[last]},
                                  operands[2]->shape[last],
                                  fault()};

@@ -2,8 +2,8 @@
 //
 // Passes move raw elements and find their keys anew, so zeros and NaNs keep their bits
 // and their order. A tile is what a block sorts in shared memory: short rows are one,
-// longer ones are counted, their counts summed, and moved, in three launches a digit; of
-// few tiles every block sums the counts itself.
+// longer ones are counted, their counts summed, and moved, in three launches a digit;
+// of few tiles every block sums the counts itself.
 #pragma once
 
 #include "layout.cuh"

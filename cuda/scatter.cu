@@ -16,7 +16,7 @@ using namespace tl;
 
 constexpr int64_t kFew = 64; // tuples that look for each other
 constexpr int kCombineThreads = 128;
-constexpr int kAhead = 4;                    // values that a thread asks for together
+constexpr int kAhead = 4; // values that a thread asks for together
 constexpr uint32_t kSkipped = UINT32_C(1) << 31; // flags a tuple that is out of range
 
 // The number of a position in some row of `length` positions. An index out of range
@@ -57,8 +57,8 @@ template <typename T, typename V = T> struct Places {
     Offset1 x_rows, v_rows;
     Offsets<2, int64_t> rest; // of x and v
     int64_t n, columns;
-    int64_t row;  // tuples that may share positions: a row of them
-    bool packed;  // 16 bytes of columns travel together
+    int64_t row; // tuples that may share positions: a row of them
+    bool packed; // 16 bytes of columns travel together
     Numbers numbers;
     // Where a column begins in x and v.
     __device__ void start(int64_t column, T **to, const V **from) const {
@@ -368,7 +368,7 @@ bool fits_together(int64_t n, int64_t packs) {
     return n <= kTogether && packs <= kWarp * 8 * static_cast<int64_t>(processors());
 }
 
-// ---- many: the numbers are sorted once -----------------------------------------------
+// ---- many: the numbers are sorted once --------------------------------------------
 template <typename T, typename V, int W> struct PieceSums {
     Places<T, V> places;
     Sorted<uint32_t> sorted;
@@ -446,8 +446,8 @@ tl_status sum_pieces(const PieceSums<T, V, W> &sums, int64_t pieces) {
     while (wide < kCombineThreads && wide < sums.packs)
         wide *= 2;
     const unsigned groups = static_cast<unsigned>(ceil_div(sums.packs, wide));
-    return launch(dim3(static_cast<unsigned>(pieces - 1) * groups), kCombineThreads,
-                  0, combine_pieces_kernel<T, V, W>, sums, wide, groups);
+    return launch(dim3(static_cast<unsigned>(pieces - 1) * groups), kCombineThreads, 0,
+                  combine_pieces_kernel<T, V, W>, sums, wide, groups);
 }
 
 template <typename T, typename V, int W>
@@ -460,8 +460,8 @@ tl_status add_sorted(const Places<T, V> &places, int64_t positions) {
     if (pieces * ceil_div(packs, kCombineThreads) >> 31) return TL_DECLINED;
     const Scratch scratch(ceil_div(room, 16) * 16 + 3 * each);
     if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
-    uint32_t *numbers = reinterpret_cast<uint32_t *>(scratch.as<char>() +
-                                                     ceil_div(room, 16) * 16);
+    uint32_t *numbers =
+        reinterpret_cast<uint32_t *>(scratch.as<char>() + ceil_div(room, 16) * 16);
     SortJob<uint32_t> job;
     job.from = plain_rows<const uint32_t>(numbers, 1, n);
     job.to = plain_rows(numbers + n, 1, n);
@@ -491,22 +491,22 @@ tl_status add_runs(const Places<T, V> &places, int64_t positions) {
                : add_sorted<T, V, W>(places, positions);
 }
 
-// Every element looks at the numbers of its row: those of many rows are found first.
-template <typename T, typename V> tl_status add_few(Places<T, V> places) {
+template <typename T, typename V> tl_status add_first(const Places<T, V> &places) {
     const int64_t size = places.n * places.columns;
-    const bool first = places.numbers.found == nullptr && places.n > kTogether;
-    const Scratch scratch(first ? places.n * static_cast<int64_t>(sizeof(uint32_t))
-                                : 0);
-    tl_status status = TL_OK;
-    if (first) {
-        uint32_t *numbers = scratch.as<uint32_t>();
-        if (numbers == nullptr) return TL_OUT_OF_MEMORY;
-        status = for_each(places.n, WriteNumbers{places.numbers, numbers});
-        places.numbers.found = numbers;
-    }
-    if (status != TL_OK) return status;
     return for_each(size, AddFew<T, V>{places, Split(size, places.columns),
                                        Split(places.n, places.row)});
+}
+
+// Every element looks at the numbers of its row: those of many rows are found first.
+template <typename T, typename V> tl_status add_few(Places<T, V> places) {
+    if (places.numbers.found != nullptr || places.n <= kTogether)
+        return add_first(places);
+    const Scratch scratch(places.n * static_cast<int64_t>(sizeof(uint32_t)));
+    uint32_t *numbers = scratch.as<uint32_t>();
+    if (numbers == nullptr) return TL_OUT_OF_MEMORY;
+    const tl_status status = for_each(places.n, WriteNumbers{places.numbers, numbers});
+    places.numbers.found = numbers;
+    return status == TL_OK ? add_first(places) : status;
 }
 
 // ---- the ops ------------------------------------------------------------------------
@@ -565,8 +565,15 @@ bool describe(const tl_buffer *x, int indexed, const tl_buffer *v, int tuple_axe
 }
 
 template <typename T, typename V = T> Places<T, V> no_places() {
-    return {nullptr, nullptr, Offset1(), Offset1(), Offsets<2, int64_t>(Layout<2>{}),
-            0, 1, 0, false,
+    return {nullptr,
+            nullptr,
+            Offset1(),
+            Offset1(),
+            Offsets<2, int64_t>(Layout<2>{}),
+            0,
+            1,
+            0,
+            false,
             Numbers{nullptr, nullptr, 0, 0, Split(0, 1), Fault{}}};
 }
 
