@@ -392,6 +392,14 @@ def test_layer_norm_of_many_halves_equals_wide_rounded_once(dtype):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
+def test_rms_norm_of_many_halves_equals_wide_rounded_once(dtype):
+    x, w = drawn((3000, 100), dtype), drawn(100, dtype, 1)
+    found = tl.rms_norm(x, (100,), w, 1e-3)
+    expected = through_wide(lambda *t: tl.rms_norm(t[0], 100, t[1], 1e-3), dtype, x, w)
+    assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
 def test_gradient_of_softmax_of_many_halves_equals_wide(dtype):
     x, g = drawn((2000, 100), dtype), drawn((2000, 100), dtype, 1)
     x.requires_grad_()

@@ -3,8 +3,8 @@
  * Contract, the same on every device and for any number of threads. The key is the
  * 64-bit seed (low word first, two zero words); block j is the counter (j low word,
  * j high word, 0, 0), and a fill starts at block `offset`.
- * - 4-byte fills (float32 uniform and normal, every bernoulli and dropout): element i uses word
- *   i mod 4 of block offset + i / 4, so n elements use ceil(n / 4) blocks.
+ * - 4-byte fills (float32 uniform and normal, every bernoulli and dropout): element i
+ *   uses word i mod 4 of block offset + i / 4, so n elements use ceil(n / 4) blocks.
  * - 8-byte fills (float64 uniform and normal, all integers, raw, permutation):
  *   element i uses words 2 (i mod 2) (low) and 2 (i mod 2) + 1 (high) of block
  *   offset + i / 2, so n elements use ceil(n / 2) blocks.
