@@ -4,14 +4,17 @@
 // last, (positions, depth) @ (depth, filters) for all. Patches are made for as many
 // images, or positions of one, as fit a chunk. Where a patch is one pixel the image is
 // its own patches. The gradient of the weight sums over images and positions: both are
-// K there.
+// K there. Most planes are turned to have their channels last first: `turns` says
+// which.
 #include "conv.cuh"
 #include "depthwise.cuh"
+#include "elementwise.cuh"
 #include "matmul.cuh"
 
 namespace {
 
 using tl::conv_shape;
+using tl::ConvOutput;
 using tl::MatrixProduct;
 using tl::PatchShape;
 
@@ -245,8 +248,59 @@ template <typename T> tl_status input_planes(const Conv<T> &v) {
     return TL_OK;
 }
 
+// to[i][j][k] = from[i * steps[0] + j * steps[1] + k * steps[2]], by tiles where that
+// is a transpose.
+struct Steps {
+    int64_t at[3];
+};
+template <typename T>
+tl_status rearrange(const T *from, Steps steps, T *to, const int64_t (&shape)[3]) {
+    tl_buffer in = {}, out = {};
+    in.data = const_cast<T *>(from), out.data = to;
+    int64_t step = 1;
+    for (int d = 2; d >= 0; --d) {
+        in.shape[d] = out.shape[d] = shape[d];
+        in.strides[d] = steps.at[d], out.strides[d] = step;
+        step *= shape[d];
+    }
+    for (tl_buffer *each : {&in, &out}) {
+        each->ndim = 3, each->size = step;
+        each->dtype = kDtype<T>, each->device_type = TL_CUDA;
+    }
+    return tl::copy_strided(&out, &in);
+}
+
+// Whether the gradient of x is better found as a convolution of y, than by adding
+// patches: its patches are rounded to T only once they are summed, and are read by 16
+// bytes.
+bool is_convolution_of_y(const conv_shape &s) {
+    const bool dense = s.stride[0] == 1 && s.stride[1] == 1 && s.stride[2] == 1;
+    return dense && s.groups == 1 && !s.pointwise && s.o <= 2 * s.c;
+}
+
+// That convolution: by the weight with its taps reversed and its channels exchanged.
+template <typename T> tl_status input_by_forward(const Conv<T> &v) {
+    const conv_shape &s = v.s;
+    const tl::Scratch scratch(s.o * s.depth * static_cast<int64_t>(sizeof(T)));
+    if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
+    const tl_status status = rearrange(v.w + (s.taps - 1) * s.c, {{1, -s.c, s.depth}},
+                                       scratch.as<T>(), {s.c, s.taps, s.o});
+    if (status != TL_OK) return status;
+    Conv<T> turned = v;
+    conv_shape &t = turned.s;
+    t.c = s.o, t.o = s.c, t.depth = s.o * s.taps;
+    t.pixels = s.positions, t.positions = s.pixels;
+    for (int d = 0; d < 3; ++d) {
+        t.size[d] = s.out[d], t.out[d] = s.size[d];
+        t.padding[d] = s.dilation[d] * (s.kernel[d] - 1) - s.padding[d];
+    }
+    turned.x = v.y, turned.w = scratch.as<T>();
+    return forward_rows(turned);
+}
+
 template <typename T> tl_status input_rows(const Conv<T> &v) {
     const conv_shape &s = v.s;
+    if (is_convolution_of_y(s)) return input_by_forward(v);
     const int64_t row = s.depth * static_cast<int64_t>(sizeof(T));
     const Chunks chunks(s, s.pointwise ? 0 : row);
     const tl::Scratch scratch(s.pointwise ? 0 : chunks.largest() * row);
@@ -378,7 +432,124 @@ Conv<T> describe(const tl_call *call, const tl_buffer *x, const tl_buffer *w,
     v.bias =
         call->nin > 2 && call->in[2] != nullptr ? data_of<T>(call->in[2]) : nullptr;
     v.out = static_cast<T *>(call->out[0]->data);
+    // Images of one pixel lie the same either way, and are rows of a matrix.
+    if (v.s.groups == 1 && v.s.pixels == 1 && v.s.positions == 1 && v.s.taps == 1)
+        v.s.channels_last = true;
     return v;
+}
+
+// ---- which way --------------------------------------------------------------------
+// The rules are from times on an H200, of 3 x 3 windows and 64 to 256 images. bfloat16,
+// 256 channels of 14 x 14: own rows 46 us, cuDNN's rows 56, its planes 100, own planes
+// 208. Patches of more than a chunk leave the L2 cache, which implicit ones do not.
+// In full float32 cuDNN reaches 10 to 38 TFLOP/s, the product 49, and patches cost it
+// 2 / columns bytes an operation; a weight's gradient of 3 channels takes cuDNN 0.8 ms.
+constexpr int64_t kFewChannels = 16;
+constexpr int64_t kManyColumns = 128;
+
+bool is_narrow(int dtype) { return dtype == TL_FLOAT16 || dtype == TL_BFLOAT16; }
+bool on_tensor_cores(int dtype) {
+    return is_narrow(dtype) ||
+           (dtype == TL_FLOAT32 && tl_cuda_float32_precision() != 0);
+}
+bool has_few_channels(const conv_shape &s) {
+    return s.c < kFewChannels || s.o < kFewChannels;
+}
+
+// Whether patches and a product come before cuDNN.
+bool prefers_product(ConvOutput output, int dtype, const conv_shape &s) {
+    if (s.groups > 1 || dtype == TL_FLOAT64) return false;
+    if (on_tensor_cores(dtype)) {
+        const int64_t patches = output == ConvOutput::x && is_convolution_of_y(s)
+                                    ? s.n * s.pixels * s.o * s.taps
+                                    : s.n * s.positions * s.depth;
+        return s.channels_last && !has_few_channels(s) &&
+               patches * tl::dtype_bytes(dtype) <= kChunkBytes;
+    }
+    if (has_few_channels(s)) return output == ConvOutput::w;
+    return (output == ConvOutput::x ? s.c : s.o) >= kManyColumns;
+}
+
+// Whether planes are worth two passes over x and y to have their channels last, as
+// tensor cores and products of short planes want them: 256 bfloat16 images of 32 x 32,
+// 64 to 128 channels, are 200 MB, 50 us, of 180. Patches of one pixel are not: matmul
+// takes such planes as they are, but for 16-bit numbers that begin anywhere.
+bool turns(ConvOutput output, int dtype, const conv_shape &s) {
+    if (s.channels_last || s.groups > 1 || has_few_channels(s)) return false;
+    if (s.pointwise && (!is_narrow(dtype) || s.pixels % 8 == 0)) return false;
+    return on_tensor_cores(dtype) || prefers_product(output, dtype, s);
+}
+
+// A convolution in the layout that it has.
+template <typename T> tl_status convolve(ConvOutput output, const Conv<T> &v) {
+    const bool last = v.s.channels_last;
+    if (!prefers_product(output, kDtype<T>, v.s)) {
+        const tl_status status =
+            tl::cudnn_conv(output, kDtype<T>, v.s, v.x, v.w, v.y, v.bias);
+        if (status != TL_DECLINED) return status;
+    }
+    switch (output) {
+    case ConvOutput::y:
+        return last ? forward_rows(v) : forward_planes(v);
+    case ConvOutput::x:
+        return last ? input_rows(v) : input_planes(v);
+    default:
+        return last ? weight_rows(v) : weight_planes(v);
+    }
+}
+
+// An operand as planes (n, channels, extent), and its copy with the channels last.
+template <typename T> struct Turned {
+    const T *planes;
+    T *rows;
+    int64_t n, channels, extent;
+    int64_t reserved() const { // elements, so that the next copy is aligned, too
+        return tl::ceil_div(n * channels * extent, 128) * 128;
+    }
+    tl_status to_rows() const {
+        return rearrange(planes, {{channels * extent, 1, extent}}, rows,
+                         {n, extent, channels});
+    }
+    tl_status to_planes(T *target) const {
+        return rearrange<T>(rows, {{channels * extent, 1, channels}}, target,
+                            {n, channels, extent});
+    }
+};
+
+// A convolution of planes by way of copies with their channels last.
+template <typename T> tl_status convolve_turned(ConvOutput output, const Conv<T> &v) {
+    const conv_shape &s = v.s;
+    Turned<T> operands[3] = {{v.y, nullptr, s.n, s.o, s.positions}, // by ConvOutput
+                             {v.x, nullptr, s.n, s.c, s.pixels},
+                             {v.w, nullptr, s.o, s.c, s.taps}};
+    int64_t elements = 0;
+    for (const Turned<T> &each : operands)
+        elements += each.reserved();
+    const tl::Scratch scratch(elements * static_cast<int64_t>(sizeof(T)));
+    if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
+    T *rows = scratch.as<T>();
+    tl_status status = TL_OK;
+    for (Turned<T> &each : operands) {
+        each.rows = rows;
+        rows += each.reserved();
+        if (&each != &operands[static_cast<int>(output)] && status == TL_OK)
+            status = each.to_rows();
+    }
+    const Turned<T> &found = operands[static_cast<int>(output)];
+    Conv<T> turned = v;
+    turned.s.channels_last = true;
+    turned.y = operands[0].rows, turned.x = operands[1].rows;
+    turned.w = operands[2].rows, turned.out = found.rows;
+    if (status == TL_OK) status = convolve(output, turned);
+    return status == TL_OK ? found.to_planes(v.out) : status;
+}
+
+template <typename T> tl_status best_way(ConvOutput output, const Conv<T> &v) {
+    if (turns(output, kDtype<T>, v.s)) {
+        const tl_status status = convolve_turned(output, v);
+        if (status != TL_OUT_OF_MEMORY && status != TL_DECLINED) return status;
+    }
+    return convolve(output, v);
 }
 
 template <typename T> tl_status run_conv(const tl_call *call) {
@@ -389,10 +560,7 @@ template <typename T> tl_status run_conv(const tl_call *call) {
     if (s.depth == 0 || s.pixels == 0)
         return fill_channels(v, s.groups * s.o, s.positions);
     if (is_depthwise(s)) return tl::depthwise_forward<T>(s, v.x, v.w, v.bias, v.out);
-    const tl_status status =
-        tl::cudnn_conv(tl::ConvOutput::y, kDtype<T>, s, v.x, v.w, v.out, v.bias);
-    if (status != TL_DECLINED) return status;
-    return s.channels_last ? forward_rows(v) : forward_planes(v);
+    return best_way(ConvOutput::y, v);
 }
 
 template <typename T> tl_status run_conv_input(const tl_call *call) {
@@ -403,10 +571,7 @@ template <typename T> tl_status run_conv_input(const tl_call *call) {
     if (s.o == 0 || s.positions == 0 || s.taps == 0)
         return fill_channels(v, s.groups * s.c, s.pixels);
     if (is_depthwise(s)) return tl::depthwise_input<T>(s, v.y, v.w, v.bias, v.out);
-    const tl_status status =
-        tl::cudnn_conv(tl::ConvOutput::x, kDtype<T>, s, v.out, v.w, v.y, v.bias);
-    if (status != TL_DECLINED) return status;
-    return s.channels_last ? input_rows(v) : input_planes(v);
+    return best_way(ConvOutput::x, v);
 }
 
 template <typename T> tl_status run_conv_weight(const tl_call *call) {
@@ -417,10 +582,7 @@ template <typename T> tl_status run_conv_weight(const tl_call *call) {
     if (call->in[0]->size == 0 || call->in[1]->size == 0)
         return fill<T>(v.out, nullptr, call->out[0]->size, 1, 1);
     if (is_depthwise(s)) return tl::depthwise_weight<T>(s, v.x, v.y, v.out);
-    const tl_status status =
-        tl::cudnn_conv(tl::ConvOutput::w, kDtype<T>, s, v.x, v.out, v.y, nullptr);
-    if (status != TL_DECLINED) return status;
-    return s.channels_last ? weight_rows(v) : weight_planes(v);
+    return best_way(ConvOutput::w, v);
 }
 
 // Columns (N, C * taps, positions) of planes; in[1] and in[2] have the extents of the

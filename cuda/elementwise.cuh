@@ -434,9 +434,12 @@ template <class Op, class R, class A, class B, class C>
 tl_status launch_form(const tl_call *call,
                       const Plan<Form<Op, R, A, B, C>::operands> &plan) {
     using F = Form<Op, R, A, B, C>;
-    const int64_t work = plan.walk.packs ? ceil_div(plan.walk.packs, F::packs_at_once)
-                                         : ceil_div(plan.walk.size, F::at_once);
-    return launch(blocks_for(work), kThreads, 0, elementwise_kernel<Op, R, A, B, C>,
+    // Blocks that stride over packs drift apart, and memory pages with them: each block
+    // has one round instead.
+    const int64_t blocks = plan.walk.packs
+                               ? ceil_div(plan.walk.packs, kThreads * F::packs_at_once)
+                               : blocks_for(ceil_div(plan.walk.size, F::at_once));
+    return launch(static_cast<unsigned>(blocks), kThreads, 0, elementwise_kernel<Op, R, A, B, C>,
                   plan.walk, reinterpret_cast<R *>(const_cast<char *>(plan.data[0])),
                   source_of<A>(call, plan, 1), source_of<B>(call, plan, 2),
                   source_of<C>(call, plan, 3), formula_of<Op>(call));

@@ -369,27 +369,80 @@ tl_status run_index_put(const tl_call *call) {
 }
 
 // ---- along the last axis ----------------------------------------------------------
-template <typename U> struct Gather {
+// W neighbours of a row travel together: their indices, and what they name.
+template <typename U, int W> struct Gather {
     U *v;
     const int64_t *index;
     const U *x;
-    Split split;              // of v's elements into rows
+    Split split;              // of v's elements, by W, into rows
     Offsets<3, int64_t> rows; // of v, index and x
     int64_t steps[3];
     int64_t length; // of x's axis
     Fault fault;
     __device__ void operator()(int64_t i) const {
+        constexpr int kTwo = W > 1 ? 2 : 1; // indices in 16 bytes
         int64_t j, at[3];
         rows.at(split(i, &j), at);
-        int64_t found = index[at[1] + j * steps[1]];
-        if (found < 0) found += length;
-        if (found < 0 || found >= length) return fault.raise(TL_INDEX_OUT_OF_RANGE);
-        v[at[0] + j * steps[0]] = x[at[2] + found * steps[2]];
+        j *= W;
+        const int64_t *from = index + at[1] + j * steps[1];
+        Pack<int64_t, kTwo> found[W / kTwo];
+#pragma unroll
+        for (int k = 0; k < W / kTwo; ++k)
+            found[k] = reinterpret_cast<const Pack<int64_t, kTwo> *>(from)[k];
+        Pack<U, W> held;
+        bool good[W], all = true;
+#pragma unroll
+        for (int k = 0; k < W; ++k) {
+            int64_t one = found[k / kTwo].at[k % kTwo];
+            if (one < 0) one += length;
+            all &= good[k] = one >= 0 && one < length;
+            if (good[k]) held.at[k] = x[at[2] + one * steps[2]];
+        }
+        U *to = v + at[0] + j * steps[0];
+        if (all)
+            *reinterpret_cast<Pack<U, W> *>(to) = held;
+        else
+            store_good(to, held, good);
+    }
+    __device__ void store_good(U *to, const Pack<U, W> &held,
+                               const bool (&good)[W]) const {
+        fault.raise(TL_INDEX_OUT_OF_RANGE);
+#pragma unroll
+        for (int k = 0; k < W; ++k)
+            if (good[k]) to[k] = held.at[k];
     }
 };
 
+// Whether groups of W elements of v, and of their indices, lie together and aligned.
+template <int W> bool has_groups(const tl_buffer &v, const tl_buffer &index) {
+    const int last = v.ndim - 1;
+    bool groups = v.shape[last] % W == 0 && v.strides[last] == 1 &&
+                  index.strides[last] == 1 && is_aligned(index.data, 16) &&
+                  is_aligned(v.data, static_cast<int>(W * item_size(v.dtype)));
+    for (int d = 0; d < last; ++d)
+        groups &= v.strides[d] % W == 0 && index.strides[d] % 2 == 0;
+    return groups;
+}
+
+template <typename U, int W>
+tl_status gather_groups(const tl_buffer *const (&operands)[3], const Layout<3> &rows) {
+    const int last = operands[0]->ndim - 1;
+    const int64_t groups = operands[0]->size / W;
+    const Gather<U, W> gather = {static_cast<U *>(operands[0]->data),
+                                 static_cast<const int64_t *>(operands[1]->data),
+                                 static_cast<const U *>(operands[2]->data),
+                                 Split(groups, operands[0]->shape[last] / W),
+                                 Offsets<3, int64_t>(rows),
+                                 {operands[0]->strides[last], operands[1]->strides[last],
+                                  operands[2]->strides[last]},
+                                 operands[2]->shape[last],
+                                 fault()};
+    return for_each(groups, gather);
+}
+
 template <typename U> tl_status run_gather(const tl_call *call) {
-    const tl_buffer *operands[3] = {call->out[0], call->in[1], call->in[0]};
+    constexpr int kGroup = sizeof(U) > 4 ? 2 : 4;
+    const tl_buffer *const operands[3] = {call->out[0], call->in[1], call->in[0]};
     const int last = operands[0]->ndim - 1;
     tl_buffer outer[3];
     if (operands[0]->size == 0) return TL_OK;
@@ -402,16 +455,9 @@ template <typename U> tl_status run_gather(const tl_call *call) {
     const tl_buffer *const rows[3] = {&outer[0], &outer[1], &outer[2]};
     const Layout<3> layout = merged_layout(rows, false);
     if (layout.ndim > kMaxMerged) return TL_DECLINED;
-    const Gather<U> gather = {static_cast<U *>(operands[0]->data),
-                              static_cast<const int64_t *>(operands[1]->data),
-                              static_cast<const U *>(operands[2]->data),
-                              Split(operands[0]->size, operands[0]->shape[last]),
-                              Offsets<3, int64_t>(layout),
-                              {operands[0]->strides[last], operands[1]->strides[last],
-                               operands[2]->strides[last]},
-                              operands[2]->shape[last],
-                              fault()};
-    return for_each(operands[0]->size, gather);
+    return has_groups<kGroup>(*operands[0], *operands[1])
+               ? gather_groups<U, kGroup>(operands, layout)
+               : gather_groups<U, 1>(operands, layout);
 }
 
 tl_status gather_by_size(const tl_call *call) {

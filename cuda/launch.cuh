@@ -18,35 +18,30 @@ namespace tl {
 // Remembers the error for tl_cuda_last_error and says whether there was one.
 tl_status check(cudaError_t error);
 
+// The device that a DeviceScope of this thread made current, else the runtime's.
+int current_device();
+
 // The stream that this thread's launches go to, on the current device.
 cudaStream_t stream();
 
 // Multiprocessors of the current device.
 int processors();
 
-// Makes `device` current for a scope; the caller's choice returns at its end.
+// Makes `device` current for a scope; the caller's choice returns at its end. Where a
+// process has one device there is nothing to ask the runtime.
 class DeviceScope {
 public:
-    explicit DeviceScope(int device) : previous_(device) {
-        int now = device;
-        error_ = cudaGetDevice(&now);
-        if (error_ == cudaSuccess && now != device) {
-            previous_ = now;
-            error_ = cudaSetDevice(device);
-        }
-        device_ = device;
-    }
-    ~DeviceScope() {
-        if (previous_ != device_) cudaSetDevice(previous_);
-    }
+    explicit DeviceScope(int device);
+    ~DeviceScope();
     DeviceScope(const DeviceScope &) = delete;
     DeviceScope &operator=(const DeviceScope &) = delete;
     cudaError_t error() const { return error_; }
 
 private:
-    int previous_;
     int device_;
-    cudaError_t error_;
+    int previous_; // of the runtime
+    int outer_;    // of the scope around this one
+    cudaError_t error_ = cudaSuccess;
 };
 
 // Work space of a run function, ordered by the current stream: kernels launched while it
@@ -82,6 +77,12 @@ struct Fault {
 // For the op being run by this thread.
 Fault fault();
 
+// Counters of the current stream: zero before and after every kernel that counts with
+// them, and never those of kernels that may run at the same time. Null when there is no
+// memory.
+constexpr int kTickets = 4096;
+unsigned *tickets();
+
 // Optional CUDA libraries, loaded at first use (libraries.cu); null when not installed.
 void *library_function(const char *library, const char *name);
 
@@ -97,6 +98,12 @@ tl_status launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...)
 // Shared memory whose size is the launch's: TL_DYNAMIC_SHARED(float, tile);
 #define TL_DYNAMIC_SHARED(T, name) T *name = static_cast<T *>(emulated::shared_memory())
 #else
+template <typename... Params>
+cudaError_t start(dim3 grid, dim3 block, size_t shared, const void *kernel,
+                  Params... params) {
+    void *addresses[] = {static_cast<void *>(&params)..., nullptr};
+    return cudaLaunchKernel(kernel, grid, block, addresses, shared, stream());
+}
 template <typename... Params, typename... Args>
 tl_status launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...),
                  Args... args) {
@@ -105,8 +112,10 @@ tl_status launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...)
             kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
         if (error != cudaSuccess) return check(error);
     }
-    kernel<<<grid, block, shared, stream()>>>(args...);
-    return check(cudaGetLastError());
+    const void *entry = reinterpret_cast<const void *>(kernel);
+    const cudaError_t error = start<Params...>(grid, block, shared, entry, args...);
+    if (error != cudaSuccess) cudaGetLastError(); // clear the runtime's copy
+    return check(error);
 }
 #define TL_DYNAMIC_SHARED(T, name)                                                      \
     extern __shared__ __align__(16) unsigned char tl_dynamic_shared[];                  \

@@ -35,55 +35,54 @@ template <typename T> struct Logits {
     }
 };
 
-// visit.template at<P, U>(i, apart) for all elements of a row of n: U packs of P from i
-// on, `apart` elements from one to the next.
+// visit.template at<P, U>(i, apart, end) for all elements of a row of n that are of part
+// `part` of `parts`: U packs of P from i on, `apart` elements from one to the next, but
+// none at `end` or behind.
 template <int P, typename T, typename Visit>
-__device__ void along_row(const T *row, int64_t n, int lane, int lanes, Visit &visit) {
+__device__ void along_row(const T *row, int64_t n, int lane, int lanes, Visit &visit,
+                          int64_t part = 0, int64_t parts = 1) {
     constexpr int U = P <= 4 ? 4 : 2; // loads in flight
     const auto place = reinterpret_cast<uintptr_t>(row) / sizeof(T);
     int64_t head = P == 1 ? 0 : static_cast<int64_t>((P - place % P) % P);
     head = head < n ? head : n;
-    const int64_t body = (n - head) / P * P, apart = static_cast<int64_t>(lanes) * P;
-    if (P > 1)
+    const int64_t packs = (n - head) / P, apart = static_cast<int64_t>(lanes) * P;
+    if (P > 1 && part == 0) {
         for (int64_t i = lane; i < head; i += lanes)
-            visit.template at<1, 1>(i, 0);
-    int64_t i = head + static_cast<int64_t>(lane) * P;
+            visit.template at<1, 1>(i, 0, n);
+        for (int64_t i = head + packs * P + lane; i < n; i += lanes)
+            visit.template at<1, 1>(i, 0, n);
+    }
+    const int64_t each = (packs + parts - 1) / parts, next = (part + 1) * each;
+    const int64_t end = head + (next < packs ? next : packs) * P;
 #pragma unroll 1
-    for (; i + (U - 1) * apart < head + body; i += U * apart)
-        visit.template at<P, U>(i, apart);
-#pragma unroll 1
-    for (; i < head + body; i += apart)
-        visit.template at<P, 1>(i, 0);
-    if (P > 1)
-        for (int64_t j = head + body + lane; j < n; j += lanes)
-            visit.template at<1, 1>(j, 0);
+    for (int64_t i = head + (part * each + lane) * P; i < end; i += U * apart)
+        visit.template at<P, U>(i, apart, end);
 }
 
 // ---- the loss ---------------------------------------------------------------------
-template <typename V> struct RowTotals {
-    tl::Exponentials<V> exponentials;
-    V sum; // of the logits, for smoothing
-};
-struct JoinTotals {
-    template <typename V>
-    __device__ RowTotals<V> operator()(const RowTotals<V> &a,
-                                       const RowTotals<V> &b) const {
-        return {tl::join_exponentials(a.exponentials, b.exponentials), a.sum + b.sum};
-    }
-};
-
 template <typename T> struct AddTotals {
     using V = computed_t<T>;
     const Logits<T> &logits;
     const T *row;
-    RowTotals<V> totals;
-    template <int P, int U> __device__ void at(int64_t i, int64_t apart) {
+    bool smoothed;
+    tl::Exponentials<V> exponentials;
+    V sum; // of the logits, for smoothing
+    template <int P, int U> __device__ void at(int64_t i, int64_t apart, int64_t end) {
         V values[U * P];
 #pragma unroll
+        for (int k = 0; k < U; ++k) {
+#pragma unroll
+            for (int j = 0; j < P; ++j)
+                values[k * P + j] = -tl::infinity<V>(); // adds nothing
+            if (k == 0 || i + k * apart < end)
+                logits.template read<P>(row, i + k * apart, values + k * P);
+        }
+        tl::add_exponentials<U * P, T>(exponentials, values);
+        if (!smoothed) return;
+#pragma unroll
         for (int k = 0; k < U; ++k)
-            logits.template read<P>(row, i + k * apart, values + k * P);
-        tl::add_exponentials<U * P, T>(totals.exponentials, values);
-        totals.sum += tl::pairwise_sum<U * P>(values);
+            if (k == 0 || i + k * apart < end)
+                sum += tl::pairwise_sum<P>(values + k * P);
     }
 };
 
@@ -96,13 +95,15 @@ __global__ void __launch_bounds__(1024)
         static_cast<int64_t>(blockIdx.x) * (blockDim.x / lanes) + threadIdx.x / lanes;
     const bool live = row < logits.rows;
     const T *x = logits.x + (live ? row : 0) * logits.row_step;
-    AddTotals<T> add = {logits, x, {tl::no_exponentials<V>(), V(0)}};
+    const double smoothing = logits.smoothing;
+    AddTotals<T> add = {logits, x, smoothing != 0, tl::no_exponentials<V>(), V(0)};
     if (live) along_row<P>(x, logits.n, lane, lanes, add);
-    const RowTotals<V> totals = tl::group_reduce(add.totals, lanes, JoinTotals{});
+    const tl::Exponentials<V> totals = tl::group_exponentials(add.exponentials, lanes);
+    if (smoothing != 0) add.sum = tl::group_reduce(add.sum, lanes, tl::Sum{});
     if (!live || lane != 0) return;
     // A row whose largest element is infinite is NaN, as the difference from it is.
-    const V largest = totals.exponentials.largest;
-    const V found = largest + tl::log(totals.exponentials.sum + (largest - largest));
+    const V largest = totals.largest;
+    const V found = largest + tl::log(totals.sum + (largest - largest));
     const int64_t target = logits.class_of(row, lane);
     lse[row] = found;
     if (target < 0) {
@@ -110,8 +111,7 @@ __global__ void __launch_bounds__(1024)
         return;
     }
     const V hit = found - tl::load(x + target * logits.step);
-    const double smoothing = logits.smoothing;
-    const double spread = found - totals.sum / static_cast<V>(logits.n);
+    const double spread = found - add.sum / static_cast<V>(logits.n);
     tl::store(loss + row, smoothing == 0 ? hit
                                          : static_cast<V>((1 - smoothing) * hit +
                                                           smoothing * spread));
@@ -125,21 +125,28 @@ template <typename T> struct WriteGradient {
     T *out;
     int64_t target; // -1: zeros
     V lse, factor, spread, hit;
-    template <int P, int U> __device__ void at(int64_t i, int64_t apart) {
+    template <int P, int U> __device__ void at(int64_t i, int64_t apart, int64_t end) {
         V values[U * P];
 #pragma unroll
         for (int k = 0; k < U; ++k)
-            logits.template read<P>(row, i + k * apart, values + k * P);
+            if (k == 0 || i + k * apart < end)
+                logits.template read<P>(row, i + k * apart, values + k * P);
 #pragma unroll
         for (int k = 0; k < U; ++k) {
-#pragma unroll
-            for (int j = 0; j < P; ++j) {
-                V &value = values[k * P + j];
-                const V slope = tl::exp_for<T>(value - lse) - spread;
-                value = factor * (i + k * apart + j == target ? slope - hit : slope);
-                value = target < 0 ? V(0) : value;
-            }
+            if (k > 0 && i + k * apart >= end) break;
+            change<P>(i + k * apart, values + k * P);
             tl::store_pack<P>(out + i + k * apart, values + k * P);
+        }
+    }
+    // Logits from i on become gradients.
+    template <int P> __device__ void change(int64_t i, V *values) const {
+        const int64_t ahead = target - i;
+        const int place = ahead >= 0 && ahead < P ? static_cast<int>(ahead) : -1;
+#pragma unroll
+        for (int j = 0; j < P; ++j) {
+            const V slope = tl::exp_for<T>(values[j] - lse) - spread;
+            values[j] = factor * (j == place ? slope - hit : slope);
+            values[j] = target < 0 ? V(0) : values[j];
         }
     }
 };
@@ -152,12 +159,14 @@ template <typename T> struct Cotangent {
 };
 
 template <typename T, int P>
-__global__ void __launch_bounds__(1024)
-    cross_entropy_grad_kernel(Logits<T> logits, Cotangent<T> cotangent, T *out) {
+__global__ void __launch_bounds__(tl::kThreads)
+    cross_entropy_grad_kernel(Logits<T> logits, Cotangent<T> cotangent, T *out,
+                              unsigned parts) {
     using V = computed_t<T>;
     const int lanes = logits.lanes, lane = threadIdx.x % lanes;
+    const unsigned block = blockIdx.x / parts, part = blockIdx.x - block * parts;
     const int64_t row =
-        static_cast<int64_t>(blockIdx.x) * (blockDim.x / lanes) + threadIdx.x / lanes;
+        static_cast<int64_t>(block) * (blockDim.x / lanes) + threadIdx.x / lanes;
     if (row >= logits.rows) return;
     const T *x = logits.x + row * logits.row_step;
     const double g = tl::load(cotangent.g + row * cotangent.g_step);
@@ -170,7 +179,7 @@ __global__ void __launch_bounds__(1024)
         static_cast<V>(cotangent.scale * g),
         static_cast<V>(logits.smoothing / static_cast<double>(logits.n)),
         static_cast<V>(1 - logits.smoothing)};
-    along_row<P>(x, logits.n, lane, lanes, write);
+    along_row<P>(x, logits.n, lane, lanes, write, part, parts);
 }
 
 // ---- run functions ----------------------------------------------------------------
@@ -255,11 +264,17 @@ template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
         reinterpret_cast<uintptr_t>(out) - reinterpret_cast<uintptr_t>(logits.x);
     const bool packs =
         in_packs(logits) && apart % 16 == 0 && (logits.row_step - logits.n) % P == 0;
-    const int threads = share(logits, packs ? P : 1);
-    return tl::launch(blocks_of(logits, threads), threads, 0,
+    share(logits, packs ? P : 1);
+    unsigned parts = 1;
+    if (logits.lanes > tl::kWarp) { // a few rounds of loads for a block
+        logits.lanes = tl::kThreads;
+        const int64_t units = logits.n / (packs ? P : 1);
+        parts = static_cast<unsigned>(tl::ceil_div(units, tl::kThreads * 8));
+    }
+    return tl::launch(blocks_of(logits, tl::kThreads) * parts, tl::kThreads, 0,
                       packs ? cross_entropy_grad_kernel<T, P>
                             : cross_entropy_grad_kernel<T, 1>,
-                      logits, cotangent, out);
+                      logits, cotangent, out, parts);
 }
 
 #define TL_REALS(name, run)                                                            \

@@ -29,11 +29,15 @@ struct Pool {
     int64_t blocks = 0;     // made so far and not returned to the driver
     bool capturing = false; // a graph's pool while its stream is captured
     bool abandoned = false; // its graph is gone: released blocks go to the driver
+    unsigned *tickets = nullptr;
+    ~Pool() { cudaFree(tickets); }
 };
 
 struct DeviceMemory {
     std::mutex mutex;
     std::unordered_map<cudaStream_t, Pool *> pools;
+    cudaStream_t last_stream = nullptr; // spares most calls the search
+    Pool *last_pool = nullptr;
     tl_cuda_statistics statistics = {};
 };
 DeviceMemory memories[TL_CUDA_MAX_DEVICES];
@@ -75,11 +79,15 @@ void drop_caches(DeviceMemory &memory) {
 }
 
 Pool *pool_for(DeviceMemory &memory, int device, cudaStream_t stream) {
+    if (memory.last_pool != nullptr && memory.last_stream == stream)
+        return memory.last_pool;
     Pool *&pool = memory.pools[stream];
     if (pool == nullptr) {
         pool = new Pool;
         pool->device = device;
     }
+    memory.last_stream = stream;
+    memory.last_pool = pool;
     return pool;
 }
 
@@ -153,17 +161,35 @@ void release(Block *block) {
 namespace tl {
 
 Scratch::Scratch(int64_t nbytes) {
-    int device = 0;
     Block *block = nullptr;
-    cudaError_t error = cudaGetDevice(&device);
-    if (error == cudaSuccess) error = allocate(device, stream(), nbytes, &block);
-    if (check(error) != TL_OK) return;
+    if (check(allocate(current_device(), stream(), nbytes, &block)) != TL_OK) return;
     block_ = block;
     data_ = block->data;
 }
 
 Scratch::~Scratch() {
     if (block_ != nullptr) release(static_cast<Block *>(block_));
+}
+
+// A graph has those of its own pool: replays never count with a stream's. The zeros are
+// written in stream order, in a capture by a node of the graph.
+unsigned *tickets() {
+    const int device = current_device();
+    DeviceMemory &memory = memories[device];
+    const std::lock_guard<std::mutex> lock(memory.mutex);
+    Pool *pool = pool_for(memory, device, stream());
+    if (pool->tickets != nullptr) return pool->tickets;
+    constexpr size_t bytes = kTickets * sizeof(unsigned);
+    void *data = nullptr;
+    if (check(cudaMalloc(&data, bytes)) != TL_OK) {
+        cudaGetLastError(); // clear the runtime's copy
+        return nullptr;
+    }
+    if (check(cudaMemsetAsync(data, 0, bytes, stream())) != TL_OK) {
+        cudaFree(data);
+        return nullptr;
+    }
+    return pool->tickets = static_cast<unsigned *>(data);
 }
 
 } // namespace tl
@@ -226,8 +252,9 @@ int tl_cuda_capture_begin(int device, void *stream) {
     drop_caches(memory);
     if (pool->blocks) { // live tensors keep the old pool; the graph gets a new one
         pool->abandoned = true;
-        pool = memory.pools[captured] = new Pool;
-        pool->device = device;
+        memory.pools.erase(captured);
+        memory.last_pool = nullptr;
+        pool = pool_for(memory, device, captured);
     }
     pool->capturing = true;
     const cudaError_t error =
@@ -253,6 +280,7 @@ int tl_cuda_capture_end(int device, void *stream, void **graph, void **pool) {
     Pool *own = pool_for(memory, device, captured);
     own->capturing = false;
     memory.pools.erase(captured);
+    memory.last_pool = nullptr;
     *graph = made;
     *pool = own;
     return error;

@@ -1,4 +1,6 @@
 // Layer normalization of rows, batch normalization of channels, and their gradients.
+// rms_norm is a layer normalization whose mean (null) is taken to be 0: a kernel that
+// waits for memory has the time to ask.
 #include "reduce.cuh"
 #include "whole_rows.cuh"
 
@@ -11,6 +13,10 @@ template <typename T> const T *read_only(const tl_buffer *buffer) {
 }
 template <typename T> T *written(const tl_buffer *buffer) {
     return static_cast<T *>(buffer->data);
+}
+// Of an operand that may be left out.
+template <typename T> T *given(const tl_buffer *buffer) {
+    return buffer == nullptr ? nullptr : written<T>(buffer);
 }
 double eps_of(const tl_call *call) {
     return static_cast<const tl_norm_params *>(call->params)->eps;
@@ -52,7 +58,7 @@ template <typename Element> struct LayerNormOp {
     T *out;
     const T *a, *b; // b: none
     const T *weight, *bias;
-    V *mean, *rstd;
+    V *mean, *rstd; // mean: null of rms_norm
     double eps;
     int64_t n;
     bool packed; // weight and bias can be read in packs
@@ -67,8 +73,10 @@ template <typename Element> struct LayerNormOp {
     }
     template <int P, int K>
     __device__ Stats summarize(const V *x, V *, V, const tl::RowPart &part) const {
-        const V total = part.reduce(tl::pairwise_sum<K * P>(x), tl::Sum{});
-        const V centre = total / static_cast<V>(n);
+        V centre = 0;
+        if (mean != nullptr)
+            centre = part.reduce(tl::pairwise_sum<K * P>(x), tl::Sum{}) /
+                     static_cast<V>(n);
         V squares[K * P];
 #pragma unroll
         for (int k = 0; k < K; ++k) {
@@ -99,7 +107,9 @@ template <typename Element> struct LayerNormOp {
         tl::add_moments<N>(state, x, shift);
     }
     __device__ Stats stats(const State &state, V shift) const {
-        return of(state.mean + shift, state.squares);
+        const V centre = state.mean + shift;
+        if (mean != nullptr) return of(centre, state.squares);
+        return of(0, state.squares + static_cast<V>(n) * centre * centre);
     }
     template <int P>
     __device__ void result(V *x, V *y, const Stats &stats, V shift,
@@ -107,7 +117,7 @@ template <typename Element> struct LayerNormOp {
         finish<P>(x, y, stats, shift, column);
     }
     __device__ void note(const Stats &stats, uint32_t i) const {
-        mean[i] = stats.mean;
+        if (mean != nullptr) mean[i] = stats.mean;
         rstd[i] = stats.rstd;
     }
 };
@@ -135,13 +145,13 @@ template <typename Element> struct LayerNormGradOp {
     T *out;
     const T *a, *b; // gradient, x
     const T *weight;
-    const V *mean, *rstd;
+    const V *mean, *rstd; // mean: null of rms_norm
     int64_t n;
     bool packed;
 
     __device__ V fill() const { return 0; }
     template <bool> __device__ Row row(uint32_t i, int64_t) const {
-        return {mean[i], rstd[i]};
+        return {mean == nullptr ? V(0) : mean[i], rstd[i]};
     }
     // a: weighted gradient, b: normalized x.
     template <int P>
@@ -158,7 +168,8 @@ template <typename Element> struct LayerNormGradOp {
     __device__ void finish(V *g, const V *x, const Stats &stats, const Row &row,
                            int64_t) const {
         const V count = static_cast<V>(n);
-        const V along = stats.along / count, average = stats.average / count;
+        const V along = stats.along / count;
+        const V average = mean == nullptr ? V(0) : stats.average / count;
 #pragma unroll
         for (int j = 0; j < P; ++j)
             g[j] = row.rstd * (g[j] - average - x[j] * along);
@@ -284,7 +295,8 @@ __global__ void __launch_bounds__(kDown *tl::kWarp)
             const V g = tl::load(op.a + row * op.n + column);
             const V x = tl::load(op.b + row * op.n + column);
             bias += g;
-            weight += g * ((x - op.mean[row]) * op.rstd[row]);
+            const auto known = op.template row<true>(static_cast<uint32_t>(row), 0);
+            weight += g * ((x - known.mean) * known.rstd);
         }
     }
     __shared__ V tile[2][kDown][tl::kWarp];
@@ -300,21 +312,22 @@ __global__ void __launch_bounds__(kDown *tl::kWarp)
 }
 
 // Column sums of `parts` rows of 2n numbers, in double: to weight's gradient and
-// bias's.
+// bias's, which rms_norm has not.
 template <typename T>
 __global__ void __launch_bounds__(1024)
     layer_norm_sums_kernel(const computed_t<T> *partial, int parts, int64_t n,
                            T *weight, T *bias) {
     const int64_t column = static_cast<int64_t>(blockIdx.x) * tl::kWarp + threadIdx.x;
     double sum = 0;
-    if (column < 2 * n)
+    const int64_t wanted = bias == nullptr ? n : 2 * n;
+    if (column < wanted)
 #pragma unroll 8
         for (int part = threadIdx.y; part < parts; part += blockDim.y)
             sum += static_cast<double>(partial[part * 2 * n + column]);
     __shared__ double tile[tl::kWarp][tl::kWarp + 1];
     tile[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
-    if (threadIdx.y > 0 || column >= 2 * n) return;
+    if (threadIdx.y > 0 || column >= wanted) return;
     for (unsigned i = 1; i < blockDim.y; ++i)
         sum += tile[i][threadIdx.x];
     T *out = column < n ? weight + column : bias + (column - n);
@@ -354,7 +367,7 @@ tl_status sum_grad_parts(const tl_call *call, const void *partial, int parts,
     return tl::launch(dim3(static_cast<unsigned>(tl::ceil_div(2 * n, tl::kWarp))),
                       dim3(tl::kWarp, down), 0, layer_norm_sums_kernel<T>,
                       static_cast<const computed_t<T> *>(partial), parts, n,
-                      written<T>(call->out[1]), written<T>(call->out[2]));
+                      written<T>(call->out[1]), given<T>(call->out[2]));
 }
 
 template <typename T> tl_status layer_norm_grad(const tl_call *call) {
@@ -365,10 +378,9 @@ template <typename T> tl_status layer_norm_grad(const tl_call *call) {
     const int64_t rows = gx->shape[0], n = gx->shape[1];
     if (n == 0) return TL_OK;
     if (rows == 0) return sum_grad_parts<T>(call, nullptr, 0, n);
-    const T *weight =
-        call->nin > 4 && call->in[4] ? read_only<T>(call->in[4]) : nullptr;
+    const T *weight = call->nin > 4 ? given<T>(call->in[4]) : nullptr;
     GradRows<T> plan = {{written<T>(gx), read_only<T>(call->in[0]),
-                         read_only<T>(call->in[1]), weight, read_only<V>(call->in[2]),
+                         read_only<T>(call->in[1]), weight, given<V>(call->in[2]),
                          read_only<V>(call->in[3]), n, tl::is_aligned(weight, 16)},
                         nullptr,
                         rows,
@@ -407,15 +419,14 @@ template <typename T> tl_status layer_norm_grad(const tl_call *call) {
 template <typename T> tl_status layer_norm(const tl_call *call) {
     using V = computed_t<T>;
     if (!on_device(call)) return TL_DECLINED;
-    const T *weight =
-        call->nin > 1 && call->in[1] ? read_only<T>(call->in[1]) : nullptr;
-    const T *bias = call->nin > 2 && call->in[2] ? read_only<T>(call->in[2]) : nullptr;
+    const T *weight = call->nin > 1 ? given<T>(call->in[1]) : nullptr;
+    const T *bias = call->nin > 2 ? given<T>(call->in[2]) : nullptr;
     const LayerNormOp<T> op = {written<T>(call->out[0]),
                                read_only<T>(call->in[0]),
                                nullptr,
                                weight,
                                bias,
-                               written<V>(call->out[1]),
+                               given<V>(call->out[1]),
                                written<V>(call->out[2]),
                                eps_of(call),
                                call->out[0]->shape[1],
@@ -676,18 +687,20 @@ template <typename T> tl_status batch_norm_grad(const tl_call *call) {
     return status == TL_OK ? map_channels<T, true>(out, op.g, op.x, channels) : status;
 }
 
-#define TL_REALS(name)                                                                 \
-    {#name, TL_FLOAT16, name<tl_float16>, nullptr},                                    \
-        {#name, TL_BFLOAT16, name<tl_bfloat16>, nullptr},                              \
-        {#name, TL_FLOAT32, name<float>, nullptr}, {                                   \
-#name, TL_FLOAT64, name < double>, nullptr                                     \
+#define TL_REALS(name, run)                                                            \
+    {#name, TL_FLOAT16, run<tl_float16>, nullptr},                                     \
+        {#name, TL_BFLOAT16, run<tl_bfloat16>, nullptr},                               \
+        {#name, TL_FLOAT32, run<float>, nullptr}, {                                    \
+        #name, TL_FLOAT64, run<double>, nullptr                                        \
     }
 
 const tl_cuda_entry entries[] = {
-    TL_REALS(layer_norm),
-    TL_REALS(layer_norm_grad),
-    TL_REALS(batch_norm),
-    TL_REALS(batch_norm_grad),
+    TL_REALS(layer_norm, layer_norm),
+    TL_REALS(layer_norm_grad, layer_norm_grad),
+    TL_REALS(rms_norm, layer_norm),
+    TL_REALS(rms_norm_grad, layer_norm_grad),
+    TL_REALS(batch_norm, batch_norm),
+    TL_REALS(batch_norm_grad, batch_norm_grad),
 };
 
 } // namespace

@@ -1,5 +1,8 @@
 // Fused optimizer steps: as many parameters a launch as its arguments can name.
 //
+// Settings are arguments of the kernel, or lie in device memory where a graph repeats the
+// step: `optimizer_settings` writes them there before each replay.
+//
 // Blocks share out chunks of elements, not parameters, so that a launch ends everywhere
 // at about the same time; a block finds its parameter by a search in the arguments.
 #include "numbers.cuh"
@@ -34,6 +37,7 @@ __device__ void update_one(const Rule &rule, T *x, std::index_sequence<kStates..
 template <typename Rule, typename E, int kOperands> struct Update {
     using T = computed_t<E>;
     Rule rule;
+    const double *settings; // where they are, null: in the rule
     // Elements at one place of all operands, in registers.
     __device__ void one(E *(&data)[kOperands], int64_t i) const {
         T x[kOperands];
@@ -71,6 +75,8 @@ template <typename Rule, typename E, int kOperands> struct Update {
 template <typename Rule, typename E, int kOperands>
 __global__ void __launch_bounds__(kThreads)
     optimizer_kernel(Batch<E, kOperands> batch, Update<Rule, E, kOperands> update) {
+    if (update.settings != nullptr)
+        fill_rule(update.rule, update.settings, computed_t<E>(0));
     int low = 0; // the last parameter whose first block is not behind this one
     for (int left = batch.count; left > 1; left -= left / 2)
         if (batch.first[low + left / 2] <= blockIdx.x) low += left / 2;
@@ -119,16 +125,21 @@ template <typename Rule, typename E, int kStates>
 tl_status run_rule(const tl_call *call) {
     constexpr int kOperands = kStates + 2;
     using T = computed_t<E>;
+    const int count = call->nin - (call->params == nullptr);
     for (int i = 0; i < call->nin; ++i)
         if (!is_plain(call->in[i])) return TL_DECLINED;
     for (int i = 0; i < call->nout; ++i)
         if (!is_plain(call->out[i])) return TL_DECLINED;
     Update<Rule, E, kOperands> update;
-    fill_rule(update.rule, static_cast<const double *>(call->params), T(0));
+    update.settings = nullptr;
+    if (call->params != nullptr)
+        fill_rule(update.rule, static_cast<const double *>(call->params), T(0));
+    else
+        update.settings = static_cast<const double *>(call->in[count]->data);
     Batch<E, kOperands> batch;
     batch.count = 0;
     batch.blocks = 0;
-    for (int i = 0; i < call->nin; ++i) {
+    for (int i = 0; i < count; ++i) {
         const int64_t size = call->in[i]->size, blocks = ceil_div(size, kChunk);
         if (size == 0) continue;
         if (blocks >> 30) return TL_DECLINED;
@@ -149,6 +160,22 @@ tl_status run_rule(const tl_call *call) {
     return run_batch(&batch, update);
 }
 
+struct Settings {
+    double at[TL_OPTIM_SETTINGS];
+};
+
+__global__ void settings_kernel(double *out, Settings settings) {
+    out[threadIdx.x] = settings.at[threadIdx.x];
+}
+
+// out = the settings, which travel as arguments: nobody has to keep them meanwhile.
+tl_status run_settings(const tl_call *call) {
+    if (call->out[0]->size != TL_OPTIM_SETTINGS) return TL_DECLINED;
+    return launch(1, TL_OPTIM_SETTINGS, 0, settings_kernel,
+                  static_cast<double *>(call->out[0]->data),
+                  *static_cast<const Settings *>(call->params));
+}
+
 #define TL_RULE_ENTRY(name, states, dtype, E, T)                                       \
     {#name "/" #states, dtype, run_rule<name##_rule<T>, E, states>, nullptr},
 #define TL_RULE_ENTRIES(name, states)                                                  \
@@ -164,6 +191,7 @@ tl_status run_rule(const tl_call *call) {
 
 // 16-bit parameters have kernels where they are common; the core widens for the others.
 const tl_cuda_entry entries[] = {
+    {"optimizer_settings", TL_FLOAT64, run_settings, nullptr},
     TL_RULE0_OPS(TL_RULE0_ENTRIES) TL_RULE1_OPS(TL_RULE1_ENTRIES)
         TL_RULE2_OPS(TL_RULE2_ENTRIES) TL_RULE3_OPS(TL_RULE3_ENTRIES)
             TL_HALF_ENTRIES(sgd, 0) TL_HALF_ENTRIES(sgd_momentum, 1)

@@ -1,8 +1,9 @@
-// Page-locked memory of the host. Blocks are kept, because the driver takes long to lock
-// one and waits for the whole device when it gets one back.
+// Page-locked memory of the host. Blocks are kept, because the driver takes long to
+// lock one and waits for the whole device when it gets one back.
 //
-// A block may be released while a copy that nobody waits for still reads it. Such a copy
-// leaves an event with the block, which is not handed out again before that happened.
+// A block may be released while a copy that nobody waits for still reads it. Such a
+// copy leaves an event with the block, which is not handed out again before that
+// happened.
 #include "pinned.cuh"
 
 #include <map>
@@ -11,7 +12,7 @@
 
 namespace {
 
-constexpr int64_t kSmallest = 4096;           // bytes: pages are locked whole
+constexpr int64_t kSmallest = 4096;             // bytes: pages are locked whole
 constexpr int64_t kMostIdle = INT64_C(1) << 28; // bytes that are kept
 
 struct Block {

@@ -2,7 +2,8 @@
 //
 // Passes move raw elements and find their keys anew, so zeros and NaNs keep their bits
 // and their order. A tile is what a block sorts in shared memory: short rows are one,
-// longer ones are counted, their counts summed, and moved, in three launches a digit.
+// longer ones are counted, their counts summed, and moved, in three launches a digit; of
+// few tiles every block sums the counts itself.
 #pragma once
 
 #include "layout.cuh"
@@ -176,16 +177,39 @@ template <typename U> struct RadixPass {
     uint32_t *last_index; // (rows, n); null: positions are not wanted
     U *spare[2];          // what others read and write
     uint32_t *spare_index[2];
-    uint32_t *counts;        // (rows, digits, tiles)
-    uint32_t *totals;        // (rows, digits)
+    uint32_t *counts;        // (rows, digits, tiles); (rows, tiles, digits) where few
+    uint32_t *totals;        // (rows, digits); not of few
     const uint64_t *varying; // bits in which keys differ; null: all do
     int64_t n;
     int64_t tiles;
+    bool few; // tiles
     Order<U> order;
     int passes, pass;
+    unsigned mask; // of the pass's digit: the last one may have fewer bits
     __device__ uint8_t digit(U x) const {
-        return static_cast<uint8_t>(order.key(x) >> (pass * kDigitBits) &
-                                    (kDigits - 1));
+        return static_cast<uint8_t>(order.key(x) >> (pass * kDigitBits) & mask);
+    }
+    __device__ uint32_t &count(int64_t row, int64_t tile, int digit) const {
+        return counts[few ? (row * tiles + tile) * kDigits + digit
+                          : (row * kDigits + digit) * tiles + tile];
+    }
+    // How many elements of the row have a digit, and how many of them lie in the tiles
+    // before.
+    __device__ uint32_t total(int64_t row, int64_t tile, int digit,
+                              uint32_t *before) const {
+        if (!few) {
+            *before = count(row, tile, digit);
+            return totals[row * kDigits + digit];
+        }
+        uint32_t sum = 0, earlier = 0;
+#pragma unroll 8
+        for (int64_t t = 0; t < tiles; ++t) {
+            const uint32_t found = count(row, t, digit);
+            sum += found;
+            if (t < tile) earlier += found;
+        }
+        *before = earlier;
+        return sum;
     }
     // A bit for each digit that is sorted by, one at least.
     __device__ unsigned digits() const {
@@ -267,8 +291,7 @@ template <typename U> __global__ void radix_count_kernel(RadixPass<U> pass) {
             atomicAdd(&counts[pass.digit(places.from[i * places.from_step])], 1u);
     }
     __syncthreads();
-    pass.counts[(row * kDigits + threadIdx.x) * pass.tiles + tile] =
-        counts[threadIdx.x];
+    pass.count(row, tile, threadIdx.x) = counts[threadIdx.x];
 }
 
 // Counts of one row's digit become how many lie in the tiles before.
@@ -310,10 +333,9 @@ __global__ void __launch_bounds__(kSortThreads) radix_move_kernel(RadixPass<U> p
     for (int k = 0; k < kItems; ++k)
         digit[k] = tile_place<kItems>(k) < left ? pass.digit(element[k]) : kDigits - 1;
     rank_tile(digit, rank, counts);
-    bases[threadIdx.x] =
-        block_scan(pass.totals[row * kDigits + threadIdx.x]) +
-        pass.counts[(row * kDigits + threadIdx.x) * pass.tiles + tile] -
-        counts.starts[threadIdx.x];
+    uint32_t before;
+    const uint32_t total = pass.total(row, tile, threadIdx.x, &before);
+    bases[threadIdx.x] = block_scan(total) + before - counts.starts[threadIdx.x];
 #pragma unroll
     for (int k = 0; k < kItems; ++k) {
         const int place = tile_place<kItems>(k);
@@ -342,14 +364,16 @@ template <typename U> struct SortJob {
     bool look = false;        // find out on the device which do
 };
 
-// One digit's three launches.
+constexpr int64_t kFewTiles = 64;
+
+// One digit's two or three launches.
 template <typename U> tl_status radix_pass(const RadixPass<U> &pass, int64_t rows) {
     const dim3 grid(static_cast<unsigned>(rows * pass.tiles));
     tl_status status = launch(grid, kSortThreads, 0, radix_count_kernel<U>, pass);
-    if (status != TL_OK) return status;
     const dim3 digits(static_cast<unsigned>(rows * kDigits));
-    status = launch(digits, pass.tiles <= 128 ? 32 : 1024, 0, radix_scan_kernel,
-                    pass.counts, pass.totals, pass.tiles);
+    if (status == TL_OK && !pass.few)
+        status = launch(digits, pass.tiles <= 128 ? 32 : 1024, 0, radix_scan_kernel,
+                        pass.counts, pass.totals, pass.tiles);
     if (status != TL_OK) return status;
     return launch(grid, kSortThreads, 0, radix_move_kernel<U>, pass);
 }
@@ -397,13 +421,17 @@ template <typename U> tl_status radix_sort(const SortJob<U> &job) {
     pass.varying = nullptr;
     pass.n = job.n;
     pass.tiles = tiles;
+    pass.few = tiles <= kFewTiles;
     pass.order = job.order;
     pass.passes = passes;
     tl_status status = TL_OK;
     if (job.look && passes > 2)
         status = find_varying(&pass, job.rows, scratch.as<uint64_t>());
-    for (pass.pass = 0; pass.pass < passes && status == TL_OK; ++pass.pass)
+    for (pass.pass = 0; pass.pass < passes && status == TL_OK; ++pass.pass) {
+        const int left = job.bits - pass.pass * kDigitBits;
+        pass.mask = left < kDigitBits ? (1u << (left > 0 ? left : 0)) - 1 : kDigits - 1;
         status = radix_pass(pass, job.rows);
+    }
     return status;
 }
 

@@ -1,4 +1,4 @@
-// Counter-based random fills; the contract is written in scalar_random.h.
+// Counter-based random fills, and dropout; the contract is written in scalar_random.h.
 //
 // A thread computes one Threefry block and writes its two or four elements together.
 // The logarithms and sines of normals are the CPU's polynomials, so that numbers have
@@ -81,13 +81,9 @@ template <typename T> struct Integers {
 
 template <typename T> struct Bernoulli {
     static constexpr int kElements = 4;
-    uint64_t threshold = 0;
-    explicit Bernoulli(const tl_random_params &p) {
-        if (p.low >= 1.0)
-            threshold = UINT64_C(1) << 32;
-        else if (p.low > 0.0)
-            threshold = static_cast<uint64_t>(p.low * 4294967296.0);
-    }
+    uint64_t threshold;
+    explicit Bernoulli(const tl_random_params &p)
+        : threshold(bernoulli_threshold(p.low)) {}
     __device__ void fill(const Words &words, T *out) const {
         for (int k = 0; k < kElements; ++k)
             store(out + k, static_cast<computed_t<T>>(words.at[k] < threshold));
@@ -132,6 +128,75 @@ template <typename T, typename Kind> tl_status run_fill(const tl_call *call) {
                     Fill<T, Kind>{out, n, params.seed, params.offset,
                                   is_aligned(out, sizeof(T) * Kind::kElements),
                                   Kind(params)});
+}
+
+// ---- dropout ------------------------------------------------------------------------
+// Elements by the words of a bernoulli fill, compared as 32 bits: those up to `last`
+// are kept. A thread takes 16 bytes, at least a block's elements.
+template <typename T> struct Dropout {
+    using V = computed_t<T>;
+    static constexpr int kBlocks = sizeof(T) == 2 ? 2 : 1;
+    static constexpr int kElements = 4 * kBlocks;
+    using Elements = Pack<T, kElements>;
+    T *out;
+    const T *x;
+    int64_t n;
+    uint64_t seed, first; // block
+    uint32_t last;
+    V factor;
+    bool aligned;
+    __device__ Elements read(int64_t start) const {
+        Elements found = {};
+        if (aligned && start + kElements <= n)
+            return *reinterpret_cast<const Elements *>(x + start);
+        for (int k = 0; k < kElements; ++k)
+            if (start + k < n) found.at[k] = x[start + k];
+        return found;
+    }
+    __device__ void write(int64_t start, const Elements &made) const {
+        if (aligned && start + kElements <= n) {
+            *reinterpret_cast<Elements *>(out + start) = made;
+            return;
+        }
+        for (int k = 0; k < kElements; ++k)
+            if (start + k < n) out[start + k] = made.at[k];
+    }
+    __device__ void operator()(int64_t unit) const {
+        Elements values = read(unit * kElements);
+#pragma unroll
+        for (int b = 0; b < kBlocks; ++b) {
+            const Words words =
+                words_of(seed, first + static_cast<uint64_t>(unit * kBlocks + b));
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                T *value = values.at + 4 * b + k;
+                store(value, load(value) * (words.at[k] <= last ? factor : V(0)));
+            }
+        }
+        write(unit * kElements, values);
+    }
+};
+
+template <typename T> tl_status run_dropout(const tl_call *call) {
+    const auto &params = *static_cast<const tl_random_params *>(call->params);
+    if (call->in[0]->device_type != TL_CUDA) return TL_DECLINED;
+    const int64_t n = call->out[0]->size;
+    Dropout<T> op = {static_cast<T *>(call->out[0]->data),
+                     static_cast<const T *>(call->in[0]->data),
+                     n,
+                     params.seed,
+                     params.offset,
+                     0,
+                     0,
+                     false};
+    const uint64_t threshold = bernoulli_threshold(params.low);
+    if (threshold > 0) {
+        op.last = static_cast<uint32_t>(threshold - 1);
+        op.factor = static_cast<computed_t<T>>(params.high);
+    }
+    constexpr int bytes = sizeof(typename Dropout<T>::Elements);
+    op.aligned = is_aligned(op.out, bytes) && is_aligned(op.x, bytes);
+    return for_each(ceil_div(n, Dropout<T>::kElements), op);
 }
 
 // ---- permutations -------------------------------------------------------------------
@@ -292,6 +357,10 @@ const tl_cuda_entry entries[] = {
                                             TL_FILL("random_raw", TL_INT64, int64_t,
                                                     Raw){"random_permutation", TL_INT64,
                                                          run_permutation, nullptr},
+    {"dropout", TL_FLOAT16, run_dropout<tl_float16>, nullptr},
+    {"dropout", TL_BFLOAT16, run_dropout<tl_bfloat16>, nullptr},
+    {"dropout", TL_FLOAT32, run_dropout<float>, nullptr},
+    {"dropout", TL_FLOAT64, run_dropout<double>, nullptr},
 };
 #undef TL_FILL
 

@@ -1,6 +1,7 @@
 // Reductions of any axes: rows (a group of threads a result), columns (neighbouring
-// results side by side) and, where results are few, several parts of each, joined by a
-// second kernel in a fixed order.
+// results side by side) and, where results are few, several parts of each. The parts are
+// joined in a fixed order, by the last block to end with one or, where they are many for
+// a block, by a second kernel.
 //
 // An Op is passed to the kernels by value:
 // - Value: what load<P>(values, offset) reads of each of P neighbours
@@ -36,6 +37,26 @@ struct RowsPlan {
     int lanes;       // threads of a part
     bool peeled;     // rows are runs that begin or end between packs
 };
+
+// Where parts of results meet: their states, and a counter for those that must be there.
+template <typename State> struct Parts {
+    State *states;     // null: results are not cut
+    unsigned *tickets; // null: a second kernel joins the states
+};
+
+// Whether this block is the last of `count` to come here, after which it sees what the
+// others wrote. All threads of the block must call it.
+__device__ __forceinline__ bool is_last(unsigned *ticket, unsigned count) {
+    __shared__ bool last;
+    __syncthreads(); // what the block wrote is behind it
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        __threadfence();
+        last = atomicInc(ticket, count - 1) == count - 1; // the last leaves a zero
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
 
 template <class Op> struct Joined {
     const Op &op;
@@ -100,9 +121,21 @@ fold_row(const Op &op, const RowsPlan &plan, const typename Op::Local &local,
     return state;
 }
 
+// Joins the states of a group of threads; its first gets the result.
+template <class Op, typename State>
+__device__ __forceinline__ State join_group(const Op &op, const State &state,
+                                            int lanes) {
+    return group_reduce(state, lanes, Joined<Op>{op});
+}
+template <class Op, typename V>
+__device__ __forceinline__ Exponentials<V>
+join_group(const Op &, const Exponentials<V> &state, int lanes) {
+    return group_exponentials(state, lanes);
+}
+
 template <class Op, int P>
 __global__ void __launch_bounds__(kReduceThreads, 4)
-    reduce_rows_kernel(Op op, RowsPlan plan, typename Op::State *partials) {
+    reduce_rows_kernel(Op op, RowsPlan plan, Parts<typename Op::State> parts) {
     const int lane = threadIdx.x % plan.lanes;
     const uint32_t groups = blockDim.x / plan.lanes;
     // Fewer than 2^31: there are parts of rows only where rows are few.
@@ -117,13 +150,22 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
         local = op.local(at[0], at[1]);
         state = fold_row<Op, P>(op, plan, local, at[0], task - row * plan.splits, lane);
     }
-    // Threads without a task take part in the joining.
-    state = group_reduce(state, plan.lanes, Joined<Op>{op});
-    if (!live || lane != 0) return;
-    if (partials != nullptr)
-        partials[task] = state;
-    else
-        op.finish(state, local, at[1]);
+    // Threads without a task take part in the joining. It comes twice where rows are in
+    // parts, each a block's: then the last block joins the parts.
+    constexpr int kAhead = sizeof(typename Op::State) <= 4 ? 4 : 2;
+    typename Op::State *const states = parts.states + row * plan.splits;
+#pragma unroll 1
+    for (bool whole = parts.states == nullptr;; whole = true) {
+        state = join_group(op, state, plan.lanes);
+        if (whole) break;
+        if (lane == 0) states[task - row * plan.splits] = state;
+        if (!is_last(parts.tickets + row, plan.splits)) return;
+        state = op.empty();
+#pragma unroll kAhead
+        for (uint32_t part = lane; part < plan.splits; part += kReduceThreads)
+            state = op.join(state, states[part]);
+    }
+    if (live && lane == 0) op.finish(state, local, at[1]);
 }
 
 struct ColumnsPlan {
@@ -135,22 +177,25 @@ struct ColumnsPlan {
     int64_t out_step;
 };
 
-// Joins what the block's rows of threads hold; the first gets the result.
-template <class Op>
-__device__ __forceinline__ typename Op::State join_down(const Op &op,
-                                                        typename Op::State state) {
+// Joins what the block's rows of threads hold; the first gets the results.
+template <class Op, int P>
+__device__ __forceinline__ void join_down(const Op &op, typename Op::State (&state)[P]) {
+    if (blockDim.y == 1) return;
     __shared__ typename Op::State tile[kReduceThreads];
     const int place = threadIdx.y * blockDim.x + threadIdx.x;
-    __syncthreads();
-    tile[place] = state;
-    __syncthreads();
-#pragma unroll 1
-    for (int half = blockDim.y / 2; half > 0; half /= 2) {
-        if (static_cast<int>(threadIdx.y) < half)
-            tile[place] = op.join(tile[place], tile[place + half * blockDim.x]);
+#pragma unroll
+    for (int p = 0; p < P; ++p) {
         __syncthreads();
+        tile[place] = state[p];
+        __syncthreads();
+#pragma unroll 1
+        for (int half = blockDim.y / 2; half > 0; half /= 2) {
+            if (static_cast<int>(threadIdx.y) < half)
+                tile[place] = op.join(tile[place], tile[place + half * blockDim.x]);
+            __syncthreads();
+        }
+        state[p] = tile[place];
     }
-    return tile[place];
 }
 
 template <class Op, int P>
@@ -187,7 +232,7 @@ __device__ __forceinline__ void fold_columns(const Op &op, const ColumnsPlan &pl
 
 template <class Op, int P>
 __global__ void __launch_bounds__(kReduceThreads, 4)
-    reduce_columns_kernel(Op op, ColumnsPlan plan, typename Op::State *partials) {
+    reduce_columns_kernel(Op op, ColumnsPlan plan, Parts<typename Op::State> parts) {
     const uint32_t batch = blockIdx.x / plan.tiles,
                    tile = blockIdx.x - batch * plan.tiles;
     const uint32_t column = (tile * blockDim.x + threadIdx.x) * P;
@@ -213,22 +258,38 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
     }
     const int64_t results = static_cast<int64_t>(plan.batch.count) * plan.columns;
     const int64_t place = static_cast<int64_t>(batch) * plan.columns + column;
+    typename Op::State *const states = parts.states + place;
+#pragma unroll 1
+    for (bool whole = parts.states == nullptr;; whole = true) {
+        join_down(op, state);
+        if (whole) break;
+        if (live && threadIdx.y == 0)
 #pragma unroll
-    for (int p = 0; p < P; ++p) {
-        if (blockDim.y > 1) state[p] = join_down(op, state[p]);
-        if (!live || threadIdx.y > 0) continue;
-        if (partials != nullptr)
-            partials[blockIdx.y * results + place + p] = state[p];
-        else
-            op.finish(state[p], local[p], out + p * plan.out_step);
+            for (int p = 0; p < P; ++p)
+                states[blockIdx.y * results + p] = state[p];
+        if (parts.tickets == nullptr) return;
+        if (!is_last(parts.tickets + blockIdx.x, gridDim.y)) return;
+#pragma unroll
+        for (int p = 0; p < P; ++p)
+            state[p] = op.empty();
+        if (!live) continue;
+#pragma unroll 1
+        for (uint32_t part = threadIdx.y; part < gridDim.y; part += blockDim.y)
+#pragma unroll
+            for (int p = 0; p < P; ++p)
+                state[p] = op.join(state[p], states[part * results + p]);
     }
+    if (live && threadIdx.y == 0)
+#pragma unroll
+        for (int p = 0; p < P; ++p)
+            op.finish(state[p], local[p], out + p * plan.out_step);
 }
 
 // Joins the parts of each result, `lanes` threads a result.
 template <class Op>
 __global__ void
-reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *partials,
-                    int64_t result_step, int64_t part_step, int parts, int lanes) {
+reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *states, int parts,
+                    int lanes) {
     const int lane = threadIdx.x % lanes;
     const uint32_t groups = blockDim.x / lanes;
     const uint32_t row = blockIdx.x * groups + threadIdx.x / lanes;
@@ -236,8 +297,8 @@ reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *partials,
     if (row < kept.count)
 #pragma unroll 1
         for (int part = lane; part < parts; part += lanes)
-            state = op.join(state, partials[row * result_step + part * part_step]);
-    state = group_reduce(state, lanes, Joined<Op>{op});
+            state = op.join(state, states[row + static_cast<int64_t>(part) * kept.count]);
+    state = join_group(op, state, lanes);
     if (row >= kept.count || lane != 0) return;
     int64_t at[2];
     kept.at(row, at);
@@ -248,19 +309,17 @@ namespace detail {
 
 template <class Op>
 tl_status join_parts(const Op &op, const Walk<2> &kept,
-                     const typename Op::State *partials, int64_t result_step,
-                     int64_t part_step, int parts) {
+                     const typename Op::State *states, int parts) {
     int lanes = static_cast<int>(power_of_two_above(ceil_div(parts, 4)));
     if (lanes > kWarp) lanes = kept.count > 4096 ? kWarp : kReduceThreads;
     const int64_t groups = kReduceThreads / lanes;
     return launch(static_cast<unsigned>(ceil_div(kept.count, groups)), kReduceThreads,
-                  0, reduce_parts_kernel<Op>, op, kept, partials, result_step,
-                  part_step, parts, lanes);
+                  0, reduce_parts_kernel<Op>, op, kept, states, parts, lanes);
 }
 
 // How many threads work on a row of `units`, and in how many parts it is cut.
 inline void share_row(int64_t units, RowsPlan &plan) {
-    const int64_t rows = plan.kept.count, full = processors() * 8;
+    const int64_t rows = plan.kept.count, full = processors() * 16;
     plan.splits = 1;
     plan.lanes = static_cast<int>(power_of_two_above(ceil_div(units, 4)));
     if (plan.lanes <= kWarp) return;
@@ -269,7 +328,7 @@ inline void share_row(int64_t units, RowsPlan &plan) {
     if (units <= (idle ? 256 : 1024)) return;
     plan.lanes = kReduceThreads;
     // Fewer rows than the device has room for: parts of at least four rounds.
-    if (rows * 2 > full || units < kReduceThreads * 16) return;
+    if (rows * 2 > full || rows > kTickets || units < kReduceThreads * 16) return;
     const int64_t parts = full / rows, most = units / (kReduceThreads * 4);
     plan.splits = static_cast<uint32_t>(parts < most ? parts : most);
 }
@@ -280,17 +339,14 @@ tl_status run_rows(const Op &op, RowsPlan &plan, int64_t units) {
     const int64_t tasks = static_cast<int64_t>(plan.kept.count) * plan.splits;
     const int64_t blocks = ceil_div(tasks, kReduceThreads / plan.lanes);
     const unsigned grid = static_cast<unsigned>(blocks);
+    Parts<typename Op::State> parts = {nullptr, nullptr};
     if (plan.splits == 1)
         return launch(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan,
-                      static_cast<typename Op::State *>(nullptr));
+                      parts);
     const Scratch scratch(tasks * static_cast<int64_t>(sizeof(typename Op::State)));
-    auto *partials = scratch.as<typename Op::State>();
-    if (partials == nullptr) return TL_OUT_OF_MEMORY;
-    const tl_status status =
-        launch(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan, partials);
-    if (status != TL_OK) return status;
-    return join_parts<Op>(op, plan.kept, partials, plan.splits, 1,
-                          static_cast<int>(plan.splits));
+    parts = {scratch.as<typename Op::State>(), tickets()};
+    if (parts.states == nullptr || parts.tickets == nullptr) return TL_OUT_OF_MEMORY;
+    return launch(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan, parts);
 }
 
 template <class Op, int P>
@@ -311,18 +367,19 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     splits = splits < 1 ? 1 : splits;
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits));
     const dim3 block(static_cast<unsigned>(across), static_cast<unsigned>(down));
+    Parts<typename Op::State> parts = {nullptr, nullptr};
     if (splits == 1)
-        return launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan,
-                      static_cast<typename Op::State *>(nullptr));
-    const int64_t results = kept.count;
-    const Scratch scratch(results * splits *
+        return launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, parts);
+    const Scratch scratch(kept.count * splits *
                           static_cast<int64_t>(sizeof(typename Op::State)));
-    auto *partials = scratch.as<typename Op::State>();
-    if (partials == nullptr) return TL_OUT_OF_MEMORY;
+    parts.states = scratch.as<typename Op::State>();
+    // A few parts a thread go faster than another kernel starts.
+    if (splits <= down * 2 && blocks <= kTickets) parts.tickets = tickets();
+    if (parts.states == nullptr) return TL_OUT_OF_MEMORY;
     const tl_status status =
-        launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, partials);
-    if (status != TL_OK) return status;
-    return join_parts<Op>(op, kept, partials, 1, results, static_cast<int>(splits));
+        launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, parts);
+    if (status != TL_OK || parts.tickets != nullptr) return status;
+    return join_parts<Op>(op, kept, parts.states, static_cast<int>(splits));
 }
 
 // Whether strides of dimensions from `first` on keep packs of `width` aligned.

@@ -196,6 +196,20 @@ __device__ __forceinline__ Exponentials<V> join_exponentials(const Exponentials<
     const V now = larger(a.largest, b.largest);
     return {now, a.sum * decay(a.largest, now) + b.sum * decay(b.largest, now)};
 }
+struct Larger {
+    template <typename V> __device__ V operator()(V a, V b) const {
+        return larger(a, b);
+    }
+};
+// Those of a group of threads, as group_reduce. The largest comes first: so each thread
+// has one exponential to compute, where joining pairs takes two at every step.
+template <typename V>
+__device__ __forceinline__ Exponentials<V>
+group_exponentials(const Exponentials<V> &own, int lanes) {
+    const V largest = group_reduce(own.largest, lanes, Larger{});
+    const V sum = own.sum * decay(own.largest, largest);
+    return {largest, group_reduce(sum, lanes, Sum{})};
+}
 template <int N, typename T, typename V>
 __device__ __forceinline__ void add_exponentials(Exponentials<V> &state,
                                                  const V *values) {

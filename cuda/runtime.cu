@@ -9,6 +9,7 @@ namespace {
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local cudaStream_t streams[TL_CUDA_MAX_DEVICES];
 thread_local const char *running = "";
+thread_local int scope_device = -1; // of the innermost DeviceScope
 
 struct DeviceInfo {
     std::once_flag once;
@@ -20,7 +21,8 @@ DeviceInfo devices[TL_CUDA_MAX_DEVICES];
 DeviceInfo &device_info(int device) {
     DeviceInfo &info = devices[device];
     std::call_once(info.once, [&] {
-        cudaDeviceGetAttribute(&info.processors, cudaDevAttrMultiProcessorCount, device);
+        cudaDeviceGetAttribute(&info.processors, cudaDevAttrMultiProcessorCount,
+                               device);
         void *memory = nullptr;
         if (cudaHostAlloc(&memory, sizeof(tl::Fault::Report), cudaHostAllocPortable) ==
             cudaSuccess)
@@ -29,10 +31,13 @@ DeviceInfo &device_info(int device) {
     return info;
 }
 
-int current_device() {
-    int device = 0;
-    cudaGetDevice(&device);
-    return device;
+// Whether every thread is on device 0, since there is no other.
+bool has_one_device() {
+    static const bool one = [] {
+        int count = 0;
+        return cudaGetDeviceCount(&count) == cudaSuccess && count == 1;
+    }();
+    return one;
 }
 
 cudaStream_t as_stream(void *stream) { return static_cast<cudaStream_t>(stream); }
@@ -58,6 +63,31 @@ tl_status check(cudaError_t error) {
     if (error == cudaSuccess) return TL_OK;
     last_error = error;
     return error == cudaErrorMemoryAllocation ? TL_OUT_OF_MEMORY : TL_DEVICE_ERROR;
+}
+
+int current_device() {
+    if (scope_device >= 0) return scope_device;
+    int device = 0;
+    cudaGetDevice(&device);
+    return device;
+}
+
+DeviceScope::DeviceScope(int device)
+    : device_(device), previous_(device), outer_(scope_device) {
+    if (device != 0 || !has_one_device()) {
+        int now = device;
+        error_ = cudaGetDevice(&now);
+        if (error_ == cudaSuccess && now != device) {
+            previous_ = now;
+            error_ = cudaSetDevice(device);
+        }
+    }
+    scope_device = device;
+}
+
+DeviceScope::~DeviceScope() {
+    scope_device = outer_;
+    if (previous_ != device_) cudaSetDevice(previous_);
 }
 
 cudaStream_t stream() { return streams[current_device()]; }
@@ -114,7 +144,8 @@ int tl_cuda_device_name(int device, char *name, int size) {
     const cudaError_t error = cudaGetDeviceProperties(&properties, device);
     if (error != cudaSuccess) return error;
     int i = 0;
-    for (; i < size - 1 && properties.name[i]; ++i) name[i] = properties.name[i];
+    for (; i < size - 1 && properties.name[i]; ++i)
+        name[i] = properties.name[i];
     if (size > 0) name[i] = '\0';
     return cudaSuccess;
 }
@@ -133,9 +164,11 @@ int tl_cuda_device_capability(int device, int *major, int *minor, int *processor
     cudaError_t error =
         cudaDeviceGetAttribute(major, cudaDevAttrComputeCapabilityMajor, device);
     if (error == cudaSuccess)
-        error = cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device);
+        error =
+            cudaDeviceGetAttribute(minor, cudaDevAttrComputeCapabilityMinor, device);
     if (error == cudaSuccess)
-        error = cudaDeviceGetAttribute(processors, cudaDevAttrMultiProcessorCount, device);
+        error =
+            cudaDeviceGetAttribute(processors, cudaDevAttrMultiProcessorCount, device);
     return error;
 }
 
@@ -178,7 +211,8 @@ int tl_cuda_copy_peer(int target_device, void *target, int source_device,
         const cudaError_t error =
             cudaMemcpyPeerAsync(target, target_device, source, source_device,
                                 static_cast<size_t>(nbytes), streams[source_device]);
-        return error == cudaSuccess ? cudaStreamSynchronize(streams[source_device]) : error;
+        return error == cudaSuccess ? cudaStreamSynchronize(streams[source_device])
+                                    : error;
     });
 }
 
@@ -211,11 +245,14 @@ int tl_cuda_stream_synchronize(int device, void *stream) {
 }
 
 int tl_cuda_stream_query(int device, void *stream) {
-    return on_device(device, [=] { return answer(cudaStreamQuery(as_stream(stream))); });
+    return on_device(device,
+                     [=] { return answer(cudaStreamQuery(as_stream(stream))); });
 }
 
 void *tl_cuda_current_stream(int device) { return streams[device]; }
-void tl_cuda_set_stream(int device, void *stream) { streams[device] = as_stream(stream); }
+void tl_cuda_set_stream(int device, void *stream) {
+    streams[device] = as_stream(stream);
+}
 
 int tl_cuda_event_create(int device, int timing, void **event) {
     return on_device(device, [=] {
@@ -232,8 +269,8 @@ int tl_cuda_event_destroy(int device, void *event) {
 }
 
 int tl_cuda_event_record(int device, void *event, void *stream) {
-    return on_device(device,
-                     [=] { return cudaEventRecord(as_event(event), as_stream(stream)); });
+    return on_device(
+        device, [=] { return cudaEventRecord(as_event(event), as_stream(stream)); });
 }
 
 int tl_cuda_event_synchronize(int device, void *event) {

@@ -42,12 +42,6 @@ struct RowPart {
     }
 };
 
-struct Larger {
-    template <typename V> __device__ V operator()(V a, V b) const {
-        return larger(a, b);
-    }
-};
-
 template <int P, typename T, typename V>
 __device__ __forceinline__ void read_unit(const T *x, int64_t unit, int64_t step,
                                           V *values) {

@@ -6,6 +6,7 @@ values (`Tensor.item`, `Tensor.cpu`, printing) waits. What a kernel finds wrong 
 input, an index out of range say, is raised then.
 """
 
+import threading
 from contextlib import contextmanager
 
 from tensorlib.core.device import device as _device
@@ -33,6 +34,7 @@ __all__ = [
     "is_built",
     "mem_get_info",
     "memory_stats",
+    "recording",
     "reset_peak_memory_stats",
     "set_float32_matmul_precision",
     "set_memory_limit",
@@ -192,7 +194,7 @@ def _bridge_of(op, device):
 
 
 def set_float32_matmul_precision(precision):
-    """Choose how products of float32 matrices are computed on GPUs.
+    """Choose how GPUs compute products and convolutions of float32.
 
     Parameters
     ----------
@@ -373,26 +375,61 @@ def stream(stream):
         _bridge.set_stream(stream.index, before)
 
 
+class _Recording(threading.local):
+    graph = None
+
+
+_recording = _Recording()
+
+
+def recording():
+    """Return the `CUDAGraph` that this thread records, or None.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.cuda.recording() is None
+    True
+    """
+    return _recording.graph
+
+
 # ---- graphs ------------------------------------------------------------------------
 class CUDAGraph:
     """Work recorded once, by `graph`, and done again by one launch.
 
     A replay runs the same kernels on the same memory: write new input into the tensors
     that the recorded ops read (`Tensor.copy_`), and find results in those they made.
+    Optimizers that were recorded count their steps and follow their groups' options,
+    learning rates of schedulers among them, as in eager steps.
     """
 
     def __init__(self):
-        self.index = self._graph = self._pool = None
+        self.index = self._graph = self._pool = self._stream_before = None
+        self._before = []
+
+    def outside(self):
+        """Return a context for making, while recording, tensors that replays leave alone.
+
+        The memory of others is shared with what was recorded before them: a replay
+        overwrites what was written to them in between.
+        """
+        return _on(self._stream_before)
+
+    def before_replay(self, function):
+        """Have `function` called, without arguments, before each replay."""
+        self._before.append(function)
 
     def capture_begin(self, stream):
         """Begin to record what a stream is given, instead of doing it."""
         if self._graph is not None:
             raise RuntimeError("graph: this CUDAGraph was recorded already")
         _bridge.capture_begin(stream.index, stream.cuda_stream)
-        self.index = stream.index
+        self.index, _recording.graph = stream.index, self
 
     def capture_end(self, stream):
         """End the recording."""
+        _recording.graph = None
         self._graph, self._pool = _bridge.capture_end(stream.index, stream.cuda_stream)
 
     def replay(self):
@@ -405,6 +442,8 @@ class CUDAGraph:
         """
         if self._graph is None:
             raise RuntimeError("replay: expected a graph that was recorded")
+        for function in self._before:
+            function()
         _bridge.graph_launch(
             self.index, self._graph, _bridge.current_stream(self.index)
         )
@@ -442,6 +481,7 @@ def graph(cuda_graph, stream=None):
     before = current_stream(own.index)
     own.wait_stream(before)
     _bridge.synchronize(own.index)
+    cuda_graph._stream_before = before
     with _on(own):
         cuda_graph.capture_begin(own)
         try:

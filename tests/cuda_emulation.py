@@ -252,7 +252,7 @@ def build(sources):
     folder = Path(tempfile.gettempdir()) / f"tensorlib-emulated-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     cuda = ROOT / "cuda"
-    always = [cuda / "runtime.cu", cuda / "memory.cu"]
+    always = [cuda / f"{name}.cu" for name in ("runtime", "memory", "pinned")]
     always += sorted((cuda / "emulated").glob("*.cpp"))
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(lambda s: _compile(s, folder), [*always, *sources]))

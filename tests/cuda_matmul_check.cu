@@ -2,7 +2,7 @@
 // host's (sampled, in float64), cuDNN against our own path, and speed.
 //
 // nvcc -std=c++17 -O3 -arch=sm_90 -Iinclude -Icuda -o check tests/cuda_matmul_check.cu
-//     cuda/{runtime,memory,libraries,cublaslt,cudnn,matmul,conv,pool}.cu
+//     cuda/{runtime,memory,pinned,libraries,cublaslt,cudnn,matmul,conv,cast,pool}.cu
 // ./check FOLDERS      (with colons between them; of libcublasLt.so.13 and
 // libcudnn.so.9)
 #include <cmath>
@@ -230,6 +230,8 @@ template <typename T> void time_vector(const char *name, bool column) {
 }
 
 // One convolution in its three forms, by cuDNN and by our own path: the same numbers?
+// Operands are eighths, so that float32 holds every sum of products here exactly, however
+// long: what differs is a transform's rounding or a mistake.
 template <typename T>
 void check_conv(const char *name, int64_t batch, int64_t c, int64_t o, int64_t size,
                 int64_t kernel, int64_t stride, int64_t groups, bool last) {

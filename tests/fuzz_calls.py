@@ -1,5 +1,8 @@
 """Random calls of everything public, each reproducible from its number.
 
+Where there is a GPU, arguments are on it now and then, and a call whose tensors are on
+two devices has to raise a DeviceError that names both.
+
 Run as a script by `test_fuzz`: ``fuzz_calls.py seed count log``. The number of each
 call is written to the log before the call, so that a crash is named by its last one;
 ``fuzz_calls.py seed number`` makes that call alone and shows it.
@@ -50,6 +53,13 @@ ALLOWED = (
     ZeroDivisionError,
     BufferError,
 )
+GPU = tl.cuda.is_available()
+# Rows that take tensors of several devices: copies, views, positions and counts.
+MIXING = {
+    "copy_", "getitem", "setitem", "take", "searchsorted", "broadcast_arrays",
+    "meshgrid", "ctc_loss", "repeat",
+}  # fmt: skip
+MIXED = "mixed"
 # Texts of errors that happen by accident, inside, rather than by a check.
 ACCIDENTS = (
     "NoneType' object is",
@@ -121,6 +131,8 @@ def tensor_of(r, dtype=None, shape=None):
         x.requires_grad = True
         if r.random() < 0.5:
             x = x * 1
+    if GPU and r.random() < 0.3:
+        x = x.to("cuda")
     return x
 
 
@@ -481,6 +493,37 @@ class Rows:
         return op, dtype, *r.choice(self.known[op, dtype])
 
 
+def take_of(holder):
+    def take(*args, **kwargs):
+        holder["args"], holder["kwargs"] = list(args), kwargs
+
+    return take
+
+
+def moved(layout):
+    return lambda a: layout(a).to("cuda")
+
+
+# They are handed NumPy arrays, or hand out CPU tensors.
+UNMOVED = {"from_numpy", "from_dlpack"}
+
+
+def mixed(op, arguments, take, r):
+    """Make one array with axes a CPU tensor and the others CUDA's, if there are two."""
+    arrays = arrays_in(arguments)
+    if op.name in MIXING or len(arrays) < 2 or any(a.ndim == 0 for a in arrays):
+        return False
+    place = r.randrange(len(arrays))
+    count = iter(range(len(arrays)))
+
+    def convert(a):
+        x = contiguous(a)
+        return x if next(count) == place else x.to("cuda")
+
+    applied(take, convert, arguments)
+    return True
+
+
 def make(seed, number, rows):
     """The call of that number: (name, function, args, kwargs, check)."""
     r = random.Random(seed * 1_000_003 + number)
@@ -490,11 +533,13 @@ def make(seed, number, rows):
         if op.name == "as_strided" or op.writes:
             layout = contiguous
         holder = {}
+        if GPU and op.name not in UNMOVED and r.random() < 0.4:
+            if r.random() < 0.3 and mixed(op, arguments, take_of(holder), r):
+                args, kwargs = holder["args"], holder["kwargs"]
+                return f"row {op.name} {dtype}", op.function, args, kwargs, MIXED
+            layout = moved(layout)
 
-        def take(*args, **kwargs):
-            holder["args"], holder["kwargs"] = args, kwargs
-
-        applied(take, layout, arguments)
+        applied(take_of(holder), layout, arguments)
         args, kwargs = list(holder["args"]), holder["kwargs"]
         check = (op, expected)
         if r.random() < 0.6:
@@ -537,6 +582,8 @@ def reference_of(name, args, kwargs):
     op = ELEMENTWISE.get(name)
     if op is None or kwargs or not args or any(type(a) is not tl.Tensor for a in args):
         return None
+    if len({a.device for a in args}) > 1:
+        return None
     if len({a.dtype.name for a in args}) > 1 or args[0].dtype.name not in op.dtypes:
         return None  # among them the halves, whose results are rounded once more
     if max(a.size for a in args) > 10_000 or op.name in (
@@ -548,7 +595,7 @@ def reference_of(name, args, kwargs):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return op, expected_of(op, call(*[a.detach().numpy() for a in args]))
+            return op, expected_of(op, call(*[a.detach().cpu().numpy() for a in args]))
     except (TypeError, ValueError):
         return None  # NumPy refuses these shapes or this number of arguments
 
@@ -561,7 +608,7 @@ def mismatch(op, found, expected):
     for y, e in zip(found, expected, strict=True):
         if y.shape != e.shape:
             return f"shape {y.shape}, not {e.shape}"
-        values = y.detach().numpy()
+        values = y.detach().cpu().numpy()
         e = e.astype(values.dtype)
         if np.array_equal(values, e):
             continue
@@ -589,6 +636,8 @@ def perform(name, function, args, kwargs, check):
     """Make the call; return (outcome, complaint)."""
     try:
         result = function(*args, **kwargs)
+        if check == MIXED:
+            return "equal", "tensors of two devices were taken"
         if check is not None:
             wrong = mismatch(check[0], result, check[1])
             return "equal", wrong and f"wrong result: {wrong}"
@@ -601,6 +650,10 @@ def perform(name, function, args, kwargs, check):
     except EvilError:
         return "evil", None
     except BaseException as error:
+        if check == MIXED and type(error) is tl.DeviceError:
+            text = str(error)
+            both = "cpu" in text and "cuda:0" in text
+            return "mixed", None if both else f"the text names not both: {text[:200]}"
         if check is not None:
             return "error", f"valid call raised {type(error).__name__}: {error}"
         text = str(error)
@@ -613,13 +666,20 @@ def perform(name, function, args, kwargs, check):
         return type(error).__name__, None
     finally:
         tl.set_grad_enabled(True).__enter__()
+        if GPU:  # what a kernel found must not be raised by the next call
+            with contextlib.suppress(*ALLOWED):
+                tl.cuda.synchronize()
 
 
 def shown(item, depth=0):
     """A short text of an argument that calls none of its methods at risk."""
     if type(item) is tl.Tensor:
         flags = "".join(
-            [" requires_grad" * item.requires_grad, " readonly" * item.is_readonly]
+            [
+                " requires_grad" * item.requires_grad,
+                " readonly" * item.is_readonly,
+                " cuda" * item.is_cuda,
+            ]
         )
         return f"<{item.dtype} {item.shape} strides {item.strides}{flags}>"
     if isinstance(item, (list, tuple)) and depth < 3:
@@ -635,11 +695,18 @@ def described(seed, number):
     return f"call {number}: {name}({', '.join(given)}){' [valid]' if check else ''}"
 
 
+def limit_memory():
+    tl.set_memory_limit(1 << 29)
+    if GPU:
+        tl.cuda.set_memory_limit(1 << 29)
+
+
 def main(seed, count, log):
     warnings.simplefilter("ignore")
-    if build_info.sanitize != "address":  # it reserves terabytes of addresses
+    # The sanitizer and CUDA's driver reserve terabytes of addresses.
+    if build_info.sanitize != "address" and not GPU:
         resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))
-    tl.set_memory_limit(1 << 29)
+    limit_memory()
     rows, outcomes, complaints = Rows(), Counter(), {}
     file = os.open(log, os.O_WRONLY | os.O_CREAT)
     for number in range(count):
@@ -664,6 +731,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 4:
         sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
     seed, number = int(sys.argv[1]), int(sys.argv[2])
-    tl.set_memory_limit(1 << 29)
+    limit_memory()
     print(described(seed, number), flush=True)
     print(perform(*make(seed, number, Rows())))

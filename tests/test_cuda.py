@@ -230,39 +230,53 @@ def test_cuda_events_measure_time():
 
 @pytest.mark.cuda
 @needs_gpu
-@pytest.mark.skipif(
-    tl.cuda.is_available() and tl.cuda.get_device_name() == "emulated",
-    reason="the emulator records no graphs",
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: tl.optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: tl.optim.AdamW(p, lr=0.01),
+        lambda p: tl.optim.NAdam(p, lr=0.01),
+    ],
+    ids=["SGD", "AdamW", "NAdam"],
 )
-def test_cuda_graph_of_a_training_step_equals_eager_steps():
+def test_cuda_graph_of_a_training_step_equals_eager_steps(optimizer):
+    make_optimizer = optimizer
+
     def made():
         tl.manual_seed(0)
         model = tl.nn.Sequential(
-            tl.nn.Linear(8, 16), tl.nn.ReLU(), tl.nn.Linear(16, 1)
+            tl.nn.Linear(8, 16), tl.nn.ReLU(), tl.nn.Linear(16, 3)
         ).to("cuda")
-        return model, tl.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        optimizer = make_optimizer(model.parameters())
+        return model, optimizer, tl.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
 
     rng = np.random.default_rng(0)
     data = [rng.standard_normal((32, 8)).astype("float32") for _ in range(6)]
+    target = tl.tensor(rng.integers(0, 3, 32), device="cuda")
 
     def step(model, optimizer, x):
         optimizer.zero_grad()
-        loss = (model(x) ** 2).mean()
+        loss = tl.nn.functional.cross_entropy(model(x), target)
         loss.backward()
         optimizer.step()
         return loss
 
-    model, optimizer = made()
-    eager = [step(model, optimizer, tl.tensor(a, device="cuda")).item() for a in data]
-    model, optimizer = made()
+    eager = []
+    model, optimizer, scheduler = made()
+    for a in data:
+        eager.append(step(model, optimizer, tl.tensor(a, device="cuda")).item())
+        scheduler.step()
+    model, optimizer, scheduler = made()
     x = tl.tensor(data[0], device="cuda")
     found = [step(model, optimizer, x).item()]
+    scheduler.step()
     recorded = tl.cuda.CUDAGraph()
     with tl.cuda.graph(recorded):
         loss = step(model, optimizer, x)
     for a in data[1:]:
         x.copy_(tl.tensor(a))
         recorded.replay()
+        scheduler.step()
         found.append(loss.item())
     assert found == eager
     with pytest.raises(RuntimeError, match="was recorded"):

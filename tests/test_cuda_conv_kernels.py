@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no g++")
 
 @pytest.fixture(scope="module")
 def kernels():
-    return load("conv", "cudnn", "matmul", "cublaslt", "libraries")
+    return load("conv", "cudnn", "matmul", "cublaslt", "libraries", "cast")
 
 
 class Case:
@@ -91,6 +91,12 @@ CASES = {
     "pointwise groups": Case(2, 8, 8, (1, 3, 4), (1, 1, 1), groups=2),
     "cropped": Case(2, 2, 3, (1, 7, 7), (1, 2, 2), 1, (0, -1, -2)),
     "one pixel": Case(4, 8, 8, (1, 1, 1), (1, 1, 1)),
+    # Planes of as many channels are turned to have them last.
+    "channels": Case(2, 16, 24, (1, 5, 4), (1, 3, 3), padding=(0, 1, 1)),
+    "stepping channels": Case(2, 24, 16, (1, 9, 8), (1, 3, 2), (1, 2, 1), (0, 1, 0)),
+    "deep channels": Case(1, 16, 16, (3, 4, 5), (2, 3, 3), 1, (1, 1, 0), (1, 2, 1)),
+    "odd pointwise": Case(3, 16, 24, (1, 5, 5), (1, 1, 1)),
+    "many columns": Case(1, 128, 128, (1, 3, 2), (1, 2, 2), padding=(0, 1, 1)),
 }
 
 
@@ -182,6 +188,18 @@ def test_conv_weight_matches_numpy(kernels, name, last, dtype):
     inputs = [placed(y, last), placed(x, last)]
     assert kernels.call("conv_weight", out, inputs, case.params(last), dtype) == OK
     assert_close(out, expected, dtype, last)
+
+
+@layouts
+def test_float32_in_tf32_goes_the_way_of_tensor_cores(kernels, last):
+    kernels.library.tl_cuda_set_float32_precision(1)
+    try:
+        for name in ("channels", "stepping channels"):
+            test_conv_matches_numpy(kernels, name, last, "float32", True)
+            test_conv_input_matches_numpy(kernels, name, last, "float32", True)
+            test_conv_weight_matches_numpy(kernels, name, last, "float32")
+    finally:
+        kernels.library.tl_cuda_set_float32_precision(0)
 
 
 @layouts

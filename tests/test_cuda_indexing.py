@@ -179,10 +179,26 @@ def test_gather_along_the_last_axis(kernels, dtype, how):
         assert np.array_equal(out, np.take_along_axis(x, index, -1))
 
 
-def test_gather_out_of_range_faults(kernels):
-    x, index = np.ones(3), np.array([0, 3])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_gather_of_groups_at_any_address(kernels, dtype, shift):
+    rng = np.random.default_rng(0)
+    x = numbers(rng, (300, 9), dtype)
+    index = indices(rng, (300, 10), 9)[:, shift : shift + 8]
+    expected = np.take_along_axis(x, index, -1)
+    for begin in (0, shift):
+        out = np.zeros((300, 12), dtype)[:, begin : begin + 8]
+        kernels.call("gather", out, [x, index], dtype=dtype)
+        assert np.array_equal(out, expected)
+
+
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_gather_out_of_range_faults_and_skips_the_element(kernels, n):
+    x, index, out = np.ones(3, np.float32), np.zeros(n, np.int64), np.zeros(n, "f4")
+    index[1] = 3
     with pytest.raises(FaultError):
-        kernels.call("gather", np.zeros(2), [x, index], dtype="float64")
+        kernels.call("gather", out, [x, index], dtype="float32")
+    assert np.array_equal(out, index != 3)
 
 
 @pytest.mark.parametrize("n", [0, 1, 15, 4096, 4097, 20000])
@@ -216,23 +232,52 @@ def test_index_add_sums_rows(kernels, dtype, shape, indexed, tuples, how):
     assert np.array_equal(x, expected)
 
 
-@pytest.mark.parametrize("positions", [1, 3, 500])
-@pytest.mark.parametrize("columns", [1, 5, 40])
-def test_index_add_of_many_tuples(kernels, columns, positions):
+@pytest.mark.parametrize("positions", [1, 3, 256, 500, 70000])
+@pytest.mark.parametrize("columns", [1, 5, 8, 40])
+@pytest.mark.parametrize("n", [65, 2000, 4096, 6000])
+def test_index_add_of_many_tuples(kernels, n, columns, positions):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(positions, columns)).astype(np.float32)
-    index = indices(rng, 2000, positions)
-    v = rng.normal(size=(2000, columns)).astype(np.float32)
+    index = indices(rng, n, positions)
+    v = rng.normal(size=(n, columns)).astype(np.float32)
     exact = x.astype(np.float64)
     np.add.at(exact, index, v.astype(np.float64))
     kernels.call("index_add", x, [v, index], IndexParams(1, 1), "float32")
-    assert np.abs(x - exact).max() < 2e-4
+    assert np.abs(x - exact).max() < 1e-6 * n
 
 
-def test_index_add_keeps_the_order_of_short_runs(kernels):
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("n", [700, 5000])
+@pytest.mark.parametrize("how", ["plain", "reversed", "transposed", "apart", "odd"])
+def test_index_add_of_rows_in_any_layout(kernels, dtype, n, how):
     rng = np.random.default_rng(0)
-    x, index = np.zeros((1000, 4), np.float32), indices(rng, 1500, 1000)
-    v = rng.normal(size=(1500, 4)) * 10.0 ** rng.integers(-3, 4, (1500, 1))
+    wide = np.zeros((30, 33), dtype)
+    x = {"apart": wide[::2, :16], "odd": wide[:15, 1:17]}.get(how)
+    if x is None:
+        x = arranged(np.zeros((15, 16), dtype), how)
+    v = arranged(rng.integers(0, 2, (n, 16)).astype(dtype), how)
+    index = np.repeat(indices(rng, n, 15), 2)[::2]
+    expected = np.zeros((15, 16))
+    np.add.at(expected, index, v.astype(np.float64))
+    kernels.call("index_add", x, [v, index], IndexParams(1, 1), dtype)
+    assert np.array_equal(x, expected)
+
+
+def test_index_add_of_many_columns(kernels):
+    rng = np.random.default_rng(0)
+    x, index = np.zeros((9, 12000), np.float32), indices(rng, 70, 9)
+    v = rng.integers(0, 9, (70, 12000)).astype(np.float32)
+    expected = x.copy()
+    np.add.at(expected, index, v)
+    kernels.call("index_add", x, [v, index], IndexParams(1, 1), "float32")
+    assert np.array_equal(x, expected)
+
+
+@pytest.mark.parametrize("n", [1500, 6000])
+def test_index_add_keeps_the_order_of_short_runs(kernels, n):
+    rng = np.random.default_rng(0)
+    x, index = np.zeros((n, 4), np.float32), indices(rng, n, n)
+    v = rng.normal(size=(n, 4)) * 10.0 ** rng.integers(-3, 4, (n, 1))
     v = v.astype(np.float32)
     expected = x.copy()
     np.add.at(expected, index, v)
@@ -240,21 +285,26 @@ def test_index_add_keeps_the_order_of_short_runs(kernels):
     assert np.mean(x == expected) > 0.95  # all but runs that cross pieces
 
 
-@pytest.mark.parametrize("tuples", [3, 500])
-def test_index_add_out_of_range_skips_the_tuple(kernels, tuples):
-    x, index = np.zeros(4), np.arange(tuples) % 4
-    index[1] = 4
+@pytest.mark.parametrize("tuples", [3, 500, 5000])
+@pytest.mark.parametrize("bad", [4, -5, 1 << 40])
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_index_add_out_of_range_skips_the_tuple(kernels, tuples, bad, dtype):
+    x, index = np.zeros(4, dtype), np.arange(tuples) % 4
     expected = np.bincount(np.delete(index, 1), minlength=4)
-    v, params = np.ones(tuples), IndexParams(1, 1)
+    index[1] = bad
+    v, params = np.ones(tuples, dtype), IndexParams(1, 1)
     with pytest.raises(FaultError):
-        kernels.call("index_add", x, [v, index], params, "float64")
+        kernels.call("index_add", x, [v, index], params, dtype)
     assert np.array_equal(x, expected)
 
 
 @pytest.mark.parametrize("dtype", SUMMED)
 @pytest.mark.parametrize(
     ("shape", "n"),
-    [((5, 6), 3), ((2, 3, 4), 7), ((9,), 700), ((30, 4), 20), ((4, 5), 0)],
+    [
+        ((5, 6), 3), ((2, 3, 4), 7), ((9,), 700), ((30, 4), 20), ((4, 5), 0),
+        ((3, 50), 200), ((3, 50), 2000), ((300, 4), 20),
+    ],  # fmt: skip
 )
 def test_scatter_add_sums_along_the_last_axis(kernels, dtype, shape, n):
     rng = np.random.default_rng(0)
@@ -265,6 +315,17 @@ def test_scatter_add_sums_along_the_last_axis(kernels, dtype, shape, n):
     grid = list(np.indices(index.shape, sparse=True))[:-1]
     (np.logical_or if dtype == "bool" else np.add).at(expected, (*grid, index), v)
     kernels.call("scatter_add", x, [v, index], dtype=dtype)
+    assert np.array_equal(x, expected)
+
+
+@pytest.mark.parametrize("n", [3, 90, 3000])
+def test_scatter_add_with_strided_index_sums_along_the_last_axis(kernels, n):
+    rng = np.random.default_rng(0)
+    index = indices(rng, (n, 2), 7).T
+    v = rng.integers(0, 9, (2, n)).astype(np.float32)
+    x, expected = np.zeros((2, 7), np.float32), np.zeros((2, 7), np.float32)
+    np.add.at(expected, (np.arange(2)[:, None], index), v)
+    kernels.call("scatter_add", x, [v, index], dtype="float32")
     assert np.array_equal(x, expected)
 
 

@@ -68,6 +68,31 @@ def test_bernoulli_is_the_cpus(kernels, dtype, p):
         assert np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("p", [1e-300, 0.3, 1 - 1e-10])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_dropout_is_the_cpus(kernels, dtype, p, offset):
+    for n in SIZES:
+        x = np.random.default_rng(n).standard_normal(n + offset).astype(dtype)[offset:]
+        expected = tl.dropout(tl.tensor(x), p, generator=generator()).numpy()
+        out = np.zeros(n + offset, dtype)[offset:]
+        params = RandomParams(SEED, POSITION, 1 - p, 1 / (1 - p), 0, 0)
+        kernels.call("dropout", out, [x], params=params, dtype=dtype)
+        assert np.array_equal(out, expected)
+
+
+def test_dropout_of_bfloat16_rounds_once(kernels):
+    values = np.random.default_rng(0).standard_normal(1026).astype(np.float32)
+    x = (values.view(np.uint32) >> 16).astype(np.uint16)
+    wide = (x.astype(np.uint32) << 16).view(np.float32)
+    expected = tl.dropout(tl.tensor(wide), 0.3, generator=generator())
+    out = np.zeros_like(x)
+    params = RandomParams(SEED, POSITION, 1 - 0.3, 1 / (1 - 0.3), 0, 0)
+    kernels.call("dropout", out, [x], params=params, dtype="bfloat16")
+    rounded = expected.astype("bfloat16").astype("float32").numpy()
+    assert np.array_equal((out.astype(np.uint32) << 16).view(np.float32), rounded)
+
+
 def test_raw_words_are_those_of_integers(kernels):
     found = filled(kernels, "random_raw", 9, "int64")
     other = filled(kernels, "random_integers", 9, "int64", integers=(0, 1 << 62))

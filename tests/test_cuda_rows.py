@@ -267,6 +267,40 @@ def test_layer_norm_of_long_rows(kernels, dtype, n):
     check_layer_norm(kernels, 3, n, dtype, 2)
 
 
+# ---- the same without a mean ---------------------------------------------------------
+def check_rms_norm(kernels, rows, n, dtype, weighted):
+    x, g, weight = (sample(s, dtype, i) for i, s in enumerate([(rows, n)] * 2 + [n]))
+    x = stored(numbers(x) + 1, dtype)
+    wide, wide_g = numbers(x), numbers(g)
+    scale = numbers(weight) if weighted else 1.0
+    inverse = 1 / np.sqrt((wide**2).mean(1, keepdims=True) + 1e-5)
+    hat = wide * inverse
+    y, rstd = empty((rows, n), dtype), np.empty(rows, working(dtype))
+    inputs = [x, weight] if weighted else [x]
+    kernels.call("rms_norm", [y, None, rstd], inputs, NormParams(eps=1e-5), dtype)
+    close(y, hat * scale, dtype, 4)
+    assert np.allclose(rstd, inverse[:, 0], rtol=1e-5)
+    outs = [empty((rows, n), dtype), empty(n, dtype), None]
+    inputs = [g, x, None, rstd] + ([weight] if weighted else [])
+    kernels.call("rms_norm_grad", outs, inputs, dtype=dtype)
+    along = (wide_g * scale * hat).mean(1, keepdims=True)
+    close(outs[0], inverse * (wide_g * scale - hat * along), dtype, 10 * inverse.max())
+    close(outs[1], (wide_g * hat).sum(0), dtype, 10 * rows**0.5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rms_norm_and_gradient(kernels, dtype):
+    for rows, n in [(300, 4), (40, 7), (33, 32), (9, 250), (5, 768), (3, 1023)]:
+        for weighted in (False, True):
+            check_rms_norm(kernels, rows, n, dtype, weighted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("n", [9000, 9001, 33000, 33001])
+def test_rms_norm_of_long_rows(kernels, dtype, n):
+    check_rms_norm(kernels, 3, n, dtype, True)
+
+
 def test_layer_norm_far_from_zero(kernels):
     for n in (512, 40000):
         x = 1e4 + sample((2, n), "float32")

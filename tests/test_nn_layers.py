@@ -175,6 +175,46 @@ def test_dropout_same_generator_seed_gives_same_mask():
     assert masks[0] == masks[1]
 
 
+@pytest.mark.parametrize("p", [1e-300, 1e-10, 0.3, 1 - 1e-10])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_dropout_keeps_what_bernoulli_draws(dtype, p):
+    for shape in [(), (0,), (7,), (3, 517)]:
+        x = sample(*shape).astype(dtype)
+        one, other = tl.Generator(5), tl.Generator(5)
+        found = tl.dropout(x, p, generator=one)
+        kept = tl.bernoulli(1 - p, shape, dtype=dtype, generator=other)
+        assert one.get_state() == other.get_state()
+        wide = "float64" if dtype == "float64" else "float32"
+        expected = x.astype(wide) * (kept.astype(wide) * (1 / (1 - p)))
+        assert found.tolist() == expected.astype(dtype).tolist()
+
+
+def test_dropout_of_strided_views_draws_in_their_order():
+    x = sample(30, 40)
+    for view in (x.T, x[::-2, 3::2], x[:1].broadcast_to((9, 40))):
+        found = tl.dropout(view, 0.5, generator=tl.Generator(2))
+        copied = tl.dropout(view.contiguous(), 0.5, generator=tl.Generator(2))
+        assert found.tolist() == copied.tolist()
+
+
+def test_dropout_derivatives_of_every_order_share_the_mask():
+    x = sample(50).requires_grad_()
+    f = lambda x: tl.dropout(x, 0.5, generator=tl.Generator(4))  # noqa: E731
+    mask = f(tl.ones(50))
+    (first,) = tl.autograd.grad((f(x) ** 3).sum(), (x,), create_graph=True)
+    (second,) = tl.autograd.grad(first.sum(), (x,))
+    assert second.tolist() == pytest.approx((6 * mask**3 * x).tolist(), rel=1e-6)
+    assert tl.jvp(f, (x.detach(),), (tl.ones(50),))[1].tolist() == mask.tolist()
+
+
+def test_dropout_saves_no_tensor():
+    saved = []
+    x = sample(50).requires_grad_()
+    with tl.autograd.saved_tensors_hooks(saved.append, lambda kept: kept):
+        tl.dropout(x, 0.5)
+    assert saved == []
+
+
 def test_dropout_bad_probability_raises():
     with pytest.raises(ValueError, match="0 <= p <= 1"):
         nn.Dropout(1.5)

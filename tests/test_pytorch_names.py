@@ -143,7 +143,7 @@ DIFFERENT = {
 # The same for methods.
 METHODS_LEFT_OUT = {
     "other devices and dtypes than there are": {
-        "bfloat16", "cuda", "half", "ipu", "mtia", "to_empty", "type", "xpu",
+        "bfloat16", "half", "ipu", "mtia", "to_empty", "type", "xpu",
     },
     "PyTorch's compiler and processes": {"compile", "share_memory"},
     "hooks around backward, saving and the optimizer's step": {

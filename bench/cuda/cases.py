@@ -250,22 +250,24 @@ def _attention_pair(shape, causal, name, flops):
 
 
 def _convolutions(cap):
-    """The convolutions of ResNet-9 for CIFAR-10, batch 256."""
+    """The convolutions of ResNet-9 for CIFAR-10, batch 256; some in TF32, too."""
     batch = min(256, cap)
     shapes = ((3, 64, 32), (64, 128, 32), (128, 128, 16), (128, 256, 16),
               (256, 512, 8), (512, 512, 4))  # fmt: skip
-    for dtype in ("bfloat16", "float32"):
-        for inner, outer, side in shapes:
+    some = (shapes[1], shapes[3], shapes[5])
+    for peak, chosen in (("bfloat16", shapes), ("float32", shapes), ("tf32", some)):
+        dtype = "bfloat16" if peak == "bfloat16" else "float32"
+        for inner, outer, side in chosen:
             inner, outer = min(inner, cap), min(outer, cap)
             x = Operand((batch, inner, side, side), dtype)
             w = Operand((outer, inner, 3, 3), dtype)
             flops = 18.0 * batch * inner * outer * side * side
             how = "conv2d(x, w, padding=1)"
-            common = {"flops": flops, "peak": dtype if dtype != "float32" else "tf32"}
-            name = f"{dtype} {inner} -> {outer}, {side} x {side}"
+            common = {"peak": peak, "prepare": training.tf32(peak == "tf32")}
+            name = f"{peak} {inner} -> {outer}, {side} x {side}"
             yield Case(
                 "convolution", f"forward, {name}", f"tl.{how}", f"F.{how}",
-                {"x": x, "w": w}, **common,
+                {"x": x, "w": w}, flops=flops, **common,
             )  # fmt: skip
             taped = {
                 "x": Operand(x.shape, dtype, grad=inner > 3),
@@ -276,7 +278,7 @@ def _convolutions(cap):
             yield Case(
                 "convolution", f"forward + backward, {name}",
                 f"tl.{how}.backward(g); {clear}", f"F.{how}.backward(g); {clear}",
-                taped, flops=3 * flops, peak=common["peak"],
+                taped, flops=3 * flops, **common,
             )  # fmt: skip
 
 

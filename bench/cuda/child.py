@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.cuda.case import LIBRARIES
 from bench.cuda.cases import all_cases
-from bench.cuda.training import on_device
+from bench.cuda.training import on_device, tf32
 from bench.timing import compile_loop, summarize
 
 __all__ = ["main", "measure", "names_for"]
@@ -97,6 +97,7 @@ def names_for(card, case, library):
     names["d"] = card.device
     for position, (name, operand) in enumerate(case.operands.items()):
         names[name] = _operand(card, library, operand, position)
+    tf32(False)(library, names, card.device)  # unless the row's name says so
     if case.prepare is not None:
         case.prepare(library, names, card.device)
     return names

@@ -226,13 +226,14 @@ def optimizer(name, count, extent):
 
 
 def tf32(allowed):
-    """Prepare nothing but whether float32 products may round operands to TF32."""
+    """Prepare nothing but whether float32 products and convolutions may use TF32."""
 
     def prepare(library, names, device):
         if library == "torch":
             import torch
 
             torch.backends.cuda.matmul.allow_tf32 = allowed
+            torch.backends.cudnn.allow_tf32 = allowed  # PyTorch's default is True
             return
         import tensorlib
 

@@ -101,6 +101,7 @@ std::mutex report_mutex;
 std::string reported;
 cudaError_t found_error = cudaSuccess; // for the next flush
 std::deque<Launch> queued;             // under launch_mutex
+std::vector<Launch> *recorded;         // where a capture takes down launches; likewise
 
 void become(int thread) {
     current = thread;
@@ -333,6 +334,10 @@ cudaError_t start(dim3 grid, dim3 block, size_t shared, std::function<void()> bo
     if (!is_valid(grid, block, shared)) return cudaErrorInvalidConfiguration;
     Launch launch{grid, block, shared, std::move(body), name};
     const std::lock_guard<std::mutex> lock(launch_mutex);
+    if (recorded != nullptr) {
+        recorded->push_back(std::move(launch));
+        return cudaSuccess;
+    }
     if (!deferred) return run_launch(launch);
     queued.push_back(std::move(launch));
     return cudaSuccess;
@@ -346,6 +351,31 @@ cudaError_t flush() {
     const std::lock_guard<std::mutex> reports(report_mutex);
     const cudaError_t found = std::exchange(found_error, cudaSuccess);
     return error == cudaSuccess ? found : error;
+}
+
+bool is_recording() { return recorded != nullptr; }
+
+void begin_recording() {
+    flush();
+    const std::lock_guard<std::mutex> lock(launch_mutex);
+    recorded = new std::vector<Launch>;
+}
+
+void *end_recording() {
+    const std::lock_guard<std::mutex> lock(launch_mutex);
+    return std::exchange(recorded, nullptr);
+}
+
+cudaError_t replay(void *launches) {
+    cudaError_t error = flush();
+    const std::lock_guard<std::mutex> lock(launch_mutex);
+    for (const Launch &launch : *static_cast<std::vector<Launch> *>(launches))
+        if (error == cudaSuccess) error = run_launch(launch);
+    return error;
+}
+
+void forget_recording(void *launches) {
+    delete static_cast<std::vector<Launch> *>(launches);
 }
 
 void *shared_memory() { return shared_bytes; }

@@ -251,7 +251,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *found, int device) {
     found->regsPerBlock = 65536;
     return cudaSuccess;
 }
-cudaError_t cudaDeviceSynchronize() { return failed(emulated::flush()); }
+cudaError_t cudaDeviceSynchronize() {
+    return failed(emulated::is_recording() ? cudaErrorStreamCaptureUnsupported
+                                           : emulated::flush());
+}
 cudaError_t cudaDeviceCanAccessPeer(int *can, int, int) {
     *can = 0;
     return cudaSuccess;
@@ -317,8 +320,13 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
     *total = kTotal;
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes, cudaMemcpyKind,
-                            cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes,
+                            cudaMemcpyKind kind, cudaStream_t) {
+    if (emulated::is_recording()) {
+        if (kind != cudaMemcpyDeviceToDevice)
+            return failed(cudaErrorStreamCaptureUnsupported);
+        return failed(emulated::launch(1, 1, 0, [=] { std::memmove(to, from, nbytes); }));
+    }
     const cudaError_t error = emulated::flush();
     const emulated::Access access;
     std::memmove(to, from, nbytes);
@@ -342,6 +350,8 @@ cudaError_t cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t nby
     return cudaMemcpyAsync(to, from, nbytes, cudaMemcpyDeviceToDevice, stream);
 }
 cudaError_t cudaMemsetAsync(void *data, int byte, size_t nbytes, cudaStream_t) {
+    if (emulated::is_recording())
+        return failed(emulated::launch(1, 1, 0, [=] { std::memset(data, byte, nbytes); }));
     const cudaError_t error = emulated::flush();
     const emulated::Access access;
     std::memset(data, byte, nbytes);
@@ -367,13 +377,17 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     delete stream;
     return failed(error);
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return failed(emulated::flush()); }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+    return failed(emulated::is_recording() ? cudaErrorStreamCaptureUnsupported
+                                           : emulated::flush());
+}
 cudaError_t cudaStreamQuery(cudaStream_t) { return failed(emulated::flush()); }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus *status) {
-    *status = cudaStreamCaptureStatusNone;
+    *status = emulated::is_recording() ? cudaStreamCaptureStatusActive
+                                       : cudaStreamCaptureStatusNone;
     return cudaSuccess;
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t, cudaHostFn_t function, void *argument) {
@@ -405,19 +419,23 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start,
 
 // ---- graphs ----------------------------------------------------------------------
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
-    return failed(cudaErrorNotSupported);
+    emulated::begin_recording();
+    return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph) {
-    *graph = nullptr;
-    return failed(cudaErrorNotSupported);
+    *graph = static_cast<cudaGraph_t>(emulated::end_recording());
+    return *graph == nullptr ? failed(cudaErrorInvalidValue) : cudaSuccess;
 }
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *made, cudaGraph_t,
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *made, cudaGraph_t graph,
                                  unsigned long long) {
-    *made = nullptr;
-    return failed(cudaErrorNotSupported);
+    *made = reinterpret_cast<cudaGraphExec_t>(graph);
+    return cudaSuccess;
 }
-cudaError_t cudaGraphDestroy(cudaGraph_t) { return cudaSuccess; }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) {
-    return failed(cudaErrorNotSupported);
+cudaError_t cudaGraphDestroy(cudaGraph_t) { return cudaSuccess; } // the executable has it
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
+    return failed(emulated::replay(graph));
 }
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t) { return cudaSuccess; }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+    emulated::forget_recording(graph);
+    return cudaSuccess;
+}

@@ -10,6 +10,13 @@ void report(const char *text, cudaError_t error = cudaSuccess);
 cudaError_t flush();
 void check_all_guards();
 
+// Graphs: launches taken down instead of run, and run again. One capture at a time.
+bool is_recording();
+void begin_recording();
+void *end_recording();
+cudaError_t replay(void *launches);
+void forget_recording(void *launches);
+
 // While one lives, the device's memory can be read and written.
 struct Access {
     Access();

@@ -145,8 +145,8 @@ typedef struct tl_range_params {
 typedef struct tl_random_params {
     uint64_t seed;
     uint64_t offset; /* first element's index in the generator's stream */
-    double low;      /* uniform: low; normal: mean; bernoulli: probability */
-    double high;     /* uniform: high; normal: standard deviation */
+    double low;  /* uniform: low; normal: mean; bernoulli, dropout: probability of 1 */
+    double high; /* uniform: high; normal: standard deviation; dropout: the factor */
     int64_t integer_low;
     int64_t integer_high; /* exclusive */
 } tl_random_params;
@@ -164,7 +164,8 @@ typedef struct tl_ctc_params {
 
 /* Optimizers: one call for all parameters. For each parameter i:
  * out[i * (1 + n_state) ...] = parameter, then its state; in[i] = gradient;
- * params = TL_OPTIM_SETTINGS doubles, see scalar_optim.h. */
+ * params = TL_OPTIM_SETTINGS doubles, see scalar_optim.h; on a device they may be NULL, and the
+ * doubles the elements of one more in. optimizer_settings writes them to such: out. */
 #define TL_OPTIM_SETTINGS 16
 
 /* Transforms of images (N, C, H, W), each sample with its own numbers. */

@@ -3,7 +3,7 @@
  * Contract, the same on every device and for any number of threads. The key is the
  * 64-bit seed (low word first, two zero words); block j is the counter (j low word,
  * j high word, 0, 0), and a fill starts at block `offset`.
- * - 4-byte fills (float32 uniform and normal, every bernoulli): element i uses word
+ * - 4-byte fills (float32 uniform and normal, every bernoulli and dropout): element i uses word
  *   i mod 4 of block offset + i / 4, so n elements use ceil(n / 4) blocks.
  * - 8-byte fills (float64 uniform and normal, all integers, raw, permutation):
  *   element i uses words 2 (i mod 2) (low) and 2 (i mod 2) + 1 (high) of block
@@ -71,6 +71,13 @@ TL_HD inline double unit_interval(uint64_t word) {
 template <class T> TL_HD inline T uniform_between(T u, T low, T high, T last) {
     T x = low + u * (high - low);
     return x < high ? x : last;
+}
+
+/* A word is a success of this probability where it is below the threshold, of 2^32. */
+TL_HD inline uint64_t bernoulli_threshold(double probability) {
+    if (!(probability > 0.0)) return 0;
+    if (probability >= 1.0) return UINT64_C(1) << 32;
+    return static_cast<uint64_t>(probability * 4294967296.0);
 }
 
 /* sin and cos of 2 pi w / 2^32: the top bits of w name the quadrant exactly. */

@@ -80,7 +80,7 @@ cdef int launch(
     if work < _nogil_work:
         status = entry.run(call)
     elif tl_checked_ > 0:
-        return _checked_launch(op, entry, call, work)
+        status = <tl_status>_checked_launch(op, entry, call, work)
     elif work < NOGIL_WORK:     # another thread is checked
         status = entry.run(call)
     else:
@@ -116,7 +116,10 @@ cdef tl_status _run_watching(
 cdef int _checked_launch(
     str op, const tl_kernel *entry, tl_call *call, int64_t work
 ) except -1:
-    """Run a kernel, and raise when it makes inf or NaN of finite inputs."""
+    """Run a kernel, and raise when it makes inf or NaN of finite inputs.
+
+    Returns TL_OK or TL_DECLINED.
+    """
     cdef bint made = False
     cdef tl_status status
     if work < NOGIL_WORK:
@@ -124,11 +127,11 @@ cdef int _checked_launch(
     else:
         with nogil:
             status = _run_watching(entry, call, &made)
-    if status != TL_OK:
+    if status != TL_OK and status != TL_DECLINED:
         raise_status(op, <int>status)
     if made:
         _raise_nonfinite(op, call)
-    return 0
+    return <int>status
 
 
 cdef bint _any_nonfinite(const tl_buffer **buffers, int n) noexcept nogil:

@@ -16,8 +16,9 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
     TL_BATCHED, TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128,
-    TL_CPU, TL_CUDA, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32, TL_INT64,
-    TL_MAX_NDIM, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, tl_buffer, tl_storage,
+    TL_CPU, TL_CUDA, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32,
+    TL_INT64, TL_MAX_NDIM, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, tl_buffer,
+    tl_storage,
 )
 from tensorlib.core.borrow cimport (
     Foreign, adopt_memory, check_dtype, packed_copy,
@@ -467,12 +468,6 @@ def from_dlpack(x, /, *, device=None, copy=None):
     Tensor
         Of the producer's shape and dtype; read-only when the producer says so.
 
-    Notes
-    -----
-    On a GPU this thread's stream waits for what the producer has launched. Memory goes
-    back to the producer with the last tensor over it, whether or not kernels that were
-    launched on it are done: where the producer uses another stream, wait before.
-
     Raises
     ------
     BufferError
@@ -485,6 +480,12 @@ def from_dlpack(x, /, *, device=None, copy=None):
     ValueError
         If `copy` is False and the elements cannot be addressed in place, or are on
         another device.
+
+    Notes
+    -----
+    On a GPU this thread's stream waits for what the producer has launched. Memory goes
+    back to the producer with the last tensor over it, whether or not kernels that were
+    launched on it are done: where the producer uses another stream, wait before.
 
     Examples
     --------

@@ -3,8 +3,8 @@
 Values, dtype, shape, `requires_grad` and the parameter mark travel; graphs, hooks,
 devices and memory shared between tensors do not: a tensor on a GPU comes back on the
 CPU, because who reads it may have no GPU. Copies are where their original is. Under
-protocol 5 the elements go as one `pickle.PickleBuffer`, so that a pickler with a buffer callback moves them without a
-copy (PEP 574).
+protocol 5 the elements go as one `pickle.PickleBuffer`, so that a pickler with a buffer
+callback moves them without a copy (PEP 574).
 """
 
 from tensorlib.core.borrow import packed

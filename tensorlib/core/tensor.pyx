@@ -369,7 +369,8 @@ cdef class Tensor:
         >>> tl.tensor([[1, 2], [3, 4]], dtype=tl.uint8).T.tobytes()
         b'\\x01\\x03\\x02\\x04'
         """
-        return bytes(memoryview(self))
+        check_host("tobytes", self, True)
+        return bytes(memoryview(self.cpu()))
 
     def __bool__(self):
         if self.buf.size != 1:

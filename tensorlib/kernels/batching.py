@@ -36,6 +36,7 @@ _PACKED = {
 _SHARED = {"searchsorted": (1,)}  # what is searched
 _ROWS = {
     "layer_norm": (4, 5),  # weight and bias
+    "rms_norm": (4,),
     "cross_entropy": (),
     "cross_entropy_grad": (),
     "conv": (2, 3),  # weight and bias
@@ -73,6 +74,7 @@ _LOOP = [
     "ctc_loss",
     "ctc_loss_grad",
     "det",
+    "dropout",
     "eig",
     "eigh",
     "fourier",
@@ -93,6 +95,7 @@ _LOOP = [
     "random_uniform",
     "recurrent",
     "recurrent_grad",
+    "rms_norm_grad",
     "runs",
     "slogdet",
     "solve",
@@ -109,6 +112,7 @@ _IN_ROWS = [
     "softmax_grad",
     "log_softmax_grad",
     "layer_norm",
+    "rms_norm",
     "max_pool",
     "avg_pool",
     "avg_pool_grad",

@@ -6,6 +6,7 @@ from math import inf
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import ShapeError
 from tensorlib.linalg.arguments import matrices_of, on_every_example
+from tensorlib.linalg.matrix_op import same_examples
 from tensorlib.linalg.norms import HALVES, matrix_norm
 from tensorlib.linalg.solving import inv, solve
 from tensorlib.ops.arguments import axis_of, int_of, tensor_of
@@ -81,7 +82,7 @@ def cross(x1, x2, /, *, axis=-1):
     >>> tl.linalg.cross(tl.tensor([1, 0, 0]), tl.tensor([0, 1, 0]))
     tensor([0, 0, 1])
     """
-    a, b = tensor_of("cross", x1), tensor_of("cross", x2)
+    a, b = same_examples("cross", tensor_of("cross", x1), tensor_of("cross", x2))
     left, right = axis_of("cross", axis, a.ndim), axis_of("cross", axis, b.ndim)
     if a.shape[left] != 3 or b.shape[right] != 3:
         raise ShapeError(

@@ -86,6 +86,8 @@ def _copy_(x, source, /):
     >>> tl.zeros(2).copy_(tl.tensor([1, 2]))
     tensor([1., 2.])
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"copy_: expected a Tensor, got {type(x).__name__}")
     if isinstance(source, Tensor) and source.device != x.device:
         source = source.to(x.device)
     x[...] = source

@@ -1,9 +1,12 @@
 """Embedding, one-hot and dropout."""
-from tensorlib.core.abi cimport TL_INT64
+from tensorlib.autograd.batch cimport random_axes, repeat_draws
+from tensorlib.autograd.primitive cimport Node, Primitive, record1, run1, tracking
+from tensorlib.core.abi cimport TL_INT64, tl_random_params
 from tensorlib.core.dtype cimport dtype_of, is_float_code, is_integer_code
-from tensorlib.core.tensor cimport Tensor
-from tensorlib.ops.elementwise cimport as_tensor, cast, full_like
+from tensorlib.core.tensor cimport Tensor, new_like
+from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, full_like
 from tensorlib.ops.indexing cimport take_rows
+from tensorlib.ops.random cimport Generator, source_of
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
 from tensorlib.core.tensor import is_batched
@@ -108,6 +111,33 @@ def one_hot(x, /, num_classes=-1):
     return out
 
 
+cdef class Draws:
+    """The place in the stream of one dropout, what it keeps and the factor on that."""
+    cdef tl_random_params params
+
+
+cdef class Dropout(Primitive):
+    """Linear in x: the rules draw the same numbers again, and save nothing."""
+
+    cdef Tensor apply(self, Tensor x, Draws draws):
+        cdef Tensor out
+        x = contiguous(x)
+        out = new_like(x, x.buf.dtype)
+        run1(self, out, &x.buf, &draws.params)
+        if x.track and tracking(x.track):
+            record1(self, out, x, (), False, draws)
+        return out
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (self.apply(g, <Draws>node.params),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return self.apply(<Tensor>tangents[0], <Draws>node.params)
+
+
+cdef Dropout _dropout = Dropout("dropout")
+
+
 def dropout(x, /, p=0.5, training=True, *, generator=None):
     """Zero each element with probability `p` and scale the others by ``1 / (1 - p)``.
 
@@ -143,6 +173,8 @@ def dropout(x, /, p=0.5, training=True, *, generator=None):
     tensor([1., 1., 1.])
     """
     cdef Tensor a = as_tensor("dropout", x)
+    cdef Draws draws = Draws.__new__(Draws)
+    cdef Generator source
     if not isinstance(p, (int, float)) or not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: expected a probability p in [0, 1], got {p!r}")
     if not is_float_code(a.buf.dtype):
@@ -151,8 +183,15 @@ def dropout(x, /, p=0.5, training=True, *, generator=None):
         return a
     if p == 1.0:
         return a * full_like(a.detach(), 0)
-    mask = bernoulli(
-        1.0 - p, a.shape, dtype=dtype_of(a.buf.dtype), device=a.device,
-        generator=generator,
-    )
-    return a * (mask * (1.0 / (1.0 - p)))
+    draws.params.low, draws.params.high = 1.0 - p, 1.0 / (1.0 - p)
+    if random_axes("dropout") is not None:
+        # The kernel draws for one example; `bernoulli` does for each.
+        mask = bernoulli(
+            draws.params.low, a.shape, dtype=dtype_of(a.buf.dtype), device=a.device,
+            generator=generator,
+        )
+        return a * (mask * draws.params.high)
+    source = source_of("dropout", generator)
+    repeat_draws(source)
+    source.take(&draws.params, a.buf.size, 4)
+    return _dropout.apply(a, draws)

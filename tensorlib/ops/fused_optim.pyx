@@ -4,7 +4,9 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from tensorlib.autograd.batch cimport alike
 from tensorlib.autograd.primitive cimport Primitive, run
-from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_OPTIM_SETTINGS, tl_buffer
+from tensorlib.core.abi cimport (
+    TL_C_CONTIGUOUS, TL_CUDA, TL_FLOAT64, TL_OPTIM_SETTINGS, tl_buffer,
+)
 from tensorlib.core.dtype cimport is_float_code
 from tensorlib.core.layout cimport same_shape
 from tensorlib.core.tensor cimport (
@@ -14,12 +16,15 @@ from tensorlib.core.tensor cimport (
 from tensorlib.core.dispatch import registered_kernels
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.kernels import load_families
+from tensorlib.ops.creation import empty
 
 load_families("optim")
 
 cdef dict _rules = {
     name: Primitive(name) for name in registered_kernels() if "/" in name
 }
+
+cdef Primitive _settings = Primitive("optimizer_settings")
 
 
 cdef int _check(str op, Tensor param, Tensor other, str what, bint written) except -1:
@@ -57,10 +62,13 @@ cdef list _checked(Primitive p, list columns, list grads):
     return kept
 
 
-cdef int _update(Primitive p, list columns, list grads, const void *params) except -1:
+cdef int _update(
+    Primitive p, list columns, list grads, const void *params, Tensor held
+) except -1:
     """Run p on [columns[0][i], columns[1][i], ...] and grads[i] for every i.
 
-    One call a dtype and device: the kernel is chosen by the first parameter's.
+    One call a dtype and device: the kernel is chosen by the first parameter's. The
+    settings are `params`, or on the device in `held`.
     """
     cdef Py_ssize_t n = len(grads), width = len(columns), i, k, used
     cdef int64_t work
@@ -70,7 +78,7 @@ cdef int _update(Primitive p, list columns, list grads, const void *params) exce
     cdef const tl_buffer **written
     cdef const tl_buffer **read
     written = <const tl_buffer **>malloc((n * width + 1) * sizeof(tl_buffer *))
-    read = <const tl_buffer **>malloc((n + 1) * sizeof(tl_buffer *))
+    read = <const tl_buffer **>malloc((n + 2) * sizeof(tl_buffer *))
     try:
         if written == NULL or read == NULL:
             raise MemoryError(f"{p.name}: no memory for {n} parameters")
@@ -92,7 +100,13 @@ cdef int _update(Primitive p, list columns, list grads, const void *params) exce
                 read[used] = &(<Tensor>kept[i]).buf
                 used += 1
                 work += x.buf.size
-            run(p, dtype, written, <int>(used * width), read, <int>used, params, work)
+            if held is not None:
+                check_same_device(p.name, like, held)
+                read[used] = &held.buf
+            run(
+                p, dtype, written, <int>(used * width), read,
+                <int>used + (held is not None), params, work,
+            )
             pending = later
     finally:
         free(written)
@@ -111,9 +125,10 @@ def optimizer_step(str rule, params, grads, states, settings):
         Floating and contiguous, pairwise of one shape.
     states : list of list of Tensor
         For each of the rule's state tensors the list of them, one a parameter.
-    settings : sequence of float
+    settings : sequence of float or Tensor
         Sign (-1 to maximize), L2 factor, factor on the parameter before the step
-        (decoupled decay), then those of the rule in the order of its struct.
+        (decoupled decay), then those of the rule in the order of its struct. A tensor
+        of `settings_on` for parameters on a GPU.
 
     Raises
     ------
@@ -132,29 +147,74 @@ def optimizer_step(str rule, params, grads, states, settings):
     tensor([0.])
     """
     cdef double[TL_OPTIM_SETTINGS] numbers
-    cdef int i = 0
+    cdef Tensor held = None
     primitive = _rules.get(f"{rule}/{len(states)}")
     if primitive is None:
         raise ValueError(
             f"optimizer_step: there is no rule {rule!r} with {len(states)} states; "
             f"rules and numbers of states are {sorted(_rules)}"
         )
-    if len(settings) > TL_OPTIM_SETTINGS:
-        raise ValueError(
-            f"{rule}: expected at most {TL_OPTIM_SETTINGS} settings, "
-            f"got {len(settings)}"
-        )
-    memset(numbers, 0, sizeof(numbers))
-    for value in settings:
-        numbers[i] = value
-        i += 1
+    if type(settings) is Tensor:
+        held = <Tensor>settings
+        if held.buf.dtype != TL_FLOAT64 or held.buf.size != TL_OPTIM_SETTINGS or (
+            held.buf.device_type != TL_CUDA
+        ):
+            raise ValueError(
+                f"{rule}: expected settings of settings_on, got a tensor of "
+                f"{held.dtype} of shape {held.shape} on {held.device}"
+            )
+    else:
+        _fill_settings(rule, numbers, settings)
     columns = [list(params)]
     for column in states:
         columns.append(list(column))
     grads = list(grads)
     _check_lists(rule, columns, grads)
     if grads:
-        _update(<Primitive>primitive, columns, grads, numbers)
+        _update(
+            <Primitive>primitive, columns, grads, numbers if held is None else NULL,
+            held,
+        )
+
+
+cdef int _fill_settings(str rule, double *numbers, object settings) except -1:
+    cdef int i = 0
+    if len(settings) > TL_OPTIM_SETTINGS:
+        raise ValueError(
+            f"{rule}: expected at most {TL_OPTIM_SETTINGS} settings, "
+            f"got {len(settings)}"
+        )
+    memset(numbers, 0, TL_OPTIM_SETTINGS * sizeof(double))
+    for value in settings:
+        numbers[i] = value
+        i += 1
+    return 0
+
+
+def settings_on(device):
+    """Return a tensor for the settings of a step that a CUDA graph repeats.
+
+    `write_settings` fills it, on the current stream, before each replay.
+    """
+    return empty(TL_OPTIM_SETTINGS, dtype="float64", device=device)
+
+
+def write_settings(Tensor held not None, settings):
+    """Write settings, numbers of the host, to a tensor of `settings_on`.
+
+    Raises
+    ------
+    ValueError
+        If there are more than fit.
+    """
+    cdef double[TL_OPTIM_SETTINGS] numbers
+    cdef const tl_buffer *out = &held.buf
+    if held.buf.device_type != TL_CUDA or held.buf.size != TL_OPTIM_SETTINGS or (
+        held.buf.dtype != TL_FLOAT64
+    ):
+        raise ValueError("write_settings: expected a tensor of settings_on")
+    _fill_settings("write_settings", numbers, settings)
+    run(_settings, TL_FLOAT64, &out, 1, NULL, 0, numbers, TL_OPTIM_SETTINGS)
 
 
 cdef int _check_lists(str op, list columns, list grads) except -1:

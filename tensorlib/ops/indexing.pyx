@@ -217,6 +217,22 @@ def add_rows(Tensor values not None, tuple shape, Tensor rows not None):
     return _scatter(values, shape, (rows,))
 
 
+def added_rows(Tensor x not None, Tensor values not None, Tensor rows not None):
+    """Return x with values[i] added at rows[i].
+
+    On a GPU, where every launch counts, a copy of x is added to, unless the sum is
+    recorded.
+    """
+    cdef Tensor out
+    if x.buf.device_type != TL_CUDA or is_complex_code(x.buf.dtype) or not (
+        alike(x, values) and alike(x, rows)
+    ) or tracking(x.track | values.track):
+        return x + _scatter(values, x.shape, (rows,))
+    out = copy(x)
+    _row_kernel(_index_add, out, values, (rows,), True, True)
+    return out
+
+
 def add_last(Tensor values not None, tuple shape, Tensor positions not None):
     """Return values added into zeros at positions along the last axis."""
     return _scatter_last(values, shape, positions)
@@ -407,7 +423,7 @@ cdef object _getitem_op(object x, object key):
     if plain_key(&before, key, &by):
         check_key(&before, &a.buf)
         return select_basic(a, &by)
-    resolved = resolve_key(&before, key)
+    resolved = resolve_key(&before, key, tracking(a.track))
     check_key(&before, &a.buf)
     return _read(a, resolved)
 
@@ -427,7 +443,7 @@ cdef int _setitem_op(object x, object key, object value) except -1:
         fill(new_view(a, &layout), value)
         bump_version(a, _assign_primitive.c_name)
         return 0
-    resolved = resolve_key(&before, key)
+    resolved = resolve_key(&before, key, True)
     check_key(&before, &a.buf)
     return _assign(a, resolved, value)
 
@@ -474,7 +490,8 @@ def take(x, indices, /, *, axis=None):
         raise DTypeError(
             f"take: expected integer indices, got {dtype_of(positions.buf.dtype)}"
         )
-    return _read(a, resolve_key(&a.buf, (slice(None),) * where + (positions,)))
+    key = (slice(None),) * where + (positions,)
+    return _read(a, resolve_key(&a.buf, key, tracking(a.track)))
 
 
 def take_along_axis(x, indices, /, *, axis=-1):

@@ -11,8 +11,9 @@ cdef class Key:
     cdef list axes            # the axis of the basic result that each one indexes
     cdef bint adjacent        # index axes stand side by side in the key
 
-# The key that indexes a tensor of x's layout; raises for what is no index of it.
-cdef Key resolve_key(const tl_buffer *x, object key)
+# The key that indexes a tensor of x's layout; raises for what is no index of it. A key
+# that is kept (for the reverse pass, or while the tensor changes) holds copies.
+cdef Key resolve_key(const tl_buffer *x, object key, bint kept)
 # Whether key is integers and slices alone, as nearly always; then by gets it.
 cdef bint plain_key(const tl_buffer *x, object key, BasicIndex *by) except -1
 # Append an integer or a slice on an axis of the given extent.

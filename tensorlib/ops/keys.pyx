@@ -180,7 +180,7 @@ cdef list mask_positions(Tensor mask, const tl_buffer *x, int axis):
     return found[::-1]
 
 
-cdef Key resolve_key(const tl_buffer *x, object key):
+cdef Key resolve_key(const tl_buffer *x, object key, bint kept):
     cdef Key out = Key.__new__(Key)
     cdef int axis = 0, kept_axis = 0, used, spare
     cdef bint advanced, separated = False
@@ -222,7 +222,7 @@ cdef Key resolve_key(const tl_buffer *x, object key):
                 out.axes.append(kept_axis)
                 kept_axis += 1
                 continue
-            for positions in _positions(item, x, axis):
+            for positions in _positions(item, x, axis, kept):
                 found.append(positions)
                 out.axes.append(kept_axis)
                 _add_slice(&out.basic, 0, 1, x.shape[axis])
@@ -247,7 +247,7 @@ cdef Tensor _beside(Tensor item, const tl_buffer *x):
     return item
 
 
-cdef list _positions(object item, const tl_buffer *x, int axis):
+cdef list _positions(object item, const tl_buffer *x, int axis, bint kept):
     if type(item) is int:
         # Here, since the kernel sees no index where the others select nothing.
         _position(item, axis, x.shape[axis])
@@ -260,8 +260,8 @@ cdef list _positions(object item, const tl_buffer *x, int axis):
             "index: expected integer or bool tensors, got "
             f"{dtype_of((<Tensor>item).buf.dtype)}"
         )
-    # A copy: the key must not change between the forward and the reverse pass.
-    if (<Tensor>item).buf.dtype == TL_INT64:
+    # A copy: a kept key must not change between the forward and the reverse pass.
+    if kept and (<Tensor>item).buf.dtype == TL_INT64:
         return [copy(<Tensor>item)]
     return [cast(<Tensor>item, TL_INT64)]
 

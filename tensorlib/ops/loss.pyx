@@ -5,7 +5,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, differentiated, record1, record2, run, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_INT64, tl_buffer, tl_cross_entropy_params, tl_ctc_params,
+    TL_CPU, TL_INT64, tl_buffer, tl_cross_entropy_params, tl_ctc_params,
 )
 from tensorlib.core.dtype cimport dtype_of, is_integer_code, working_code
 from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
@@ -224,7 +224,8 @@ def cross_entropy(
     total = sum(loss)
     if reduction == "sum":
         return total
-    if ignore_index < 0 and t.buf.size and not is_batched(t) and (
+    # On a GPU counting is cheaper than waiting for the smallest class.
+    if ignore_index < 0 and t.buf.size and t.buf.device_type == TL_CPU and (
         reduce_min(t).item() >= 0
     ):
         return total / t.buf.size

@@ -6,9 +6,12 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
-from tensorlib.core.dtype cimport dtype_of, promote_codes, working_code
+from tensorlib.core.dtype cimport (
+    dtype_of, is_float_code, promote_codes, working_code,
+)
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
+from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, full_like,
 )
@@ -25,13 +28,42 @@ from tensorlib.kernels import load_families
 load_families("norm")
 
 
+cdef Tensor _along(Tensor x, int axis, int dtype):
+    """A new tensor of one number for each index along the axis."""
+    cdef tl_buffer layout
+    layout.ndim = 1
+    layout.shape[0] = x.buf.shape[axis]
+    return new_tensor(&layout, dtype, x.buf.device_type, x.buf.device_index)
+
+
+cdef tuple _row_grads(
+    Primitive p, Tensor g, Tensor x, Tensor average, Tensor rstd, Tensor weight
+):
+    """Gradients of x, weight and bias by a kernel; without `average` of no bias."""
+    cdef Tensor grad_x, grad_weight, grad_bias = None
+    cdef const tl_buffer *written[3]
+    cdef const tl_buffer *read[5]
+    g, x, average, rstd, weight = aligned(p.name, (g, x, average, rstd, weight))
+    grad_x = new_like(x, x.buf.dtype)
+    grad_weight = _along(x, 1, x.buf.dtype)
+    g = contiguous(g)
+    written[0], written[1], written[2] = &grad_x.buf, &grad_weight.buf, NULL
+    read[0], read[1], read[2], read[3] = &g.buf, &x.buf, NULL, &rstd.buf
+    if average is not None:
+        grad_bias = new_like(grad_weight, x.buf.dtype)
+        written[2], read[2] = &grad_bias.buf, &average.buf
+    if weight is not None:
+        read[4] = &weight.buf
+    run(p, x.buf.dtype, written, 3, read, 4 if weight is None else 5, NULL, x.buf.size)
+    return grad_x, grad_weight, grad_bias
+
+
 # ---- layer normalization -------------------------------------------------------
 cdef class LayerNorm(Primitive):
     """Rows of (N, D); saved: x, mean, rstd and, when given, weight."""
 
     cdef Tensor apply(self, Tensor x, Tensor weight, Tensor bias, double eps):
         cdef tl_norm_params params
-        cdef tl_buffer rows
         cdef Tensor out, average, rstd
         cdef const tl_buffer *written[3]
         cdef const tl_buffer *read[3]
@@ -39,11 +71,7 @@ cdef class LayerNorm(Primitive):
         x, weight, bias = aligned(self.name, (x, weight, bias))
         out = new_like(x, x.buf.dtype)
         params.eps = eps
-        rows.ndim = 1
-        rows.shape[0] = x.buf.shape[0]
-        average = new_tensor(
-            &rows, working_code(x.buf.dtype), x.buf.device_type, x.buf.device_index
-        )
+        average = _along(x, 0, working_code(x.buf.dtype))
         rstd = new_like(average, average.buf.dtype)
         written[0], written[1], written[2] = &out.buf, &average.buf, &rstd.buf
         read[0] = &x.buf
@@ -86,34 +114,10 @@ cdef class LayerNorm(Primitive):
         return tuple(grads)
 
     cdef tuple kernel_vjp(self, Node node, Tensor g):
-        cdef Tensor x = node.get(0)
-        cdef Tensor average = node.get(1)
-        cdef Tensor rstd = node.get(2)
         cdef Tensor weight = node.get(3) if node.inputs > 1 else None
-        cdef Tensor grad_x, grad_weight, grad_bias
-        cdef tl_buffer row
-        cdef const tl_buffer *written[3]
-        cdef const tl_buffer *read[5]
-        g, x, average, rstd, weight = aligned(
-            self.name, (g, x, average, rstd, weight)
-        )
-        grad_x = new_like(x, x.buf.dtype)
-        row.ndim = 1
-        row.shape[0] = x.buf.shape[1]
-        grad_weight = new_tensor(
-            &row, x.buf.dtype, x.buf.device_type, x.buf.device_index
-        )
-        grad_bias = new_like(grad_weight, x.buf.dtype)
-        g = contiguous(g)
-        written[0], written[1], written[2] = (
-            &grad_x.buf, &grad_weight.buf, &grad_bias.buf
-        )
-        read[0], read[1], read[2], read[3] = &g.buf, &x.buf, &average.buf, &rstd.buf
-        if weight is not None:
-            read[4] = &weight.buf
-        run(_layer_norm_grad, x.buf.dtype, written, 3, read,
-            4 if weight is None else 5, NULL, x.buf.size)
-        return (grad_x, grad_weight, grad_bias)[:node.inputs]
+        return _row_grads(
+            _layer_norm_grad, g, node.get(0), node.get(1), node.get(2), weight
+        )[:node.inputs]
 
     cdef tuple normalized(self, Node node):
         """(x - mean) * rstd with the statistics as functions of x, and rstd."""
@@ -218,7 +222,7 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     return reshape_like(out, shape)
 
 
-# ---- groups of channels, and without a mean -------------------------------------
+# ---- groups of channels --------------------------------------------------------
 def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     """Normalize each group of channels of each sample to mean 0 and variance 1.
 
@@ -289,6 +293,53 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     return cast(<Tensor>out, dtype)
 
 
+# ---- without a mean ------------------------------------------------------------
+cdef class RmsNorm(Composite):
+    """Rows of (N, D); params: eps. Saved: x, weight when given, and rstd."""
+
+    cdef Tensor apply(self, Tensor x, Tensor weight, double eps):
+        cdef tl_norm_params params
+        cdef Tensor out, rstd
+        cdef const tl_buffer *written[3]
+        cdef const tl_buffer *read[2]
+        cdef int track = x.track | (0 if weight is None else weight.track)
+        x, weight = aligned(self.name, (x, weight))
+        params.eps = eps
+        out = new_like(x, x.buf.dtype)
+        rstd = _along(x, 0, working_code(x.buf.dtype))
+        written[0], written[1], written[2] = &out.buf, NULL, &rstd.buf
+        read[0] = &x.buf
+        inputs = (x,)
+        if weight is not None:
+            read[1] = &weight.buf
+            inputs = (x, weight)
+        run(self, x.buf.dtype, written, 3, read, len(inputs), &params, x.buf.size)
+        if track and tracking(track):
+            record(self, out, inputs, (*inputs, rstd), False, eps)
+        return out
+
+    cdef Tensor compose(self, tuple inputs, object params):
+        x = inputs[0]
+        y = x * rsqrt(mean(x * x, axis=1, keepdims=True) + params)
+        return <Tensor>(y if len(inputs) == 1 else y * inputs[1])
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        cdef Tensor weight
+        if differentiated():
+            return self.composed_vjp(node, g)
+        weight = node.get(1) if node.inputs > 1 else None
+        return _row_grads(
+            _rms_norm_grad, g, node.get(0), None, node.get(node.inputs), weight
+        )[:node.inputs]
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return self.composed_jvp(node, tangents)
+
+
+cdef RmsNorm _rms_norm = RmsNorm("rms_norm")
+cdef Primitive _rms_norm_grad = Primitive("rms_norm_grad")
+
+
 def rms_norm(x, normalized_shape, weight=None, eps=None):
     """Divide by the root of the mean square over the last axes, then scale.
 
@@ -325,7 +376,8 @@ def rms_norm(x, normalized_shape, weight=None, eps=None):
     """
     cdef Tensor a = as_float(as_tensor("rms_norm", x))
     cdef tl_buffer inner
-    cdef int d
+    cdef Tensor w = None
+    cdef int d, dtype = a.buf.dtype
     parse_shape("rms_norm", normalized_shape, &inner)
     wanted = tuple([inner.shape[d] for d in range(inner.ndim)])
     if inner.ndim == 0 or inner.ndim > a.buf.ndim or (
@@ -337,15 +389,19 @@ def rms_norm(x, normalized_shape, weight=None, eps=None):
         )
     if eps is None:
         eps = finfo(dtype_of(a.buf.dtype)).eps
-    axes = tuple(range(a.buf.ndim - inner.ndim, a.buf.ndim))
-    out = a
-    if a.buf.size:
-        out = a * rsqrt(mean(a * a, axis=axes, keepdims=True) + eps)
-    if weight is None:
-        return out
-    weight = as_tensor("rms_norm", weight)
-    if weight.shape != wanted:
-        raise ShapeError(
-            f"rms_norm: expected weight of shape {wanted}, got {weight.shape}"
-        )
-    return out * weight
+    if weight is not None:
+        w = as_tensor("rms_norm", weight)
+        if w.shape != wanted:
+            raise ShapeError(
+                f"rms_norm: expected weight of shape {wanted}, got {w.shape}"
+            )
+        dtype = promote_codes(dtype, w.buf.dtype)
+        w = reshape_like(contiguous(cast(w, dtype)), (inner.size,))
+    shape = a.shape
+    rows = a.buf.size // inner.size if inner.size else 0
+    a = reshape_like(contiguous(cast(a, dtype)), (rows, inner.size))
+    if is_float_code(dtype):
+        a = _rms_norm.apply(a, w, eps)
+    elif a.buf.size:    # complex
+        a = _rms_norm.compose((a,) if w is None else (a, w), eps)
+    return reshape_like(a, shape)

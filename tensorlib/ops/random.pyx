@@ -56,9 +56,6 @@ cdef class Generator:
     >>> bool((a == b).all())
     True
     """
-    cdef uint64_t seed
-    cdef uint64_t position
-
     def __init__(self, seed=None):
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little")
@@ -102,7 +99,6 @@ cdef class Generator:
     cdef int take(
         self, tl_random_params *params, int64_t size, int64_t per_block
     ) except -1:
-        """Reserve the blocks of four 32-bit words that `size` elements use."""
         params.seed = self.seed
         params.offset = self.position
         self.position += <uint64_t>((size + per_block - 1) // per_block)
@@ -145,6 +141,14 @@ cdef int64_t _elements_per_block(Primitive p, int dtype) noexcept:
     return 2
 
 
+cdef Generator source_of(str op, object generator):
+    if generator is None:
+        generator = default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"{op}: expected a Generator, got {generator!r}")
+    return <Generator>generator
+
+
 cdef Tensor _draw(
     Primitive p, object shape, object dtype, int default, tuple allowed,
     object device, object generator, tl_random_params *params,
@@ -161,11 +165,7 @@ cdef Tensor _draw(
             f"{p.name}: expected one of {[dtype_of(c).name for c in allowed]}, "
             f"got {dtype_of(code)}"
         )
-    if generator is None:
-        generator = default_generator
-    if not isinstance(generator, Generator):
-        raise TypeError(f"{p.name}: expected a Generator, got {generator!r}")
-    source = <Generator>generator
+    source = source_of(p.name, generator)
     axes = random_axes(p.name)
     repeat_draws(source)
     where = usable_device(p.name, device)

@@ -11,24 +11,27 @@ from tensorlib.core.tensor import is_batched
 from tensorlib.ops.arguments import axis_of, tensor_of
 from tensorlib.ops.creation import arange
 from tensorlib.ops.elementwise import astype
-from tensorlib.ops.indexing import add_last, add_rows
+from tensorlib.ops.indexing import add_last, added_rows
 from tensorlib.ops.manipulation import moveaxis
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.shape import reshape
 
 
 def _positions(op, indices, extent):
-    """Return int64 positions, after a look at their range."""
+    """Return int64 positions, after a look at their range on the CPU.
+
+    A GPU's kernels find those out of range themselves; a look would wait for it.
+    """
     found = tensor_of(op, indices)
     if found.dtype.kind not in "iu":
         raise DTypeError(f"{op}: expected integer indices, got {found.dtype}")
-    if found.size and not is_batched(found):
+    if found.size and found.device.type == "cpu" and not is_batched(found):
         low, high = found.min().item(), found.max().item()
         if low < -extent or high >= extent:
             raise IndexError(
                 f"{op}: expected indices in [{-extent}, {extent}), got {low} to {high}"
             )
-    return astype(found, "int64")
+    return astype(found, "int64", copy=False)
 
 
 def _same_dtype(op, x, values):
@@ -85,8 +88,10 @@ def index_add(x, indices, values, /, *, axis):
             f"index_add: expected one-dimensional indices and values of shape "
             f"{expected}, got {rows.shape} and {values.shape}"
         )
-    moved = moveaxis(x, axis, 0)
-    return x + moveaxis(add_rows(moveaxis(values, axis, 0), moved.shape, rows), 0, axis)
+    if axis == 0:
+        return added_rows(x, values, rows)
+    out = added_rows(moveaxis(x, axis, 0), moveaxis(values, axis, 0), rows)
+    return moveaxis(out, 0, axis)
 
 
 def _along(op, x, indices, values, axis):

@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DTypeError
+from tensorlib.core.errors import DeviceError, DTypeError
 from tensorlib.ops.arguments import any_batched, tensor_of
 from tensorlib.ops.complex import imag, real
 from tensorlib.ops.creation import asarray, full, ones, zeros
@@ -260,6 +260,11 @@ def isin(x1, x2, /, *, invert=False):
     elements = astype(elements, dtype, copy=False)
     others = astype(reshape(others, (others.size,)), dtype, copy=False)
     if others.size == 0:
+        if others.device != elements.device:
+            raise DeviceError(
+                "isin: expected tensors on one device, got "
+                f"{elements.device} and {others.device}"
+            )
         return full(elements.shape, bool(invert), dtype="bool", device=elements.device)
     found = _in_table(elements, others)
     if found is None:

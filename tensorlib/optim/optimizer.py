@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import tensorlib as tl
 from tensorlib.core.tensor import Tensor
-from tensorlib.ops.fused_optim import optimizer_step
+from tensorlib.ops.fused_optim import optimizer_step, settings_on, write_settings
 
 __all__ = ["FusedOptimizer", "Optimizer"]
 
@@ -313,6 +313,19 @@ class FusedOptimizer(Optimizer):
             self._update(group, batch, chosen, rule)
 
     def _update(self, group, batch, grads, rule):
+        graph = tl.cuda.recording() if batch.params[0].is_cuda else None
+        if graph is None:
+            settings = self._advanced(group, batch)
+        else:  # the numbers of each replay's step are written before it
+            with graph.outside():
+                settings = settings_on(batch.params[0].device)
+            graph.before_replay(
+                lambda: write_settings(settings, self._advanced(group, batch))
+            )
+        optimizer_step(rule[0], batch.params, grads, batch.columns, settings)
+
+    def _advanced(self, group, batch):
+        """Count a step, and return the settings of the rule for it."""
         if self._counts:
             batch.advance()
         decay, lr = group.get("weight_decay", 0), group["lr"]
@@ -322,11 +335,9 @@ class FusedOptimizer(Optimizer):
             0.0 if decoupled else decay,
             1.0 - lr * decay if decoupled else 1.0,
         )
-        optimizer_step(
-            rule[0], batch.params, grads, batch.columns,
-            common + self._settings(group, batch),
-        )  # fmt: skip
+        settings = common + self._settings(group, batch)
         batch.fresh = False
+        return settings
 
     def _decoupled(self, group):
         return group.get("decoupled_weight_decay", False)
