@@ -2,8 +2,8 @@
 //
 // As in attention_tensor.cuh one kernel walks over queries for the gradients of keys
 // and values, another over keys for that of queries: no sums between blocks, so that
-// results do not depend on their order. Four warps copy tiles; two or three groups of
-// four own 64 rows each, and one group's arithmetic runs beside another's products.
+// results do not depend on their order. Four warps copy tiles; two groups of four own
+// 64 rows each, and one group's arithmetic runs beside the other's products.
 #include "attention_wide.cuh"
 
 namespace tl {
@@ -64,8 +64,7 @@ template <typename T, int D, bool ToKeys>
 __device__ __forceinline__ void
 copy_gradient_tiles(const GradientShared<T, D, ToKeys> &at, const Walk<T> &walk,
                     const RowNote *notes, int queries) {
-    constexpr int rows = kTileRows<D, ToKeys>;
-    constexpr int stages = at.stages;
+    constexpr int rows = kTileRows<D, ToKeys>, stages = at.stages;
     const int thread = threadIdx.x % kGroup;
     copy_panels<D, kOwned>(at.inputs, walk.inputs, walk.first);
     copy_panels<D, kOwned>(at.partners, walk.partners, walk.first);
@@ -140,8 +139,7 @@ __device__ __forceinline__ void
 sum_gradients(const Heads<T> &heads, const GradientShared<T, D, ToKeys> &at,
               const Walk<T> &walk, int group, int row, const RowNote (&own_notes)[2],
               float (&sum)[D / 8][4], float (&second)[D / 8][4]) {
-    constexpr int rows = kTileRows<D, ToKeys>;
-    constexpr int stages = at.stages, N = rows / 8;
+    constexpr int rows = kTileRows<D, ToKeys>, stages = at.stages, N = rows / 8;
     const T *inputs = at.inputs + group * kWideRows * kPanel;
     const T *partners = at.partners + group * kWideRows * kPanel;
     for (int i = 0; i < walk.tiles; ++i) {
