@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
     }
     // Threads without a task take part in the joining. It comes twice where rows are in
     // parts, each a block's: then the last block joins the parts.
-    constexpr int kAhead = sizeof(typename Op::State) <= 4 ? 4 : 2;
+    constexpr int kAhead = sizeof(typename Op::State) <= 4 ? 4 : 1;
     typename Op::State *const states = parts.states + row * plan.splits;
 #pragma unroll 1
     for (bool whole = parts.states == nullptr;; whole = true) {
