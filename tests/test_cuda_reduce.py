@@ -160,9 +160,11 @@ def test_long_rows_are_cut_into_parts(kernels, op, dtype, n):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("op", ["sum", "argmax", "var", "logsumexp"])
 def test_parts_are_joined_by_the_last_block_or_by_another_kernel(kernels, op, dtype):
-    for shape, axis in [((3, 40000), 1), ((3000, 8), 0), ((5000, 128), 0), ((40000,), 0)]:
+    for shape in [(3000, 8), (5000, 128), (9000,)]:
         x, wide = sample(shape, dtype)
-        check(kernels, op, x, wide, dtype, (axis,))
+        check(kernels, op, x, wide, dtype, (0,))
+    x, wide = sample((3, 40000), dtype)
+    check(kernels, op, x, wide, dtype, (1,))
 
 
 @pytest.mark.parametrize("op", ["sum", "argmin", "var", "logsumexp", "max"])
