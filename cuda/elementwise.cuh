@@ -439,8 +439,9 @@ tl_status launch_form(const tl_call *call,
     const int64_t blocks = plan.walk.packs
                                ? ceil_div(plan.walk.packs, kThreads * F::packs_at_once)
                                : blocks_for(ceil_div(plan.walk.size, F::at_once));
-    return launch(static_cast<unsigned>(blocks), kThreads, 0, elementwise_kernel<Op, R, A, B, C>,
-                  plan.walk, reinterpret_cast<R *>(const_cast<char *>(plan.data[0])),
+    return launch(static_cast<unsigned>(blocks), kThreads, 0,
+                  elementwise_kernel<Op, R, A, B, C>, plan.walk,
+                  reinterpret_cast<R *>(const_cast<char *>(plan.data[0])),
                   source_of<A>(call, plan, 1), source_of<B>(call, plan, 2),
                   source_of<C>(call, plan, 3), formula_of<Op>(call));
 }

@@ -179,6 +179,27 @@ template <typename T> struct PositionOp : Source<T> {
     }
 };
 
+struct Best {
+    template <typename V> __device__ V operator()(V a, V b) const {
+        return beats(a, b) ? b : a;
+    }
+};
+struct First {
+    __device__ int64_t operator()(int64_t a, int64_t b) const { return b < a ? b : a; }
+};
+// The best value first, then where it is: fewer words travel than of whole states.
+template <typename T, typename State>
+__device__ __forceinline__ State join_group(const PositionOp<T> &, const State &own,
+                                            int lanes) {
+    State state = own;
+    state.value = tl::group_reduce(own.value, lanes, Best{});
+    const bool here = own.value == state.value || // or both are NaN
+                      (own.value != own.value && state.value != state.value);
+    const int64_t index = here ? own.index : PositionOp<T>::kNone;
+    state.index = tl::group_reduce(index, lanes, First{});
+    return state;
+}
+
 // ---- any and all ------------------------------------------------------------------
 // Elements as unsigned integers of their width, whose bits under a mask tell the truth
 // (those of floats but the sign).

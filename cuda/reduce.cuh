@@ -1,7 +1,7 @@
 // Reductions of any axes: rows (a group of threads a result), columns (neighbouring
-// results side by side) and, where results are few, several parts of each. The parts are
-// joined in a fixed order, by the last block to end with one or, where they are many for
-// a block, by a second kernel.
+// results side by side) and, where results are few, several parts of each. The parts
+// are joined in a fixed order, by the last block to end with one or, where they are
+// many for a block, by a second kernel.
 //
 // An Op is passed to the kernels by value:
 // - Value: what load<P>(values, offset) reads of each of P neighbours
@@ -38,7 +38,7 @@ struct RowsPlan {
     bool peeled;     // rows are runs that begin or end between packs
 };
 
-// Where parts of results meet: their states, and a counter for those that must be there.
+// Where parts of results meet: their states, and counters of those that are there.
 template <typename State> struct Parts {
     State *states;     // null: results are not cut
     unsigned *tickets; // null: a second kernel joins the states
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
     }
     // Threads without a task take part in the joining. It comes twice where rows are in
     // parts, each a block's: then the last block joins the parts.
-    constexpr int kAhead = sizeof(typename Op::State) <= 4 ? 4 : 2;
+    constexpr int kAhead = sizeof(typename Op::State) <= 4 ? 4 : 1;
     typename Op::State *const states = parts.states + row * plan.splits;
 #pragma unroll 1
     for (bool whole = parts.states == nullptr;; whole = true) {
@@ -179,7 +179,8 @@ struct ColumnsPlan {
 
 // Joins what the block's rows of threads hold; the first gets the results.
 template <class Op, int P>
-__device__ __forceinline__ void join_down(const Op &op, typename Op::State (&state)[P]) {
+__device__ __forceinline__ void join_down(const Op &op,
+                                          typename Op::State (&state)[P]) {
     if (blockDim.y == 1) return;
     __shared__ typename Op::State tile[kReduceThreads];
     const int place = threadIdx.y * blockDim.x + threadIdx.x;
@@ -288,16 +289,16 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
 // Joins the parts of each result, `lanes` threads a result.
 template <class Op>
 __global__ void
-reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *states, int parts,
-                    int lanes) {
+reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *states,
+                    int64_t parts, int lanes) {
     const int lane = threadIdx.x % lanes;
     const uint32_t groups = blockDim.x / lanes;
     const uint32_t row = blockIdx.x * groups + threadIdx.x / lanes;
     typename Op::State state = op.empty();
     if (row < kept.count)
 #pragma unroll 1
-        for (int part = lane; part < parts; part += lanes)
-            state = op.join(state, states[row + static_cast<int64_t>(part) * kept.count]);
+        for (int64_t part = lane; part < parts; part += lanes)
+            state = op.join(state, states[row + part * kept.count]);
     state = join_group(op, state, lanes);
     if (row >= kept.count || lane != 0) return;
     int64_t at[2];
@@ -309,7 +310,7 @@ namespace detail {
 
 template <class Op>
 tl_status join_parts(const Op &op, const Walk<2> &kept,
-                     const typename Op::State *states, int parts) {
+                     const typename Op::State *states, int64_t parts) {
     int lanes = static_cast<int>(power_of_two_above(ceil_div(parts, 4)));
     if (lanes > kWarp) lanes = kept.count > 4096 ? kWarp : kReduceThreads;
     const int64_t groups = kReduceThreads / lanes;
@@ -379,7 +380,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     const tl_status status =
         launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, parts);
     if (status != TL_OK || parts.tickets != nullptr) return status;
-    return join_parts<Op>(op, kept, parts.states, static_cast<int>(splits));
+    return join_parts<Op>(op, kept, parts.states, splits);
 }
 
 // Whether strides of dimensions from `first` on keep packs of `width` aligned.

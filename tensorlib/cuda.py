@@ -1,9 +1,9 @@
 """NVIDIA GPUs: which there are, their memory, streams, events and graphs.
 
 Nothing in this module needs a GPU, a driver or a CUDA build to be imported. Work on a
-device is asynchronous: an op returns when its kernel has been launched, and who asks for
-values (`Tensor.item`, `Tensor.cpu`, printing) waits. What a kernel finds wrong with its
-input, an index out of range say, is raised then.
+device is asynchronous: an op returns when its kernel has been launched. Asking for
+values (`Tensor.item`, `Tensor.cpu`, printing) waits, and raises what a kernel found
+wrong with its input, an index out of range say.
 """
 
 import threading
@@ -409,7 +409,7 @@ class CUDAGraph:
         self._before = []
 
     def outside(self):
-        """Return a context for making, while recording, tensors that replays leave alone.
+        """Return a context for tensors that replays shall leave alone.
 
         The memory of others is shared with what was recorded before them: a replay
         overwrites what was written to them in between.

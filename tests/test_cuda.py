@@ -211,6 +211,21 @@ def test_cuda_streams_wait_for_each_other():
 
 @pytest.mark.cuda
 @needs_gpu
+def test_cuda_reductions_on_several_streams_do_not_share_counters():
+    streams = [tl.cuda.Stream() for _ in range(3)]
+    x = tl.ones(1 << 20, device="cuda")
+    tl.cuda.synchronize()
+    found = []
+    for _ in range(20):
+        for stream in streams:
+            with tl.cuda.stream(stream):
+                found.append(x.sum())
+    tl.cuda.synchronize()
+    assert {one.item() for one in found} == {float(1 << 20)}
+
+
+@pytest.mark.cuda
+@needs_gpu
 def test_cuda_events_measure_time():
     start, end = (tl.cuda.Event(enable_timing=True) for _ in range(2))
     with pytest.raises(RuntimeError, match="was recorded"):
@@ -226,6 +241,21 @@ def test_cuda_events_measure_time():
     plain.record()
     with pytest.raises(RuntimeError, match="enable_timing"):
         start.elapsed_time(plain)
+
+
+@pytest.mark.cuda
+@needs_gpu
+def test_cuda_graph_with_a_reduction_in_parts_replays():
+    x = tl.ones(1 << 20, device="cuda")
+    recorded = tl.cuda.CUDAGraph()
+    with tl.cuda.graph(recorded):
+        total = x.sum() + x.sum()
+    for value in (1, 2, 3):
+        x.copy_(tl.full((1 << 20,), value, dtype=tl.float32))
+        recorded.replay()
+        recorded.replay()
+        eager = x.sum().item()
+        assert total.item() == 2 * eager == 2 * value * (1 << 20)
 
 
 @pytest.mark.cuda

@@ -302,9 +302,15 @@ def test_index_add_out_of_range_skips_the_tuple(kernels, tuples, bad, dtype):
 @pytest.mark.parametrize(
     ("shape", "n"),
     [
-        ((5, 6), 3), ((2, 3, 4), 7), ((9,), 700), ((30, 4), 20), ((4, 5), 0),
-        ((3, 50), 200), ((3, 50), 2000), ((300, 4), 20),
-    ],  # fmt: skip
+        ((5, 6), 3),
+        ((2, 3, 4), 7),
+        ((9,), 700),
+        ((30, 4), 20),
+        ((4, 5), 0),
+        ((3, 50), 200),
+        ((3, 50), 2000),
+        ((300, 4), 20),
+    ],
 )
 def test_scatter_add_sums_along_the_last_axis(kernels, dtype, shape, n):
     rng = np.random.default_rng(0)

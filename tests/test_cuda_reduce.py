@@ -157,6 +157,16 @@ def test_long_rows_are_cut_into_parts(kernels, op, dtype, n):
     check(kernels, op, x, wide, dtype, (0,))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("op", ["sum", "argmax", "var", "logsumexp"])
+def test_parts_are_joined_by_the_last_block_or_by_another_kernel(kernels, op, dtype):
+    for shape in [(3000, 8), (5000, 128), (9000,)]:
+        x, wide = sample(shape, dtype)
+        check(kernels, op, x, wide, dtype, (0,))
+    x, wide = sample((3, 40000), dtype)
+    check(kernels, op, x, wide, dtype, (1,))
+
+
 @pytest.mark.parametrize("op", ["sum", "argmin", "var", "logsumexp", "max"])
 def test_strided_operands_equal_numpy(kernels, op):
     x, wide = sample((12, 14, 16), "float32")
@@ -189,6 +199,18 @@ def test_empty_reductions_give_the_identity(kernels, shape, axes):
     assert np.isnan(
         run(kernels, "sum", np.empty((0,), np.float32), "float32", (0,), np.inf)
     )
+
+
+def test_infinities_of_exponentials(kernels):
+    x = np.zeros((4, 300), np.float32)
+    x[0] = -np.inf
+    x[1, 7] = np.inf
+    x[2, :299] = -np.inf
+    x[3, 5] = np.nan
+    expected = [-np.inf, np.inf, 0, np.nan]
+    for given, axes in [(x, (1,)), (np.ascontiguousarray(x.T), (0,))]:
+        got = run(kernels, "logsumexp", given, "float32", axes)
+        assert np.array_equal(got, np.float32(expected), equal_nan=True)
 
 
 def test_nan_wins_and_the_first_is_found(kernels):

@@ -18,8 +18,8 @@ from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
     TL_BATCHED, TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128,
     TL_CPU, TL_CUDA, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32,
-    TL_INT64, TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64,
-    tl_bfloat16, tl_bfloat16_of_float, tl_bfloat16_to_float, tl_buffer,
+    TL_INT64, TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, TL_UINT16, TL_UINT32,
+    TL_UINT64, tl_bfloat16, tl_bfloat16_of_float, tl_bfloat16_to_float, tl_buffer,
     tl_double_to_odd, tl_float16, tl_float16_of_float, tl_float16_to_float, tl_storage,
 )
 from tensorlib.core.hidden cimport batched_storage

@@ -12,7 +12,6 @@ from tensorlib.core.remote cimport (
     ON_DEVICE, TO_DEVICE, TO_HOST, set_remote, tl_remote,
 )
 
-from tensorlib.core import absent  # noqa: F401
 from tensorlib.core.errors import DeviceError, raise_fault, set_failure_text
 
 cdef extern from "tensorlib/cuda.h" nogil:

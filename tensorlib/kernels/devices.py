@@ -6,6 +6,7 @@ Nothing here needs a GPU, a driver or a CUDA build to be imported.
 from pathlib import Path
 from sysconfig import get_paths
 
+import tensorlib.core.absent  # noqa: F401 (what happens where a kernel is missing)
 from tensorlib.core.errors import DeviceError
 
 try:

@@ -281,7 +281,9 @@ def rand(
     (2, 3)
     """
     return _flagged(
-        uniform(0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator),
+        uniform(
+            0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator
+        ),
         requires_grad,
     )
 
@@ -350,7 +352,9 @@ def randn(*shape, dtype=None, device=None, generator=None, requires_grad=False):
     (2, 3)
     """
     return _flagged(
-        normal(0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator),
+        normal(
+            0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator
+        ),
         requires_grad,
     )
 

@@ -8,14 +8,14 @@ from libc.stdint cimport int64_t
 from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport Primitive, run, run1, tracking
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
+    TL_BATCHED, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
     tl_reduce_params,
 )
 from tensorlib.core.dispatch cimport kernel_row, launch
 from tensorlib.core.dtype cimport dtype_of, is_float_code, is_integer_code
 from tensorlib.core.layout cimport copy_layout, parse_axis, set_contiguous
 from tensorlib.core.tensor cimport (
-    Tensor, check_host, new_like, new_scalar, new_tensor,
+    Tensor, check_host, new_like, new_tensor,
 )
 from tensorlib.kernels.sort_params cimport (
     tl_runs_params, tl_search_params, tl_sort_params,
