@@ -699,7 +699,7 @@ tl_status attention_grad(const Heads<T> &heads, T *const (&out)[4]) {
     const RowNote *read = notes.as<RowNote>();
     if (is_special(heads, out[3]))
         return both_gradients<T, 128, true>(heads, out, read);
-#ifdef TL_CUDA_SM90A_GRAD
+#ifdef TL_CUDA_SM90A
     const tl_status wide = wide_attention_grad(heads, out, read);
     if (wide != TL_DECLINED) return wide;
 #endif
