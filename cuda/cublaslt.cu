@@ -5,6 +5,7 @@
 // A problem's descriptors and chosen kernel are kept, so that a call is one look-up and
 // one launch. Work space is ordinary scratch memory, ordered by the stream and private
 // to a graph that is being captured.
+#include "keys.cuh"
 #include "matmul.cuh"
 
 #include <cstring>
@@ -113,21 +114,8 @@ struct Problem {
     int64_t rows, cols, depth;
     int64_t ld[3];     // of A, B, C
     int64_t stride[3]; // from matrix to matrix of a batch
-    bool operator==(const Problem &other) const {
-        return std::memcmp(this, &other, sizeof *this) == 0;
-    }
 };
 static_assert(sizeof(Problem) == 12 * 4 + 9 * 8, "no padding: it is compared as bytes");
-
-struct ProblemHash {
-    size_t operator()(const Problem &p) const {
-        uint64_t words[sizeof(Problem) / 8], hash = 0;
-        std::memcpy(words, &p, sizeof words);
-        for (const uint64_t word : words)
-            hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15), hash ^= hash >> 32;
-        return static_cast<size_t>(hash);
-    }
-};
 
 struct Plan {
     void *desc = nullptr;
@@ -137,7 +125,8 @@ struct Plan {
     bool usable = false;
 };
 
-using Plans = std::unordered_map<Problem, Plan, ProblemHash>;
+using Plans =
+    std::unordered_map<Problem, Plan, tl::HashOfBytes<Problem>, tl::SameBytes<Problem>>;
 
 void destroy(Plan &plan) {
     if (plan.desc != nullptr) cublaslt().desc_destroy(plan.desc);

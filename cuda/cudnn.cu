@@ -6,6 +6,7 @@
 // shape. Padding that differs between the sides of an axis, negative padding and the
 // rest that it does not describe are left to conv.cu.
 #include "conv.cuh"
+#include "keys.cuh"
 #include "numbers.cuh"
 
 #include <cstring>
@@ -110,21 +111,8 @@ struct Problem {
     int64_t sizes[5]; // n, groups, c, o, and rows or planes
     int64_t extents[6][3];
     int32_t device, dtype, output, precision;
-    bool operator==(const Problem &other) const {
-        return std::memcmp(this, &other, sizeof *this) == 0;
-    }
 };
 static_assert(sizeof(Problem) == 23 * 8 + 4 * 4, "no padding: it is compared as bytes");
-
-struct ProblemHash {
-    size_t operator()(const Problem &p) const {
-        uint64_t words[sizeof(Problem) / 8], hash = 0;
-        std::memcpy(words, &p, sizeof words);
-        for (const uint64_t word : words)
-            hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15), hash ^= hash >> 32;
-        return static_cast<size_t>(hash);
-    }
-};
 
 struct Plan {
     void *x = nullptr, *y = nullptr, *w = nullptr, *bias = nullptr, *conv = nullptr;
@@ -132,7 +120,8 @@ struct Plan {
     size_t workspace = 0;
     bool usable = false;
 };
-using Plans = std::unordered_map<Problem, Plan, ProblemHash>;
+using Plans =
+    std::unordered_map<Problem, Plan, tl::HashOfBytes<Problem>, tl::SameBytes<Problem>>;
 
 void destroy(Plan &plan) {
     const Cudnn &lib = cudnn();

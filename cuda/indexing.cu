@@ -48,7 +48,7 @@ bool describe(const tl_call *call, const tl_buffer *x, const tl_buffer *v, bool 
     const int axes = call->in[1]->ndim, rest = x->ndim - indexed;
     move->x = static_cast<char *>(x->data);
     move->v = static_cast<char *>(v->data);
-    move->item = item_size(x->dtype);
+    move->item = dtype_bytes(x->dtype);
     move->places.found = nullptr;
     move->places.fault = fault();
     if (!axes_of(v, 0, axes, &move->v_rows)) return false;
@@ -418,7 +418,7 @@ template <int W> bool has_groups(const tl_buffer &v, const tl_buffer &index) {
     const int last = v.ndim - 1;
     bool groups = v.shape[last] % W == 0 && v.strides[last] == 1 &&
                   index.strides[last] == 1 && is_aligned(index.data, 16) &&
-                  is_aligned(v.data, static_cast<int>(W * item_size(v.dtype)));
+                  is_aligned(v.data, static_cast<int>(W * dtype_bytes(v.dtype)));
     for (int d = 0; d < last; ++d)
         groups &= v.strides[d] % W == 0 && index.strides[d] % 2 == 0;
     return groups;
@@ -462,7 +462,7 @@ template <typename U> tl_status run_gather(const tl_call *call) {
 }
 
 tl_status gather_by_size(const tl_call *call) {
-    switch (item_size(call->in[0]->dtype)) {
+    switch (dtype_bytes(call->in[0]->dtype)) {
     case 16:
         return run_gather<Pack<uint64_t, 2>>(call);
     case 8:

@@ -1,8 +1,9 @@
 // What every kernel file shares: launching, the current stream, scratch memory, faults.
 //
-// A kernel file has kernels, one run function an op (tl_kernel_fn, instantiated for each
-// dtype) and one table of entries. tl_cuda_run (runtime.cu) calls a run function with the
-// output's device made current; work goes to the current stream and is not waited for.
+// A kernel file has kernels, one run function an op (tl_kernel_fn, instantiated for
+// each dtype) and one table of entries. tl_cuda_run (runtime.cu) calls a run function
+// with the output's device made current; work goes to the current stream and is not
+// waited for.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +45,8 @@ private:
     cudaError_t error_ = cudaSuccess;
 };
 
-// Work space of a run function, ordered by the current stream: kernels launched while it
-// lives may use it. data() is null when there is no memory.
+// Work space of a run function, ordered by the current stream: kernels launched while
+// it lives may use it. data() is null when there is no memory.
 class Scratch {
 public:
     explicit Scratch(int64_t nbytes);
@@ -108,8 +109,9 @@ template <typename... Params, typename... Args>
 tl_status launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...),
                  Args... args) {
     if (shared > 48 * 1024) {
-        const cudaError_t error = cudaFuncSetAttribute(
-            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+        const cudaError_t error =
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(shared));
         if (error != cudaSuccess) return check(error);
     }
     const void *entry = reinterpret_cast<const void *>(kernel);
@@ -117,8 +119,8 @@ tl_status launch(dim3 grid, dim3 block, size_t shared, void (*kernel)(Params...)
     if (error != cudaSuccess) cudaGetLastError(); // clear the runtime's copy
     return check(error);
 }
-#define TL_DYNAMIC_SHARED(T, name)                                                      \
-    extern __shared__ __align__(16) unsigned char tl_dynamic_shared[];                  \
+#define TL_DYNAMIC_SHARED(T, name)                                                     \
+    extern __shared__ __align__(16) unsigned char tl_dynamic_shared[];                 \
     T *name = reinterpret_cast<T *>(tl_dynamic_shared)
 #endif
 
@@ -144,7 +146,30 @@ template <typename Body> tl_status for_each(int64_t n, Body body) {
     return launch(blocks_for(n), kThreads, 0, for_each_kernel<Body>, n, body);
 }
 
-// Calls f(T()) with the C++ type of a dtype out of a list: visit<float, double>(dtype, f).
+// Bytes of an element.
+inline int64_t dtype_bytes(int dtype) {
+    switch (dtype) {
+    case TL_BOOL:
+    case TL_INT8:
+    case TL_UINT8:
+        return 1;
+    case TL_INT16:
+    case TL_UINT16:
+    case TL_FLOAT16:
+    case TL_BFLOAT16:
+        return 2;
+    case TL_INT32:
+    case TL_UINT32:
+    case TL_FLOAT32:
+        return 4;
+    case TL_COMPLEX128:
+        return 16;
+    default:
+        return 8;
+    }
+}
+
+// The dtype of a C++ type.
 template <typename T> struct dtype_of;
 template <> struct dtype_of<bool> { static constexpr int code = TL_BOOL; };
 template <> struct dtype_of<int8_t> { static constexpr int code = TL_INT8; };

@@ -29,26 +29,6 @@ tl_status multiply(const MatrixProduct &p);
 bool have_cublaslt();
 tl_status cublaslt_multiply(const MatrixProduct &p);
 
-inline int64_t dtype_bytes(int dtype) {
-    switch (dtype) {
-    case TL_BOOL:
-    case TL_INT8:
-    case TL_UINT8:
-        return 1;
-    case TL_INT16:
-    case TL_UINT16:
-    case TL_FLOAT16:
-    case TL_BFLOAT16:
-        return 2;
-    case TL_INT32:
-    case TL_UINT32:
-    case TL_FLOAT32:
-        return 4;
-    default:
-        return 8;
-    }
-}
-
 // How a column-major library takes a matrix stored by rows: 'N' as it is, 'T' where its
 // columns are the runs, 0 where it must be copied first. ld: elements from run to run.
 inline char leading(int64_t rows, int64_t cols, int64_t row, int64_t col, int64_t *ld) {

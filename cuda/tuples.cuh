@@ -133,26 +133,4 @@ inline tl_status find_places(const tl_call *call, const tl_buffer *x, int indexe
     return TL_OK;
 }
 
-inline int64_t item_size(int dtype) {
-    switch (dtype) {
-    case TL_BOOL:
-    case TL_INT8:
-    case TL_UINT8:
-        return 1;
-    case TL_INT16:
-    case TL_UINT16:
-    case TL_FLOAT16:
-    case TL_BFLOAT16:
-        return 2;
-    case TL_INT32:
-    case TL_UINT32:
-    case TL_FLOAT32:
-        return 4;
-    case TL_COMPLEX128:
-        return 16;
-    default:
-        return 8;
-    }
-}
-
 } // namespace tl
