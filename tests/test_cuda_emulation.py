@@ -162,5 +162,14 @@ def test_caching_allocator_hands_out_a_released_block_again(kernels):
     assert statistics.reserved == 0
 
 
-def test_capture_is_not_supported(kernels):
-    assert kernels.library.tl_cuda_capture_begin(0, None) == 801
+def test_captured_launches_run_when_replayed(kernels):
+    library = kernels.library
+    graph, pool = ctypes.c_void_p(), ctypes.c_void_p()
+    handles = ctypes.byref(graph), ctypes.byref(pool)
+    library.tl_cuda_graph_launch.argtypes = [ctypes.c_int] + 2 * [ctypes.c_void_p]
+    library.tl_cuda_graph_destroy.argtypes = [ctypes.c_int] + 2 * [ctypes.c_void_p]
+    assert library.tl_cuda_capture_begin(0, None) == 0
+    assert library.tl_cuda_synchronize(0) == 900  # not while a stream is captured
+    assert library.tl_cuda_capture_end(0, None, *handles) == 0
+    assert library.tl_cuda_graph_launch(0, graph, None) == 0
+    assert library.tl_cuda_graph_destroy(0, graph, pool) == 0
