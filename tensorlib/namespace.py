@@ -57,7 +57,12 @@ class NamespaceInfo:
 
     def devices(self):
         """Return the devices on which tensors can be made, a tuple."""
-        return (as_device("cpu"),)
+        from tensorlib.kernels.devices import device_count
+
+        return (
+            as_device("cpu"),
+            *(as_device("cuda", index) for index in range(device_count())),
+        )
 
     def default_dtypes(self, *, device=None):
         """Return the dtypes that are taken when none is named.

@@ -541,6 +541,7 @@ NOT_OP_METHODS = {
     "tolist",
     "cpu",
     "cuda",
+    "pin_memory",
     "is_floating_point",
     "element_size",
     "dim",

@@ -100,12 +100,13 @@ ELSEWHERE = {
     "attention_dropout",  # test_attention
     "pool_gather",  # test_derivatives_of_jvp_equal_differences
     "function", "function_output",  # test_autograd_function
+    "to",  # test_cuda
 }  # fmt: skip
 
 
 def is_step(name):
     """Whether it changes images or parameters, outside of all graphs."""
-    return name.startswith("augment_") or "/" in name
+    return name.startswith(("augment_", "optimizer_")) or "/" in name
 
 
 def is_ours(name):

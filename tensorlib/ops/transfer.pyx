@@ -179,6 +179,12 @@ def cuda(x, device=None, /, *, non_blocking=False):
     ------
     DeviceError
         If there is no such GPU; says why.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.cuda.is_available() and not tl.ones(2).cuda().is_cuda
+    False
     """
     if device is None or isinstance(device, int):
         device = f"cuda:{device or 0}"
@@ -226,6 +232,12 @@ def pin_memory(x, /):
     ------
     DeviceError
         If there is no GPU, or the tensor is on one.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> if tl.cuda.is_available():
+    ...     batch = tl.ones(3).pin_memory().to("cuda", non_blocking=True)
     """
     cdef tl_buffer layout
     cdef tl_storage *storage
