@@ -189,9 +189,8 @@ int tl_cuda_synchronize(int device) {
 int tl_cuda_copy(int device, void *target, const void *source, int64_t nbytes,
                  tl_cuda_copy_kind kind, int wait) {
     static const cudaMemcpyKind kinds[] = {cudaMemcpyHostToHost, cudaMemcpyHostToDevice,
-                                           cudaMemcpyDeviceToHost,
-                                           cudaMemcpyDeviceToDevice};
-    if (nbytes < 0 || kind < TL_CUDA_TO_DEVICE || kind > TL_CUDA_ON_DEVICE)
+                                           cudaMemcpyDeviceToHost};
+    if (nbytes < 0 || kind < TL_CUDA_TO_DEVICE || kind > TL_CUDA_TO_HOST)
         return cudaErrorInvalidValue;
     if (nbytes == 0) return cudaSuccess;
     return on_device(device, [=] {
@@ -201,18 +200,6 @@ int tl_cuda_copy(int device, void *target, const void *source, int64_t nbytes,
         if (wait) return cudaStreamSynchronize(streams[device]);
         return kind == TL_CUDA_TO_DEVICE ? tl::note_reader(source, streams[device])
                                          : cudaSuccess;
-    });
-}
-
-int tl_cuda_copy_peer(int target_device, void *target, int source_device,
-                      const void *source, int64_t nbytes) {
-    if (nbytes == 0) return cudaSuccess;
-    return on_device(source_device, [=] {
-        const cudaError_t error =
-            cudaMemcpyPeerAsync(target, target_device, source, source_device,
-                                static_cast<size_t>(nbytes), streams[source_device]);
-        return error == cudaSuccess ? cudaStreamSynchronize(streams[source_device])
-                                    : error;
     });
 }
 

@@ -102,8 +102,6 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *found, int device);
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaDeviceSynchronize();
-cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
-cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
 cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
 cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);
@@ -121,9 +119,6 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes,
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
                               size_t from_pitch, size_t width, size_t height,
                               cudaMemcpyKind kind, cudaStream_t stream = nullptr);
-cudaError_t cudaMemcpyPeerAsync(void *to, int to_device, const void *from,
-                                int from_device, size_t nbytes,
-                                cudaStream_t stream = nullptr);
 cudaError_t cudaMemset(void *data, int byte, size_t nbytes);
 cudaError_t cudaMemsetAsync(void *data, int byte, size_t nbytes,
                             cudaStream_t stream = nullptr);

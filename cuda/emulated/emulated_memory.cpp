@@ -255,13 +255,6 @@ cudaError_t cudaDeviceSynchronize() {
     return failed(emulated::is_recording() ? cudaErrorStreamCaptureUnsupported
                                            : emulated::flush());
 }
-cudaError_t cudaDeviceCanAccessPeer(int *can, int, int) {
-    *can = 0;
-    return cudaSuccess;
-}
-cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
-    return failed(cudaErrorInvalidDevice);
-}
 cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest) {
     *least = 0;
     *greatest = -5;
@@ -344,10 +337,6 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
         std::memmove(static_cast<char *>(to) + row * to_pitch,
                      static_cast<const char *>(from) + row * from_pitch, width);
     return failed(error);
-}
-cudaError_t cudaMemcpyPeerAsync(void *to, int, const void *from, int, size_t nbytes,
-                                cudaStream_t stream) {
-    return cudaMemcpyAsync(to, from, nbytes, cudaMemcpyDeviceToDevice, stream);
 }
 cudaError_t cudaMemsetAsync(void *data, int byte, size_t nbytes, cudaStream_t) {
     if (emulated::is_recording())

@@ -17,8 +17,7 @@ extern "C" {
 
 typedef enum tl_cuda_copy_kind {
     TL_CUDA_TO_DEVICE = 1,
-    TL_CUDA_TO_HOST = 2,
-    TL_CUDA_ON_DEVICE = 3
+    TL_CUDA_TO_HOST = 2
 } tl_cuda_copy_kind;
 
 /* ---- errors ---- */
@@ -59,8 +58,6 @@ int tl_cuda_pointer_device(const void *data, int *device);
 /* Copies on the current stream of `device`; waits for the end where `wait`. */
 int tl_cuda_copy(int device, void *target, const void *source, int64_t nbytes,
                  tl_cuda_copy_kind kind, int wait);
-int tl_cuda_copy_peer(int target_device, void *target, int source_device,
-                      const void *source, int64_t nbytes);
 
 /* ---- streams and events: handles are cudaStream_t and cudaEvent_t ---- */
 int tl_cuda_stream_create(int device, int priority, void **stream);

@@ -32,3 +32,5 @@ cdef bint plain_extents(object first, tuple more, tl_buffer *b) noexcept
 cdef int parse_axis(str op, object axis, int ndim) except -1
 # Axes into mask[0..ndim): int, tuple or None (all); duplicates raise.
 cdef int parse_axes(str op, object axis, int ndim, bint *mask) except -1
+# Raises BufferError unless b has the layout that PyBUF_* flags ask for.
+cdef int check_contiguity(const tl_buffer *b, int flags) except -1

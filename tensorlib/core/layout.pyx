@@ -3,11 +3,13 @@
 Everything here is arithmetic on `tl_buffer`; the functions that may fail on user
 input raise ShapeError with the op's name and the values.
 """
+from cpython.buffer cimport (
+    PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_STRIDES,
+)
 from cpython.number cimport PyNumber_Index as index
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
-
 
 from tensorlib.core.errors import AxisError, ShapeError
 
@@ -279,4 +281,28 @@ cdef int parse_axes(str op, object axis, int ndim, bint *mask) except -1:
         if mask[d]:
             raise ShapeError(f"{op}: axis {d} is given twice in {axis!r}")
         mask[d] = True
+    return 0
+
+
+cdef int check_contiguity(const tl_buffer *b, int flags) except -1:
+    """Raise BufferError when the consumer asks for a layout it lacks."""
+    cdef bint c_order = b.flags & TL_C_CONTIGUOUS
+    cdef bint f_order = True
+    cdef int64_t step = 1
+    cdef int d
+    for d in range(b.ndim):
+        if b.shape[d] != 1 and b.strides[d] != step:
+            f_order = False
+        step *= b.shape[d]
+    f_order = f_order or b.size == 0
+    if (flags & PyBUF_STRIDES) != PyBUF_STRIDES and not c_order:
+        raise BufferError("buffer: the consumer needs C order; use .contiguous()")
+    if (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS and not c_order:
+        raise BufferError("buffer: the tensor is not C-contiguous")
+    if (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS and not f_order:
+        raise BufferError("buffer: the tensor is not Fortran-contiguous")
+    if (flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS and not (
+        c_order or f_order
+    ):
+        raise BufferError("buffer: the tensor is not contiguous")
     return 0

@@ -5,7 +5,6 @@ from tensorlib.core.abi cimport tl_buffer, tl_storage
 cdef enum Crossing:
     TO_DEVICE = 1       # waits until the source has been read
     TO_HOST = 2         # waits for the device, and raises what its kernels reported
-    ON_DEVICE = 3
     TO_DEVICE_LATER = 4     # does not wait
 
 # What a kind of device offers. Every function raises; `release` cannot.

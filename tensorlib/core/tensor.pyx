@@ -6,10 +6,7 @@ are the op functions themselves, put into the class once by `bind_methods`; both
 are filled by the ops package, which depends on this module and not the reverse.
 """
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_FORMAT,
-    PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE,
-)
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport (
     int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
@@ -28,7 +25,8 @@ from tensorlib.core.dtype cimport (
     dtype_format, dtype_of, dtype_sizes, is_inexact_code,
 )
 from tensorlib.core.layout cimport (
-    copy_layout, same_shape, set_contiguous, shape_tuple, strides_tuple,
+    check_contiguity, copy_layout, same_shape, set_contiguous, shape_tuple,
+    strides_tuple,
 )
 from tensorlib.core.pooled cimport tl_pool
 from tensorlib.core.provenance cimport note_write
@@ -513,7 +511,7 @@ cdef class Tensor:
                 "buffer: bfloat16 has no format that other libraries know; use "
                 ".astype('float32')"
             )
-        _check_contiguity(&self.buf, flags)
+        check_contiguity(&self.buf, flags)
         layout = <Py_ssize_t *>malloc(2 * TL_MAX_NDIM * sizeof(Py_ssize_t))
         if layout == NULL:
             raise MemoryError("buffer: no memory for the shape")
@@ -538,30 +536,6 @@ cdef class Tensor:
 
     def __releasebuffer__(self, Py_buffer *view):
         free(view.internal)
-
-
-cdef int _check_contiguity(const tl_buffer *b, int flags) except -1:
-    """Raise BufferError when the consumer asks for a layout the tensor lacks."""
-    cdef bint c_order = b.flags & TL_C_CONTIGUOUS
-    cdef bint f_order = True
-    cdef int64_t step = 1
-    cdef int d
-    for d in range(b.ndim):
-        if b.shape[d] != 1 and b.strides[d] != step:
-            f_order = False
-        step *= b.shape[d]
-    f_order = f_order or b.size == 0
-    if (flags & PyBUF_STRIDES) != PyBUF_STRIDES and not c_order:
-        raise BufferError("buffer: the consumer needs C order; use .contiguous()")
-    if (flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS and not c_order:
-        raise BufferError("buffer: the tensor is not C-contiguous")
-    if (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS and not f_order:
-        raise BufferError("buffer: the tensor is not Fortran-contiguous")
-    if (flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS and not (
-        c_order or f_order
-    ):
-        raise BufferError("buffer: the tensor is not contiguous")
-    return 0
 
 
 cdef int _check_export(Tensor x) except -1:

@@ -8,9 +8,7 @@ from tensorlib.core.abi cimport (
     TL_CUDA, TL_OK, tl_call, tl_kernel_fn, tl_status,
 )
 from tensorlib.core.dispatch cimport register_kernel
-from tensorlib.core.remote cimport (
-    ON_DEVICE, TO_DEVICE, TO_HOST, set_remote, tl_remote,
-)
+from tensorlib.core.remote cimport TO_DEVICE, TO_HOST, set_remote, tl_remote
 
 from tensorlib.core.errors import DeviceError, raise_fault, set_failure_text
 
@@ -18,7 +16,6 @@ cdef extern from "tensorlib/cuda.h" nogil:
     ctypedef enum tl_cuda_copy_kind:
         TL_CUDA_TO_DEVICE
         TL_CUDA_TO_HOST
-        TL_CUDA_ON_DEVICE
 
     ctypedef struct tl_cuda_statistics:
         int64_t allocated
@@ -171,8 +168,6 @@ cdef int _copy(
     cdef int error, wait = crossing == TO_DEVICE or crossing == TO_HOST
     if crossing == TO_HOST:
         kind = TL_CUDA_TO_HOST
-    elif crossing == ON_DEVICE:
-        kind = TL_CUDA_ON_DEVICE
     with nogil:
         error = tl_cuda_copy(device, target, source, nbytes, kind, wait)
     _check("copy", error)
