@@ -3,7 +3,6 @@
 import gc
 
 import pytest
-import torch
 
 import tensorlib as tl
 from tensorlib.autograd import Function, gradcheck, gradgradcheck
@@ -126,6 +125,8 @@ def test_function_third_derivative_by_nested_jvp_is_that_of_a_cube():
 
 
 def test_function_is_pytorchs():
+    torch = pytest.importorskip("torch")
+
     class TorchMixed(torch.autograd.Function):
         forward, backward = Mixed.forward, Mixed.backward
 

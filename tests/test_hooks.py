@@ -4,7 +4,6 @@ import gc
 from collections import namedtuple
 
 import pytest
-import torch
 
 import tensorlib as tl
 from tensorlib import nn
@@ -28,12 +27,17 @@ def tensor_hooks(module, dtype):
     return seen, x.grad.tolist(), y.grad.tolist()
 
 
-def test_tensor_hooks_see_and_change_what_pytorchs_do():
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def test_tensor_hooks_see_and_change_what_pytorchs_do(torch):
     ours = tensor_hooks(tl, tl.float64)
     assert ours == tensor_hooks(torch, torch.float64)
 
 
-def test_leaf_hook_sees_the_sum_of_all_contributions_of_a_pass():
+def test_leaf_hook_sees_the_sum_of_all_contributions_of_a_pass(torch):
     def run(module):
         seen = []
         x = module.ones(2, requires_grad=True)
@@ -69,7 +73,7 @@ def test_leaf_hook_on_a_leaf_that_is_an_output_sees_the_sum():
     assert seen == [3.0, 3.0]
 
 
-def test_retain_grad_accumulates_and_is_harmless_when_repeated():
+def test_retain_grad_accumulates_and_is_harmless_when_repeated(torch):
     def run(module):
         x = module.ones(2, requires_grad=True)
         y = x * 2
@@ -145,10 +149,6 @@ class OursAdd(nn.Module):
         return a * 2 + b * factor, a * b
 
 
-class TorchAdd(torch.nn.Module):
-    forward = OursAdd.forward
-
-
 Pair = namedtuple("Pair", "first second")
 
 
@@ -183,7 +183,10 @@ def module_hooks(module, layer, changed, tracked):
 
 @pytest.mark.parametrize("tracked", [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("changed", [False, True])
-def test_full_backward_hooks_see_and_change_what_pytorchs_do(changed, tracked):
+def test_full_backward_hooks_see_and_change_what_pytorchs_do(torch, changed, tracked):
+    class TorchAdd(torch.nn.Module):
+        forward = OursAdd.forward
+
     ours = module_hooks(tl, OursAdd(), changed, tracked)
     theirs = module_hooks(torch, TorchAdd(), changed, tracked)
     # Of an input that needs no gradient PyTorch shows zeros, unless it is the only one.

@@ -151,3 +151,18 @@ def test_modules_with_parallel_loops_use_the_pool():
         text = path.read_text(encoding="utf-8")
         if re.search(r"\bin prange\(", text):
             assert "\nuse_pool(thread_pool())\n" in text, path.name
+
+
+def test_tests_import_nothing_that_setting_up_does_not_install():
+    """Peers are optional: `pytest.importorskip` loads them."""
+    optional = {"torch", "jax", "einops", "sklearn", "PIL", "array_api_strict"}
+    found = []
+    for path in (ROOT / "tests").glob("test_*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in getattr(node, "names", [])]
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif not isinstance(node, ast.Import):
+                continue
+            found += [f"{path.name}: {n}" for n in names if n.split(".")[0] in optional]
+    assert not found, "\n".join(found)
