@@ -45,7 +45,7 @@ def _mark(row):
     if row.error:
         return "ERROR"
     if row.missed:
-        return "MISS"
+        return "tie" if row.tied else "MISS"
     return "noisy" if row.spread > NOISY else ""
 
 
@@ -103,8 +103,8 @@ def _sentence(rows, share):
     text = (
         f"{len(timed)} rows, geometric mean {mean:.3f} of the better peer's time: "
         f"{_against(timings, 'torch', 'PyTorch')}, "
-        f"{_against(timings, 'numpy', 'NumPy')}; {len(misses)} miss their target, "
-        f"{len(errors)} failed, {len(noisy)} are noisy."
+        f"{_against(timings, 'numpy', 'NumPy')}; {len(misses)} miss their target "
+        f"({sum(row.tied for row in misses)} of them tie), {len(errors)} failed, {len(noisy)} are noisy."
     )
     if share is not None:
         text += f" Other processes took {share:.0%} of the machine meanwhile."
@@ -134,6 +134,7 @@ def _miss_lines(rows):
     lines = []
     for row in _worst_first(rows):
         name, *times, ratio, target, _, _ = _cells(row)
+        ratio += " tie" if row.tied else ""
         cause = row.error or why(row.label) or "not yet known"
         times = ["", "", ""] if row.error else times
         lines.append([f"{row.section}: {name}", *times, ratio, target, cause])
@@ -151,7 +152,9 @@ def markdown(rows, machine, packages, share, mode):
         "`misses.py`. Medians of samples taken in turn in one process; ± is half the "
         "interquartile range; ratio is our time over that of the better of the two "
         "(N: NumPy), the median over rounds. The target is the largest good ratio to "
-        "PyTorch's time, 1 to NumPy's, or the largest good value. "
+        "PyTorch's time, 1 to NumPy's, or the largest good value. A row that misses it "
+        "by little is timed for longer; where a quarter of the rounds or more meet the "
+        "target, it is called a tie. "
         "Floor: how many times longer ours takes than the bytes of operands and "
         "results at the bandwidth measured, or the operations of a product at the rate "
         "measured, would; empty where the cost of a call decides.",

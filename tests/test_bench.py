@@ -97,6 +97,34 @@ def test_row_is_judged_against_the_better_peer(torch, numpy, target, missed):
     assert row.missed is missed
 
 
+@pytest.mark.parametrize(
+    ("ratio", "least", "tied"),
+    [(1.1, 0.95, True), (1.1, 1.0, True), (1.1, 1.05, False), (0.9, 0.8, False)],
+)
+def test_row_that_meets_its_target_in_a_quarter_of_the_rounds_ties(ratio, least, tied):
+    row = made_up(torch=ratio)
+    row.least["torch"] = least
+    assert row.tied is tied
+    assert row.missed is (ratio > 1.0)
+    marked = report.markdown([row], {}, {}, None, "test").count("| tie |")
+    assert marked == tied
+
+
+def test_row_close_to_its_target_is_timed_for_longer(monkeypatch):
+    rounds = []
+
+    def interleave(loops, budget):
+        rounds.append(budget.row)
+        return {"ours": [1.1], "torch": [1.0]}
+
+    monkeypatch.setattr(runner, "interleave", interleave)
+    monkeypatch.setattr(runner, "_loops", lambda case, clock: ({}, 0))
+    only = cases.all_cases(only="elementwise: exp 10.3")[:1]
+    row = runner.run_case(only[0], timing.Budget(row=0.5))
+    assert rounds == [0.5, 2.0]
+    assert row.ratios["torch"] == pytest.approx(1.1)
+
+
 def test_row_without_peers_has_no_ratio():
     assert made_up().ratio is None
     assert not made_up().missed
