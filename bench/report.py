@@ -104,7 +104,8 @@ def _sentence(rows, share):
         f"{len(timed)} rows, geometric mean {mean:.3f} of the better peer's time: "
         f"{_against(timings, 'torch', 'PyTorch')}, "
         f"{_against(timings, 'numpy', 'NumPy')}; {len(misses)} miss their target "
-        f"({sum(row.tied for row in misses)} of them tie), {len(errors)} failed, {len(noisy)} are noisy."
+        f"({sum(row.tied for row in misses)} of them tie), "
+        f"{len(errors)} failed, {len(noisy)} are noisy."
     )
     if share is not None:
         text += f" Other processes took {share:.0%} of the machine meanwhile."
