@@ -16,6 +16,7 @@ from bench.families import (
     loading,
     movement,
     narrow,
+    networks,
     nnet,
     process,
     random,
@@ -37,6 +38,7 @@ __all__ = [
 _FAMILIES = (
     dispatch,
     training,
+    networks,
     autograd,
     elementwise,
     reduction,
