@@ -102,11 +102,10 @@ CAUSES = {
         "across; NumPy and PyTorch keep the order of the operands"
     ),
     r"^strided: sort\(m\.T": "lines are copied one by one; not profiled",
-    "^products: (vecdot|einsum ij,ij->i)": (
-        "a product of the elements, then a sum: two passes, and views between them"
+    "^products: (vecdot|tensordot|einsum (i,i|ij,ij)->i?) ": (
+        "one pass over both operands, bound by memory: see the floor"
     ),
-    "^products: (trace|einsum ii)": "views in Python, whatever the size; then one sum",
-    r"^indexing: (put|diag|scatter|masked_fill).* 10\^3": (
+    r"^indexing: (put|scatter|masked_fill).* 10\^3": (
         "a composition in Python: several views and small operations"
     ),
     r"^indexing: (v\[i\]|v\[mask\]|m\[mask\]|take)": (

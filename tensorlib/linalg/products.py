@@ -11,6 +11,7 @@ from tensorlib.linalg.norms import HALVES, matrix_norm
 from tensorlib.linalg.solving import inv, solve
 from tensorlib.ops.arguments import axis_of, int_of, tensor_of
 from tensorlib.ops.creation import eye
+from tensorlib.ops.diagonals import last_diagonal
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import where
 from tensorlib.ops.joining import stack, unstack
@@ -19,7 +20,7 @@ from tensorlib.ops.logic import isfinite
 from tensorlib.ops.mathematics import log
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.reduce import max as largest
-from tensorlib.ops.shape import expand_dims, last_diagonal, squeeze
+from tensorlib.ops.shape import expand_dims, squeeze
 
 __all__ = ["cross", "diagonal", "matrix_exp", "matrix_power", "multi_dot"]
 
@@ -49,12 +50,7 @@ def diagonal(x, /, *, offset=0):
     >>> tl.linalg.diagonal(tl.tensor([[1, 2], [3, 4]]))
     tensor([1, 4])
     """
-    x = tensor_of("diagonal", x)
-    if x.ndim < 2:
-        raise ShapeError(
-            f"diagonal: expected at least 2 dimensions, got shape {x.shape}"
-        )
-    return last_diagonal(x, int_of("diagonal", "offset", offset))
+    return last_diagonal(tensor_of("diagonal", x), offset)
 
 
 def cross(x1, x2, /, *, axis=-1):
