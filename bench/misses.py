@@ -102,6 +102,13 @@ CAUSES = {
         "across; NumPy and PyTorch keep the order of the operands"
     ),
     r"^strided: sort\(m\.T": "lines are copied one by one; not profiled",
+    "^creation: asarray of an array": (
+        "NumPy returns the array itself; we borrow its memory for a new Tensor"
+    ),
+    "^creation: tensor of an array": "a borrowed Tensor first, then a copy of it",
+    "^comparison: count_nonzero": "bytes are widened to 32 bits; not profiled since",
+    "^movement: tri[lu]": "two ranges, a comparison and a selection: four kernels",
+    "^linalg: multi_dot": "two products in a remembered order; not profiled since",
     "^products: (vecdot|tensordot|einsum (i,i|ij,ij)->i?) ": (
         "one pass over both operands, bound by memory: see the floor"
     ),

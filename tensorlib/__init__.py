@@ -21,6 +21,7 @@ from tensorlib.core.dtype import (
     DType,
     bfloat16,
     bool_,
+    can_cast,
     complex64,
     complex128,
     dtype,
@@ -303,7 +304,6 @@ _LAZY_NAMES = {
     "ops.scattering": ("index_add", "put", "scatter", "scatter_add"),
     "ops.searching": (
         "allclose",
-        "can_cast",
         "count_nonzero",
         "cumulative_prod",
         "cumulative_sum",
