@@ -102,11 +102,17 @@ CAUSES = {
         "across; NumPy and PyTorch keep the order of the operands"
     ),
     r"^strided: sort\(m\.T": "lines are copied one by one; not profiled",
-    "^products: (vecdot|einsum ij,ij->i)": (
-        "a product of the elements, then a sum: two passes, and views between them"
+    "^creation: asarray of an array": (
+        "NumPy returns the array itself; we borrow its memory for a new Tensor"
     ),
-    "^products: (trace|einsum ii)": "views in Python, whatever the size; then one sum",
-    r"^indexing: (put|diag|scatter|masked_fill).* 10\^3": (
+    "^creation: tensor of an array": "a borrowed Tensor first, then a copy of it",
+    "^comparison: count_nonzero": "bytes are widened to 32 bits; not profiled since",
+    "^movement: tri[lu]": "two ranges, a comparison and a selection: four kernels",
+    "^linalg: multi_dot": "two products in a remembered order; not profiled since",
+    "^products: (vecdot|tensordot|einsum (i,i|ij,ij)->i?) ": (
+        "one pass over both operands, bound by memory: see the floor"
+    ),
+    r"^indexing: (put|scatter|masked_fill).* 10\^3": (
         "a composition in Python: several views and small operations"
     ),
     r"^indexing: (v\[i\]|v\[mask\]|m\[mask\]|take)": (

@@ -21,6 +21,7 @@ from tensorlib.core.dtype import (
     DType,
     bfloat16,
     bool_,
+    can_cast,
     complex64,
     complex128,
     dtype,
@@ -180,10 +181,12 @@ from tensorlib.ops.reduce import (
     var,
 )
 from tensorlib.ops.shape import (
+    broadcast_shapes,
     expand_dims,
     flatten,
     flip,
     matrix_transpose,
+    moveaxis,
     permute_dims,
     reshape,
     squeeze,
@@ -226,9 +229,9 @@ _LAZY_NAMES = {
     ),
     "ops.contraction": (
         "einsum",
+        "kron",
         "outer",
         "tensordot",
-        "trace",
         "vecdot",
     ),
     "ops.conv": (
@@ -239,6 +242,7 @@ _LAZY_NAMES = {
         "conv_transpose2d",
         "conv_transpose3d",
     ),
+    "ops.diagonals": ("diag", "diagonal", "trace", "tril", "triu"),
     "ops.elementary": (
         "acos",
         "acosh",
@@ -263,19 +267,10 @@ _LAZY_NAMES = {
     "ops.loss": ("cross_entropy", "ctc_loss"),
     "ops.manipulation": (
         "broadcast_arrays",
-        "broadcast_shapes",
-        "diag",
-        "diagonal",
         "diff",
-        "kron",
         "masked_fill",
         "meshgrid",
-        "moveaxis",
-        "repeat",
         "roll",
-        "tile",
-        "tril",
-        "triu",
     ),
     "ops.norm": ("group_norm", "layer_norm", "rms_norm"),
     "ops.pooling": (
@@ -305,10 +300,10 @@ _LAZY_NAMES = {
         "threshold",
     ),
     "ops.recurrent": ("gru", "lstm", "rnn"),
+    "ops.repetition": ("repeat", "tile"),
     "ops.scattering": ("index_add", "put", "scatter", "scatter_add"),
     "ops.searching": (
         "allclose",
-        "can_cast",
         "count_nonzero",
         "cumulative_prod",
         "cumulative_sum",

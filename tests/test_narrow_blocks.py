@@ -431,3 +431,11 @@ def test_softmax_of_many_halves_takes_memory_for_some_rows_only():
     tl.softmax(x, axis=1)
     # The result takes 8 MB; the operand in float32 alone would be 16.
     assert tl.memory_stats()["peak_allocated"] - before < 12e6
+
+
+@pytest.mark.parametrize("n", [63, 8191, 8193, 300_001])
+def test_sums_of_the_largest_bytes_do_not_wrap(n):
+    for value, dtype in ((255, "uint8"), (True, "bool")):
+        x = tl.full(n, value, dtype=dtype)
+        assert tl.sum(x).item() == n * int(value)
+        assert tl.count_nonzero(x).item() == n

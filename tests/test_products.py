@@ -104,3 +104,65 @@ def test_linear_bias_that_is_a_strided_view_is_read_right():
     bias = tl.arange(6, dtype=tl.float32)[::-2]
     found = tl.linear(tl.zeros((2, 4)), tl.ones((3, 4)), bias)
     assert found.tolist() == [[5.0, 3.0, 1.0]] * 2
+
+
+# ---- scalar products -------------------------------------------------------------
+# Lengths around a vector's lanes and the blocks whose sums are joined.
+LENGTHS = [0, 1, 3, 16, 25, 67, 1000, 8192, 8193, 50_001]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", LENGTHS)
+def test_vecdot_of_rows_is_as_exact_as_a_sum_in_blocks(n, dtype):
+    a, b = operands(3, 3, n, dtype)
+    b = b.T
+    exact = (a.astype(np.float64) * b).sum(-1)
+    bound = np.abs(a.astype(np.float64) * b).sum(-1)
+    found = tl.vecdot(tl.tensor(a), tl.tensor(b)).numpy()
+    # A product's rounding, and of 128 additions in each of the lanes of a block.
+    assert (np.abs(found - exact) <= 130 * EPS[dtype] * bound).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_vecdot_of_strided_operands_equals_numpy(layout, axis):
+    a, b = operands(30, 30, 40, "float64")
+    b = np.ascontiguousarray(b.T)
+    found = tl.vecdot(strided(a, layout), tl.tensor(b), axis=axis - 2)
+    assert np.allclose(found.numpy(), (a * b).sum(axis), rtol=0, atol=1e-12)
+
+
+def test_vecdot_of_broadcast_rows_has_gradients_of_every_operand():
+    a, b = operands(4, 1, 60, "float64")
+    x = tl.tensor(a.reshape(2, 2, 60), requires_grad=True)
+    y = tl.tensor(b[:, 0].copy(), requires_grad=True)
+    weight = np.arange(1.0, 5).reshape(2, 2)
+    (tl.vecdot(x, y) * tl.tensor(weight)).sum().backward()
+    assert np.allclose(x.grad.numpy(), weight[..., None] * b[:, 0], atol=1e-12)
+    assert np.allclose(y.grad.numpy(), (weight.reshape(4, 1) * a).sum(0), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 300_000), (70, 5000)])
+def test_vecdot_has_the_same_bits_on_any_number_of_threads(shape):
+    a, b = operands(shape[0], shape[0], shape[1], "float32")
+    x, y = tl.tensor(a), tl.tensor(np.ascontiguousarray(b.T))
+    found = []
+    for threads in (1, 2, 3):
+        with tl.num_threads(threads):
+            found.append(tl.vecdot(x, y).tobytes())
+    assert found[0] == found[1] == found[2]
+
+
+def test_vecdot_of_axes_that_do_not_broadcast_raises():
+    with pytest.raises(tl.ShapeError, match="vecdot: axes before the last"):
+        tl.vecdot(tl.ones((2, 3)), tl.ones((4, 3)))
+
+
+@pytest.mark.parametrize("text", ["ij,ij->i", "ij,ij->", "ij,ji->i", "bij,bij->b"])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_einsum_of_scalar_products_equals_numpy(text, dtype):
+    rng = np.random.default_rng(1)
+    shape = (3, 5, 5)[-len(text.split(",")[0]) :]
+    a, b = (rng.integers(-4, 5, shape).astype(dtype) for _ in range(2))
+    found = tl.einsum(text, tl.tensor(a), tl.tensor(b))
+    assert np.array_equal(found.numpy(), np.einsum(text, a, b))

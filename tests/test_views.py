@@ -181,3 +181,60 @@ def test_as_strided_stays_inside(size, axes, offset):
 def test_as_strided_does_not_overflow(shape, strides, offset):
     with pytest.raises((tl.ShapeError, MemoryError, OverflowError)):
         tl.zeros(4).as_strided(shape, strides, offset)
+
+
+# ---- diagonals, merged axes --------------------------------------------------------
+@pytest.mark.parametrize("offset", [-2, 0, 1, 7, 2**70])
+def test_diagonal_of_any_strides_is_a_view(offset):
+    a = np.arange(48.0).reshape(4, 12)
+    base = tl.tensor(a)
+    x = base[::-1, ::2].T
+    found = tl.diagonal(x, offset)
+    assert_same(found, np.diagonal(a[::-1, ::2].T, min(offset, 100)))
+    base[...] = 0.0
+    assert not found.any()
+
+
+def test_diagonal_gradient_lands_on_the_diagonal():
+    x = tl.ones((2, 3, 4), dtype=tl.float64, requires_grad=True)
+    (tl.diagonal(x, 1, 0, 2) * tl.tensor([[1.0], [2.0], [3.0]])).sum().backward()
+    expected = np.zeros((2, 3, 4))
+    for i in range(2):
+        expected[i, :, i + 1] = 1, 2, 3
+    assert_same(x.grad, expected)
+
+
+@pytest.mark.parametrize("k", [-(2**70), 2**62])
+def test_diag_far_outside_memory_raises(k):
+    with pytest.raises((tl.ShapeError, MemoryError)):
+        tl.diag(tl.ones(3), k)
+
+
+def test_flatten_of_huge_empty_axes_keeps_or_refuses_them():
+    x = tl.zeros((2**40, 2**40, 0))
+    assert tl.flatten(x).shape == (0,)
+    assert tl.flatten(x, 1).shape == (2**40, 0)
+    with pytest.raises((tl.ShapeError, MemoryError)):
+        tl.flatten(x, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [((), (3,)), ((2, 1), (3,)), ((1,) * 20, (5,) * 20), ((0,), (1,)), (2**40, (1, 1))],
+)
+def test_broadcast_shapes_of_any_length_equals_numpy(shapes):
+    assert tl.broadcast_shapes(*shapes) == np.broadcast_shapes(*shapes)
+
+
+def test_broadcast_shapes_that_differ_raises():
+    for other in ((4,), (-1,), (3, 3)):
+        with pytest.raises(tl.ShapeError, match="do not broadcast"):
+            tl.broadcast_shapes((2, 3), other)
+
+
+def test_moveaxis_of_every_pair_equals_numpy():
+    a = np.arange(24).reshape(2, 3, 4, 1)
+    for source in itertools.permutations(range(4), 2):
+        for destination in itertools.permutations(range(-4, 0), 2):
+            found = tl.moveaxis(tl.tensor(a), source, destination)
+            assert_same(found, np.moveaxis(a, source, destination))

@@ -275,6 +275,35 @@ def result_type(*operands):
     return dtype_of(code)
 
 
+def can_cast(from_, to, /):
+    """Return whether a dtype promotes to another: whether together they give `to`.
+
+    Parameters
+    ----------
+    from_ : DType or Tensor
+    to : DType
+
+    Returns
+    -------
+    bool
+
+    Notes
+    -----
+    An integer promotes to any floating dtype, as in all operations of tensorlib.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.can_cast(tl.int32, tl.int64), tl.can_cast(tl.float64, tl.float32)
+    (True, False)
+    """
+    cdef DType source = as_dtype(
+        from_ if type(from_) is DType else getattr(from_, "dtype", from_)
+    )
+    cdef DType target = as_dtype(to)
+    return promote_codes(source.code, target.code) == target.code
+
+
 class finfo:  # noqa: N801
     """Numerical properties of a floating-point data type, or of a complex one's parts.
 

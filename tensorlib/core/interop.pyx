@@ -56,17 +56,22 @@ cdef extern from "Python.h":
 # ---- buffer protocol -----------------------------------------------------------
 cdef int _code_of(int kind, Py_ssize_t itemsize) noexcept:
     """The tl_dtype of a kind character and a size, -1 when there is none."""
+    cdef int[5] codes       # of 1, 2, 4, 8 and 16 bytes
+    cdef int power = 0
+    codes[:] = [-1, -1, -1, -1, -1]
     if kind == c"b":
-        return TL_BOOL if itemsize == 1 else -1
-    if kind == c"i":
-        return {1: TL_INT8, 2: TL_INT16, 4: TL_INT32, 8: TL_INT64}.get(itemsize, -1)
-    if kind == c"u":
-        return {1: TL_UINT8, 2: TL_UINT16, 4: TL_UINT32, 8: TL_UINT64}.get(itemsize, -1)
-    if kind == c"f":
-        return {2: TL_FLOAT16, 4: TL_FLOAT32, 8: TL_FLOAT64}.get(itemsize, -1)
-    if kind == c"c":
-        return {8: TL_COMPLEX64, 16: TL_COMPLEX128}.get(itemsize, -1)
-    return -1
+        codes[0] = TL_BOOL
+    elif kind == c"i":
+        codes[:] = [TL_INT8, TL_INT16, TL_INT32, TL_INT64, -1]
+    elif kind == c"u":
+        codes[:] = [TL_UINT8, TL_UINT16, TL_UINT32, TL_UINT64, -1]
+    elif kind == c"f":
+        codes[:] = [-1, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, -1]
+    elif kind == c"c":
+        codes[:] = [-1, -1, -1, TL_COMPLEX64, TL_COMPLEX128]
+    while power < 4 and itemsize > 1 << power:
+        power += 1
+    return codes[power] if itemsize == 1 << power else -1
 
 
 cdef int _plain_format(const char *format, Py_ssize_t itemsize) noexcept:
@@ -596,13 +601,27 @@ cdef int _check_kind(object x) except -1:
     return 0
 
 
+cdef Tensor _from_exporter(object x):
+    """A Tensor over a buffer; its kind is looked at where the format does not tell it.
+    """
+    cdef Tensor found
+    try:
+        found = _from_buffer(x)
+    except DTypeError:
+        _check_kind(x)
+        raise
+    if found.buf.dtype == TL_UINT8:     # a date of NumPy's exports its bytes
+        _check_kind(x)
+    return found
+
+
 cdef object _from_object(object x):
     """A Tensor from an array, a list from another sequence; raises otherwise."""
     if type(x) is Tensor:
         return x
-    _check_kind(x)
     if PyObject_CheckBuffer(x):
-        return _from_buffer(x)
+        return _from_exporter(x)
+    _check_kind(x)
     described = getattr(x, "__array_interface__", None)
     if isinstance(described, dict):
         return _from_interface(x, described, "__array_interface__")

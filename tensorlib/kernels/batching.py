@@ -25,6 +25,7 @@ _AXES = {
     "gather": (),
     "scatter_add": (),
     "matmul": (3,),  # the bias
+    "vecdot": (),
     "index_get": (1,),  # what is indexed
 }
 # Leading axes too, but some operands are read without a look at their strides.

@@ -32,7 +32,8 @@ from tensorlib.linalg.spectrum import (
     svd,
     svdvals,
 )
-from tensorlib.ops.contraction import outer, tensordot, trace, vecdot
+from tensorlib.ops.contraction import outer, tensordot, vecdot
+from tensorlib.ops.diagonals import trace
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.shape import matrix_transpose
 

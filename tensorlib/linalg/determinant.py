@@ -23,12 +23,13 @@ from tensorlib.linalg.spectrum import svd_stack
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
+from tensorlib.ops.diagonals import last_diagonal
 from tensorlib.ops.indexing import where
 from tensorlib.ops.linalg import matmul
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import prod as product
 from tensorlib.ops.reduce import sum as total
-from tensorlib.ops.shape import expand_dims, last_diagonal, matrix_transpose, reshape
+from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
 
 __all__ = ["SlogdetResult", "det", "slogdet"]
 

@@ -16,11 +16,12 @@ from tensorlib.linalg.solving import solve_stack
 from tensorlib.linalg.spectrum import LARGEST, check_phases
 from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
+from tensorlib.ops.diagonals import last_diagonal
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import where
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.shape import expand_dims, last_diagonal, matrix_transpose, reshape
+from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
 
 __all__ = ["EigResult", "eig", "eigvals"]
 

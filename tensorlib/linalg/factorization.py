@@ -26,10 +26,10 @@ from tensorlib.linalg.solving import triangular_stack
 from tensorlib.ops.complex import conj
 from tensorlib.ops.creation import arange, eye, ones
 from tensorlib.ops.creation import zeros as zeros_of
+from tensorlib.ops.diagonals import tril, triu
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.manipulation import tril, triu
 from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape
 
 __all__ = [

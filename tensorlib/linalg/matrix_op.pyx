@@ -29,7 +29,7 @@ from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import DTypeError, GraphError, LinAlgError, ShapeError
 from tensorlib.kernels import lapack_factors, lapack_spectra, lapack_systems
 from tensorlib.ops.arguments import tensor_of
-from tensorlib.ops.manipulation import broadcast_shapes
+from tensorlib.ops.shape import broadcast_shapes
 
 lapack_systems.register()
 lapack_factors.register()

@@ -21,13 +21,12 @@ from tensorlib.ops.creation import full
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import where
 from tensorlib.ops.logic import isfinite
-from tensorlib.ops.manipulation import moveaxis
 from tensorlib.ops.mathematics import sqrt
 from tensorlib.ops.reduce import any as some
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.reduce import sum as total
-from tensorlib.ops.shape import expand_dims, reshape
+from tensorlib.ops.shape import expand_dims, moveaxis, reshape
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 

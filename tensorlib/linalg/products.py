@@ -1,5 +1,6 @@
 """Products of matrices: powers, chains, the exponential; cross products, diagonals."""
 
+from functools import lru_cache
 from itertools import pairwise
 from math import inf
 
@@ -11,6 +12,7 @@ from tensorlib.linalg.norms import HALVES, matrix_norm
 from tensorlib.linalg.solving import inv, solve
 from tensorlib.ops.arguments import axis_of, int_of, tensor_of
 from tensorlib.ops.creation import eye
+from tensorlib.ops.diagonals import last_diagonal
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import where
 from tensorlib.ops.joining import stack, unstack
@@ -19,7 +21,7 @@ from tensorlib.ops.logic import isfinite
 from tensorlib.ops.mathematics import log
 from tensorlib.ops.reduce import broadcast_to
 from tensorlib.ops.reduce import max as largest
-from tensorlib.ops.shape import expand_dims, last_diagonal, squeeze
+from tensorlib.ops.shape import expand_dims, squeeze
 
 __all__ = ["cross", "diagonal", "matrix_exp", "matrix_power", "multi_dot"]
 
@@ -49,12 +51,7 @@ def diagonal(x, /, *, offset=0):
     >>> tl.linalg.diagonal(tl.tensor([[1, 2], [3, 4]]))
     tensor([1, 4])
     """
-    x = tensor_of("diagonal", x)
-    if x.ndim < 2:
-        raise ShapeError(
-            f"diagonal: expected at least 2 dimensions, got shape {x.shape}"
-        )
-    return last_diagonal(x, int_of("diagonal", "offset", offset))
+    return last_diagonal(tensor_of("diagonal", x), offset)
 
 
 def cross(x1, x2, /, *, axis=-1):
@@ -205,20 +202,25 @@ def multi_dot(tensors, /):
         chain[0] = expand_dims(chain[0], axis=0)
     if column:
         chain[-1] = expand_dims(chain[-1], axis=1)
-    shapes = ", ".join(str(x.shape) for x in chain)
-    fits = all(x.ndim == 2 for x in chain) and all(
-        a.shape[1] == b.shape[0] for a, b in pairwise(chain)
+    shapes = [x.shape for x in chain]
+    fits = all(len(shape) == 2 for shape in shapes) and all(
+        a[1] == b[0] for a, b in pairwise(shapes)
     )
     if not fits:
-        raise ShapeError(f"multi_dot: expected matrices that fit, got shapes {shapes}")
-    extents = [chain[0].shape[0], *[x.shape[1] for x in chain]]
-    found = _multiplied(chain, _splits(extents))
+        raise ShapeError(
+            "multi_dot: expected matrices that fit, got shapes "
+            f"{', '.join(map(str, shapes))}"
+        )
+    for i, j in _steps((shapes[0][0], *[shape[1] for shape in shapes])):
+        chain[i] = matmul(chain[i], chain[j])
+    found = chain[0]
     found = squeeze(found, axis=1) if column else found
     return squeeze(found, axis=0) if row else found
 
 
-def _splits(extents):
-    """{(i, j): k}: the product i..j is best made of i..k and k + 1..j."""
+@lru_cache(maxsize=256)
+def _steps(extents):
+    """Pairs (i, j): the product from matrix i on takes in that from matrix j on."""
     n = len(extents) - 1
     cost = {(i, i): 0 for i in range(n)}
     split = {}
@@ -233,23 +235,15 @@ def _splits(extents):
             }
             split[i, j] = min(ways, key=ways.get)
             cost[i, j] = ways[split[i, j]]
-    return split
-
-
-def _multiplied(chain, split):
-    """Return the product, without recursion: parts are made before what needs them."""
-    made = {(i, i): x for i, x in enumerate(chain)}
-    wanted = [(0, len(chain) - 1)]
+    # Without recursion: parts, which stand after what needs them, are made before it.
+    steps, wanted = [], [(0, n - 1)]
     while wanted:
-        i, j = wanted[-1]
-        k = split[i, j]
-        missing = [part for part in ((i, k), (k + 1, j)) if part not in made]
-        if missing:
-            wanted.extend(missing)
-        else:
-            made[i, j] = matmul(made[i, k], made[k + 1, j])
-            wanted.pop()
-    return made[0, len(chain) - 1]
+        i, j = wanted.pop()
+        if i < j:
+            k = split[i, j]
+            steps.append((i, k + 1))
+            wanted += [(i, k), (k + 1, j)]
+    return steps[::-1]
 
 
 # ---- the exponential -------------------------------------------------------------

@@ -28,11 +28,17 @@ from tensorlib.linalg.matrix_op import (
 )
 from tensorlib.ops.arguments import tensor_of
 from tensorlib.ops.creation import arange, empty_like
+from tensorlib.ops.diagonals import tril, triu
 from tensorlib.ops.indexing import take_along_axis
 from tensorlib.ops.linalg import matmul
-from tensorlib.ops.manipulation import moveaxis, tril, triu
 from tensorlib.ops.reduce import broadcast_to
-from tensorlib.ops.shape import expand_dims, matrix_transpose, reshape, squeeze
+from tensorlib.ops.shape import (
+    expand_dims,
+    matrix_transpose,
+    moveaxis,
+    reshape,
+    squeeze,
+)
 
 __all__ = [
     "cholesky_solve",

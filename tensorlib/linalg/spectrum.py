@@ -27,6 +27,7 @@ from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.creation import zeros as zeros_of
+from tensorlib.ops.diagonals import last_diagonal
 from tensorlib.ops.indexing import where
 from tensorlib.ops.joining import concat
 from tensorlib.ops.linalg import matmul
@@ -34,7 +35,6 @@ from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import sum as total
 from tensorlib.ops.shape import (
     expand_dims,
-    last_diagonal,
     matrix_transpose,
     reshape,
     squeeze,

@@ -22,6 +22,9 @@ from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import int_of
 from tensorlib.ops.indexing import as_strided
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object x, int *overflow) except? -1
+
 cdef Primitive _arange = Primitive("arange")
 
 
@@ -333,11 +336,9 @@ def arange(
     cdef int code
     if stop is None:
         start, stop = 0, start
-    start, stop, step = [_number("arange", v) for v in (start, stop, step)]
-    whole = all([isinstance(v, int) for v in (start, stop, step)])
-    for v in (start, stop, step):
-        if isinstance(v, complex) or v - v != 0:
-            raise ValueError(f"arange: expected finite real numbers, got {v!r}")
+    start, stop = _bound("arange", start), _bound("arange", stop)
+    step = _bound("arange", step)
+    whole = isinstance(start, int) and isinstance(stop, int) and isinstance(step, int)
     if step == 0:
         raise ValueError("arange: expected a step other than 0")
     if whole:
@@ -348,6 +349,19 @@ def arange(
     return _flagged(
         _steps("arange", count, code, device, start, step), requires_grad
     )
+
+
+cdef inline object _bound(str op, object value):
+    """A finite real number; an int of C's is taken without a further look."""
+    cdef int overflow = 0
+    if type(value) is int:
+        PyLong_AsLongLongAndOverflow(value, &overflow)
+        if not overflow:
+            return value
+    found = _number(op, value)
+    if isinstance(found, complex) or found - found != 0:
+        raise ValueError(f"{op}: expected finite real numbers, got {found!r}")
+    return found
 
 
 def _number(op, value):

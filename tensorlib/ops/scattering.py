@@ -12,9 +12,8 @@ from tensorlib.ops.arguments import axis_of, tensor_of
 from tensorlib.ops.creation import arange
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import add_last, added_rows
-from tensorlib.ops.manipulation import moveaxis
 from tensorlib.ops.reduce import broadcast_to
-from tensorlib.ops.shape import reshape
+from tensorlib.ops.shape import moveaxis, reshape
 
 
 def _positions(op, indices, extent):

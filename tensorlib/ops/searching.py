@@ -51,8 +51,10 @@ def count_nonzero(x, /, *, axis=None, keepdims=False):
     tensor(2)
     """
     x = tensor_of("count_nonzero", x)
-    truth = x != 0 if x.dtype.is_complex else astype(x, "bool", copy=False)
-    return total(truth, axis=axis, keepdims=keepdims)
+    dtype = x.dtype
+    if dtype.kind != "b":
+        x = x != 0 if dtype.is_complex else astype(x, "bool")
+    return total(x, axis, keepdims)
 
 
 def isclose(x1, x2, /, *, rtol=1e-5, atol=1e-8, equal_nan=False):
@@ -248,30 +250,3 @@ def isdtype(dtype, kind):
             f"dtype, got {kind!r}"
         )
     return found.kind in _KINDS[kind]
-
-
-def can_cast(from_, to, /):
-    """Return whether a dtype promotes to another: whether together they give `to`.
-
-    Parameters
-    ----------
-    from_ : DType or Tensor
-    to : DType
-
-    Returns
-    -------
-    bool
-
-    Notes
-    -----
-    An integer promotes to any floating dtype, as in all operations of tensorlib.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.can_cast(tl.int32, tl.int64), tl.can_cast(tl.float64, tl.float32)
-    (True, False)
-    """
-    source = dtype_of(getattr(from_, "dtype", from_))
-    target = dtype_of(to)
-    return result_type(source, target) is target

@@ -15,14 +15,17 @@ from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
-    copy_layout, parse_axes, parse_axis, parse_shape, plain_extents, plain_shape,
-    reshape_view, set_contiguous, update_layout,
+    broadcast_shape, copy_layout, parse_axes, parse_axis, parse_shape, plain_extents,
+    plain_shape, reshape_view, set_contiguous, shape_tuple, update_layout,
 )
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport as_tensor, contiguous, copy_into, fill
 from tensorlib.ops.elementwise cimport copy as copied
 
+from math import prod
+
 from tensorlib.core.errors import GraphError, ShapeError
+from tensorlib.ops.arguments import ints_of
 
 
 # ---- primitives ----------------------------------------------------------------
@@ -369,6 +372,19 @@ def reshape(x, /, shape=(), *extents, copy=None):
     return out
 
 
+cdef int _ordered_axes(str op, object axes, int ndim, int *order) except -1:
+    """Distinct axes, an int or several, in the order given; returns how many."""
+    cdef int n = 0, i, axis
+    for given in axes if isinstance(axes, (tuple, list)) else (axes,):
+        axis = parse_axis(op, given, ndim)
+        for i in range(n):
+            if order[i] == axis:
+                raise ShapeError(f"{op}: axis {axis} is given twice in {axes!r}")
+        order[n] = axis
+        n += 1
+    return n
+
+
 def permute_dims(x, /, axes=(), *more):
     """Return a view of `x` with its axes in another order.
 
@@ -397,17 +413,62 @@ def permute_dims(x, /, axes=(), *more):
     """
     cdef Tensor a = as_tensor("permute_dims", x)
     cdef int[TL_MAX_NDIM] order
-    cdef bint[TL_MAX_NDIM] mask
-    cdef int d
     given = (axes, *more) if more else axes
-    given = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    if not isinstance(given, (tuple, list)):
+        given = (given,)
     if len(given) != a.buf.ndim:
         raise ShapeError(
             f"permute_dims: expected {a.buf.ndim} axes for shape {a.shape}, got {given}"
         )
-    parse_axes("permute_dims", given, a.buf.ndim, mask)
-    for d in range(a.buf.ndim):
-        order[d] = parse_axis("permute_dims", given[d], a.buf.ndim)
+    _ordered_axes("permute_dims", given, a.buf.ndim, order)
+    return permute(a, order)
+
+
+def moveaxis(x, source, destination, /):
+    """Return a view of `x` with some axes moved and the others in their order.
+
+    Parameters
+    ----------
+    x : Tensor
+    source, destination : int or tuple of int
+        Where each of the axes is, and where it goes.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError
+        If an axis is out of range or given twice, or their numbers differ.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.moveaxis(tl.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
+    cdef Tensor a = as_tensor("moveaxis", x)
+    cdef int[TL_MAX_NDIM] origins, targets, order
+    cdef bint[TL_MAX_NDIM] moved, taken
+    cdef int d, still = 0, ndim = a.buf.ndim
+    cdef int n = _ordered_axes("moveaxis", source, ndim, origins)
+    if _ordered_axes("moveaxis", destination, ndim, targets) != n:
+        raise ShapeError(
+            f"moveaxis: expected as many sources as destinations, got {source} and "
+            f"{destination}"
+        )
+    for d in range(ndim):
+        moved[d] = taken[d] = False
+    for d in range(n):
+        order[targets[d]] = origins[d]
+        moved[origins[d]] = taken[targets[d]] = True
+    for d in range(ndim):
+        if not taken[d]:
+            while moved[still]:
+                still += 1
+            order[d] = still
+            still += 1
     return permute(a, order)
 
 
@@ -562,30 +623,6 @@ def squeeze(x, /, axis=None):
     return reshape_like(a, tuple(shape))
 
 
-def last_diagonal(Tensor x not None, offset=0):
-    """Return a diagonal of the matrices in the last two axes.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> last_diagonal(tl.tensor([[1, 2], [3, 4]]))
-    tensor([1, 4])
-    """
-    cdef int rank = x.buf.ndim
-    cdef int64_t rows = x.buf.shape[rank - 2], columns = x.buf.shape[rank - 1]
-    cdef int64_t k = max(-rows, min(offset, columns))
-    cdef int64_t length = min(rows, columns - k) if k >= 0 else min(rows + k, columns)
-    cdef tl_buffer layout
-    copy_layout(&layout, &x.buf)
-    layout.ndim = rank - 1
-    layout.shape[rank - 2] = rows * columns
-    set_contiguous(&layout)
-    return slice_axis(
-        reshape_to(x, &layout), rank - 2,
-        0 if length == 0 else k if k >= 0 else -k * columns, length, columns + 1
-    )
-
-
 def flip(x, /, axis=None):
     """Return a view of `x` with the order along axes reversed.
 
@@ -638,18 +675,83 @@ def flatten(x, /, start_axis=0, end_axis=-1):
     (2, 12)
     """
     cdef Tensor a = as_tensor("flatten", x)
-    cdef int64_t merged = 1
-    if a.buf.ndim == 0:
-        return reshape_like(a, (1,))
-    first = parse_axis("flatten", start_axis, a.buf.ndim)
-    last = parse_axis("flatten", end_axis, a.buf.ndim)
+    cdef int first = 0, last = 0, d
+    cdef tl_buffer merged
+    if a.buf.ndim:
+        first = parse_axis("flatten", start_axis, a.buf.ndim)
+        last = parse_axis("flatten", end_axis, a.buf.ndim)
     if first > last:
         raise ShapeError(
             f"flatten: start_axis {start_axis} comes after end_axis {end_axis}"
         )
-    for d in range(first, last + 1):
-        merged *= a.buf.shape[<int>d]
-    return reshape_like(a, (*a.shape[:first], merged, *a.shape[last + 1:]))
+    if a.buf.size == 0:     # other extents may multiply to any number
+        return reshape_like(a, (
+            *a.shape[:first], prod(a.shape[first:last + 1]), *a.shape[last + 1:]
+        ))
+    merged.ndim = first + 1
+    for d in range(first):
+        merged.shape[d] = a.buf.shape[d]
+    merged.shape[first] = 1
+    for d in range(first, min(last + 1, a.buf.ndim)):
+        merged.shape[first] *= a.buf.shape[d]
+    for d in range(last + 1, a.buf.ndim):
+        merged.shape[merged.ndim] = a.buf.shape[d]
+        merged.ndim += 1
+    set_contiguous(&merged)
+    return reshape_to(a, &merged)
+
+
+def broadcast_shapes(*shapes):
+    """Return the shape that all of `shapes` broadcast to.
+
+    Parameters
+    ----------
+    *shapes : int or tuple of int
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    ShapeError
+        If they do not broadcast.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    cdef tl_buffer found, joined, given
+    cdef int d
+    found.ndim = 0
+    for shape in shapes:
+        if (
+            type(shape) is not tuple or not plain_shape(<tuple>shape, &given)
+            or broadcast_shape(&joined, &found, &given) < 0
+        ):
+            return _broadcast_any(shapes)
+        found.ndim = joined.ndim
+        for d in range(joined.ndim):
+            found.shape[d] = joined.shape[d]
+    return shape_tuple(&found)
+
+
+cdef tuple _broadcast_any(tuple shapes):
+    """The same for extents and numbers of axes of any size, and with messages."""
+    given = [ints_of("broadcast_shapes", "a shape", shape) for shape in shapes]
+    ndim = max([len(shape) for shape in given], default=0)
+    result = [1] * ndim
+    for shape in given:
+        for d, n in enumerate(shape, ndim - len(shape)):
+            if n < 0 or (n != 1 and result[d] not in (1, n)):
+                raise ShapeError(
+                    f"broadcast_shapes: shapes {', '.join(map(str, given))} do not "
+                    "broadcast: aligned from the right, extents must be equal or 1"
+                )
+            result[d] = n if n != 1 else result[d]
+    return tuple(result)
 
 
 cdef int bind_shape() except -1:

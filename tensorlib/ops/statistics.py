@@ -21,13 +21,13 @@ from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import take_along_axis, where
 from tensorlib.ops.joining import concat
 from tensorlib.ops.logic import isnan
-from tensorlib.ops.manipulation import diff, moveaxis
+from tensorlib.ops.manipulation import diff
 from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import max as largest
 from tensorlib.ops.reduce import mean
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.reduce import sum as total
-from tensorlib.ops.shape import permute_dims, reshape
+from tensorlib.ops.shape import moveaxis, permute_dims, reshape
 from tensorlib.ops.sorting import argselect, bincount, searchsorted, uniform_counts
 
 Histogram = namedtuple("Histogram", ("hist", "bin_edges"))

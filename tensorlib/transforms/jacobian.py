@@ -8,7 +8,7 @@ import functools
 
 from tensorlib.ops.creation import eye, zeros, zeros_like
 from tensorlib.ops.joining import concat
-from tensorlib.ops.manipulation import moveaxis
+from tensorlib.ops.shape import moveaxis
 from tensorlib.transforms.arguments import (
     check_callable,
     chosen,
