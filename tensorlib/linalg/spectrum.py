@@ -198,7 +198,8 @@ def eigh(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating or complex dtype; the lower triangle is read.
+        Of a floating or complex dtype. Where its triangles differ by roundings, the
+        lower one counts.
 
     Returns
     -------
@@ -209,7 +210,9 @@ def eigh(x, /):
     Raises
     ------
     LinAlgError
-        If a matrix holds NaN or infinity, or LAPACK's iteration does not converge.
+        If a matrix holds NaN or infinity or is not symmetric (Hermitian, if complex):
+        an element and its mirror image differ by more than ``sqrt(eps)`` times the
+        largest element. Or if LAPACK's iteration does not converge.
     ShapeError
         If the matrices are not square.
     DTypeError
@@ -241,7 +244,8 @@ def eigvalsh(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating or complex dtype; the lower triangle is read.
+        Of a floating or complex dtype. Where its triangles differ by roundings, the
+        lower one counts.
 
     Returns
     -------
@@ -250,7 +254,8 @@ def eigvalsh(x, /):
     Raises
     ------
     LinAlgError
-        If a matrix holds NaN or infinity, or LAPACK's iteration does not converge.
+        If a matrix holds NaN or infinity or is not symmetric (Hermitian, if complex),
+        as `eigh` says. Or if LAPACK's iteration does not converge.
     ShapeError
         If the matrices are not square.
     DTypeError
