@@ -1,4 +1,5 @@
-// Operands of any strides: dimensions merged on the host, offsets computed on the device.
+// Operands of any strides: dimensions merged on the host, offsets computed on the
+// device.
 #pragma once
 
 #include "launch.cuh"
@@ -12,8 +13,10 @@ struct Divider {
     uint32_t divisor, magic, shift;
     static Divider by(uint32_t d) {
         uint32_t shift = 0;
-        while (shift < 32 && (UINT64_C(1) << shift) < d) ++shift;
-        const uint64_t magic = ((UINT64_C(1) << 32) * ((UINT64_C(1) << shift) - d)) / d + 1;
+        while (shift < 32 && (UINT64_C(1) << shift) < d)
+            ++shift;
+        const uint64_t magic =
+            ((UINT64_C(1) << 32) * ((UINT64_C(1) << shift) - d)) / d + 1;
         return {d, static_cast<uint32_t>(magic), shift};
     }
     __device__ uint32_t quotient(uint32_t n) const {
@@ -26,8 +29,8 @@ struct Divider {
 };
 
 // The shape shared by K operands and each one's strides, dimensions merged where every
-// operand allows it, the innermost first. Strides are in elements. Operand 0 is the output:
-// its order decides which dimension is innermost.
+// operand allows it, the innermost first. Strides are in elements. Operand 0 is the
+// output: its order decides which dimension is innermost.
 template <int K> struct Layout {
     int ndim;
     int64_t size;
@@ -61,11 +64,13 @@ template <int K> struct Offsets<K, uint32_t> {
             const uint32_t q = shape[d].quotient(i), r = i - q * shape[d].divisor;
             i = q;
 #pragma unroll
-            for (int k = 0; k < K; ++k) sum[k] += static_cast<int32_t>(r) * strides[d][k];
+            for (int k = 0; k < K; ++k)
+                sum[k] += static_cast<int32_t>(r) * strides[d][k];
         }
 #pragma unroll
         for (int k = 0; k < K; ++k)
-            found[k] = sum[k] + (ndim ? static_cast<int32_t>(i) * strides[ndim - 1][k] : 0);
+            found[k] =
+                sum[k] + (ndim ? static_cast<int32_t>(i) * strides[ndim - 1][k] : 0);
     }
 };
 
@@ -76,17 +81,20 @@ template <int K> struct Offsets<K, int64_t> {
     explicit Offsets(const Layout<K> &layout) : ndim(layout.ndim) {
         for (int d = 0; d < ndim; ++d) {
             shape[d] = layout.shape[d];
-            for (int k = 0; k < K; ++k) strides[d][k] = layout.strides[d][k];
+            for (int k = 0; k < K; ++k)
+                strides[d][k] = layout.strides[d][k];
         }
     }
     __device__ void at(int64_t i, int64_t (&found)[K]) const {
-        for (int k = 0; k < K; ++k) found[k] = 0;
+        for (int k = 0; k < K; ++k)
+            found[k] = 0;
 #pragma unroll 1
         for (int d = 0; d < ndim; ++d) {
             const int64_t q = d == ndim - 1 ? 0 : i / shape[d], r = i - q * shape[d];
             i = q;
 #pragma unroll
-            for (int k = 0; k < K; ++k) found[k] += r * strides[d][k];
+            for (int k = 0; k < K; ++k)
+                found[k] += r * strides[d][k];
         }
     }
 };
@@ -95,8 +103,9 @@ namespace detail {
 inline int64_t magnitude(int64_t stride) { return stride < 0 ? -stride : stride; }
 } // namespace detail
 
-// The merged layout of buffers of one shape. Dimensions are sorted by the first operand's
-// strides where `sorted`, so that neighbours in memory are neighbours in the walk.
+// The merged layout of buffers of one shape. Dimensions are sorted by the first
+// operand's strides where `sorted`, so that neighbours in memory are neighbours in the
+// walk.
 template <int K>
 Layout<K> merged_layout(const tl_buffer *const (&operands)[K], bool sorted = true) {
     Layout<K> found = {};
@@ -108,11 +117,13 @@ Layout<K> merged_layout(const tl_buffer *const (&operands)[K], bool sorted = tru
                detail::magnitude(found.strides[at - 1][0]) >
                    detail::magnitude(operands[0]->strides[d])) {
             found.shape[at] = found.shape[at - 1];
-            for (int k = 0; k < K; ++k) found.strides[at][k] = found.strides[at - 1][k];
+            for (int k = 0; k < K; ++k)
+                found.strides[at][k] = found.strides[at - 1][k];
             --at;
         }
         found.shape[at] = operands[0]->shape[d];
-        for (int k = 0; k < K; ++k) found.strides[at][k] = operands[k]->strides[d];
+        for (int k = 0; k < K; ++k)
+            found.strides[at][k] = operands[k]->strides[d];
     }
     int last = 0;
     for (int d = 1; d < found.ndim; ++d) {
@@ -125,7 +136,8 @@ Layout<K> merged_layout(const tl_buffer *const (&operands)[K], bool sorted = tru
         }
         ++last;
         found.shape[last] = found.shape[d];
-        for (int k = 0; k < K; ++k) found.strides[last][k] = found.strides[d][k];
+        for (int k = 0; k < K; ++k)
+            found.strides[last][k] = found.strides[d][k];
     }
     if (found.ndim) found.ndim = last + 1;
     found.contiguous = found.ndim <= 1;

@@ -36,8 +36,8 @@ template <typename T> struct Logits {
 };
 
 // visit.template at<P, U>(i, apart, end) for all elements of a row of n that are of
-// part `part` of `parts`: U packs of P from i on, `apart` elements from one to the next,
-// but none at `end` or behind.
+// part `part` of `parts`: U packs of P from i on, `apart` elements from one to the
+// next, but none at `end` or behind.
 template <int P, typename T, typename Visit>
 __device__ void along_row(const T *row, int64_t n, int lane, int lanes, Visit &visit,
                           int64_t part = 0, int64_t parts = 1) {

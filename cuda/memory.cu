@@ -2,8 +2,9 @@
 //
 // A block that is released may be handed out again at once to work on the same stream,
 // because that work runs after everything launched with the block before. Blocks never
-// change streams. While a stream is captured into a graph its blocks come from a pool of
-// the graph's own, which nobody else is given: a replay finds its memory as it left it.
+// change streams. While a stream is captured into a graph its blocks come from a pool
+// of the graph's own, which nobody else is given: a replay finds its memory as it left
+// it.
 #include "launch.cuh"
 
 #include <mutex>
@@ -75,7 +76,8 @@ void drop_cache(DeviceMemory &memory, Pool *pool) {
 
 void drop_caches(DeviceMemory &memory) {
     cudaDeviceSynchronize(); // cached blocks may still be in use by what was launched
-    for (auto &entry : memory.pools) drop_cache(memory, entry.second);
+    for (auto &entry : memory.pools)
+        drop_cache(memory, entry.second);
 }
 
 Pool *pool_for(DeviceMemory &memory, int device, cudaStream_t stream) {

@@ -75,8 +75,8 @@ template <typename Element> struct LayerNormOp {
     __device__ Stats summarize(const V *x, V *, V, const tl::RowPart &part) const {
         V centre = 0;
         if (mean != nullptr)
-            centre = part.reduce(tl::pairwise_sum<K * P>(x), tl::Sum{}) /
-                     static_cast<V>(n);
+            centre =
+                part.reduce(tl::pairwise_sum<K * P>(x), tl::Sum{}) / static_cast<V>(n);
         V squares[K * P];
 #pragma unroll
         for (int k = 0; k < K; ++k) {
@@ -691,16 +691,13 @@ template <typename T> tl_status batch_norm_grad(const tl_call *call) {
     {#name, TL_FLOAT16, run<tl_float16>, nullptr},                                     \
         {#name, TL_BFLOAT16, run<tl_bfloat16>, nullptr},                               \
         {#name, TL_FLOAT32, run<float>, nullptr}, {                                    \
-        #name, TL_FLOAT64, run<double>, nullptr                                        \
+#name, TL_FLOAT64, run < double>, nullptr                                      \
     }
 
 const tl_cuda_entry entries[] = {
-    TL_REALS(layer_norm, layer_norm),
-    TL_REALS(layer_norm_grad, layer_norm_grad),
-    TL_REALS(rms_norm, layer_norm),
-    TL_REALS(rms_norm_grad, layer_norm_grad),
-    TL_REALS(batch_norm, batch_norm),
-    TL_REALS(batch_norm_grad, batch_norm_grad),
+    TL_REALS(layer_norm, layer_norm), TL_REALS(layer_norm_grad, layer_norm_grad),
+    TL_REALS(rms_norm, layer_norm),   TL_REALS(rms_norm_grad, layer_norm_grad),
+    TL_REALS(batch_norm, batch_norm), TL_REALS(batch_norm_grad, batch_norm_grad),
 };
 
 } // namespace

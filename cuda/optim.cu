@@ -1,7 +1,7 @@
 // Fused optimizer steps: as many parameters a launch as its arguments can name.
 //
-// Settings are arguments of the kernel, or lie in device memory where a graph repeats the
-// step: `optimizer_settings` writes them there before each replay.
+// Settings are arguments of the kernel, or lie in device memory where a graph repeats
+// the step: `optimizer_settings` writes them there before each replay.
 //
 // Blocks share out chunks of elements, not parameters, so that a launch ends everywhere
 // at about the same time; a block finds its parameter by a search in the arguments.

@@ -288,9 +288,9 @@ __global__ void __launch_bounds__(kReduceThreads, 4)
 
 // Joins the parts of each result, `lanes` threads a result.
 template <class Op>
-__global__ void
-reduce_parts_kernel(Op op, Walk<2> kept, const typename Op::State *states,
-                    int64_t parts, int lanes) {
+__global__ void reduce_parts_kernel(Op op, Walk<2> kept,
+                                    const typename Op::State *states, int64_t parts,
+                                    int lanes) {
     const int lane = threadIdx.x % lanes;
     const uint32_t groups = blockDim.x / lanes;
     const uint32_t row = blockIdx.x * groups + threadIdx.x / lanes;

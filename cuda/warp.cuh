@@ -17,8 +17,8 @@ __device__ T warp_reduce(T value, Combine combine) {
     return value;
 }
 
-// Combines the values of a block's threads (a multiple of 32, at most 1024); every thread
-// gets the result. All threads of the block must call it.
+// Combines the values of a block's threads (a multiple of 32, at most 1024); every
+// thread gets the result. All threads of the block must call it.
 template <typename T, typename Combine>
 __device__ T block_reduce(T value, T identity, Combine combine) {
     __shared__ T partial[kWarp];

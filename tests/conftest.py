@@ -10,6 +10,12 @@ import tensorlib as tl
 os.environ["PYTHONSAFEPATH"] = "1"
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz-parts", type=int, default=4, help="how often 25,000 random calls"
+    )
+
+
 @pytest.fixture(autouse=True)
 def settings():
     """Restore recording, threads and the memory limit after each test."""

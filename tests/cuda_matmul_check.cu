@@ -230,8 +230,8 @@ template <typename T> void time_vector(const char *name, bool column) {
 }
 
 // One convolution in its three forms, by cuDNN and by our own path: the same numbers?
-// Operands are eighths, so that float32 holds every sum of products here exactly, however
-// long: what differs is a transform's rounding or a mistake.
+// Operands are eighths, so that float32 holds every sum of products here exactly,
+// however long: what differs is a transform's rounding or a mistake.
 template <typename T>
 void check_conv(const char *name, int64_t batch, int64_t c, int64_t o, int64_t size,
                 int64_t kernel, int64_t stride, int64_t groups, bool last) {

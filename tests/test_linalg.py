@@ -28,6 +28,10 @@ def definite(n, dtype="float64"):
     return (a @ a.T + np.eye(n)).astype(dtype)
 
 
+def half_digits(dtype):
+    return np.sqrt(np.finfo(dtype).eps)
+
+
 def leaf(a):
     return tl.tensor(a).requires_grad_()
 
@@ -76,12 +80,15 @@ def test_determinants_of_single_matrix_equal_numpy(n, dtype):
 @DTYPES
 @SIZES
 @pytest.mark.parametrize("upper", [False, True])
-def test_cholesky_reads_one_triangle(n, dtype, upper):
+def test_cholesky_of_rounded_triangles_reads_the_one_asked_for(n, dtype, upper):
     a = definite(n, dtype)
-    expected = np.linalg.cholesky(a.astype(float))
-    other = np.tril(a, -1) if upper else np.triu(a, 1)
-    spoiled = a + np.where(other != 0, np.float32(np.nan), 0).astype(dtype)
-    found = L.cholesky(tl.tensor(spoiled), upper=upper)
+    kept = np.triu(a) if upper else np.tril(a)
+    noise = np.random.default_rng(n).uniform(-1, 1, a.shape)
+    a += (0.9 * np.abs(a).max() * noise * half_digits(dtype)).astype(dtype)
+    rounded = np.where(kept != 0, kept, a)
+    found = L.cholesky(tl.tensor(rounded), upper=upper)
+    whole = (kept + kept.T - np.diag(np.diag(kept))).astype(float)
+    expected = np.linalg.cholesky(whole)
     assert_near(found, expected.T if upper else expected, RTOL[dtype])
 
 
@@ -104,10 +111,11 @@ def test_factorizations_give_back_their_matrix(shape):
     assert np.abs(lower.numpy()).max() <= 1
 
 
-def test_eigh_reads_lower_triangle_alone():
-    a = definite(5)
-    spoiled = np.where(np.triu(np.ones((5, 5)), 1), np.nan, a)
-    for x in (a, spoiled):
+@pytest.mark.parametrize("n", [3, 5, 40])
+def test_eigh_of_rounded_triangles_reads_the_lower_one(n):
+    a = definite(n)
+    rounded = a + np.triu(np.full((n, n), 0.9 * np.abs(a).max()), 1) * 2.0**-26
+    for x in (a, rounded):
         w, v = L.eigh(tl.tensor(x))
         assert_near((v * w) @ v.mT, a)
         assert_near(L.eigvalsh(tl.tensor(x)), np.linalg.eigvalsh(a))
@@ -186,6 +194,85 @@ def test_matrix_that_is_not_finite_neither_hangs_nor_crashes(n, value):
         if np.isnan(value):
             assert np.isnan(L.inv(x).numpy()).any()
             assert np.isnan(L.solve(x, tl.ones(n, dtype="float64")).numpy()).any()
+
+
+HERMITIAN_OPS = pytest.mark.parametrize(
+    "op", [L.cholesky, lambda x: L.cholesky(x, upper=True), L.eigh, L.eigvalsh]
+)
+
+
+@DTYPES
+@HERMITIAN_OPS
+@pytest.mark.parametrize("n", [2, 4, 5, 33, 40, 70])
+def test_matrix_that_is_not_symmetric_is_refused(op, n, dtype):
+    a = definite(n, dtype)
+    step = (1.2 * np.abs(a).max() * half_digits(dtype)).astype(dtype)
+    for place in ((n - 1, 0), (0, 1), (n - 1, n - 2), (n // 2 - 1, n // 2)):
+        x = a.copy()
+        x[place] += step
+        with pytest.raises(L.LinAlgError, match=r"expected a .* is not symmetric"):
+            op(tl.tensor(x))
+
+
+@HERMITIAN_OPS
+def test_skewed_matrix_of_huge_elements_is_refused(op):
+    with pytest.raises(L.LinAlgError, match="not symmetric"):
+        op(tl.tensor([[1e38, 3e38], [-3e38, 1e38]]))
+
+
+@HERMITIAN_OPS
+def test_skewed_matrix_of_tiny_elements_is_refused(op):
+    x = tl.tensor([[2.0, 1.0], [-1.0, 2.0]], dtype="float64") * 1e-310
+    with pytest.raises(L.LinAlgError, match="not symmetric"):
+        op(x)
+
+
+@HERMITIAN_OPS
+@pytest.mark.parametrize("place", [(0, 3), (3, 0)])
+def test_nan_of_either_triangle_is_refused(op, place):
+    x = definite(4)
+    x[place] = np.nan
+    with pytest.raises(L.LinAlgError, match="NaN or infinity"):
+        op(tl.tensor(x))
+
+
+@HERMITIAN_OPS
+def test_unsymmetric_matrix_is_refused_by_transforms_too(op):
+    a = np.stack([definite(3)] * 4)
+    a[2, 0, 1] += 1
+    x = tl.tensor(a)
+    with pytest.raises(L.LinAlgError, match=r"not symmetric .* at index \(2,\)"):
+        op(x)
+    with pytest.raises(L.LinAlgError, match="not symmetric"):
+        tl.vmap(op)(x)
+    with pytest.raises(L.LinAlgError, match="not symmetric"):
+        tl.jvp(op, (x[2],), (x[0],))
+    with pytest.raises(L.LinAlgError, match="not symmetric"):
+        op(x[2].requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_inverse_and_product_count_as_symmetric(dtype):
+    near = definite(40, dtype) + np.full((40, 40), 1000, dtype)  # condition 4e4
+    inverse = L.inv(tl.tensor(near))
+    skew = np.abs(inverse.numpy() - inverse.numpy().T).max()
+    assert skew > 40 * np.finfo(dtype).eps * np.abs(inverse.numpy()).max()
+    w, v = np.linalg.eigh(definite(40))
+    product = tl.tensor((v * w).astype(dtype)) @ tl.tensor(v.T.astype(dtype))
+    for x in (inverse, product):
+        assert_near(L.eigvalsh(x), np.linalg.eigvalsh(x.numpy().astype(float)), 1e-3)
+        assert L.cholesky(x).shape == x.shape
+
+
+@HERMITIAN_OPS
+def test_indefinite_matrix_of_rounded_triangles_is_symmetric(op):
+    # Nothing on the diagonal says how large a rounding may be.
+    x = tl.tensor([[0.0, 1e3], [1e3 + 1e-6, 0.0]], dtype="float64")
+    if op in (L.eigh, L.eigvalsh):
+        assert_near(L.eigvalsh(x), np.array([-1e3, 1e3]), 1e-8)
+    else:
+        with pytest.raises(L.LinAlgError, match="leading minor of order 1"):
+            op(x)
 
 
 def test_failure_leaves_no_memory_behind():

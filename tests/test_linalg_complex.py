@@ -85,9 +85,10 @@ def test_factorizations_give_back_their_matrix(n, dtype):
 
 @DTYPES
 @SIZES
-def test_hermitian_factorizations_read_one_triangle(n, dtype):
+def test_hermitian_factorizations_of_rounded_triangles_read_one(n, dtype):
     a, close = definite(n, dtype), 10 * CLOSE[dtype]
-    low = np.where(np.triu(np.ones((n, n)), 1), np.nan, a).astype(dtype)
+    noise = 0.6 * np.abs(a).max() * np.sqrt(np.finfo(dtype).eps) * (1 + 1j)
+    low = (a + noise * np.triu(np.ones((n, n)), 1)).astype(dtype)
     w, v = L.eigh(tl.tensor(low))
     assert_near((v * w) @ adjoint(v), a, n * close)
     assert_near(L.eigvalsh(tl.tensor(low)), np.linalg.eigvalsh(a), n * close)
@@ -161,6 +162,22 @@ def test_matrix_that_is_not_finite_is_refused(n, value):
     for op in (L.eig, L.eigvals):
         with pytest.raises(L.LinAlgError, match="NaN or infinity"):
             op(tl.tensor(abs(x)))
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [2, 20, 40])
+def test_matrix_that_is_not_hermitian_is_refused(n, dtype):
+    a = definite(n, dtype)
+    step = 2 * np.abs(a).max() * np.sqrt(np.finfo(dtype).eps)
+    for place in ((0, 0), (n - 1, n - 1), (n - 1, 0), (0, n - 1)):
+        x = a.copy()
+        x[place] += 1j * step
+        for op in (L.cholesky, L.eigh, L.eigvalsh):
+            with pytest.raises(L.LinAlgError, match="not symmetric"):
+                op(tl.tensor(x))
+    symmetric = tl.tensor([[1, 1j], [1j, 3]], dtype=dtype)
+    with pytest.raises(L.LinAlgError, match=r"not symmetric \(Hermitian"):
+        L.eigh(symmetric)
 
 
 def test_singular_and_indefinite_matrices_are_refused():

@@ -116,6 +116,36 @@ def test_properties_are_documented(home):
             assert documented, f"{name}: neither a docstring nor among the attributes"
 
 
+# The constructor of a class that is not called takes nothing.
+SPECIAL = {
+    f"{home}.{name}": value
+    for home, kind in CLASSES.items()
+    for base in kind.__mro__
+    if base.__module__.startswith("tensorlib")
+    for name, value in vars(base).items()
+    if re.fullmatch("__[a-z]+__", name) and callable(value) and name != "__new__"
+    and not isinstance(value, type)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_method_shows_its_arguments(name):
+    parameters = inspect.signature(SPECIAL[name]).parameters
+    assert list(parameters)[:1] != []
+
+
+@pytest.mark.parametrize("name", ["add", "rsub", "matmul", "rrshift", "ior", "pow"])
+def test_operator_has_the_arguments_and_docs_of_pythons(name):
+    ours, theirs = (getattr(kind, f"__{name}__", None) for kind in (tl.Tensor, int))
+    theirs = theirs or getattr(set, f"__{name}__", None)
+    assert inspect.getdoc(ours)
+    if theirs is not None:
+        assert inspect.getdoc(ours) == inspect.getdoc(theirs)
+        assert inspect.signature(ours) == inspect.signature(theirs)
+    line = f"__{name}__(self, "
+    assert line in pydoc.render_doc(ours, renderer=pydoc.plaintext)
+
+
 def test_signature_has_names_and_defaults():
     assert str(inspect.signature(tl.sum)) == SUM
     assert str(inspect.signature(tl.Tensor.sum)) == SUM

@@ -240,6 +240,20 @@ def test_isin_takes_scalars():
     assert tl.isin(x, 2).tolist() == [False, True, False]
     assert tl.isin(3, x).item() is True
     assert tl.isin(x, 2.5).tolist() == [False] * 3
+    assert tl.isin([3, 1], 1).tolist() == [False, True]
+    assert tl.isin(1, [3, 1]).item() is True
+
+
+@pytest.mark.parametrize("pair", [(int, 2), (2, int), (None, 1), ("a", tl.ones(1))])
+def test_isin_of_what_is_no_array_raises(pair):
+    with pytest.raises(TypeError, match="isin: expected a tensor"):
+        tl.isin(*pair)
+
+
+@pytest.mark.parametrize("pair", [(1, 2), (1j, 2), (2, 1j)])
+def test_isin_of_two_scalars_raises(pair):
+    with pytest.raises(tl.DTypeError, match="isin: expected at least one tensor"):
+        tl.isin(*pair)
 
 
 # ---- statistics ------------------------------------------------------------------

@@ -1,9 +1,9 @@
 // The emulated runtime: one device whose memory is the host's, with guards around every
 // allocation; streams that are always idle.
 //
-// With TENSORLIB_EMULATED_PROTECT=1 the host may not touch the device's memory but through
-// the runtime: it lies in one arena that is inaccessible while no kernel or copy runs, and
-// a read of it ends the process as it would with a GPU.
+// With TENSORLIB_EMULATED_PROTECT=1 the host may not touch the device's memory but
+// through the runtime: it lies in one arena that is inaccessible while no kernel or
+// copy runs, and a read of it ends the process as it would with a GPU.
 #include "cuda_runtime.h"
 #include "emulated_state.h"
 
@@ -318,7 +318,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t nbytes,
     if (emulated::is_recording()) {
         if (kind != cudaMemcpyDeviceToDevice)
             return failed(cudaErrorStreamCaptureUnsupported);
-        return failed(emulated::launch(1, 1, 0, [=] { std::memmove(to, from, nbytes); }));
+        return failed(
+            emulated::launch(1, 1, 0, [=] { std::memmove(to, from, nbytes); }));
     }
     const cudaError_t error = emulated::flush();
     const emulated::Access access;
@@ -340,7 +341,8 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
 }
 cudaError_t cudaMemsetAsync(void *data, int byte, size_t nbytes, cudaStream_t) {
     if (emulated::is_recording())
-        return failed(emulated::launch(1, 1, 0, [=] { std::memset(data, byte, nbytes); }));
+        return failed(
+            emulated::launch(1, 1, 0, [=] { std::memset(data, byte, nbytes); }));
     const cudaError_t error = emulated::flush();
     const emulated::Access access;
     std::memset(data, byte, nbytes);
@@ -420,7 +422,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *made, cudaGraph_t graph,
     *made = reinterpret_cast<cudaGraphExec_t>(graph);
     return cudaSuccess;
 }
-cudaError_t cudaGraphDestroy(cudaGraph_t) { return cudaSuccess; } // the executable has it
+cudaError_t cudaGraphDestroy(cudaGraph_t) {
+    return cudaSuccess;
+} // the executable has it
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t) {
     return failed(emulated::replay(graph));
 }

@@ -16,7 +16,8 @@ enum { TL_POOL_MAX_PARTS = 1024 };
 
 typedef struct tl_pool {
     /* Call body(arg) parts times, each with its own part(); returns when all are done.
-     * Inside a part, or while another thread uses the pool, the caller runs them all. */
+     * Inside a part, or while another thread uses the pool, the caller runs them all.
+     */
     void (*run)(void (*body)(void *), void *arg, unsigned parts);
     unsigned (*part)(void);  /* the part that the calling thread runs, 0 outside */
     unsigned (*parts)(void); /* of its job; 0 outside a job */

@@ -1,8 +1,8 @@
 /* One element's step of each optimizer, as PyTorch defines it.
  *
  * A rule is a plain struct of T: its settings, in the order in which the Python class
- * passes them (as doubles, rounded once), and update(), the step. The X-lists at the end
- * name the rules by the number of state tensors beside the parameter.
+ * passes them (as doubles, rounded once), and update(), the step. The X-lists at the
+ * end name the rules by the number of state tensors beside the parameter.
  */
 #ifndef TENSORLIB_SCALAR_OPTIM_H
 #define TENSORLIB_SCALAR_OPTIM_H
@@ -24,7 +24,8 @@ template <class T> struct decayed {
 };
 
 /* Settings from doubles. */
-template <class Rule, class T> TL_HD inline void fill_rule(Rule &rule, const double *from, T) {
+template <class Rule, class T>
+TL_HD inline void fill_rule(Rule &rule, const double *from, T) {
     constexpr int count = sizeof(Rule) / sizeof(T);
     static_assert(count <= TL_OPTIM_SETTINGS, "too many settings");
     /* One by one: a block copy of an odd size hides the fields from the vectorizer. */
@@ -35,7 +36,9 @@ template <class Rule, class T> TL_HD inline void fill_rule(Rule &rule, const dou
 }
 
 /* m moves towards x by the share new1. */
-template <class T> TL_HD inline T moved(T &m, T x, T new1) { return m += new1 * (x - m); }
+template <class T> TL_HD inline T moved(T &m, T x, T new1) {
+    return m += new1 * (x - m);
+}
 /* v = keep v + add x^2. */
 template <class T> TL_HD inline T squares(T &v, T x, T keep, T add) {
     return v = keep * v + add * (x * x);
@@ -46,7 +49,8 @@ template <class T> struct sgd_rule : decayed<T> {
     TL_HD void update(T &p, T g) const { p -= lr * this->gradient(p, g); }
 };
 
-/* keep: 1 - dampening, 1 at the first step; scale: 1 / (1 - momentum^t) when unbiased */
+/* keep: 1 - dampening, 1 at the first step; scale: 1 / (1 - momentum^t) when unbiased
+ */
 template <class T> struct sgd_momentum_rule : decayed<T> {
     T lr, momentum, keep, scale, nesterov;
     TL_HD void update(T &p, T g, T &v) const {
@@ -87,8 +91,8 @@ template <class T> struct adamax_rule : decayed<T> {
     }
 };
 
-/* from_gradient = lr (1 - mu_t) / (1 - prod mu), from_momentum = lr mu_(t+1) / (1 - ...),
- * correction = 1 - beta2^t */
+/* from_gradient = lr (1 - mu_t) / (1 - prod mu), from_momentum = lr mu_(t+1) / (1 -
+ * ...), correction = 1 - beta2^t */
 template <class T> struct nadam_rule : decayed<T> {
     T from_gradient, from_momentum, new1, beta2, new2, correction, eps;
     TL_HD void update(T &p, T g, T &m, T &v) const {
@@ -193,9 +197,10 @@ template <class T> struct rprop_rule : decayed<T> {
 
 #define TL_RULE0_OPS(X) X(sgd)
 #define TL_RULE1_OPS(X) X(sgd_momentum) X(rmsprop) X(adagrad) X(lion)
-#define TL_RULE2_OPS(X) \
-    X(adam) X(adamax) X(nadam) X(radam) X(rmsprop_momentum) X(rmsprop_centered) \
-    X(adadelta) X(rprop)
+#define TL_RULE2_OPS(X)                                                                \
+    X(adam)                                                                            \
+    X(adamax)                                                                          \
+    X(nadam) X(radam) X(rmsprop_momentum) X(rmsprop_centered) X(adadelta) X(rprop)
 #define TL_RULE3_OPS(X) X(adam_amsgrad) X(rmsprop_centered_momentum)
 
 #endif /* TENSORLIB_SCALAR_OPTIM_H */

@@ -20,37 +20,61 @@
 
 namespace tl {
 
-TL_HD inline uint32_t rotate_left(uint32_t x, int n) { return (x << n) | (x >> (32 - n)); }
+TL_HD inline uint32_t rotate_left(uint32_t x, int n) {
+    return (x << n) | (x >> (32 - n));
+}
 
 /* Two rounds with the rotations of one row of the paper's table, and a swap. */
 TL_HD inline void threefry_rounds(uint32_t &a, uint32_t &b, uint32_t &c, uint32_t &d,
                                   int r0, int r1, int s0, int s1) {
-    a += b; b = rotate_left(b, r0) ^ a;
-    c += d; d = rotate_left(d, r1) ^ c;
-    a += d; d = rotate_left(d, s0) ^ a;
-    c += b; b = rotate_left(b, s1) ^ c;
+    a += b;
+    b = rotate_left(b, r0) ^ a;
+    c += d;
+    d = rotate_left(d, r1) ^ c;
+    a += d;
+    d = rotate_left(d, s0) ^ a;
+    c += b;
+    b = rotate_left(b, s1) ^ c;
 }
 
 /* The block of (counter, key): four 32-bit words, replacing the counter. */
 TL_HD inline void threefry4x32(uint32_t &a, uint32_t &b, uint32_t &c, uint32_t &d,
                                uint32_t k0, uint32_t k1, uint32_t k2, uint32_t k3) {
     uint32_t k4 = 0x1BD11BDAu ^ k0 ^ k1 ^ k2 ^ k3;
-    a += k0; b += k1; c += k2; d += k3;
+    a += k0;
+    b += k1;
+    c += k2;
+    d += k3;
     threefry_rounds(a, b, c, d, 10, 26, 11, 21);
     threefry_rounds(a, b, c, d, 13, 27, 23, 5);
-    a += k1; b += k2; c += k3; d += k4 + 1u;
+    a += k1;
+    b += k2;
+    c += k3;
+    d += k4 + 1u;
     threefry_rounds(a, b, c, d, 6, 20, 17, 11);
     threefry_rounds(a, b, c, d, 25, 10, 18, 20);
-    a += k2; b += k3; c += k4; d += k0 + 2u;
+    a += k2;
+    b += k3;
+    c += k4;
+    d += k0 + 2u;
     threefry_rounds(a, b, c, d, 10, 26, 11, 21);
     threefry_rounds(a, b, c, d, 13, 27, 23, 5);
-    a += k3; b += k4; c += k0; d += k1 + 3u;
+    a += k3;
+    b += k4;
+    c += k0;
+    d += k1 + 3u;
     threefry_rounds(a, b, c, d, 6, 20, 17, 11);
     threefry_rounds(a, b, c, d, 25, 10, 18, 20);
-    a += k4; b += k0; c += k1; d += k2 + 4u;
+    a += k4;
+    b += k0;
+    c += k1;
+    d += k2 + 4u;
     threefry_rounds(a, b, c, d, 10, 26, 11, 21);
     threefry_rounds(a, b, c, d, 13, 27, 23, 5);
-    a += k0; b += k1; c += k2; d += k3 + 5u;
+    a += k0;
+    b += k1;
+    c += k2;
+    d += k3 + 5u;
 }
 
 /* Word `index` of the pair-wise view used by 8-byte fills. */
@@ -64,7 +88,8 @@ TL_HD inline float unit_interval(uint32_t word) {
 }
 TL_HD inline double unit_interval(uint64_t word) {
     return from_bits((word >> 12) | UINT64_C(0x3ff0000000000000)) - 1.0 +
-           static_cast<double>(static_cast<int32_t>((word >> 11) & 1)) * 1.1102230246251565e-16;
+           static_cast<double>(static_cast<int32_t>((word >> 11) & 1)) *
+               1.1102230246251565e-16;
 }
 
 /* low + u (high - low), never high itself; last = the number before high. */

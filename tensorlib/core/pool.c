@@ -1,7 +1,7 @@
 /* Workers spin for a short while after a job, then sleep on a futex. A job is published
  * like a seqlock: its fields are copied between two equal, even readings of generation.
- * A claim raises claimed[part] to the job's generation, so a worker that comes late with
- * an old job finds every part of it taken and can do no harm.
+ * A claim raises claimed[part] to the job's generation, so a worker that comes late
+ * with an old job finds every part of it taken and can do no harm.
  */
 #define _GNU_SOURCE
 #include "tensorlib/pool.h"
@@ -16,9 +16,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Pauses before a worker sleeps: meant to outlast the serial stretches inside a training
- * step; chosen from one short noisy run, in which rows moved both ways. The caller, idle
- * for the sake of a part already begun, sleeps sooner: that worker lost its core. */
+/* Pauses before a worker sleeps: meant to outlast the serial stretches inside a
+ * training step; chosen from one short noisy run, in which rows moved both ways. The
+ * caller, idle for the sake of a part already begun, sleeps sooner: that worker lost
+ * its core. */
 enum { WORKER_SPINS = 40000, CALLER_SPINS = 4000 };
 
 typedef void (*body_fn)(void *);
@@ -76,10 +77,9 @@ static void run_part(const job *j, unsigned part) {
 
 static int claim(const job *j, unsigned part) {
     uint64_t seen = atomic_load_explicit(&pool.claimed[part], memory_order_relaxed);
-    return seen < j->generation &&
-           atomic_compare_exchange_strong_explicit(&pool.claimed[part], &seen,
-                                                   j->generation, memory_order_acq_rel,
-                                                   memory_order_relaxed);
+    return seen < j->generation && atomic_compare_exchange_strong_explicit(
+                                       &pool.claimed[part], &seen, j->generation,
+                                       memory_order_acq_rel, memory_order_relaxed);
 }
 
 /* Thread `number` of `threads` begins with its own share of the parts. */
@@ -87,10 +87,10 @@ static void take_parts(const job *j, unsigned number) {
     unsigned first = number * j->parts / j->threads;
     for (unsigned k = 0; k < j->parts; k++) {
         unsigned part = (first + k) % j->parts;
-        if (!claim(j, part))
-            continue;
+        if (!claim(j, part)) continue;
         run_part(j, part);
-        if (atomic_fetch_sub(&pool.remaining, 1) == 1 && atomic_load(&pool.caller_sleeps))
+        if (atomic_fetch_sub(&pool.remaining, 1) == 1 &&
+            atomic_load(&pool.caller_sleeps))
             futex_wake(&pool.remaining, 1);
     }
 }
@@ -99,8 +99,7 @@ static void take_parts(const job *j, unsigned number) {
 static int newer_job(job *j) {
     uint64_t before = atomic_load_explicit(&pool.generation, memory_order_acquire);
     job found = {.generation = before};
-    if (before == j->generation || before & 1)
-        return 0;
+    if (before == j->generation || before & 1) return 0;
     found.body = atomic_load_explicit(&pool.body, memory_order_relaxed);
     found.arg = atomic_load_explicit(&pool.arg, memory_order_relaxed);
     found.parts = atomic_load_explicit(&pool.parts, memory_order_relaxed);
@@ -116,13 +115,11 @@ static void wait_for_job(job *j) {
     for (;;) {
         unsigned rung;
         for (int spin = 0; spin < WORKER_SPINS; spin++) {
-            if (newer_job(j))
-                return;
+            if (newer_job(j)) return;
             pause_once();
         }
         rung = atomic_load(&pool.doorbell);
-        if (newer_job(j))
-            return;
+        if (newer_job(j)) return;
         atomic_fetch_add(&pool.sleepers, 1);
         futex_wait(&pool.doorbell, rung);
         atomic_fetch_sub(&pool.sleepers, 1);
@@ -141,15 +138,14 @@ static void *work(void *number) {
 /* Start workers up to count; fewer do as well, since the caller takes what is left. */
 static void start_workers(unsigned count) {
     sigset_t all, before;
-    if (pool.workers >= count)
-        return;
+    if (pool.workers >= count) return;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are for the program's threads */
+    pthread_sigmask(SIG_BLOCK, &all,
+                    &before); /* signals are for the program's threads */
     while (pool.workers < count) {
         pthread_t thread;
         void *number = (void *)(uintptr_t)(pool.workers + 1);
-        if (pthread_create(&thread, NULL, work, number) != 0)
-            break;
+        if (pthread_create(&thread, NULL, work, number) != 0) break;
         pthread_detach(thread);
         pool.workers++;
     }
@@ -168,15 +164,13 @@ static void publish(job *j) {
     atomic_store_explicit(&pool.threads, j->threads, memory_order_relaxed);
     atomic_store(&pool.generation, j->generation);
     atomic_fetch_add(&pool.doorbell, 1);
-    if (atomic_load(&pool.sleepers))
-        futex_wake(&pool.doorbell, j->threads - 1);
+    if (atomic_load(&pool.sleepers)) futex_wake(&pool.doorbell, j->threads - 1);
 }
 
 static void wait_for_parts(void) {
     unsigned left;
     for (int spin = 0; spin < CALLER_SPINS; spin++) {
-        if (atomic_load_explicit(&pool.remaining, memory_order_acquire) == 0)
-            return;
+        if (atomic_load_explicit(&pool.remaining, memory_order_acquire) == 0) return;
         pause_once();
     }
     atomic_store(&pool.caller_sleeps, 1);

@@ -1,4 +1,5 @@
-/* What gcc's OpenMP code calls, run by the pool of tensorlib/pool.h instead of libgomp. */
+/* What gcc's OpenMP code calls, run by the pool of tensorlib/pool.h instead of libgomp.
+ */
 #ifndef TENSORLIB_KERNELS_GOMP_H
 #define TENSORLIB_KERNELS_GOMP_H
 

@@ -4,11 +4,12 @@ from libc.stdint cimport int32_t, int64_t
 from tensorlib.core.abi cimport tl_call, tl_kernel_fn, tl_status
 
 # A kernel's out[0] is always int32 (B,): for each matrix of the batch 0, LAPACK's
-# positive info, or NOT_FINITE. Matrices are row-major and contiguous; batches have any
-# stride.
+# positive info, or one of these codes. Matrices are row-major and contiguous; batches
+# have any stride.
 cdef enum:
     NOT_FINITE = -1
     WRONG_PIVOT = -2      # one out of range
+    NOT_HERMITIAN = -3
 
 ctypedef fused real:
     float
@@ -111,6 +112,7 @@ ctypedef struct Lapack:
     int is_complex
     int is_single         # whether parts are floats
     char one[16]          # 1 in the dtype
+    double half_digits    # the square root of its epsilon
 
 # One kernel call: its matrices, and the memory each thread has for them.
 ctypedef struct Job:
@@ -140,6 +142,8 @@ cdef void transpose(
     const Job *job, void *to, int64_t ld, const void *source, int64_t source_ld,
     int64_t rows, int64_t columns) noexcept nogil
 cdef bint all_finite(const Job *job, const void *x, int64_t n) noexcept nogil
+# 0, NOT_FINITE or NOT_HERMITIAN for a square matrix.
+cdef int check_hermitian(const Job *job, const void *a) noexcept nogil
 # LAPACK's answer to a query for its workspace, a size in the dtype.
 cdef int round_up(const Job *job, const void *size) noexcept nogil
 # Enter a kernel for float32 and float64, complex64 and complex128.

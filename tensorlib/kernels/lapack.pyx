@@ -15,8 +15,10 @@ References
 E. Anderson et al., "LAPACK Users' Guide", 3rd ed., SIAM 1999.
 """
 from cython.parallel cimport prange
+from libc.float cimport DBL_EPSILON, FLT_EPSILON
+from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from tensorlib.core.abi cimport (
     TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_OK,
@@ -40,6 +42,11 @@ ctypedef fused element:
     double
     double complex
 
+# The bits of a real number.
+ctypedef fused word:
+    int32_t
+    int64_t
+
 # ---- the functions of each dtype -------------------------------------------------
 cdef Lapack _single
 cdef Lapack _double
@@ -61,6 +68,7 @@ cdef int _fill(Lapack *table, str letter, bint is_complex, bint is_single) excep
     table.trsv = <trsv_fn>blas_function(letter + "trsv_")
     table.is_complex, table.is_single = is_complex, is_single
     table.real_size = sizeof(float) if is_single else sizeof(double)
+    table.half_digits = sqrt(FLT_EPSILON if is_single else DBL_EPSILON)
     table.itemsize = (2 if is_complex else 1) * table.real_size
     if is_single:
         (<float *>table.one)[0] = 1.0
@@ -183,19 +191,120 @@ cdef void transpose(
         )
 
 
-cdef bint finite_range(const real *x, int64_t n) noexcept nogil:
+cdef word largest_bits(const char *x, int64_t n, word magnitude) noexcept nogil:
+    """Bits of the largest of n magnitudes: as integers they have the same order.
+
+    Unlike a maximum of numbers, that of integers vectorizes and does not lose NaN.
+    """
+    cdef word bits, top = 0
     cdef int64_t i
-    cdef real total = 0
     for i in range(n):
-        total += x[i] * 0     # NaN from the first NaN or infinity on
-    return total == 0
+        memcpy(&bits, x + i * <int64_t>sizeof(word), sizeof(word))
+        bits &= magnitude
+        top = max(top, bits)
+    return top
+
+
+cdef double largest_of(const Job *job, const void *x, int64_t n) noexcept nogil:
+    """The largest magnitude of a part of n elements: NaN or infinity if there is one.
+    """
+    cdef int32_t single_bits
+    cdef int64_t double_bits
+    cdef float single
+    cdef double found
+    n *= job.lapack.itemsize // job.lapack.real_size
+    if is_single(job):
+        single_bits = largest_bits[int32_t](<const char *>x, n, 0x7FFFFFFF)
+        memcpy(&single, &single_bits, sizeof(float))
+        return single
+    double_bits = largest_bits[int64_t](<const char *>x, n, 0x7FFFFFFFFFFFFFFF)
+    memcpy(&found, &double_bits, sizeof(double))
+    return found
 
 
 cdef bint all_finite(const Job *job, const void *x, int64_t n) noexcept nogil:
-    n *= job.lapack.itemsize // job.lapack.real_size
+    return largest_of(job, x, n) < INFINITY
+
+
+cdef bint mirrored(const real *a, int64_t n, real close) noexcept nogil:
+    """Whether a square matrix is its transpose, up to differences of `close`.
+
+    Elements that are not finite differ from themselves.
+    """
+    cdef int64_t top = 0, left, i, j
+    cdef bint differ = False
+    while top < n and not differ:
+        left = 0
+        while left <= top:
+            for i in range(top, min(top + TILE, n)):
+                for j in range(left, min(left + TILE, i + 1)):
+                    differ |= not abs(a[i * n + j] - a[j * n + i]) <= close
+            left += TILE
+        top += TILE
+    return not differ
+
+
+cdef bint mirrored_complex(const real *a, int64_t n, real close) noexcept nogil:
+    """The same with the conjugate transpose; pairs of parts."""
+    cdef int64_t top = 0, left, i, j, ij, ji
+    cdef bint differ = False
+    while top < n and not differ:
+        left = 0
+        while left <= top:
+            for i in range(top, min(top + TILE, n)):
+                for j in range(left, min(left + TILE, i + 1)):
+                    ij, ji = 2 * (i * n + j), 2 * (j * n + i)
+                    differ |= not abs(a[ij] - a[ji]) <= close
+                    differ |= not abs(a[ij + 1] + a[ji + 1]) <= close
+            left += TILE
+        top += TILE
+    return not differ
+
+
+cdef bint close_to_adjoint(
+    const Job *job, const void *a, double largest
+) noexcept nogil:
+    """Whether half of the digits of the largest element are the same on both sides."""
+    cdef double close = largest * job.lapack.half_digits
+    if job.lapack.is_complex and is_single(job):
+        return mirrored_complex(<const float *>a, job.n, <float>close)
+    if job.lapack.is_complex:
+        return mirrored_complex(<const double *>a, job.n, close)
     if is_single(job):
-        return finite_range(<const float *>x, n)
-    return finite_range(<const double *>x, n)
+        return mirrored(<const float *>a, job.n, <float>close)
+    return mirrored(<const double *>a, job.n, close)
+
+
+cdef double largest_diagonal(
+    const Job *job, const real *a, int64_t step
+) noexcept nogil:
+    """The largest magnitude there of a real part; NaN may be lost."""
+    cdef real found = 0
+    cdef int64_t i
+    for i in range(job.n):
+        if not abs(a[i * step]) <= found:
+            found = abs(a[i * step])
+    return found
+
+
+cdef int check_hermitian(const Job *job, const void *a) noexcept nogil:
+    """Differences count beside the largest element, and NaN differs from itself.
+
+    The largest element of a positive definite matrix is on the diagonal; others pay
+    for looking at all only where they are not symmetric beside that one.
+    """
+    cdef int64_t step = (job.n + 1) * (2 if job.lapack.is_complex else 1)
+    cdef double largest
+    if is_single(job):
+        largest = largest_diagonal(job, <const float *>a, step)
+    else:
+        largest = largest_diagonal(job, <const double *>a, step)
+    if largest < INFINITY and close_to_adjoint(job, a, largest):
+        return 0
+    largest = largest_of(job, a, <int64_t>job.n * job.n)
+    if not largest < INFINITY:
+        return NOT_FINITE
+    return 0 if close_to_adjoint(job, a, largest) else NOT_HERMITIAN
 
 
 cdef int round_up(const Job *job, const void *size) noexcept nogil:

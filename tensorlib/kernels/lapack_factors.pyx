@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from tensorlib.core.abi cimport tl_buffer, tl_call, tl_status
 from tensorlib.kernels.lapack cimport (
-    Job, after, all_finite, input, is_single, job_of, output, real,
+    Job, after, all_finite, check_hermitian, input, is_single, job_of, output, real,
     register_matrix_kernel, round_up, run_batch, transpose,
 )
 from tensorlib.kernels.small_matrix cimport (
@@ -131,6 +131,9 @@ cdef int cholesky_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     cdef int n = job.n, info = 0, upper = job.params.upper, k
     cdef char *a = input(job, 0, i)
     cdef char *y = output(job, 1, i)
+    info = check_hermitian(job, a)
+    if info != 0:
+        return info
     if n <= SMALL and not job.lapack.is_complex:
         if is_single(job):
             return small_cholesky(n, <const float *>a, <float *>y, upper)

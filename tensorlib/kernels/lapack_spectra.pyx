@@ -4,8 +4,8 @@ from libc.string cimport memcpy
 
 from tensorlib.core.abi cimport tl_call, tl_status
 from tensorlib.kernels.lapack cimport (
-    NOT_FINITE, Job, after, all_finite, input, is_single, job_of, output, real,
-    register_matrix_kernel, round_up, run_batch, transpose,
+    NOT_FINITE, Job, after, all_finite, check_hermitian, input, is_single, job_of,
+    output, real, register_matrix_kernel, round_up, run_batch, transpose,
 )
 from tensorlib.kernels.small_spectrum cimport JACOBI, jacobi_eigh, jacobi_svd
 
@@ -66,14 +66,6 @@ cdef bint small_svd(const Job *job, int64_t i) noexcept nogil:
 
 
 # ---- symmetric and Hermitian matrices ----------------------------------------------
-cdef bint lower_finite(const Job *job, const char *x) noexcept nogil:
-    cdef int64_t i
-    for i in range(job.n):
-        if not all_finite(job, x + i * job.n * job.lapack.itemsize, i + 1):
-            return False
-    return True
-
-
 cdef void negate(real *x, int64_t n) noexcept nogil:
     cdef int64_t i
     for i in range(n):
@@ -126,9 +118,9 @@ cdef int eigh_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     cdef bint vectors = job.call.nout > 2
     cdef char *a = input(job, 0, i)
     cdef char *v = output(job, 2, i) if vectors else scratch + job.more_at
-    cdef int info
-    if not lower_finite(job, a):
-        return NOT_FINITE
+    cdef int info = check_hermitian(job, a)
+    if info != 0:
+        return info
     if n <= JACOBI and not job.lapack.is_complex and small_eigh(job, i):
         return 0
     memcpy(v, a, n * n * job.lapack.itemsize)

@@ -11,9 +11,15 @@ from collections import namedtuple
 
 from tensorlib.core.dtype import result_type
 from tensorlib.linalg.arguments import adjoint, flat, fresh, matrices_of, stacked
-from tensorlib.linalg.matrix_op import MatrixOp, is_differentiated
+from tensorlib.linalg.matrix_op import is_differentiated
 from tensorlib.linalg.solving import solve_stack
-from tensorlib.linalg.spectrum import LARGEST, check_phases
+from tensorlib.linalg.spectrum import (
+    Eigenpairs,
+    Iteration,
+    check_phases,
+    gaps_of,
+    over_gaps,
+)
 from tensorlib.ops.complex import conj, imag, real
 from tensorlib.ops.creation import eye
 from tensorlib.ops.diagonals import last_diagonal
@@ -28,46 +34,36 @@ __all__ = ["EigResult", "eig", "eigvals"]
 EigResult = namedtuple("EigResult", ("eigenvalues", "eigenvectors"))
 
 
-class Eig(MatrixOp):
-    """A V = V diag(w), columns of length 1; the packed result is w, then V.T (B, ...).
+class Eig(Eigenpairs):
+    """A V = V diag(w), columns of length 1.
 
     With P = V^-1 dA V: dw = diag(P), dV = X - V Re(diag(V^H X)) for X = V (P / E),
     E = w_j - w_i off the diagonal. What is taken off keeps the length.
     """
 
-    reads_output = True
     expected = "a matrix whose eigenvalues can be found"
-    found = "one where LAPACK's iteration did not converge (info {})"
-    largest = LARGEST
-
-    def unpacked(self, x):
-        n = int((x.shape[1] + 0.25) ** 0.5)  # from n + n * n
-        v = matrix_transpose(reshape(x[:, n:], (x.shape[0], n, n)))
-        return x[:, :n], v
 
     def pullback(self, params, g, needs, out, saved):
         (w, v), (gw, gv) = self.unpacked(out), self.unpacked(g)
         along = last_diagonal(matmul(adjoint(v), gv), 0)
         check_phases("eig", imag(along))
         tangent = gv - v * expand_dims(real(along), axis=1)
-        inner = _over_gaps(matmul(adjoint(v), tangent), conj(_gaps(w)))
+        inner = over_gaps(matmul(adjoint(v), tangent), conj(gaps_of(w)))
         return (_similar(v, _with_diagonal(inner, gw)),)
 
     def pushforward(self, params, tangents, out, saved):
         w, v = self.unpacked(out)
         p = solve_stack(v.contiguous(), matmul(tangents[0], v))
-        x = matmul(v, _over_gaps(p, _gaps(w)))
+        x = matmul(v, over_gaps(p, gaps_of(w)))
         along = real(last_diagonal(matmul(adjoint(v), x), 0))
         dv = x - v * expand_dims(along, axis=1)
         return concat((last_diagonal(p, 0), flat(matrix_transpose(dv))), axis=1)
 
 
-class Eigvals(MatrixOp):
+class Eigvals(Iteration):
     """The eigenvalues alone; saved: A and its eigenvectors."""
 
     expected = Eig.expected
-    found = Eig.found
-    largest = LARGEST
 
     def vectors(self, saved):
         return _eig_stack(saved[0])[1] if is_differentiated() else saved[1]
@@ -84,18 +80,6 @@ class Eigvals(MatrixOp):
 
 _eig = Eig("eig")
 _eigvals = Eigvals("eigvals", kernel="eig")
-
-
-def _gaps(w):
-    """w[j] - w[i] at (i, j)."""
-    return expand_dims(w, axis=1) - expand_dims(w, axis=2)
-
-
-def _over_gaps(m, gaps):
-    """Return m / gaps off the diagonal, and 0 on it and where both are 0."""
-    one = eye(m.shape[-1], dtype="bool", device=m.device)
-    harmless = one | ((gaps == 0) & (m == 0))
-    return where(harmless, 0.0, m / where(harmless, 1.0, gaps))
 
 
 def _with_diagonal(x, d):

@@ -94,7 +94,8 @@ def cholesky(x, /, *, upper=False):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating or complex dtype; only the triangle that is asked for is read.
+        Of a floating or complex dtype. Where its triangles differ by roundings, the
+        one that is asked for counts.
     upper : bool, default False
         Return U rather than L.
 
@@ -107,6 +108,9 @@ def cholesky(x, /, *, upper=False):
     ------
     LinAlgError
         If a matrix is not positive definite; the message says at which leading minor.
+        If it is not symmetric (Hermitian, if complex): an element and its mirror image
+        differ by more than ``sqrt(eps)`` times the largest element. If it holds NaN or
+        infinity.
     ShapeError
         If the matrices are not square.
     DTypeError

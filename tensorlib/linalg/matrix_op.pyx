@@ -18,7 +18,9 @@ from tensorlib.core.dtype cimport (
 )
 from tensorlib.core.layout cimport parse_shape, set_contiguous
 from tensorlib.core.tensor cimport Tensor, check_writable, detached, new_tensor
-from tensorlib.kernels.lapack cimport NOT_FINITE, WRONG_PIVOT, tl_matrix_params
+from tensorlib.kernels.lapack cimport (
+    NOT_FINITE, NOT_HERMITIAN, WRONG_PIVOT, tl_matrix_params,
+)
 from tensorlib.ops.elementwise cimport cast, contiguous
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like, reshape_to
@@ -288,6 +290,8 @@ cdef class MatrixOp(Primitive):
         what = "one with NaN or infinity"
         if code == WRONG_PIVOT:
             what = "a pivot out of range"
+        elif code == NOT_HERMITIAN:
+            what = "one that is not symmetric (Hermitian, if complex)"
         elif code != NOT_FINITE:
             what = self.found.format(code)
         return f"{self.name}: expected {self.expected}, got {what}{where}"

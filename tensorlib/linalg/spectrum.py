@@ -65,7 +65,7 @@ LstsqResult = namedtuple(
 LARGEST = 20000
 
 
-def _over_gaps(m, gaps):
+def over_gaps(m, gaps):
     """Return m / gaps off the diagonal and 0 on it; 0 where both are 0.
 
     There the basis of an eigenspace is arbitrary, but nothing depends on the choice.
@@ -75,7 +75,7 @@ def _over_gaps(m, gaps):
     return where(one, 0.0, m / where(harmless, 1.0, gaps))
 
 
-def _gaps(w):
+def gaps_of(w):
     """w[j] - w[i] at (i, j)."""
     return expand_dims(w, axis=1) - expand_dims(w, axis=2)
 
@@ -118,22 +118,36 @@ def _columns_times(v, w):
     return v * expand_dims(w, axis=1)
 
 
+class Iteration(MatrixOp):
+    """An op whose kernel may not converge, on matrices that LAPACK has memory for."""
+
+    found = "one where LAPACK's iteration did not converge (info {})"
+    largest = LARGEST
+
+
+class Eigenpairs(Iteration):
+    """An op whose packed result (B, N + N * N) is N eigenvalues, then V.T."""
+
+    reads_output = True
+
+    def unpacked(self, x):
+        n = int((x.shape[1] + 0.25) ** 0.5)  # from n + n * n
+        v = matrix_transpose(reshape(x[:, n:], (x.shape[0], n, n)))
+        return x[:, :n], v
+
+
 # ---- symmetric matrices ----------------------------------------------------------
-class Eigh(MatrixOp):
-    """A V = V diag(w); the packed result (B, N + N * N) is w, then V.T.
+class Eigh(Eigenpairs):
+    """A V = V diag(w), w real.
 
     dw = diag(V^H dA V), dV = V (V^H dA V / (w_j - w_i)). The gradient is Hermitian.
     """
 
-    reads_output = True
     expected = "a symmetric matrix whose eigenvalues can be found"
-    found = "one where LAPACK's iteration did not converge (info {})"
-    largest = LARGEST
 
     def unpacked(self, x):
-        n = _side(x)
-        v = matrix_transpose(reshape(x[:, n:], (x.shape[0], n, n)))
-        return real(x[:, :n]), v
+        w, v = super().unpacked(x)
+        return real(w), v
 
     def pullback(self, params, g, needs, out, saved):
         w, v = self.unpacked(out)
@@ -142,27 +156,20 @@ class Eigh(MatrixOp):
         m = matmul(vt, gv)
         if m.dtype.is_complex:
             check_phases("eigh", imag(last_diagonal(m, 0)))
-        inner = _over_gaps(0.5 * (m - adjoint(m)), _gaps(w))
+        inner = over_gaps(0.5 * (m - adjoint(m)), gaps_of(w))
         return (_columns_times(v, gw) @ vt + matmul(matmul(v, inner), vt),)
 
     def pushforward(self, params, tangents, out, saved):
         w, v = self.unpacked(out)
         m = matmul(matmul(adjoint(v), _symmetric(tangents[0])), v)
-        dv = matmul(v, _over_gaps(m, _gaps(w)))
+        dv = matmul(v, over_gaps(m, gaps_of(w)))
         return _packed(_diagonals(m), matrix_transpose(dv))
 
 
-def _side(packed):
-    """N from N + N * N."""
-    return int((packed.shape[1] + 0.25) ** 0.5)
-
-
-class Eigvalsh(MatrixOp):
+class Eigvalsh(Iteration):
     """The eigenvalues alone; saved: A and its eigenvectors."""
 
     expected = Eigh.expected
-    found = Eigh.found
-    largest = LARGEST
 
     def vectors(self, saved):
         return eigh_stack(saved[0])[1] if is_differentiated() else saved[1]
@@ -198,7 +205,8 @@ def eigh(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating or complex dtype; the lower triangle is read.
+        Of a floating or complex dtype. Where its triangles differ by roundings, the
+        lower one counts.
 
     Returns
     -------
@@ -209,7 +217,9 @@ def eigh(x, /):
     Raises
     ------
     LinAlgError
-        If a matrix holds NaN or infinity, or LAPACK's iteration does not converge.
+        If a matrix holds NaN or infinity or is not symmetric (Hermitian, if complex):
+        an element and its mirror image differ by more than ``sqrt(eps)`` times the
+        largest element. Or if LAPACK's iteration does not converge.
     ShapeError
         If the matrices are not square.
     DTypeError
@@ -241,7 +251,8 @@ def eigvalsh(x, /):
     Parameters
     ----------
     x : Tensor of shape (..., N, N)
-        Of a floating or complex dtype; the lower triangle is read.
+        Of a floating or complex dtype. Where its triangles differ by roundings, the
+        lower one counts.
 
     Returns
     -------
@@ -250,7 +261,8 @@ def eigvalsh(x, /):
     Raises
     ------
     LinAlgError
-        If a matrix holds NaN or infinity, or LAPACK's iteration does not converge.
+        If a matrix holds NaN or infinity or is not symmetric (Hermitian, if complex),
+        as `eigh` says. Or if LAPACK's iteration does not converge.
     ShapeError
         If the matrices are not square.
     DTypeError
@@ -278,7 +290,7 @@ def eigvalsh(x, /):
 
 
 # ---- singular values -------------------------------------------------------------
-class SVD(MatrixOp):
+class SVD(Iteration):
     """A = U diag(S) Vh; the packed result is U, S and Vh in each row (B, ...).
 
     params: the shapes of U and Vh. With E = s_j^2 - s_i^2 and K = min(M, N) columns,
@@ -291,7 +303,6 @@ class SVD(MatrixOp):
     reads_output = True
     expected = "a matrix whose singular values can be found"
     found = "one where LAPACK's iterations did not converge (info {})"
-    largest = LARGEST
 
     def unpacked(self, params, x):
         (m, ku), (kv, n) = params
@@ -332,7 +343,7 @@ def _check_extra(*cotangents):
 
 def _square_gaps(s):
     """s_j^2 - s_i^2, without cancellation."""
-    return _gaps(s) * (expand_dims(s, axis=1) + expand_dims(s, axis=2))
+    return gaps_of(s) * (expand_dims(s, axis=1) + expand_dims(s, axis=2))
 
 
 def _skew(x):
@@ -344,8 +355,8 @@ def _svd_pullback(u, s, vh, gu, gs, gvh):
     ut, v, gv = adjoint(u), adjoint(vh), adjoint(gvh)
     gaps = _square_gaps(s)
     mu, mv = matmul(ut, gu), matmul(vh, gv)
-    inner = _columns_times(_over_gaps(_skew(mu), gaps), s)
-    from_v = _over_gaps(_skew(mv), gaps) * expand_dims(s, axis=2)
+    inner = _columns_times(over_gaps(_skew(mu), gaps), s)
+    from_v = over_gaps(_skew(mv), gaps) * expand_dims(s, axis=2)
     if mu.dtype.is_complex:
         turn = imag(last_diagonal(mu, 0))
         check_phases("svd", turn + imag(last_diagonal(mv, 0)))
@@ -373,13 +384,13 @@ def _svd_pushforward(u, s, vh, da):
     p = matmul(matmul(ut, da), v)
     pt, gaps = adjoint(p), _square_gaps(s)
     rows, columns = expand_dims(s, axis=2), expand_dims(s, axis=1)
-    du = _over_gaps(p * columns + rows * pt, gaps)
+    du = over_gaps(p * columns + rows * pt, gaps)
     if p.dtype.is_complex:
         phases = _quotient(imag(last_diagonal(p, 0)), s) * 1j
         one = eye(s.shape[1], dtype="bool", device=s.device)
         du = where(one, expand_dims(phases, axis=1), du)
     du = matmul(u, du)
-    dv = matmul(v, _over_gaps(rows * p + pt * columns, gaps))
+    dv = matmul(v, over_gaps(rows * p + pt * columns, gaps))
     if m > n:
         outside = matmul(da, v)
         outside = outside - matmul(u, matmul(ut, outside))
@@ -391,12 +402,11 @@ def _svd_pushforward(u, s, vh, da):
     return du, _diagonals(p), adjoint(dv)
 
 
-class Svdvals(MatrixOp):
+class Svdvals(Iteration):
     """The singular values alone; saved: A and its singular vectors."""
 
     expected = SVD.expected
     found = SVD.found
-    largest = LARGEST
 
     def vectors(self, saved):
         if is_differentiated():

@@ -4,6 +4,8 @@ Tensor's operators call through a C table, its methods are the op functions them
 and the reverse pass uses a few ops. All three are filled once, when tensorlib is
 imported.
 """
+from cpython.object cimport PyObject
+
 from tensorlib.autograd.tape cimport TapeOps, tape_ops
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.arithmetic cimport bind_arithmetic
@@ -23,6 +25,13 @@ from tensorlib.ops import (
     activation, arithmetic, elementwise, indexing, joining, linalg, logic, mathematics,
     reduce, softmax, transfer,
 )
+
+
+cdef extern from "Python.h":
+    ctypedef struct PyMethodDef:
+        const char *ml_doc
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
 
 
 # ---- small ops that exist as methods only ---------------------------------------
@@ -200,6 +209,29 @@ class _Lazy:
         return function if instance is None else function.__get__(instance, owner)
 
 
+# Binary operators, whose docs Cython leaves empty; CPython writes those of the others.
+_OPERATORS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%",
+    "matmul": "@", "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+}
+cdef list _operator_docs = []       # which the methods borrow
+
+
+cdef int _describe_operators() except -1:
+    """Give operators what `inspect.signature` and `help` read, as those of int have it.
+
+    CPython takes the arguments of a built-in method from the first line of its docs.
+    """
+    for name, sign in _OPERATORS.items():
+        for prefix, expression in (("", f"self{sign}value"), ("r", f"value{sign}self")):
+            operator = f"__{prefix}{name}__"
+            doc = f"{operator}($self, value, /)\n--\n\nReturn {expression}.".encode()
+            _operator_docs.append(doc)
+            descriptor = vars(Tensor)[operator]
+            (<PyMethodDescrObject *><PyObject *>descriptor).d_method.ml_doc = doc
+    return 0
+
+
 def bind_operators():
     """Fill Tensor's operator table and methods, and the reverse pass's table."""
     cdef TapeOps *table = tape_ops()
@@ -232,3 +264,4 @@ def bind_operators():
         for name in names.split()
     )
     bind_methods(methods)
+    _describe_operators()

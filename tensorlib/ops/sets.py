@@ -4,6 +4,7 @@ from collections import namedtuple
 
 from tensorlib.core.dtype import result_type
 from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import any_batched, tensor_of
 from tensorlib.ops.complex import imag, real
 from tensorlib.ops.creation import asarray, full, ones, zeros
@@ -244,7 +245,7 @@ def isin(x1, x2, /, *, invert=False):
     Raises
     ------
     DTypeError
-        If neither argument is a tensor.
+        If both arguments are scalars.
 
     Examples
     --------
@@ -252,10 +253,10 @@ def isin(x1, x2, /, *, invert=False):
     >>> tl.isin(tl.tensor([1, 5, 2]), tl.tensor([2, 1]))
     tensor([ True, False,  True])
     """
-    if isinstance(x1, (bool, int, float)) and isinstance(x2, (bool, int, float)):
+    elements, others = _operand(x1), _operand(x2)
+    if not (isinstance(elements, Tensor) or isinstance(others, Tensor)):
         raise DTypeError("isin: expected at least one tensor, got two scalars")
-    others = _operand(x2, x1)
-    elements = _operand(x1, x2)
+    elements, others = _beside(elements, others), _beside(others, elements)
     dtype = result_type(elements, others)
     elements = astype(elements, dtype, copy=False)
     others = astype(reshape(others, (others.size,)), dtype, copy=False)
@@ -298,8 +299,15 @@ def _in_sorted(elements, others):
     return reshape(found, elements.shape) == elements
 
 
-def _operand(x, beside):
-    """Return a tensor; a scalar gets the dtype it has beside the other operand."""
-    if isinstance(x, (bool, int, float)):
-        return asarray(x, dtype=result_type(beside, x), device=beside.device)
+def _operand(x):
+    """Return a scalar as it is, anything else as a tensor."""
+    if isinstance(x, (bool, int, float, complex)):
+        return x
     return tensor_of("isin", x).detach()
+
+
+def _beside(x, other):
+    """Return a tensor; a scalar gets the dtype it has beside the other operand."""
+    if isinstance(x, Tensor):
+        return x
+    return asarray(x, dtype=result_type(other, x), device=other.device)
