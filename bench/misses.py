@@ -97,10 +97,6 @@ CAUSES = {
     ),
     r"^sorting: histogram by edges 10\^3": "a search, a mask and a count, one by one",
     r"^sorting: topk": "few elements of short rows: candidates are sorted by radix",
-    r"^strided: (m\.T|exp\(m\.T)": (
-        "results are in C order whatever the operands' is, so transposed ones are read "
-        "across; NumPy and PyTorch keep the order of the operands"
-    ),
     r"^strided: sort\(m\.T": "lines are copied one by one; not profiled",
     "^products: (vecdot|einsum ij,ij->i)": (
         "a product of the elements, then a sum: two passes, and views between them"
