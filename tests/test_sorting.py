@@ -89,6 +89,40 @@ def test_sort_of_any_length_equals_stable_reference(size, dtype, descending, thr
         assert_same_bits(tl.sort(tensors(a), descending=descending), a[order])
 
 
+ROWS_IN_MEMORY = {
+    "one after the other": lambda a: a,
+    "side by side": lambda a: np.ascontiguousarray(a.T).T,
+    "backwards": lambda a: np.ascontiguousarray(a[:, ::-1])[:, ::-1],
+    "every second": lambda a: np.repeat(np.repeat(a, 2, 0), 2, 1)[::2, ::2],
+}
+
+
+@pytest.mark.parametrize("layout", ROWS_IN_MEMORY.values(), ids=ROWS_IN_MEMORY)
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 2, 3, 31, 100, 512, 513])
+def test_sort_of_several_rows_equals_stable_reference(size, dtype, descending, layout):
+    rng = np.random.default_rng(size)
+    for count in (1, 3, 4, 7, 8, 13, 16, 37):
+        for kind in ("few", "many", "bits", "clusters"):
+            a = layout(np.asarray(_drawn(rng, kind, (count, size), dtype)))
+            expected = np.take_along_axis(a, _argsort(a, -1, descending), -1)
+            assert_same_bits(tl.sort(tensors(a), descending=descending), expected)
+
+
+def test_sort_of_rows_at_uneven_distances_equals_reference():
+    a = np.random.default_rng(0).standard_normal((3, 5, 40)).astype("float32")
+    x = tl.tensor(a)[:, ::2]
+    assert_same_bits(tl.sort(x), np.sort(a[:, ::2]))
+    assert_same_bits(tl.sort(x, axis=0), np.sort(a[:, ::2], axis=0))
+
+
+def test_sort_of_several_rows_has_the_same_bits_on_any_threads(threads):
+    a = np.random.default_rng(0).choice(np.array(SPECIAL), (1001, 100))
+    order = np.argsort(a, axis=-1, kind="stable")
+    assert_same_bits(tl.sort(tl.tensor(a)), np.take_along_axis(a, order, -1))
+
+
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_sort_puts_nan_last_and_keeps_order_of_zeros(dtype, descending):

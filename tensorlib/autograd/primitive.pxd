@@ -31,7 +31,7 @@ cdef class Primitive:
 cdef class NodeExtras:
     cdef GradHooks hooks               # on the output's gradient, or None
     cdef tuple packed                  # instead of `saved`: SavedTensors or None
-    cdef SavedTensor out               # the output, where the rules read it
+    cdef SavedTensor out               # the output, packed or not in C order
 
 
 @cython.final
@@ -40,8 +40,9 @@ cdef class Node:
     cdef readonly object params        # the op's parameters, as the op likes them
     # Tensors the rules read; None once released, or where they are packed.
     cdef tuple saved
-    cdef tl_storage *out_storage       # the output's memory when the rules read it:
-    cdef void *out_data                # contiguous, and a reference is held
+    # The output's memory, referred to, when the rules read it and it is in C order.
+    cdef tl_storage *out_storage
+    cdef void *out_data
     cdef object first                  # per input: Node, leaf Tensor or None;
     cdef object second                 # read by edge_at
     cdef tuple rest
@@ -89,8 +90,7 @@ cdef bint tracking(int track) noexcept
 # Whether what a rule computes is differentiated in turn, by either mode: the rule must
 # then keep to Tensor operations.
 cdef bint differentiated() noexcept
-# Record p(inputs) -> out. saved: tensors for the rules; save_out: they read out, which
-# then must be contiguous.
+# Record p(inputs) -> out. saved: tensors for the rules; save_out: they read out.
 cdef int record1(
     Primitive p, Tensor out, Tensor a, tuple saved, bint save_out, object params
 ) except -1

@@ -281,9 +281,9 @@ cdef int _link(
         x = <Tensor>saved[i]
         if x is not None:
             node.versions[i] = version_of(x.buf.storage)
-    if save_out:
-        if not out.buf.flags & TL_C_CONTIGUOUS:
-            raise GraphError(f"{p.name}: an output that is saved must be contiguous")
+    if save_out and not out.buf.flags & TL_C_CONTIGUOUS:
+        _keep_out(node, out)
+    elif save_out:
         storage_retain(out.buf.storage)
         node.out_storage, node.out_data = out.buf.storage, out.buf.data
         node.out_version = out.buf.storage.version
@@ -296,12 +296,24 @@ cdef int _link(
     return 0
 
 
+cdef int _keep_out(Node node, Tensor out) except -1:
+    """Keep an output of another order than C as a tensor, not packed as yet."""
+    set_hooks_aside(1)
+    try:
+        node.more().out = save(out, True)
+    finally:
+        set_hooks_aside(-1)
+    return 0
+
+
 cdef int _record_watched(Node node, Tensor out) except -1:
     """Refuse inference tensors, pack what is saved.
 
     Comes last: jvp rules have read what was saved by now.
     """
-    cdef bint save_out = node.out_storage != NULL
+    cdef bint save_out = node.out_storage != NULL or (
+        node.extras is not None and node.extras.out is not None
+    )
     for x in node.saved:
         if x is not None:
             check_no_inference(node.primitive.name, <Tensor>x)
@@ -314,8 +326,9 @@ cdef int _record_watched(Node node, Tensor out) except -1:
     node.saved = None
     if save_out:
         node.extras.out = save(out, True)
-        storage_release(node.out_storage)
-        node.out_storage = NULL
+        if node.out_storage != NULL:
+            storage_release(node.out_storage)
+            node.out_storage = NULL
     return 0
 
 

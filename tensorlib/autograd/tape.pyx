@@ -19,7 +19,7 @@ from tensorlib.autograd.primitive cimport Node, edge_at
 from tensorlib.core.abi cimport TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_complex_code, is_inexact_code
-from tensorlib.core.layout cimport same_shape
+from tensorlib.core.layout cimport is_dense, same_shape
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, check_alignable, operators,
 )
@@ -102,7 +102,7 @@ cdef inline bint _is_ours_alone(PyObject *tensor, Py_ssize_t references) noexcep
     return (
         Py_REFCNT(tensor) == references + 1
         and x.buf.storage.refcount == 1
-        and x.buf.flags & TL_C_CONTIGUOUS
+        and (x.buf.flags & TL_C_CONTIGUOUS or is_dense(&x.buf))
         and x.buf.storage.flags == 0
         and x.track == 0
     )

@@ -7,6 +7,13 @@ cdef void set_contiguous(tl_buffer *b) noexcept nogil
 # size and the flag from shape and strides (after a view changed them).
 cdef void update_layout(tl_buffer *b) noexcept nogil
 cdef bint same_shape(const tl_buffer *a, const tl_buffer *b) noexcept nogil
+# Whether the elements fill their memory, each once, in some order of the axes.
+cdef bint is_dense(const tl_buffer *b) noexcept nogil
+# Whether axes longer than one have the same strides in two buffers of one shape.
+cdef bint same_strides(const tl_buffer *a, const tl_buffer *b) noexcept nogil
+# The axes of out, new, in the order that all dense operands of its shape share.
+cdef void keep_order(
+    tl_buffer *out, const tl_buffer **operands, int n) noexcept nogil
 # Copies ndim, shape, strides, size, dtype, device, flags and data, not the storage.
 cdef void copy_layout(tl_buffer *out, const tl_buffer *b) noexcept nogil
 # The common shape of a and b into out (shape and ndim only); -1 when there is none.

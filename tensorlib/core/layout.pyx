@@ -59,6 +59,52 @@ cdef bint same_shape(const tl_buffer *a, const tl_buffer *b) noexcept nogil:
     return True
 
 
+cdef bint same_strides(const tl_buffer *a, const tl_buffer *b) noexcept nogil:
+    cdef int d
+    for d in range(a.ndim):
+        if a.strides[d] != b.strides[d] and a.shape[d] != 1 and a.size:
+            return False
+    return True
+
+
+cdef bint is_dense(const tl_buffer *b) noexcept nogil:
+    # The steps grow, so no axis is found twice.
+    cdef int64_t step = 1
+    cdef int d
+    while step < b.size:
+        for d in range(b.ndim):
+            if b.strides[d] == step and b.shape[d] != 1:
+                break
+        else:
+            return False
+        step *= b.shape[d]
+    return True
+
+
+cdef void keep_order(
+    tl_buffer *out, const tl_buffer **operands, int n
+) noexcept nogil:
+    cdef const tl_buffer *model = NULL
+    cdef const tl_buffer *operand
+    cdef int d, k
+    for k in range(n):
+        operand = operands[k]
+        if not same_shape(operand, out):
+            continue
+        if operand.flags & TL_C_CONTIGUOUS:
+            return
+        if model == NULL:
+            if is_dense(operand):
+                model = operand
+        elif not same_strides(operand, model) and is_dense(operand):
+            return
+    if model == NULL:
+        return
+    for d in range(out.ndim):
+        out.strides[d] = model.strides[d]
+    out.flags = 0
+
+
 cdef void copy_layout(tl_buffer *out, const tl_buffer *b) noexcept nogil:
     cdef int d
     out.data = b.data

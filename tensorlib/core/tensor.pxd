@@ -26,6 +26,8 @@ cdef Tensor new_tensor(
     const tl_buffer *layout, int dtype, int device_type, int device_index)
 # Same shape and device as `like`, contiguous, uninitialised.
 cdef Tensor new_like(Tensor like, int dtype)
+# The same, with the axes in the order in which they lie in a dense `like`.
+cdef Tensor new_ordered(Tensor like, int dtype)
 # A 0-d CPU tensor holding a Python scalar.
 cdef Tensor new_scalar(object value, int dtype)
 # A tensor over the same storage with another layout (data already offset).

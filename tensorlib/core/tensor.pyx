@@ -25,7 +25,7 @@ from tensorlib.core.dtype cimport (
     dtype_format, dtype_of, dtype_sizes, is_inexact_code,
 )
 from tensorlib.core.layout cimport (
-    check_contiguity, copy_layout, same_shape, set_contiguous, shape_tuple,
+    check_contiguity, copy_layout, keep_order, same_shape, set_contiguous, shape_tuple,
     strides_tuple,
 )
 from tensorlib.core.pooled cimport tl_pool
@@ -737,6 +737,14 @@ cdef Tensor new_like(Tensor like, int dtype):
     return new_tensor(
         &like.buf, dtype, like.buf.device_type, like.buf.device_index
     )
+
+
+cdef Tensor new_ordered(Tensor like, int dtype):
+    cdef Tensor made = new_like(like, dtype)
+    cdef const tl_buffer *model = &like.buf
+    if not model.flags & TL_C_CONTIGUOUS:
+        keep_order(&made.buf, &model, 1)
+    return made
 
 
 cdef Tensor new_scalar(object value, int dtype):

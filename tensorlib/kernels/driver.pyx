@@ -13,7 +13,7 @@ A narrow dtype has no loops: its operands run through the wide dtype's loop in b
 that stay in the L1 cache, converted on the way in and on the way out.
 """
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t
 
 from tensorlib.core.abi cimport (
     TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_MAX_NDIM, TL_OK, tl_buffer, tl_call, tl_loop,
@@ -30,14 +30,8 @@ cdef enum:
     TRANSCENDENTAL_GRAIN = 16384  # the same for loops of tens of operations
     SHORT_RUN = 16              # a shorter innermost dimension is worth replacing
     BLOCK_ROWS = 64             # of a block that is turned: some cache lines
-    BLOCK_BYTES = 32768         # of one operand's block
+    BLOCK_LINE = 448            # bytes of such a row: 7 lines, to spread over the sets
     WIDE_BLOCK = 1024           # elements of a block that is converted
-
-ctypedef fused bits:
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
 
 cdef extern from *:
     """
@@ -57,6 +51,11 @@ cdef extern from *:
     """
     const int64_t tl_sizes[TL_DTYPE_COUNT]
     int tl_x86_level()
+
+cdef extern from "tensorlib/turn.h" nogil:
+    void tl_turn(
+        const void *source, int64_t step, int64_t itemsize, int64_t rows,
+        int64_t columns, void *block, int64_t width)
 
 # The operands of one call after collapsing; strides in bytes, dimension-major.
 ctypedef struct Plan:
@@ -242,41 +241,16 @@ cdef bint _find_turned(Plan *plan, const tl_call *call, Turned *t) noexcept nogi
     if beside < 0:
         return False
     _swap(plan, beside, inner - 1)
-    t.columns = BLOCK_BYTES // (BLOCK_ROWS * widest)
+    t.columns = BLOCK_LINE // widest
     t.blocks = (plan.shape[inner - 1] + BLOCK_ROWS - 1) // BLOCK_ROWS
     return True
-
-
-cdef void _turn(
-    const bits *source, int64_t step, int64_t rows, int64_t columns, bits *block,
-    int64_t width,
-) noexcept nogil:
-    """block[i, j] = source[j * step + i]"""
-    cdef int64_t i, j
-    for j in range(columns):
-        for i in range(rows):
-            block[i * width + j] = source[j * step + i]
-
-
-cdef void _turn_bytes(
-    const char *source, int64_t step, int64_t itemsize, int64_t rows, int64_t columns,
-    char *block, int64_t width,
-) noexcept nogil:
-    if itemsize == 1:
-        _turn(<const uint8_t *>source, step, rows, columns, <uint8_t *>block, width)
-    elif itemsize == 2:
-        _turn(<const uint16_t *>source, step, rows, columns, <uint16_t *>block, width)
-    elif itemsize == 4:
-        _turn(<const uint32_t *>source, step, rows, columns, <uint32_t *>block, width)
-    else:
-        _turn(<const uint64_t *>source, step, rows, columns, <uint64_t *>block, width)
 
 
 cdef int _run_blocks(
     const Plan *plan, const tl_call *call, const Turned *t, int64_t first, int64_t last
 ) noexcept nogil:
     """Strips of BLOCK_ROWS rows, counted along the last dimension but one first."""
-    cdef char buffer[OPERANDS - 1][BLOCK_BYTES]
+    cdef char buffer[OPERANDS - 1][BLOCK_ROWS * BLOCK_LINE]
     cdef char *data[OPERANDS]
     cdef char *row[OPERANDS]
     cdef tl_loop loop = <tl_loop>call.loop
@@ -299,7 +273,7 @@ cdef int _run_blocks(
             columns = min(t.columns, plan.shape[inner] - j)
             for k in range(1, plan.operands):
                 if t.packed[k]:
-                    _turn_bytes(
+                    tl_turn(
                         data[k] + j * plan.strides[inner][k], plan.run_strides[k],
                         t.itemsize[k], rows, columns, buffer[k - 1], t.columns,
                     )

@@ -9,7 +9,9 @@ from cpython.object cimport PyObject
 from tensorlib.autograd.tape cimport TapeOps, tape_ops
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.arithmetic cimport bind_arithmetic
-from tensorlib.ops.elementwise cimport cast_cotangent, contiguous, copy, full_like
+from tensorlib.ops.elementwise cimport (
+    cast_cotangent, clone, contiguous, copy, full_like,
+)
 from tensorlib.ops.indexing cimport bind_indexing
 from tensorlib.ops.linalg cimport bind_linalg
 from tensorlib.ops.logic cimport bind_logic
@@ -36,7 +38,7 @@ cdef extern from "Python.h":
 
 # ---- small ops that exist as methods only ---------------------------------------
 def _copy(x, /):
-    """Return a contiguous copy, in the graph.
+    """Return a copy, in the graph, dense and with the axes in the order that they have.
 
     Examples
     --------
@@ -45,7 +47,7 @@ def _copy(x, /):
     >>> x.copy() is x
     False
     """
-    return copy(<Tensor?>x)
+    return clone(<Tensor?>x)
 
 
 def _contiguous(x, /):

@@ -23,7 +23,7 @@ from tensorlib.core.dtype cimport (
     dtype_of, is_complex_code, promote_codes, real_code,
 )
 from tensorlib.core.layout cimport copy_layout, parse_axes, update_layout
-from tensorlib.core.tensor cimport Tensor, new_like, new_view
+from tensorlib.core.tensor cimport Tensor, new_ordered, new_view
 from tensorlib.ops.elementwise cimport (
     Unary, as_float, as_tensor, cast, contiguous, copy, full_like,
 )
@@ -75,7 +75,7 @@ cdef class ToReal(Primitive):
         self.analytic = False
 
     cdef Tensor apply(self, Tensor z):
-        cdef Tensor out = new_like(z, real_code(z.buf.dtype))
+        cdef Tensor out = new_ordered(z, real_code(z.buf.dtype))
         run1(self, out, &z.buf, NULL)
         if z.track and tracking(z.track):
             record1(self, out, z, (z,), False, None)

@@ -10,8 +10,8 @@ from tensorlib.core.dtype cimport (
     as_dtype, dtype_of, is_complex_code, is_float_code, real_code, scalar_code,
 )
 from tensorlib.core.interop cimport to_tensor
-from tensorlib.core.layout cimport parse_shape
-from tensorlib.core.tensor cimport Tensor, detached, new_like, new_tensor
+from tensorlib.core.layout cimport keep_order, parse_shape
+from tensorlib.core.tensor cimport Tensor, detached, new_ordered, new_tensor
 from tensorlib.ops.elementwise cimport as_tensor, cast, fill
 from tensorlib.ops.elementwise cimport copy as copied
 from tensorlib.ops.transfer cimport moved, usable_device
@@ -239,10 +239,14 @@ cdef Tensor _shaped_like(str op, object x, object dtype, object device):
     cdef Tensor like = as_tensor(op, x)
     cdef Device where
     cdef int code = _code(dtype, like.buf.dtype)
+    cdef Tensor made
+    cdef const tl_buffer *model = &like.buf
     if device is None:
-        return new_like(like, code)
+        return new_ordered(like, code)
     where = usable_device(op, device)
-    return new_tensor(&like.buf, code, where.type_code, where.index)
+    made = new_tensor(model, code, where.type_code, where.index)
+    keep_order(&made.buf, &model, 1)
+    return made
 
 
 def empty_like(x, /, *, dtype=None, device=None, requires_grad=False):

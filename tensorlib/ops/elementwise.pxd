@@ -50,8 +50,12 @@ cdef Tensor cast(Tensor x, int dtype)
 # x, or its real part when it is complex; and the transpose of a cast from dtype.
 cdef Tensor real_part(Tensor x)
 cdef Tensor cast_cotangent(Tensor g, int dtype)
+# New, of the shape and device of a, in the order that a and b have in memory.
+cdef Tensor new_result(Tensor a, Tensor b, int dtype)
 # A contiguous copy with the same dtype, recorded.
 cdef Tensor copy(Tensor x)
+# The same, but the order of the axes in memory is kept.
+cdef Tensor clone(Tensor x)
 cdef Tensor contiguous(Tensor x)
 # target[...] = source by the cast kernels, not recorded; same shape.
 cdef int copy_into(str op, Tensor target, Tensor source) except -1

@@ -20,12 +20,13 @@ from tensorlib.core.dtype cimport (
     as_dtype, dtype_of, is_complex_code, is_inexact_code, is_integer_code,
     promote_codes, promote_scalar, scalar_code,
 )
-from tensorlib.core.layout cimport broadcast_shape, broadcast_view, same_shape
+from tensorlib.core.layout cimport (
+    broadcast_shape, broadcast_view, keep_order, same_shape,
+)
 from tensorlib.core.remote cimport is_host_scalar
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like,
-    new_scalar, new_tensor,
-    operators, write_scalar,
+    new_ordered, new_scalar, new_tensor, operators, write_scalar,
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError
@@ -79,8 +80,12 @@ cdef list _casts = [
 
 
 cdef Tensor _convert(Tensor x, int dtype):
+    return _convert_into(x, dtype, None)
+
+
+cdef Tensor _convert_into(Tensor x, int dtype, Tensor out):
+    """The values of x in out, new; by default in a tensor that keeps x's order."""
     cdef Cast p = <Cast>_casts[dtype]
-    cdef Tensor out
     if is_complex_code(x.buf.dtype) and not is_complex_code(dtype):
         if dtype == TL_BOOL:
             return <Tensor>operators().compare(x, 0, Py_NE)
@@ -88,7 +93,8 @@ cdef Tensor _convert(Tensor x, int dtype):
             f"astype: expected a complex dtype for a {dtype_of(x.buf.dtype)} tensor, "
             f"got {dtype_of(dtype)}; take tl.real(x), tl.imag(x), tl.abs(x), or x != 0"
         )
-    out = new_like(x, dtype)
+    if out is None:
+        out = new_ordered(x, dtype)
     run1(p, out, &x.buf, NULL)
     if x.track and is_inexact_code(dtype) and tracking(x.track):
         record1(p, out, x, (), False, x.buf.dtype)
@@ -112,6 +118,10 @@ cdef Tensor cast_cotangent(Tensor g, int dtype):
 
 
 cdef Tensor copy(Tensor x):
+    return _convert_into(x, x.buf.dtype, new_like(x, x.buf.dtype))
+
+
+cdef Tensor clone(Tensor x):
     return _convert(x, x.buf.dtype)
 
 
@@ -145,7 +155,7 @@ cdef int fill(Tensor x, object value) except -1:
 
 
 cdef Tensor full_like(Tensor x, object value):
-    cdef Tensor out = new_like(x, x.buf.dtype)
+    cdef Tensor out = new_ordered(x, x.buf.dtype)
     fill(out, value)
     return out
 
@@ -239,7 +249,7 @@ cdef class Unary(Elementwise):
         cdef Tensor out
         if self.float_only and not is_inexact_code(a.buf.dtype):
             a = cast(a, TL_FLOAT32)
-        out = new_like(a, TL_BOOL if self.to_bool else a.buf.dtype)
+        out = new_ordered(a, TL_BOOL if self.to_bool else a.buf.dtype)
         run1(self, out, &a.buf, NULL)
         if a.track and not self.to_bool and tracking(a.track):
             record1(self, out, a, (a,) if self.saves & SAVE_A else (),
@@ -285,7 +295,7 @@ cdef Tensor _preserved(Tensor a, bint needed):
     cdef Tensor kept
     if not needed:
         return a
-    kept = new_like(a, a.buf.dtype)
+    kept = new_ordered(a, a.buf.dtype)
     copy_into("copy", kept, a)
     kept.node = a.node
     kept.track = a.track
@@ -303,6 +313,19 @@ cdef inline bint _takes_scalar(Tensor a, Tensor b) noexcept:
     if a.buf.device_type == TL_CUDA:
         return is_host_scalar(&b.buf)
     return b.buf.device_type == TL_CUDA and is_host_scalar(&a.buf)
+
+
+cdef inline void _keep_order(Tensor out, Tensor a, Tensor b) noexcept:
+    cdef const tl_buffer *operands[2]
+    if not a.buf.flags & b.buf.flags & TL_C_CONTIGUOUS:
+        operands[0], operands[1] = &a.buf, &b.buf
+        keep_order(&out.buf, operands, 2)
+
+
+cdef Tensor new_result(Tensor a, Tensor b, int dtype):
+    cdef Tensor out = new_like(a, dtype)
+    _keep_order(out, a, b)
+    return out
 
 
 cdef class Binary(Elementwise):
@@ -380,7 +403,7 @@ cdef class Binary(Elementwise):
             a = cast(a, dtype)
             b = cast(b, dtype)
         if same_shape(&a.buf, &b.buf) and alike(a, b):
-            out = new_like(a, TL_BOOL if self.to_bool else dtype)
+            out = new_result(a, b, TL_BOOL if self.to_bool else dtype)
             run2(self, out, &a.buf, &b.buf, NULL)
         else:
             out = self.spread(a, b)
@@ -402,6 +425,7 @@ cdef class Binary(Elementwise):
             &shape, TL_BOOL if self.to_bool else a.buf.dtype, like.buf.device_type,
             like.buf.device_index,
         )
+        _keep_order(out, a, b)
         broadcast_view(&view_a, &a.buf, &out.buf)
         broadcast_view(&view_b, &b.buf, &out.buf)
         run2(self, out, &view_a, &view_b, NULL)
@@ -513,6 +537,8 @@ cdef class Ternary(Elementwise):
         out = new_tensor(
             &shape, b.buf.dtype, like.buf.device_type, like.buf.device_index
         )
+        inputs[0], inputs[1], inputs[2] = &a.buf, &b.buf, &c.buf
+        keep_order(&out.buf, inputs, 3)
         broadcast_view(&views[0], &a.buf, &out.buf)
         broadcast_view(&views[1], &b.buf, &out.buf)
         broadcast_view(&views[2], &c.buf, &out.buf)

@@ -8,10 +8,13 @@ from tensorlib.core.abi cimport (
     TL_C_CONTIGUOUS, TL_CUDA, TL_FLOAT64, TL_OPTIM_SETTINGS, tl_buffer,
 )
 from tensorlib.core.dtype cimport is_float_code
-from tensorlib.core.layout cimport same_shape
-from tensorlib.core.tensor cimport (
-    Tensor, bump_version, check_same_device, check_writable,
+from tensorlib.core.layout cimport (
+    copy_layout, is_dense, same_shape, same_strides, set_contiguous,
 )
+from tensorlib.core.tensor cimport (
+    Tensor, bump_version, check_same_device, check_writable, new_ordered, new_view,
+)
+from tensorlib.ops.elementwise cimport copy_into
 
 from tensorlib.core.dispatch import registered_kernels
 from tensorlib.core.errors import DTypeError, ShapeError
@@ -40,15 +43,44 @@ cdef int _check(str op, Tensor param, Tensor other, str what, bint written) exce
     check_same_device(op, param, other)
     if written:
         check_writable(op, other)
-        if not other.buf.flags & TL_C_CONTIGUOUS:
-            raise ShapeError(f"{op}: expected a contiguous {what}")
+        if not param.buf.flags & TL_C_CONTIGUOUS and not is_dense(&param.buf):
+            raise ShapeError(f"{op}: expected contiguous or permuted parameters")
+        if not same_strides(&param.buf, &other.buf):
+            raise ShapeError(
+                f"{op}: expected a {what} with the strides {param.strides} of its "
+                f"parameter, got {other.strides}"
+            )
     return 0
 
 
+cdef Tensor _flat(Tensor x):
+    """The elements of a dense tensor as they lie in memory."""
+    cdef tl_buffer layout
+    if x.buf.flags & TL_C_CONTIGUOUS:
+        return x
+    copy_layout(&layout, &x.buf)
+    layout.ndim, layout.shape[0] = 1, x.buf.size
+    set_contiguous(&layout)
+    return new_view(x, &layout)
+
+
+cdef Tensor _laid_like(Tensor g, Tensor param):
+    """The elements of g in the order in which those of param lie in memory."""
+    cdef Tensor made = g
+    if not same_strides(&g.buf, &param.buf):
+        made = new_ordered(param, g.buf.dtype)
+        copy_into("copy", made, g)
+    return _flat(made)
+
+
 cdef list _checked(Primitive p, list columns, list grads):
-    """Raise unless the tensors fit; return the gradients, contiguous."""
+    """Raise unless the tensors fit; return the gradients, in the parameters' order.
+
+    Columns of parameters that are not in C order are made flat.
+    """
     cdef Py_ssize_t i, k
     cdef Tensor x, g
+    cdef bint flat = True
     kept = []
     for i in range(len(grads)):
         x = <Tensor>columns[0][i]
@@ -58,7 +90,10 @@ cdef list _checked(Primitive p, list columns, list grads):
             _check(p.name, x, <Tensor>columns[k][i], "parameter or state", True)
         g = <Tensor>grads[i]
         _check(p.name, x, g, "gradient", False)
-        kept.append(g if g.buf.flags & TL_C_CONTIGUOUS else g.contiguous())
+        kept.append(_laid_like(g, x))
+        flat = flat and x.buf.flags & TL_C_CONTIGUOUS
+    if not flat:
+        columns[:] = [[_flat(x) for x in column] for column in columns]
     return kept
 
 
@@ -122,7 +157,8 @@ def optimizer_step(str rule, params, grads, states, settings):
     rule : str
         A name of the X-lists in ``scalar_optim.h``.
     params, grads : list of Tensor
-        Floating and contiguous, pairwise of one shape.
+        Floating, pairwise of one shape; a parameter and its state lie in memory in
+        one order of the axes, without gaps.
     states : list of list of Tensor
         For each of the rule's state tensors the list of them, one a parameter.
     settings : sequence of float or Tensor

@@ -4,9 +4,10 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record1, record2, run1, run2, tracking,
 )
 from tensorlib.core.abi cimport tl_activation_params
-from tensorlib.core.tensor cimport Tensor, new_like
+from tensorlib.core.tensor cimport Tensor, new_ordered
 from tensorlib.ops.elementwise cimport (
     SAVE_A, SAVE_B, Binary, Unary, as_float, as_tensor, full_like,
+    new_result,
 )
 from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like
@@ -53,7 +54,7 @@ cdef class Shaped(Unary):
     cdef Tensor shape_by(self, Tensor a, Numbers how):
         cdef Tensor out
         a = as_float(a)
-        out = new_like(a, a.buf.dtype)
+        out = new_ordered(a, a.buf.dtype)
         run1(self, out, &a.buf, &how.params)
         if a.track and tracking(a.track):
             record1(self, out, a, (a,), False, how)
@@ -69,7 +70,7 @@ cdef class ShapedGrad(Primitive):
     cdef Tensor weigh(self, Tensor g, Tensor x, Numbers how):
         cdef Tensor out
         g, x = aligned(self.name, (g, x))
-        out = new_like(x, x.buf.dtype)
+        out = new_result(x, g, x.buf.dtype)
         run2(self, out, &g.buf, &x.buf, &how.params)
         if g.track | x.track and tracking(g.track | x.track):
             record2(self, out, g, x, (g, x), False, how)
