@@ -23,6 +23,7 @@ _AXES = {
     "argselect": (),
     "topk": (),
     "gather": (),
+    "scatter": (),
     "scatter_add": (),
     "matmul": (3,),  # the bias
     "index_get": (1,),  # what is indexed
@@ -85,6 +86,7 @@ _LOOP = [
     "layer_norm_grad",
     "lu",
     "lu_factor",
+    "mask_get",
     "nonzero",
     "qr",
     "random_bernoulli",
