@@ -157,7 +157,7 @@ def diag(x, /, k=0):
     x = tensor_of("diag", x)
     k = int_of("diag", "k", k)
     if x.ndim == 2:
-        return diagonal(x, k)
+        return last_diagonal(x, k)
     if x.ndim != 1:
         raise ShapeError(f"diag: expected 1 or 2 dimensions, got shape {x.shape}")
     values = pad(x, ((0, abs(k)),))
