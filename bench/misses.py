@@ -112,8 +112,8 @@ CAUSES = {
         "1 ns an element as in NumPy; 0.3 us around it, of the key and the result"
     ),
     r"^indexing: (v\[i\] = w|put).* 10\^[57]": (
-        "a pass that checks, then one that writes in order: on one thread up to 2 MB "
-        "of x, beyond in parts of x, for which each thread reads all indices"
+        "a pass that checks, in parallel, then one that writes, on one thread; "
+        "two that share out x read all indices each, and took 1.3 times as long"
     ),
     r"^indexing: (v\[i\]|take|scatter)": "one pass; bound by cache misses of x",
     "^matmul": (
