@@ -107,14 +107,7 @@ from tensorlib.ops.creation import (
 )
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.embedding import dropout, embedding, one_hot
-from tensorlib.ops.indexing import (
-    as_strided,
-    gather,
-    nonzero,
-    take,
-    take_along_axis,
-    where,
-)
+from tensorlib.ops.indexing import gather, nonzero, take, take_along_axis, where
 from tensorlib.ops.joining import concat, pad, split, stack, unstack
 from tensorlib.ops.linalg import linear, matmul
 from tensorlib.ops.logic import (
@@ -181,6 +174,7 @@ from tensorlib.ops.reduce import (
     var,
 )
 from tensorlib.ops.shape import (
+    as_strided,
     broadcast_shapes,
     expand_dims,
     flatten,

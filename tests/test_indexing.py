@@ -239,3 +239,107 @@ def test_integer_out_of_range_beside_a_mask_of_nothing_is_refused():
     with pytest.raises(IndexError, match="index -5 is out of range for axis 1 of size"):
         x[nothing, -5] = 1.0
     assert x.sum().item() == 12.0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("n", [700, 3000, 700_000])
+def test_many_positions_equal_numpy_on_any_number_of_threads(n, dtype, threads):
+    rng = np.random.default_rng(n)
+    a = rng.normal(size=n).astype("float32")
+    i, w = rng.integers(-n, n, n).astype(dtype), rng.normal(size=n).astype("float32")
+    with tl.num_threads(threads):
+        np.testing.assert_array_equal(tl.tensor(a)[tl.tensor(i)], a[i])
+        x = tl.tensor(a)
+        x[tl.tensor(i)] = tl.tensor(w)
+        summed = tl.scatter_add(tl.tensor(a), tl.tensor(i), tl.tensor(w))
+        put = tl.put(tl.tensor(a), tl.tensor(i), tl.tensor(w))
+    expected, sums = a.copy(), a.copy()
+    for k, value in zip(i.tolist(), w, strict=True):
+        expected[k] = value  # in the order of the indices: the last one stays
+        sums[k] += value
+    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(put, expected)
+    np.testing.assert_array_equal(summed, sums)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_columns_and_rows_of_many_positions_equal_numpy(threads):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(90, 1300)).astype("float32")
+    k, columns = rng.integers(-90, 90, 2000), rng.integers(-1300, 1300, 1500)
+    with tl.num_threads(threads):
+        x = tl.tensor(a)
+        np.testing.assert_array_equal(x[:, tl.tensor(columns)], a[:, columns])
+        assert tl.take(x, tl.tensor(columns), axis=1).is_contiguous
+        x[tl.tensor(k)] = tl.arange(2000, dtype="float32")[:, None].broadcast_to(
+            (2000, 1300)
+        )
+        y = tl.tensor(a)
+        y[:, tl.tensor(columns)] = tl.arange(1500, dtype="float32")
+    rows, expected = a.copy(), a.copy()
+    for number, row in enumerate(k):
+        rows[row] = number
+    for number, column in enumerate(columns):
+        expected[:, column] = number
+    np.testing.assert_array_equal(x, rows)
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("op", ["scatter", "scatter_add"])
+def test_scatter_along_any_axis_of_any_strides_equals_numpy(op, axis):
+    rng = np.random.default_rng(axis)
+    a = rng.integers(0, 9, (7, 40, 50))
+    i = rng.integers(-a.shape[axis], a.shape[axis], a.shape)
+    w = rng.integers(0, 9, a.shape)
+    expected = a.copy()
+    for at in np.ndindex(*a.shape):
+        to = (*at[:axis], i[at], *at[axis + 1 :])
+        expected[to] = w[at] + (expected[to] if op == "scatter_add" else 0)
+    for order in [(0, 1, 2), (2, 0, 1)]:
+        back = tuple(np.argsort(order))
+        x, positions, values = (
+            tl.tensor(np.ascontiguousarray(n.transpose(order))).permute_dims(back)
+            for n in (a, i, w)
+        )
+        out = getattr(tl, op)(x, positions, values, axis=axis)
+        np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("n", [3, 64, 65, 1000, 100_003])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_masks_pick_what_numpy_picks_on_any_number_of_threads(n, share, threads):
+    rng = np.random.default_rng(n)
+    mask = rng.random(n) < share
+    with tl.num_threads(threads):
+        for dtype in ["uint8", "int16", "float32", "float64", "complex128"]:
+            a = rng.integers(0, 99, n).astype(dtype)
+            x = tl.tensor(a)
+            np.testing.assert_array_equal(x[tl.tensor(mask)], a[mask])
+            x[tl.tensor(mask)] = 7
+            a[mask] = 7
+            np.testing.assert_array_equal(x, a)
+        (found,) = tl.nonzero(tl.tensor(mask))
+    np.testing.assert_array_equal(found, np.nonzero(mask)[0])
+
+
+def test_scatter_out_of_range_names_positions_and_leaves_x():
+    x, i = tl.zeros(2000), tl.tensor(np.full(2000, 2000))
+    for op in (tl.scatter, tl.scatter_add, tl.put):
+        with pytest.raises(IndexError, match=r"in \[-2000, 2000\), got 2000 to 2000"):
+            op(x, i, tl.ones(2000))
+    with pytest.raises(IndexError, match="index 2000 is out of range for indexed axis"):
+        x[i] = 1.0
+    assert x.sum().item() == 0.0
+    assert x.version == 0
+
+
+def test_assignment_through_its_own_elements_reads_them_first():
+    x = tl.tensor([2, 0, 1])
+    x[x] = tl.tensor([5, 6, 7])
+    assert x.tolist() == [6, 7, 5]
+    mask = tl.tensor([[True, True], [False, True]])
+    mask[mask.permute_dims((1, 0))] = False
+    assert mask.tolist() == [[False, True], [False, False]]

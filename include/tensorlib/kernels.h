@@ -54,7 +54,7 @@ typedef struct tl_norm_params {
 } tl_norm_params;
 
 /* index_get: in[0] = x with the n_indexed indexed axes first, in[1..n_indexed] =
- *   int64 indices broadcast to one shape; out = index shape + remaining axes.
+ *   int64 indices (on the CPU int32 too) of one shape; out = index shape + remaining axes.
  * index_put: out[0] = x as above, in[0] = values of index shape + remaining axes. */
 typedef struct tl_index_params {
     int32_t n_indexed;

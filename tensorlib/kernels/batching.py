@@ -23,6 +23,7 @@ _AXES = {
     "argselect": (),
     "topk": (),
     "gather": (),
+    "scatter": (),
     "scatter_add": (),
     "matmul": (3,),  # the bias
     "vecdot": (),
@@ -86,6 +87,7 @@ _LOOP = [
     "layer_norm_grad",
     "lu",
     "lu_factor",
+    "mask_get",
     "nonzero",
     "qr",
     "random_bernoulli",

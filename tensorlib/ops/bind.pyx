@@ -176,12 +176,13 @@ _METHODS = (
     (mathematics, "sqrt rsqrt reciprocal exp expm1 log log1p sin cos tan tanh erf"),
     (activation, "relu sigmoid silu softplus gelu"),
     (elementwise, "astype"),
-    (shape_ops, "reshape permute_dims transpose expand_dims squeeze flip flatten"),
+    (shape_ops, "reshape permute_dims transpose expand_dims squeeze flip flatten "
+                "as_strided"),
     (joining, "split unstack"),
     (reduce, "sum mean prod max min argmax argmin any all var std logsumexp cumsum "
              "broadcast_to"),
     (linalg, "matmul"),
-    (indexing, "take take_along_axis gather nonzero as_strided"),
+    (indexing, "take take_along_axis gather nonzero"),
     (softmax, "softmax log_softmax"),
     (hooks, "register_hook register_post_accumulate_grad_hook retain_grad"),
     (tape, "backward"),

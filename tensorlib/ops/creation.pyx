@@ -20,7 +20,7 @@ from math import ceil
 
 from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import int_of
-from tensorlib.ops.indexing import as_strided
+from tensorlib.ops.shape import as_strided
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object x, int *overflow) except? -1

@@ -1,6 +1,18 @@
 # Indexing by position, for other families' rules.
+from tensorlib.autograd.primitive cimport Primitive
 from tensorlib.core.tensor cimport Tensor
 
-# x[i, ...] for an int64 tensor of row numbers; differentiable in x.
+# x[i, ...] for a tensor of row numbers; differentiable in x.
 cdef Tensor take_rows(str op, Tensor x, Tensor rows)
+# x[i, j, ..., rest] for index tensors of one shape; `before` axes of the rest will be
+# moved to the front.
+cdef Tensor gather_rows(Tensor x, tuple indices, int before=*)
+# Elements picked along the last axis.
+cdef Tensor gather_last(Tensor x, Tensor positions)
+# Run p's kernel of rows: out = rows[indices], or rows[indices] = out, or += out.
+cdef int row_kernel(
+    Primitive p, Tensor rows, Tensor out, tuple indices, bint write, bint accumulate
+) except -1
+# The primitive of x[key] = value.
+cdef Primitive assign_primitive
 cdef int bind_indexing() except -1

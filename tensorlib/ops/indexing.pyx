@@ -4,21 +4,22 @@ A key is first resolved (`keys`) into a basic index and index tensors. Reading b
 tensors and adding at their positions are each other's transposes.
 """
 
-from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
 from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, record, record1, run, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_CPU, TL_CUDA, TL_INT64, TL_MAX_NDIM, tl_buffer, tl_index_params,
+    TL_BATCHED, TL_BOOL, TL_C_CONTIGUOUS, TL_CPU, TL_INT64, TL_MAX_NDIM,
+    tl_buffer, tl_index_params,
 )
 from tensorlib.core.dtype cimport (
-    dtype_of, dtype_sizes, is_complex_code, is_float_code, is_inexact_code,
+    dtype_of, is_complex_code, is_float_code, is_inexact_code,
     is_integer_code,
 )
 from tensorlib.core.layout cimport (
-    broadcast_view, copy_layout, parse_axis, parse_shape, update_layout,
+    broadcast_view, copy_layout, parse_axis, parse_shape, same_shape, shape_tuple,
+    update_layout,
 )
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, new_scalar, new_tensor, new_view, operators,
@@ -28,9 +29,10 @@ from tensorlib.ops.elementwise cimport (
     disjoint, fill, full_like,
 )
 from tensorlib.ops.keys cimport (
-    Key, add_item, check_key, mask_positions, plain_key, resolve_key,
+    Key, add_item, as_positions, axis_key, check_key, count_true, flat_nonzero,
+    mask_positions, plain_key, resolve_key,
 )
-from tensorlib.ops.logic cimport select
+from tensorlib.ops.logic cimport select, select_into
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport (
     BasicIndex, index_layout, move_back, move_last, permute, reshape_like, select_basic,
@@ -51,14 +53,14 @@ cdef class IndexGet(Primitive):
         return (_scatter(g, node.params, _indices(node)),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
-        return _gather_rows(<Tensor>tangents[0], _indices(node))
+        return gather_rows(<Tensor>tangents[0], _indices(node))
 
 
 cdef class IndexAdd(Primitive):
     """Values added into zeros at rows; params: the shape; saved: the indices."""
 
     cdef tuple vjp(self, Node node, Tensor g):
-        return (_gather_rows(g, _indices(node)),)
+        return (gather_rows(g, _indices(node)),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         return _scatter(<Tensor>tangents[0], node.shape_tuple(), _indices(node))
@@ -108,22 +110,23 @@ cdef class Gather(Primitive):
         return (_scatter_last(g, node.params, node.get(0)),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
-        return _gather_last(<Tensor>tangents[0], node.get(0))
+        return gather_last(<Tensor>tangents[0], node.get(0))
 
 
 cdef class ScatterAdd(Primitive):
     """Gather's transpose; params: the shape; saved: the index."""
 
     cdef tuple vjp(self, Node node, Tensor g):
-        return (_gather_last(g, node.get(0)),)
+        return (gather_last(g, node.get(0)),)
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         return _scatter_last(<Tensor>tangents[0], node.shape_tuple(), node.get(0))
 
 
 cdef IndexGet _index_get = IndexGet("index_get")
+cdef Primitive _mask_get = Primitive("mask_get")
 cdef IndexAdd _index_add = IndexAdd("index_add")
-cdef Assign _assign_primitive = Assign("assign", kernel="index_put")
+cdef Assign assign_primitive = Assign("assign", kernel="index_put")
 cdef Gather _gather = Gather("gather")
 cdef ScatterAdd _scatter_add = ScatterAdd("scatter_add")
 
@@ -135,7 +138,7 @@ cdef tuple _indices(Node node):
 
 
 # ---- reading and adding by index tensors ---------------------------------------
-cdef int _row_kernel(
+cdef int row_kernel(
     Primitive p, Tensor rows, Tensor out, tuple indices, bint write, bint accumulate
 ) except -1:
     """index_get (out = rows[indices]) or index_put (rows[indices] (+)= out)."""
@@ -173,24 +176,60 @@ cdef int _explain_range(Tensor rows, tuple indices) except -1:
     return 0
 
 
-cdef Tensor _gather_rows(Tensor x, tuple indices):
-    """out[i..., rest] = x[indices[0][i...], indices[1][i...], ..., rest]."""
+cdef int _rows_shape(tl_buffer *shape, Tensor x, tuple indices) except -1:
+    """The extents of x[indices]: the indices' own, then those of axes not indexed."""
     cdef Tensor first = <Tensor>indices[0]
-    cdef Tensor out
-    cdef tl_buffer shape
     cdef int d, n = <int>len(indices)
-    x, *rest = aligned("index", (x, *indices))
-    indices = tuple(rest)
     if first.buf.ndim + x.buf.ndim - n > TL_MAX_NDIM:
         raise ShapeError(f"index: the result has more than {TL_MAX_NDIM} dimensions")
+    if x.buf.ndim < n:
+        raise IndexError("index: the tensor's shape changed while its key was read")
     shape.ndim = first.buf.ndim
     for d in range(first.buf.ndim):
         shape.shape[d] = first.buf.shape[d]
     for d in range(n, x.buf.ndim):
         shape.shape[shape.ndim] = x.buf.shape[d]
         shape.ndim += 1
+    return 0
+
+
+cdef void _turn(tl_buffer *b, int first, int n) noexcept:
+    """Lay out b, which is contiguous, as if axes first..first + n were in front."""
+    cdef tl_buffer turned
+    cdef int d, k
+    copy_layout(&turned, b)
+    for d in range(b.ndim):
+        k = d - n if n <= d < n + first else first + d if d < n else d
+        turned.shape[d], turned.strides[d] = b.shape[k], b.strides[k]
+    for d in range(b.ndim):
+        b.shape[d], b.strides[d] = turned.shape[d], turned.strides[d]
+    update_layout(b)
+
+
+cdef Tensor gather_rows(Tensor x, tuple indices, int before=0):
+    """out[i..., rest] = x[indices[0][i...], indices[1][i...], ..., rest].
+
+    before: how many axes of the rest will be moved to the front, which then leaves the
+    result contiguous.
+    """
+    cdef Tensor out
+    cdef tl_buffer shape, turned
+    cdef int d, n_index
+    if len(indices) != 1 or not alike(x, <Tensor>indices[0]):
+        x, *rest = aligned("index", (x, *indices))
+        indices = tuple(rest)
+    _rows_shape(&shape, x, indices)
+    n_index = (<Tensor>indices[0]).buf.ndim
+    if before:
+        turned = shape
+        for d in range(before):
+            shape.shape[d] = turned.shape[n_index + d]
+        for d in range(n_index):
+            shape.shape[before + d] = turned.shape[d]
     out = new_tensor(&shape, x.buf.dtype, x.buf.device_type, x.buf.device_index)
-    _row_kernel(_index_get, x, out, indices, False, False)
+    if before:
+        _turn(&out.buf, before, n_index)
+    row_kernel(_index_get, x, out, indices, False, False)
     if x.track and tracking(x.track):
         record1(_index_get, out, x, indices, False, x.shape)
     return out
@@ -206,7 +245,7 @@ cdef Tensor _scatter(Tensor values, tuple shape, tuple indices):
     values, *rest = aligned("index", (values, *indices))
     indices = tuple(rest)
     out = zeros_shaped(values, shape)
-    _row_kernel(_index_add, out, values, indices, True, True)
+    row_kernel(_index_add, out, values, indices, True, True)
     if values.track and tracking(values.track):
         record1(_index_add, out, values, indices, False, None)
     return out
@@ -215,22 +254,6 @@ cdef Tensor _scatter(Tensor values, tuple shape, tuple indices):
 def add_rows(Tensor values not None, tuple shape, Tensor rows not None):
     """Return values[i] added into zeros of `shape` at rows[i]: take's transpose."""
     return _scatter(values, shape, (rows,))
-
-
-def added_rows(Tensor x not None, Tensor values not None, Tensor rows not None):
-    """Return x with values[i] added at rows[i].
-
-    On a GPU, where every launch counts, a copy of x is added to, unless the sum is
-    recorded.
-    """
-    cdef Tensor out
-    if x.buf.device_type != TL_CUDA or is_complex_code(x.buf.dtype) or not (
-        alike(x, values) and alike(x, rows)
-    ) or tracking(x.track | values.track):
-        return x + _scatter(values, x.shape, (rows,))
-    out = copy(x)
-    _row_kernel(_index_add, out, values, (rows,), True, True)
-    return out
 
 
 def add_last(Tensor values not None, tuple shape, Tensor positions not None):
@@ -243,10 +266,10 @@ cdef Tensor take_rows(str op, Tensor x, Tensor rows):
         raise DTypeError(
             f"{op}: expected integer indices, got {dtype_of(rows.buf.dtype)}"
         )
-    return _gather_rows(x, (cast(rows, TL_INT64),))
+    return gather_rows(x, (as_positions(rows),))
 
 
-cdef Tensor _gather_last(Tensor x, Tensor positions):
+cdef Tensor gather_last(Tensor x, Tensor positions):
     cdef const tl_buffer *inputs[2]
     cdef const tl_buffer *target
     cdef Tensor out
@@ -295,18 +318,25 @@ cdef int _indexed_first(Key key, int ndim, int *order) except -1:
     return 0
 
 
+cdef bint _leads(Key key) noexcept:
+    """Whether it is one index tensor on the first axis, and nothing else."""
+    return key.basic.n == 0 and len(key.axes) == 1 and key.axes[0] == 0
+
+
 cdef Tensor _read(Tensor x, Key key):
-    cdef Tensor base = select_basic(x, &key.basic)
-    cdef Tensor out
+    cdef Tensor base, out
     cdef int[TL_MAX_NDIM] order
     cdef int d, k, first, n_index
+    if _leads(key):
+        return gather_rows(x, key.indices)
+    base = select_basic(x, &key.basic)
     if not key.indices:
         return base
     _indexed_first(key, base.buf.ndim, order)
-    out = _gather_rows(permute(base, order), key.indices)
     n_index = (<Tensor>key.indices[0]).buf.ndim
-    first = key.axes[0]
-    if not key.adjacent or first == 0 or n_index == 0:
+    first = key.axes[0] if key.adjacent and n_index else 0
+    out = gather_rows(permute(base, order), key.indices, first)
+    if first == 0:
         return out
     # The result's index axes belong where the first indexed axis was.
     k = 0
@@ -322,9 +352,32 @@ cdef Tensor _read(Tensor x, Key key):
     return permute(out, order)
 
 
+cdef Tensor _read_mask(Tensor x, Tensor mask):
+    """x[mask] for a mask of x's shape, both contiguous."""
+    cdef tl_buffer shape
+    cdef const tl_buffer *inputs[2]
+    cdef const tl_buffer *target
+    cdef Tensor out
+    if tracking(x.track) or x.buf.device_type != TL_CPU:
+        return gather_rows(reshape_like(x, (x.buf.size,)), (flat_nonzero(mask),))
+    shape.ndim = 1
+    shape.shape[0] = count_true(mask)
+    out = new_tensor(&shape, x.buf.dtype, x.buf.device_type, x.buf.device_index)
+    inputs[0], inputs[1], target = &x.buf, &mask.buf, &out.buf
+    run(_mask_get, x.buf.dtype, &target, 1, inputs, 2, NULL, x.buf.size)
+    return out
+
+
 cdef int _write(Tensor x, Key key, Tensor value) except -1:
     """x[key] = value outside the graph; value has x's dtype."""
     cdef tl_buffer layout, spread
+    if _leads(key):
+        value = disjoint(value, x)
+        _rows_shape(&layout, x, key.indices)
+        if broadcast_view(&spread, &value.buf, &layout) < 0:
+            raise _does_not_fit(value, shape_tuple(&layout))
+        value = new_view(value, &spread)
+        return row_kernel(assign_primitive, x, value, key.indices, True, False)
     cdef Tensor base, rows, fitted
     cdef int[TL_MAX_NDIM] order
     cdef int d, k, first, n_index
@@ -357,7 +410,7 @@ cdef int _write(Tensor x, Key key, Tensor value) except -1:
             order[k] = d
             k += 1
     fitted = permute(fitted, order)
-    return _row_kernel(_assign_primitive, rows, fitted, key.indices, True, False)
+    return row_kernel(assign_primitive, rows, fitted, key.indices, True, False)
 
 
 cdef object _does_not_fit(Tensor value, object shape):
@@ -366,11 +419,9 @@ cdef object _does_not_fit(Tensor value, object shape):
     )
 
 
-cdef int _assign(Tensor x, Key key, object value) except -1:
-    """x[key] = value in place, recorded when it has to be."""
+cdef Tensor _value_for(Tensor x, object value):
+    """The value in x's dtype, beside x."""
     cdef Tensor v
-    cdef Tensor made
-    cdef bint recorded
     if type(value) is Tensor:
         v = <Tensor>value
     elif is_integer_code(x.buf.dtype) and type(value) is int:
@@ -394,22 +445,54 @@ cdef int _assign(Tensor x, Key key, object value) except -1:
         )
     if not alike(x, v):
         v = beside("assign", x, v)
+    return cast(v, x.buf.dtype)
+
+
+cdef int _assign(Tensor x, Key key, object value) except -1:
+    """x[key] = value in place, recorded when it has to be."""
+    cdef Tensor v = _value_for(x, value)
+    cdef Tensor made
+    cdef bint recorded = tracking(x.track | v.track)
     for positions in key.indices:
         if not alike(x, <Tensor>positions):
             beside("assign", x, <Tensor>positions)
-    v = cast(v, x.buf.dtype)
-    recorded = tracking(x.track | v.track)
     check_inplace("assign", x, recorded)
     _write(x, key, v)
     if recorded:
         made = x.detach()
-        record(_assign_primitive, made, (x, v), (), False, key)
+        record(assign_primitive, made, (x, v), (), False, key)
         adopt(x, made)
-    bump_version(x, _assign_primitive.c_name)
+    bump_version(x, assign_primitive.c_name)
     return 0
 
 
 # ---- operator slots ------------------------------------------------------------
+# The keys that are looked for first: one index tensor, or one mask of x's shape.
+cdef inline bint _is_positions(Tensor x, object key) noexcept:
+    return type(key) is Tensor and (
+        (<Tensor>key).buf.ndim > 0 and x.buf.ndim > 0 and alike(x, <Tensor>key)
+        and is_integer_code((<Tensor>key).buf.dtype)
+    )
+
+
+cdef inline bint _is_whole_mask(Tensor x, object key) noexcept:
+    return type(key) is Tensor and (
+        (<Tensor>key).buf.dtype == TL_BOOL and x.buf.ndim > 0
+        and alike(x, <Tensor>key) and x.buf.device_type != TL_BATCHED
+        and same_shape(&x.buf, &(<Tensor>key).buf)
+    )
+
+
+cdef bint _masked(Tensor x, Tensor mask, Tensor value) except -1:
+    """x[mask] = value for a value without axes, where nothing is recorded: done?"""
+    if value.buf.ndim or tracking(x.track | value.track):
+        return False
+    check_inplace("assign", x, False)
+    select_into(x, disjoint(mask, x), disjoint(value, x))
+    bump_version(x, assign_primitive.c_name)
+    return True
+
+
 cdef object _getitem_op(object x, object key):
     cdef Tensor a = <Tensor>x
     cdef tl_buffer before
@@ -419,6 +502,12 @@ cdef object _getitem_op(object x, object key):
         by.n = 0
         add_item(&by, key, 0, a.buf.shape[0])
         return select_basic(a, &by)
+    if _is_positions(a, key):
+        return _read(a, axis_key(<Tensor>key, 0, tracking(a.track)))
+    if _is_whole_mask(a, key) and (
+        a.buf.flags & (<Tensor>key).buf.flags & TL_C_CONTIGUOUS
+    ):
+        return _read_mask(a, <Tensor>key)
     copy_layout(&before, &a.buf)
     if plain_key(&before, key, &by):
         check_key(&before, &a.buf)
@@ -433,6 +522,17 @@ cdef int _setitem_op(object x, object key, object value) except -1:
     cdef tl_buffer before, layout
     cdef BasicIndex by
     cdef Key resolved
+    cdef Tensor given
+    cdef bint kept
+    if _is_positions(a, key):
+        kept = a.buf.storage == (<Tensor>key).buf.storage or tracking(
+            a.track | (<Tensor>value).track if type(value) is Tensor else a.track
+        )
+        return _assign(a, axis_key(<Tensor>key, 0, kept), value)
+    if _is_whole_mask(a, key):
+        given = _value_for(a, value)
+        if _is_whole_mask(a, key) and _masked(a, <Tensor>key, given):
+            return 0
     copy_layout(&before, &a.buf)
     if type(value) is float and not tracking(a.track) and (
         is_float_code(a.buf.dtype) and plain_key(&before, key, &by)
@@ -441,11 +541,14 @@ cdef int _setitem_op(object x, object key, object value) except -1:
         check_inplace("assign", a, False)
         index_layout(&layout, &a.buf, &by)
         fill(new_view(a, &layout), value)
-        bump_version(a, _assign_primitive.c_name)
+        bump_version(a, assign_primitive.c_name)
         return 0
+    # First, since what it is made from may be an object that changes the tensor.
+    given = _value_for(a, value)
+    copy_layout(&before, &a.buf)
     resolved = resolve_key(&before, key, True)
     check_key(&before, &a.buf)
-    return _assign(a, resolved, value)
+    return _assign(a, resolved, given)
 
 
 # ---- public functions ----------------------------------------------------------
@@ -490,6 +593,8 @@ def take(x, indices, /, *, axis=None):
         raise DTypeError(
             f"take: expected integer indices, got {dtype_of(positions.buf.dtype)}"
         )
+    if alike(a, positions):
+        return _read(a, axis_key(positions, where, tracking(a.track)))
     key = (slice(None),) * where + (positions,)
     return _read(a, resolve_key(&a.buf, key, tracking(a.track)))
 
@@ -543,7 +648,7 @@ def take_along_axis(x, indices, /, *, axis=-1):
     positions = broadcast(positions, tuple(outer))
     positions = contiguous(move_last(positions, where))
     try:
-        return move_back(_gather_last(move_last(a, where), positions), where)
+        return move_back(gather_last(move_last(a, where), positions), where)
     except IndexError:
         if is_batched(positions):
             raise
@@ -632,78 +737,6 @@ def nonzero(x, /):
     if a.buf.ndim == 0:
         raise ShapeError("nonzero: expected at least one dimension, got a 0-d tensor")
     return tuple(mask_positions(cast(a, TL_BOOL), &a.buf, 0))
-
-
-def as_strided(x, shape, strides, offset=0, /):
-    """Return a view of `x`'s memory by explicit strides, checked against its bounds.
-
-    Parameters
-    ----------
-    x : Tensor
-    shape : tuple of int
-    strides : tuple of int
-        In elements; may be zero or negative.
-    offset : int, default 0
-        Elements from the first element of `x`.
-
-    Returns
-    -------
-    Tensor
-        A view; where gradients are recorded, a differentiable copy.
-
-    Raises
-    ------
-    ShapeError
-        If an element would lie outside the elements of `x`, which must be contiguous.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.as_strided(tl.arange(4), (3, 2), (1, 1))
-    tensor([[0, 1],
-            [1, 2],
-            [2, 3]])
-    """
-    cdef Tensor a = as_tensor("as_strided", x)
-    cdef tl_buffer layout
-    cdef int d
-    cdef int64_t start
-    parse_shape("as_strided", shape, &layout)
-    try:
-        steps = [index(n) for n in strides]
-        first = last = index(offset)
-    except TypeError:
-        raise TypeError(
-            "as_strided: expected int strides and offset, got "
-            f"{strides!r} and {offset!r}"
-        ) from None
-    if len(steps) != layout.ndim:
-        raise ShapeError(
-            f"as_strided: expected {layout.ndim} strides for shape {shape}, "
-            f"got {strides}"
-        )
-    for d in range(layout.ndim):
-        reach = (layout.shape[d] - 1) * steps[d]
-        first, last = first + min(reach, 0), last + max(reach, 0)
-    if not a.is_contiguous:
-        raise ShapeError("as_strided: expected a contiguous tensor; use .contiguous()")
-    if layout.size and not (0 <= first and last < a.buf.size):
-        raise ShapeError(
-            f"as_strided: elements {first}..{last} would be read, but the tensor has "
-            f"{a.buf.size}"
-        )
-    start = offset if layout.size else 0
-    layout.dtype, layout.device_type = a.buf.dtype, a.buf.device_type
-    layout.device_index = a.buf.device_index
-    for d in range(layout.ndim):
-        layout.strides[d] = steps[d] if layout.size else 0
-    layout.data = <char *>a.buf.data + start * dtype_sizes()[a.buf.dtype]
-    update_layout(&layout)
-    if not (a.track and tracking(a.track)):
-        return new_view(a, &layout)
-    positions = cumsum(full_like(cast(a.detach(), TL_INT64), 1).reshape(-1)) - 1
-    flat = reshape_like(a, (a.buf.size,))
-    return take_rows("as_strided", flat, as_strided(positions, shape, strides, offset))
 
 
 cdef int bind_indexing() except -1:

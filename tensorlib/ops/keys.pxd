@@ -7,7 +7,7 @@ from tensorlib.ops.shape cimport BasicIndex
 
 cdef class Key:
     cdef BasicIndex basic
-    cdef tuple indices        # int64 tensors of one shape; empty for a basic key
+    cdef tuple indices        # as_positions, of one shape; empty for a basic key
     cdef list axes            # the axis of the basic result that each one indexes
     cdef bint adjacent        # index axes stand side by side in the key
 
@@ -22,3 +22,10 @@ cdef int add_item(BasicIndex *by, object item, int axis, int64_t extent) except 
 cdef int check_key(const tl_buffer *before, const tl_buffer *x) except -1
 # One int64 tensor an axis of the mask, which must have x's shape from `axis` on.
 cdef list mask_positions(Tensor mask, const tl_buffer *x, int axis)
+# The positions where a bool tensor holds, in C order of its elements; how many hold.
+cdef Tensor flat_nonzero(Tensor mask)
+cdef int64_t count_true(Tensor mask) except -1
+# An integer tensor in a dtype that kernels read.
+cdef Tensor as_positions(Tensor index)
+# The key of integer positions on one axis, on the device of what they index.
+cdef Key axis_key(Tensor positions, int axis, bint kept)

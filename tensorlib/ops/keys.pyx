@@ -14,7 +14,7 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
-    TL_BOOL, TL_CPU, TL_CUDA, TL_INT64, TL_MAX_NDIM, tl_buffer,
+    TL_BOOL, TL_CPU, TL_CUDA, TL_INT32, TL_INT64, TL_MAX_NDIM, tl_buffer,
 )
 from tensorlib.core.device cimport device_of
 from tensorlib.core.dtype cimport dtype_of, is_integer_code
@@ -143,6 +143,10 @@ cdef int add_item(BasicIndex *by, object item, int axis, int64_t extent) except 
     return 0
 
 
+cdef int64_t count_true(Tensor mask) except -1:
+    return int(mask.sum().item())
+
+
 cdef Tensor flat_nonzero(Tensor mask):
     """Positions where the bool tensor holds, in C order of its elements."""
     cdef tl_buffer shape
@@ -151,7 +155,7 @@ cdef Tensor flat_nonzero(Tensor mask):
     cdef Tensor out
     mask = contiguous(mask)
     shape.ndim = 1
-    shape.shape[0] = int(mask.sum().item())
+    shape.shape[0] = count_true(mask)
     out = new_tensor(&shape, TL_INT64, mask.buf.device_type, mask.buf.device_index)
     source, target = &mask.buf, &out.buf
     run(_nonzero, TL_BOOL, &target, 1, &source, 1, NULL, mask.buf.size)
@@ -173,11 +177,11 @@ cdef list mask_positions(Tensor mask, const tl_buffer *x, int axis):
             )
     remaining = flat_nonzero(mask)
     found = []
-    for d in range(mask.buf.ndim - 1, -1, -1):
+    for d in range(mask.buf.ndim - 1, 0, -1):
         extent = max(mask.buf.shape[d], 1)
         found.append(remaining % extent)
         remaining = remaining // extent
-    return found[::-1]
+    return [remaining, *found[::-1]] if mask.buf.ndim else []
 
 
 cdef Key resolve_key(const tl_buffer *x, object key, bint kept):
@@ -260,10 +264,32 @@ cdef list _positions(object item, const tl_buffer *x, int axis, bint kept):
             "index: expected integer or bool tensors, got "
             f"{dtype_of((<Tensor>item).buf.dtype)}"
         )
-    # A copy: a kept key must not change between the forward and the reverse pass.
-    if kept and (<Tensor>item).buf.dtype == TL_INT64:
-        return [copy(<Tensor>item)]
-    return [cast(<Tensor>item, TL_INT64)]
+    return [_as_positions(<Tensor>item, kept)]
+
+
+cdef Tensor _as_positions(Tensor positions, bint kept):
+    """An integer tensor in a dtype that kernels read: int64, on the CPU int32 too.
+
+    kept: a copy, as a kept key must not change between forward and reverse pass.
+    """
+    if positions.buf.dtype == TL_INT64 or positions.buf.dtype == TL_INT32 and (
+        positions.buf.device_type == TL_CPU and positions.buf.ndim
+    ):
+        return copy(positions) if kept else positions
+    return cast(positions, TL_INT64)
+
+
+cdef Tensor as_positions(Tensor positions):
+    return _as_positions(positions, False)
+
+
+cdef Key axis_key(Tensor positions, int axis, bint kept):
+    cdef Key out = Key.__new__(Key)
+    out.basic.n = 0
+    out.axes = [axis]
+    out.adjacent = True
+    out.indices = (_as_positions(positions, kept),)
+    return out
 
 
 cdef tuple _broadcast_indices(list found):

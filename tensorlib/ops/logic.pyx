@@ -1,7 +1,8 @@
 """Comparison, logical and bitwise operations, tests on elements, selection."""
-from tensorlib.autograd.primitive cimport Node
-from tensorlib.core.abi cimport TL_BOOL
+from tensorlib.autograd.primitive cimport Node, run
+from tensorlib.core.abi cimport TL_BOOL, tl_buffer
 from tensorlib.core.dtype cimport dtype_of, is_inexact_code, promote_codes
+from tensorlib.core.layout cimport broadcast_view
 from tensorlib.core.tensor cimport Operators, Tensor, operators
 from tensorlib.ops.elementwise cimport (
     SAVE_A, Binary, Ternary, Unary, as_tensor, cast, common_dtype, full_like, in_dtype,
@@ -81,6 +82,15 @@ cdef Where _where = Where("where")
 cdef Tensor select(Tensor condition, object a, object b):
     cdef int dtype = common_dtype([a, b])
     return _where.apply(condition, in_dtype(a, dtype), in_dtype(b, dtype))
+
+
+cdef int select_into(Tensor x, Tensor condition, Tensor value) except -1:
+    cdef tl_buffer spread
+    cdef const tl_buffer *inputs[3]
+    cdef const tl_buffer *target = &x.buf
+    broadcast_view(&spread, &value.buf, &x.buf)
+    inputs[0], inputs[1], inputs[2] = &condition.buf, &spread, &x.buf
+    return run(_where, x.buf.dtype, &target, 1, inputs, 3, NULL, x.buf.size)
 
 
 # ---- operator table ------------------------------------------------------------
