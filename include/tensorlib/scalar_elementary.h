@@ -1,7 +1,6 @@
 /* Inverse and hyperbolic functions, further logarithms, and the structure of floats.
  *
- * float32 forms are branch-free and vectorize; those that take a logarithm work in
- * double, where log1p() is at hand. float64 forms call the C library, which is exact to
+ * float32 forms are branch-free and vectorize. float64 forms call the C library, which is exact to
  * 1 or 2 ulp: a vector form for each instruction set would cost more space than these
  * functions are worth. The ulp figures are maxima over every 61st float32 bit pattern
  * (float64: 10^6 random arguments) against mpmath. Polynomials are Remez fits of the
@@ -142,11 +141,12 @@ TL_HD inline float cosh(float x) {
 }
 TL_HD inline double cosh(double x) { return ::cosh(x); }
 
-/* By log1p in double, where no float's square overflows: 0.51 ulp. */
+/* log1p(a + a^2 / (1 + sqrt(1 + a^2))); far out log(a) + log(2). float32: 1.7 ulp. */
 TL_HD inline float asinh(float x) {
-    double a = absolute(x), z = a * a;
-    double y = tl::log1p(a + z / (1.0 + std::sqrt(1.0 + z)));
-    return with_sign(static_cast<float>(blend(a == limits<double>::inf, a, y)), x);
+    float a = absolute(x), z = a * a, w = a + z / (1.0f + std::sqrt(1.0f + z));
+    bool far = a > 1e9f;
+    float y = tl::log1p(blend(far, a, w)) + blend(far, 0.693147181f, 0.0f);
+    return with_sign(y, x);
 }
 TL_HD inline double asinh(double x) { return ::asinh(x); }
 TL_HD inline float acosh(float x) {
@@ -165,16 +165,59 @@ TL_HD inline float atanh(float x) {
 TL_HD inline double atanh(double x) { return ::atanh(x); }
 
 /* ---- logarithms ------------------------------------------------------------------ */
-/* A float's log2 in double, 2^-45; scaling makes subnormals normal. 0.51 ulp. */
-TL_HD inline double log2_double(float x) {
-    return log_special(static_cast<double>(x), log2_normal(static_cast<double>(x)));
+/* log(1 + f) / log(base) = f (c + t), c its limit and t a polynomial; only the last
+ * steps round at the size of the result. */
+TL_HD inline float log2_reduced(float f, float e) {
+    float t = -1.099489703e-01f;
+    t = t * f + 1.861747504e-01f;
+    t = t * f - 1.910628946e-01f;
+    t = t * f + 2.046006645e-01f;
+    t = t * f - 2.396173920e-01f;
+    t = t * f + 2.885674056e-01f;
+    t = t * f - 3.606966498e-01f;
+    t = t * f + 4.808982411e-01f;
+    t = t * f - 7.213473515e-01f;
+    t = t * f + 1.920048370e-08f; /* what rounding c lost */
+    return e + fused(f, 1.442695022f, f * t);
 }
-TL_HD inline float log2(float x) { return static_cast<float>(log2_double(x)); }
-TL_HD inline double log2(double x) { return ::log2(x); }
+TL_HD inline float log10_reduced(float f, float e) {
+    float t = -3.309793806e-02f;
+    t = t * f + 5.604418431e-02f;
+    t = t * f - 5.751566232e-02f;
+    t = t * f + 6.159093715e-02f;
+    t = t * f - 7.213202247e-02f;
+    t = t * f + 8.686744486e-02f;
+    t = t * f - 1.085805109e-01f;
+    t = t * f + 1.447647954e-01f;
+    t = t * f - 2.171471901e-01f;
+    t = t * f - 1.012085480e-08f;
+    float low = e * 4.6050389812e-06f; /* log10(2) has an exact part and this one */
+    return fused(e, 0.301025390625f, fused(f, 0.434294492f, f * t + low));
+}
+/* Of positive normal numbers, and of others, whose subnormal ones are scaled. */
+TL_HD inline float log2_moderate(float x) {
+    float e, f = split_log(x, e);
+    return log2_reduced(f, e);
+}
+TL_HD inline float log10_moderate(float x) {
+    float e, f = split_log(x, e);
+    return log10_reduced(f, e);
+}
+/* float32: 1.0 ulp, without fused multiply-add 1.8 ulp. */
+TL_HD inline float log2(float x) {
+    bool tiny = x < 1.17549435e-38f;
+    float e, f = split_log(blend(tiny, x * 8388608.0f, x), e);
+    return log_special(x, log2_reduced(f, e - blend(tiny, 23.0f, 0.0f)));
+}
 TL_HD inline float log10(float x) {
-    return static_cast<float>(log2_double(x) * 0.301029995663981195214);
+    bool tiny = x < 1.17549435e-38f;
+    float e, f = split_log(blend(tiny, x * 8388608.0f, x), e);
+    return log_special(x, log10_reduced(f, e - blend(tiny, 23.0f, 0.0f)));
 }
+TL_HD inline double log2(double x) { return ::log2(x); }
 TL_HD inline double log10(double x) { return ::log10(x); }
+TL_HD inline double log2_moderate(double x) { return ::log2(x); }
+TL_HD inline double log10_moderate(double x) { return ::log10(x); }
 
 /* sqrt(a^2 + b^2); infinite with either, even beside NaN. float32 in double: 0.51 ulp;
  * float64 scaled by a power of two where squares would leave the range: 1.2 ulp. */
@@ -229,6 +272,12 @@ template <class T> TL_HD inline T op_sinh(T x) { return tl::sinh(x); }
 template <class T> TL_HD inline T op_cosh(T x) { return tl::cosh(x); }
 template <class T> TL_HD inline T op_log2(T x) { return tl::log2(x); }
 template <class T> TL_HD inline T op_log10(T x) { return tl::log10(x); }
+#ifndef __CUDACC__
+template <class T> TL_HD inline T op_log2_moderate(T x) { return log2_moderate(x); }
+template <class T> TL_HD inline T op_log10_moderate(T x) { return log10_moderate(x); }
+template <class T> TL_HD inline int op_log2_is_hard(T x) { return log_is_hard(x); }
+template <class T> TL_HD inline int op_log10_is_hard(T x) { return log_is_hard(x); }
+#endif
 template <class T> TL_HD inline T op_atan2(T a, T b) { return tl::atan2(a, b); }
 template <class T> TL_HD inline T op_hypot(T a, T b) { return tl::hypot(a, b); }
 
@@ -237,7 +286,8 @@ template <class T> TL_HD inline T op_hypot(T a, T b) { return tl::hypot(a, b); }
 /* ---- X-lists -------------------------------------------------------------------- */
 #define TL_ELEMENTARY_OPS(X)                                                           \
     X(acos)                                                                            \
-    X(acosh) X(asin) X(asinh) X(atan) X(atanh) X(sinh) X(cosh) X(log2) X(log10) X(trunc)
+    X(acosh) X(asin) X(asinh) X(atan) X(atanh) X(sinh) X(cosh) X(trunc)
+#define TL_ELEMENTARY_SPLIT_OPS(X) X(log2) X(log10)
 #define TL_ELEMENTARY_BINARY_OPS(X)                                                    \
     X(atan2) X(logaddexp) X(hypot) X(copysign) X(nextafter)
 
