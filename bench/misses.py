@@ -83,8 +83,8 @@ CAUSES = {
     "^elementwise: (acosh|pow)": (
         "computed in double for 0.51 ulp of float32; suspected: NumPy computes in float"
     ),
-    "^elementwise: asinh": (
-        "in float32 a root, a quotient and log1p: bound by instructions"
+    "^elementwise: (asinh|atanh)": (
+        "log1p of a quotient (and a root) in float32: bound by instructions"
     ),
     r"^elementwise: (add|a \+= b|clip|ceil|floor|hardshrink|relu|abs).*10.[67]": (
         "bound by memory: see the floor; no streaming stores yet"

@@ -29,6 +29,7 @@ TL_CUDA_FUNCTION(acosh)
 TL_CUDA_FUNCTION(atanh)
 TL_CUDA_FUNCTION(log2)
 #undef TL_CUDA_FUNCTION
+template <class T> TL_HD inline T log1p_moderate(T x) { return tl::log1p(x); }
 /* CUDA's float32 form is off by more than 1 ulp near 3. */
 TL_HD inline float log10(float x) { return static_cast<float>(::log10(static_cast<double>(x))); }
 TL_HD inline double log10(double x) { return ::log10(x); }
@@ -141,13 +142,27 @@ TL_HD inline float cosh(float x) {
 }
 TL_HD inline double cosh(double x) { return ::cosh(x); }
 
-/* log1p(a + a^2 / (1 + sqrt(1 + a^2))); far out log(a) + log(2). float32: 1.7 ulp. */
-TL_HD inline float asinh(float x) {
-    float a = absolute(x), z = a * a, w = a + z / (1.0f + std::sqrt(1.0f + z));
-    bool far = a > 1e9f;
-    float y = tl::log1p(blend(far, a, w)) + blend(far, 0.693147181f, 0.0f);
-    return with_sign(y, x);
+/* log1p(x) to the same bits where 1 + x is a positive normal number. */
+TL_HD inline float log1p_moderate(float x) {
+    float u = 1.0f + x, e, f = split_log(u, e);
+    float lost = blend(x > 1.0f, 1.0f - (u - x), x - (u - 1.0f));
+    bool direct = e == 0.0f;
+    float c = blend(direct, 0.0f, lost * rough_reciprocal(u));
+    return log_reduced(blend(direct, x, f), e, c);
 }
+TL_HD inline double log1p_moderate(double x) { return tl::log1p(x); }
+/* log1p(a + a^2 / (1 + sqrt(1 + a^2))); far out log(a) + log(2). float32: 1.7 ulp. */
+TL_HD inline bool asinh_is_hard(float x) { return !(absolute(x) < 1e9f); }
+TL_HD inline float asinh_moderate(float x) {
+    float a = absolute(x), z = a * a, w = a + z / (1.0f + std::sqrt(1.0f + z));
+    return with_sign(log1p_moderate(w), x);
+}
+TL_HD inline float asinh(float x) {
+    float far = with_sign(tl::log1p(absolute(x)) + 0.693147181f, x);
+    return blend(asinh_is_hard(x), far, asinh_moderate(x));
+}
+TL_HD inline bool asinh_is_hard(double) { return false; }
+TL_HD inline double asinh_moderate(double x) { return ::asinh(x); }
 TL_HD inline double asinh(double x) { return ::asinh(x); }
 TL_HD inline float acosh(float x) {
     double t = static_cast<double>(x) - 1.0;
@@ -156,12 +171,20 @@ TL_HD inline float acosh(float x) {
 }
 TL_HD inline double acosh(double x) { return ::acosh(x); }
 /* log1p(2a / (1 - a)) / 2, the quotient near 0 as 2a and the rest. */
-TL_HD inline float atanh(float x) {
-    float a = absolute(x);
+TL_HD inline float atanh_argument(float a) {
     bool low = a < 0.5f;
     float t = a + a, q = blend(low, t * a, t) / (1.0f - a);
-    return with_sign(0.5f * tl::log1p(blend(low, t + q, q)), x);
+    return blend(low, t + q, q);
 }
+TL_HD inline bool atanh_is_hard(float x) { return !(absolute(x) < 1.0f); }
+TL_HD inline float atanh_moderate(float x) {
+    return with_sign(0.5f * log1p_moderate(atanh_argument(absolute(x))), x);
+}
+TL_HD inline float atanh(float x) {
+    return with_sign(0.5f * tl::log1p(atanh_argument(absolute(x))), x);
+}
+TL_HD inline bool atanh_is_hard(double) { return false; }
+TL_HD inline double atanh_moderate(double x) { return ::atanh(x); }
 TL_HD inline double atanh(double x) { return ::atanh(x); }
 
 /* ---- logarithms ------------------------------------------------------------------ */
@@ -239,11 +262,12 @@ TL_HD inline double hypot(double a, double b) {
 
 #endif /* __CUDACC__ */
 
-/* log(e^a + e^b) = max + log1p(e^-|a - b|); equal infinities have no difference. */
+/* log(e^a + e^b) = max + log1p(e^-|a - b|); equal infinities have no difference, and
+ * NaN is the maximum. */
 template <class T> TL_HD inline T op_logaddexp(T a, T b) {
     T most = blend((a > b) | (a != a), a, b);
     T distance = blend(a == b, T(0), absolute(a - b));
-    return most + tl::log1p(tl::exp(-distance));
+    return most + log1p_moderate(exp_nonpositive(-distance));
 }
 
 /* ---- the structure of floats ------------------------------------------------ */
@@ -273,6 +297,10 @@ template <class T> TL_HD inline T op_cosh(T x) { return tl::cosh(x); }
 template <class T> TL_HD inline T op_log2(T x) { return tl::log2(x); }
 template <class T> TL_HD inline T op_log10(T x) { return tl::log10(x); }
 #ifndef __CUDACC__
+template <class T> TL_HD inline T op_asinh_moderate(T x) { return asinh_moderate(x); }
+template <class T> TL_HD inline T op_atanh_moderate(T x) { return atanh_moderate(x); }
+template <class T> TL_HD inline int op_asinh_is_hard(T x) { return asinh_is_hard(x); }
+template <class T> TL_HD inline int op_atanh_is_hard(T x) { return atanh_is_hard(x); }
 template <class T> TL_HD inline T op_log2_moderate(T x) { return log2_moderate(x); }
 template <class T> TL_HD inline T op_log10_moderate(T x) { return log10_moderate(x); }
 template <class T> TL_HD inline int op_log2_is_hard(T x) { return log_is_hard(x); }
@@ -286,8 +314,8 @@ template <class T> TL_HD inline T op_hypot(T a, T b) { return tl::hypot(a, b); }
 /* ---- X-lists -------------------------------------------------------------------- */
 #define TL_ELEMENTARY_OPS(X)                                                           \
     X(acos)                                                                            \
-    X(acosh) X(asin) X(asinh) X(atan) X(atanh) X(sinh) X(cosh) X(trunc)
-#define TL_ELEMENTARY_SPLIT_OPS(X) X(log2) X(log10)
+    X(acosh) X(asin) X(atan) X(sinh) X(cosh) X(trunc)
+#define TL_ELEMENTARY_SPLIT_OPS(X) X(asinh) X(atanh) X(log2) X(log10)
 #define TL_ELEMENTARY_BINARY_OPS(X)                                                    \
     X(atan2) X(logaddexp) X(hypot) X(copysign) X(nextafter)
 
