@@ -12,6 +12,7 @@ TL_BITWISE_OPS(TL_LIGHT_FORM)
 TL_COMPARE_OPS(TL_LIGHT_FORM)
 TL_BINARY_FLOAT_OPS(TL_LIGHT_FORM)
 TL_BINARY_MATH_OPS(TL_DEAR_FORM)
+TL_DEAR_FORM(gelu_grad)
 TL_ELEMENTARY_BINARY_OPS(TL_DEAR_FORM)
 
 // Integers that may fail: the fault becomes an exception when the host next waits.
@@ -105,6 +106,7 @@ const tl_cuda_entry entries[] = {
     TL_COMPARE_SIGNLESS_ROWS(not_equal)
     TL_BINARY_FLOAT_OPS(TL_FLOAT_ROWS)
     TL_BINARY_MATH_OPS(TL_FLOAT_ROWS)
+    TL_FLOAT_ROWS(gelu_grad)
     TL_ELEMENTARY_BINARY_OPS(TL_WIDE_FLOAT_ROWS)
     // bool is the bytes 0 and 1.
     TL_SAME("add", bitwise_or_form, TL_BOOL, uint8_t)

@@ -6,6 +6,7 @@ import accuracy
 import accuracy_complex
 import numpy as np
 import pytest
+import scipy.special
 
 import tensorlib as tl
 
@@ -89,3 +90,39 @@ def test_every_float16_is_rounded_once(row):
     with np.errstate(all="ignore"):
         expected = row.wide(x.astype(accuracy.WIDE))
         assert accuracy.errors(row, "float16", found, expected, [x]).max() <= 0.501
+
+
+def gelu_with_gradient(x):
+    a = tl.tensor(x, requires_grad=True)
+    y = tl.gelu(a)
+    y.backward(tl.ones(a.shape))
+    return y.detach().numpy(), a.grad.numpy()
+
+
+def test_gelu_of_an_element_has_the_same_bits_in_any_place():
+    x = np.float32([*np.linspace(-16, 12, 41), np.inf, -np.inf, np.nan, -0.0, 0, 1e38])
+    wide = np.repeat(x, 3)
+    for got, strided, padded in zip(
+        gelu_with_gradient(x),
+        (part[::3] for part in gelu_with_gradient(wide)),
+        gelu_with_gradient(np.concatenate([np.zeros(11, "f"), x])),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got.view("i4"), strided.view("i4"))
+        np.testing.assert_array_equal(got.view("i4"), padded[11:].view("i4"))
+    bits = tl.gelu(tl.tensor(x)).numpy().view("i4")
+    columns = tl.gelu(tl.tensor(wide)[::3]).numpy()
+    np.testing.assert_array_equal(columns.view("i4"), bits)
+    alone = [tl.gelu(tl.tensor(x[k : k + 1])).numpy()[0] for k in range(x.size)]
+    np.testing.assert_array_equal(np.float32(alone).view("i4"), bits)
+
+
+def test_gelu_gradient_error_is_a_few_ulp_of_the_normal_distribution():
+    x = np.linspace(-9, 12, 200_001).astype("f")
+    wide = x.astype("f8")
+    cdf = scipy.special.ndtr(wide)
+    exact = cdf + wide * np.exp(-wide * wide / 2) / np.sqrt(2 * np.pi)
+    _, found = gelu_with_gradient(x)
+    # Beside the zero near -0.75 only the terms' size bounds the error.
+    size = np.maximum(abs(exact), cdf)
+    assert (abs(found - exact) / size).max() < 8 * 2.0**-24

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 import tensorlib as tl
@@ -357,3 +358,29 @@ def test_linear_with_wrong_sizes_raises():
         nn.Linear(-1, 2)
     with pytest.raises(ValueError, match="out_features"):
         nn.Linear(1, 2.0)
+
+
+@pytest.mark.parametrize("shape", [(3, 130), (2, 130, 5), (2, 4, 9001)])
+def test_group_norm_of_many_channels_or_elements_agrees_with_torch(shape):
+    torch = torch_module()
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in (shape, shape[1], shape[1])]
+    cotangent = rng.standard_normal(shape)
+    ours = [tl.tensor(a, requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    y = tl.group_norm(ours[0], 2, *ours[1:])
+    expected = torch.nn.functional.group_norm(theirs[0], 2, *theirs[1:])
+    y.backward(tl.tensor(cotangent))
+    expected.backward(torch.tensor(cotangent))
+    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), 1e-9)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), 1e-7, 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (2, 4, 0), (2, 0, 3)])
+def test_group_norm_of_no_elements_has_zero_gradients(shape):
+    weight = tl.ones(shape[1], requires_grad=True)
+    y = tl.group_norm(tl.ones(shape), 2, weight)
+    assert y.shape == shape
+    tl.sum(y).backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), np.zeros(shape[1]))

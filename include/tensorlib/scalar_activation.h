@@ -29,7 +29,6 @@ template <class T> TL_HD inline T op_gelu(T x) {
 template <class T> TL_HD inline T op_gelu_moderate(T x) {
     return x * normal_cdf_moderate(x);
 }
-template <class T> TL_HD inline int op_gelu_is_hard(T x) { return normal_is_hard(x); }
 template <class T> TL_HD inline T op_silu_moderate(T x) {
     return x / (T(1) + exp_moderate(-x));
 }

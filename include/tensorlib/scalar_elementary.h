@@ -1,7 +1,6 @@
 /* Inverse and hyperbolic functions, further logarithms, and the structure of floats.
  *
- * float32 forms are branch-free and vectorize; those that take a logarithm work in
- * double, where log1p() is at hand. float64 forms call the C library, which is exact to
+ * float32 forms are branch-free and vectorize. float64 forms call the C library, which is exact to
  * 1 or 2 ulp: a vector form for each instruction set would cost more space than these
  * functions are worth. The ulp figures are maxima over every 61st float32 bit pattern
  * (float64: 10^6 random arguments) against mpmath. Polynomials are Remez fits of the
@@ -30,6 +29,7 @@ TL_CUDA_FUNCTION(acosh)
 TL_CUDA_FUNCTION(atanh)
 TL_CUDA_FUNCTION(log2)
 #undef TL_CUDA_FUNCTION
+template <class T> TL_HD inline T log1p_moderate(T x) { return tl::log1p(x); }
 /* CUDA's float32 form is off by more than 1 ulp near 3. */
 TL_HD inline float log10(float x) { return static_cast<float>(::log10(static_cast<double>(x))); }
 TL_HD inline double log10(double x) { return ::log10(x); }
@@ -142,12 +142,27 @@ TL_HD inline float cosh(float x) {
 }
 TL_HD inline double cosh(double x) { return ::cosh(x); }
 
-/* By log1p in double, where no float's square overflows: 0.51 ulp. */
-TL_HD inline float asinh(float x) {
-    double a = absolute(x), z = a * a;
-    double y = tl::log1p(a + z / (1.0 + std::sqrt(1.0 + z)));
-    return with_sign(static_cast<float>(blend(a == limits<double>::inf, a, y)), x);
+/* log1p(x) to the same bits where 1 + x is a positive normal number. */
+TL_HD inline float log1p_moderate(float x) {
+    float u = 1.0f + x, e, f = split_log(u, e);
+    float lost = blend(x > 1.0f, 1.0f - (u - x), x - (u - 1.0f));
+    bool direct = e == 0.0f;
+    float c = blend(direct, 0.0f, lost * rough_reciprocal(u));
+    return log_reduced(blend(direct, x, f), e, c);
 }
+TL_HD inline double log1p_moderate(double x) { return tl::log1p(x); }
+/* log1p(a + a^2 / (1 + sqrt(1 + a^2))); far out log(a) + log(2). float32: 1.7 ulp. */
+TL_HD inline bool asinh_is_hard(float x) { return !(absolute(x) < 1e9f); }
+TL_HD inline float asinh_moderate(float x) {
+    float a = absolute(x), z = a * a, w = a + z / (1.0f + std::sqrt(1.0f + z));
+    return with_sign(log1p_moderate(w), x);
+}
+TL_HD inline float asinh(float x) {
+    float far = with_sign(tl::log1p(absolute(x)) + 0.693147181f, x);
+    return blend(asinh_is_hard(x), far, asinh_moderate(x));
+}
+TL_HD inline bool asinh_is_hard(double) { return false; }
+TL_HD inline double asinh_moderate(double x) { return ::asinh(x); }
 TL_HD inline double asinh(double x) { return ::asinh(x); }
 TL_HD inline float acosh(float x) {
     double t = static_cast<double>(x) - 1.0;
@@ -156,25 +171,76 @@ TL_HD inline float acosh(float x) {
 }
 TL_HD inline double acosh(double x) { return ::acosh(x); }
 /* log1p(2a / (1 - a)) / 2, the quotient near 0 as 2a and the rest. */
-TL_HD inline float atanh(float x) {
-    float a = absolute(x);
+TL_HD inline float atanh_argument(float a) {
     bool low = a < 0.5f;
     float t = a + a, q = blend(low, t * a, t) / (1.0f - a);
-    return with_sign(0.5f * tl::log1p(blend(low, t + q, q)), x);
+    return blend(low, t + q, q);
 }
+TL_HD inline bool atanh_is_hard(float x) { return !(absolute(x) < 1.0f); }
+TL_HD inline float atanh_moderate(float x) {
+    return with_sign(0.5f * log1p_moderate(atanh_argument(absolute(x))), x);
+}
+TL_HD inline float atanh(float x) {
+    return with_sign(0.5f * tl::log1p(atanh_argument(absolute(x))), x);
+}
+TL_HD inline bool atanh_is_hard(double) { return false; }
+TL_HD inline double atanh_moderate(double x) { return ::atanh(x); }
 TL_HD inline double atanh(double x) { return ::atanh(x); }
 
 /* ---- logarithms ------------------------------------------------------------------ */
-/* A float's log2 in double, 2^-45; scaling makes subnormals normal. 0.51 ulp. */
-TL_HD inline double log2_double(float x) {
-    return log_special(static_cast<double>(x), log2_normal(static_cast<double>(x)));
+/* log(1 + f) / log(base) = f (c + t), c its limit and t a polynomial; only the last
+ * steps round at the size of the result. */
+TL_HD inline float log2_reduced(float f, float e) {
+    float t = -1.099489703e-01f;
+    t = t * f + 1.861747504e-01f;
+    t = t * f - 1.910628946e-01f;
+    t = t * f + 2.046006645e-01f;
+    t = t * f - 2.396173920e-01f;
+    t = t * f + 2.885674056e-01f;
+    t = t * f - 3.606966498e-01f;
+    t = t * f + 4.808982411e-01f;
+    t = t * f - 7.213473515e-01f;
+    t = t * f + 1.920048370e-08f; /* what rounding c lost */
+    return e + fused(f, 1.442695022f, f * t);
 }
-TL_HD inline float log2(float x) { return static_cast<float>(log2_double(x)); }
-TL_HD inline double log2(double x) { return ::log2(x); }
+TL_HD inline float log10_reduced(float f, float e) {
+    float t = -3.309793806e-02f;
+    t = t * f + 5.604418431e-02f;
+    t = t * f - 5.751566232e-02f;
+    t = t * f + 6.159093715e-02f;
+    t = t * f - 7.213202247e-02f;
+    t = t * f + 8.686744486e-02f;
+    t = t * f - 1.085805109e-01f;
+    t = t * f + 1.447647954e-01f;
+    t = t * f - 2.171471901e-01f;
+    t = t * f - 1.012085480e-08f;
+    float low = e * 4.6050389812e-06f; /* log10(2) has an exact part and this one */
+    return fused(e, 0.301025390625f, fused(f, 0.434294492f, f * t + low));
+}
+/* Of positive normal numbers, and of others, whose subnormal ones are scaled. */
+TL_HD inline float log2_moderate(float x) {
+    float e, f = split_log(x, e);
+    return log2_reduced(f, e);
+}
+TL_HD inline float log10_moderate(float x) {
+    float e, f = split_log(x, e);
+    return log10_reduced(f, e);
+}
+/* float32: 1.0 ulp, without fused multiply-add 1.8 ulp. */
+TL_HD inline float log2(float x) {
+    bool tiny = x < 1.17549435e-38f;
+    float e, f = split_log(blend(tiny, x * 8388608.0f, x), e);
+    return log_special(x, log2_reduced(f, e - blend(tiny, 23.0f, 0.0f)));
+}
 TL_HD inline float log10(float x) {
-    return static_cast<float>(log2_double(x) * 0.301029995663981195214);
+    bool tiny = x < 1.17549435e-38f;
+    float e, f = split_log(blend(tiny, x * 8388608.0f, x), e);
+    return log_special(x, log10_reduced(f, e - blend(tiny, 23.0f, 0.0f)));
 }
+TL_HD inline double log2(double x) { return ::log2(x); }
 TL_HD inline double log10(double x) { return ::log10(x); }
+TL_HD inline double log2_moderate(double x) { return ::log2(x); }
+TL_HD inline double log10_moderate(double x) { return ::log10(x); }
 
 /* sqrt(a^2 + b^2); infinite with either, even beside NaN. float32 in double: 0.51 ulp;
  * float64 scaled by a power of two where squares would leave the range: 1.2 ulp. */
@@ -196,11 +262,12 @@ TL_HD inline double hypot(double a, double b) {
 
 #endif /* __CUDACC__ */
 
-/* log(e^a + e^b) = max + log1p(e^-|a - b|); equal infinities have no difference. */
+/* log(e^a + e^b) = max + log1p(e^-|a - b|); equal infinities have no difference, and
+ * NaN is the maximum. */
 template <class T> TL_HD inline T op_logaddexp(T a, T b) {
     T most = blend((a > b) | (a != a), a, b);
     T distance = blend(a == b, T(0), absolute(a - b));
-    return most + tl::log1p(tl::exp(-distance));
+    return most + log1p_moderate(exp_nonpositive(-distance));
 }
 
 /* ---- the structure of floats ------------------------------------------------ */
@@ -229,6 +296,16 @@ template <class T> TL_HD inline T op_sinh(T x) { return tl::sinh(x); }
 template <class T> TL_HD inline T op_cosh(T x) { return tl::cosh(x); }
 template <class T> TL_HD inline T op_log2(T x) { return tl::log2(x); }
 template <class T> TL_HD inline T op_log10(T x) { return tl::log10(x); }
+#ifndef __CUDACC__
+template <class T> TL_HD inline T op_asinh_moderate(T x) { return asinh_moderate(x); }
+template <class T> TL_HD inline T op_atanh_moderate(T x) { return atanh_moderate(x); }
+template <class T> TL_HD inline int op_asinh_is_hard(T x) { return asinh_is_hard(x); }
+template <class T> TL_HD inline int op_atanh_is_hard(T x) { return atanh_is_hard(x); }
+template <class T> TL_HD inline T op_log2_moderate(T x) { return log2_moderate(x); }
+template <class T> TL_HD inline T op_log10_moderate(T x) { return log10_moderate(x); }
+template <class T> TL_HD inline int op_log2_is_hard(T x) { return log_is_hard(x); }
+template <class T> TL_HD inline int op_log10_is_hard(T x) { return log_is_hard(x); }
+#endif
 template <class T> TL_HD inline T op_atan2(T a, T b) { return tl::atan2(a, b); }
 template <class T> TL_HD inline T op_hypot(T a, T b) { return tl::hypot(a, b); }
 
@@ -237,7 +314,8 @@ template <class T> TL_HD inline T op_hypot(T a, T b) { return tl::hypot(a, b); }
 /* ---- X-lists -------------------------------------------------------------------- */
 #define TL_ELEMENTARY_OPS(X)                                                           \
     X(acos)                                                                            \
-    X(acosh) X(asin) X(asinh) X(atan) X(atanh) X(sinh) X(cosh) X(log2) X(log10) X(trunc)
+    X(acosh) X(asin) X(atan) X(sinh) X(cosh) X(trunc)
+#define TL_ELEMENTARY_SPLIT_OPS(X) X(asinh) X(atanh) X(log2) X(log10)
 #define TL_ELEMENTARY_BINARY_OPS(X)                                                    \
     X(atan2) X(logaddexp) X(hypot) X(copysign) X(nextafter)
 

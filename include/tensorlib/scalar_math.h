@@ -225,13 +225,23 @@ TL_HD inline double log(double x) {
     return log_special(x, log_reduced(f, e - blend(tiny, 52.0, 0.0), 0.0));
 }
 
+/* 1 / u, float32 to 1 %: a fit over the range of split_log, halved and scaled by a
+ * power of two that is a float for any u. */
+TL_HD inline float rough_reciprocal(float u) {
+    uint32_t n = (to_bits(u) + (0x3f800000u - 0x3f3504f3u)) >> 23;
+    float e, f = split_log(u, e);
+    float p = 0.457119607f * f - 0.540306468f;
+    return (p * f + 0.502497561f) * from_bits((255u - n) << 23);
+}
+TL_HD inline double rough_reciprocal(double u) { return 1.0 / u; }
+
 /* log(1 + x): u = 1 + x rounded, and what rounding lost over u as a correction.
  * float32: 0.8 ulp, float64: 0.8 ulp. */
 template <class T> TL_HD inline T log1p_any(T x) {
     T u = T(1) + x, e, f = split_log(u, e);
     T lost = blend(x > T(1), T(1) - (u - x), x - (u - T(1)));
     bool direct = e == T(0);
-    T y = log_reduced(blend(direct, x, f), e, blend(direct, T(0), lost / u));
+    T y = log_reduced(blend(direct, x, f), e, blend(direct, T(0), lost * rough_reciprocal(u)));
     return blend(x == T(0), x, log_special(u, y));
 }
 TL_HD inline float log1p(float x) { return log1p_any(x); }

@@ -152,7 +152,7 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
 #define TL_UNARY_MATH_OPS(X) \
     X(expm1) X(log1p) X(tanh) X(erf) X(gelu_tanh) \
     X(softplus) X(log_sigmoid) X(tanhshrink) X(mish)
-#define TL_SPLIT_OPS(X) X(exp) X(log) X(sin) X(cos) X(tan) X(sigmoid) X(gelu) X(silu)
+#define TL_SPLIT_OPS(X) X(exp) X(log) X(sin) X(cos) X(tan) X(sigmoid) X(silu)
 #define TL_UNARY_OPS(X) X(negative) X(abs) X(sign) X(square) X(relu)
 #define TL_FLOAT_TEST_OPS(X) X(isnan) X(isinf) X(isfinite) X(signbit)
 #define TL_BINARY_OPS(X) X(add) X(subtract) X(multiply) X(maximum) X(minimum)
@@ -167,7 +167,7 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
 #define TL_BINARY_FLOAT_OPS(X) \
     X(divide) X(relu_grad) X(tanh_grad) X(sigmoid_grad) X(softsign_grad) \
     X(hardsigmoid_grad) X(hardswish_grad) X(prelu)
-#define TL_BINARY_MATH_OPS(X) X(gelu_grad) X(silu_grad) X(gelu_tanh_grad) X(mish_grad)
+#define TL_BINARY_MATH_OPS(X) X(silu_grad) X(gelu_tanh_grad) X(mish_grad)
 /* Cheap ones, which have loops of 16-bit floats of their own (half_loops.h). */
 #define TL_HALF_UNARY_OPS(X) X(negative) X(abs) X(relu)
 #define TL_HALF_BINARY_OPS(X) \

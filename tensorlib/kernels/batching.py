@@ -39,6 +39,8 @@ _SHARED = {"searchsorted": (1,)}  # what is searched
 _ROWS = {
     "layer_norm": (4, 5),  # weight and bias
     "rms_norm": (4,),
+    "group_norm": (4, 5),
+    "group_norm_grad": (7,),
     "cross_entropy": (),
     "cross_entropy_grad": (),
     "conv": (2, 3),  # weight and bias

@@ -505,6 +505,15 @@ cdef inline unit_fn unit_for(const Op *op, const tl_narrow *how) noexcept nogil:
     return op.of_halves[1] if how.dtype == TL_BFLOAT16 else NULL
 
 
+cdef inline bint adjoining(const Job *job, int64_t columns) noexcept nogil:
+    """Whether rows of few columns follow each other, so that some are taken as one."""
+    cdef int last = job.reduced.ndim - 1
+    return (
+        columns > 1 and job.reduced.strides[0][last] == columns
+        and columns * job.reduced.shape[last] >= 2 * COLUMNS
+    )
+
+
 cdef tl_status reduce_any(
     const tl_call *call, const Op *op, const tl_narrow *how
 ) noexcept nogil:
@@ -540,7 +549,8 @@ cdef tl_status reduce_any(
         job.reduced.strides[0][0] = 1
     kept = job.kept.ndim - 1
     if (
-        kept >= 0 and job.kept.strides[0][kept] == 1 and job.kept.shape[kept] >= 8
+        kept >= 0 and job.kept.strides[0][kept] == 1
+        and (job.kept.shape[kept] >= 8 or adjoining(&job, job.kept.shape[kept]))
         and (
             job.reduced.strides[0][job.reduced.ndim - 1] != 1
             or job.reduced.shape[job.reduced.ndim - 1] == 1

@@ -14,10 +14,13 @@ References
 K. Kreutz-Delgado, "The complex gradient operator and the CR-calculus", 2009.
 """
 from libc.stdint cimport int64_t
-from tensorlib.autograd.primitive cimport Node, Primitive, record1, run1, tracking
+from tensorlib.autograd.batch cimport aligned
+from tensorlib.autograd.primitive cimport (
+    Node, Primitive, record1, record2, run1, run2, tracking,
+)
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_COMPLEX64, TL_COMPLEX128, TL_FLOAT32, TL_FLOAT64, TL_MAX_NDIM,
-    tl_buffer,
+    TL_BATCHED, TL_COMPLEX64, TL_COMPLEX128, TL_CUDA, TL_FLOAT32, TL_FLOAT64,
+    TL_MAX_NDIM, tl_buffer,
 )
 from tensorlib.core.dtype cimport (
     dtype_of, is_complex_code, promote_codes, real_code,
@@ -58,6 +61,31 @@ cdef class Whole(Primitive):
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         return _as_complex(<Tensor>tangents[0])
+
+
+cdef class Joined(Primitive):
+    """x + iy of real tensors of one shape and dtype."""
+
+    def __cinit__(self, str name):
+        self.analytic = False
+
+    cdef Tensor apply(self, Tensor x, Tensor y):
+        cdef Tensor out
+        x, y = aligned(self.name, (x, y))
+        out = new_like(x, complex_code(x.buf.dtype))
+        run2(self, out, &x.buf, &y.buf, NULL)
+        if x.track | y.track and tracking(x.track | y.track):
+            record2(self, out, x, y, (), False, None)
+        return out
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return (
+            real(g) if node.needs(0) else None, imag(g) if node.needs(1) else None
+        )
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        x, y = tangents
+        return <Tensor>complex(0.0 if x is None else x, 0.0 if y is None else y)
 
 
 cdef class Conj(Unary):
@@ -123,10 +151,30 @@ cdef class Direction(Unary):
 
 cdef Parts _parts = Parts("view_as_real")
 cdef Whole _whole = Whole("view_as_complex")
+cdef Joined _joined = Joined("complex")
 cdef Conj _conj = Conj("conj")
 cdef Magnitude _magnitude = Magnitude("magnitude")
 cdef Angle _angle = Angle("angle")
 cdef Direction _direction = Direction("complex_sign", kernel="sign")
+
+
+cdef inline int complex_code(int real) noexcept:
+    return TL_COMPLEX64 if real == TL_FLOAT32 else TL_COMPLEX128
+
+
+cdef Tensor _part(Tensor z, int k):
+    """The real (0) or imaginary (1) part, a view."""
+    cdef tl_buffer layout
+    cdef int d
+    if z.buf.ndim == TL_MAX_NDIM or z.track and tracking(z.track):
+        return _as_real(z)[..., k]
+    copy_layout(&layout, &z.buf)
+    for d in range(layout.ndim):
+        layout.strides[d] *= 2
+    layout.dtype = real_code(z.buf.dtype)
+    layout.data = <char *>layout.data + k * (4 if layout.dtype == TL_FLOAT32 else 8)
+    update_layout(&layout)
+    return new_view(z, &layout)
 
 
 cdef Tensor _as_real(Tensor z):
@@ -175,7 +223,7 @@ cdef Tensor _as_complex(Tensor x):
     layout.ndim -= 1
     for d in range(layout.ndim):
         layout.strides[d] //= 2
-    layout.dtype = TL_COMPLEX64 if x.buf.dtype == TL_FLOAT32 else TL_COMPLEX128
+    layout.dtype = complex_code(x.buf.dtype)
     update_layout(&layout)
     out = new_view(x, &layout)
     if x.track and tracking(x.track):
@@ -359,7 +407,9 @@ def complex(x1, x2, /):
         )
     dtype = TL_FLOAT64 if dtype == TL_FLOAT64 else TL_FLOAT32
     a, b = broadcast_arrays(cast(a, dtype), cast(b, dtype))
-    return _as_complex(<Tensor>stack((a, b), axis=-1))
+    if a.buf.device_type == TL_CUDA:    # which has no kernel for it
+        return _as_complex(<Tensor>stack((a, b), axis=-1))
+    return _joined.apply(a, b)
 
 
 def real(x, /):
@@ -381,7 +431,7 @@ def real(x, /):
     tensor([1.])
     """
     cdef Tensor a = as_tensor("real", x)
-    return _as_real(a)[..., 0] if is_complex_code(a.buf.dtype) else a
+    return _part(a, 0) if is_complex_code(a.buf.dtype) else a
 
 
 def imag(x, /):
@@ -403,7 +453,7 @@ def imag(x, /):
     tensor([2.])
     """
     cdef Tensor a = as_tensor("imag", x)
-    return _as_real(a)[..., 1] if is_complex_code(a.buf.dtype) else full_like(a, 0)
+    return _part(a, 1) if is_complex_code(a.buf.dtype) else full_like(a, 0)
 
 
 def conj(x, /):

@@ -1,6 +1,7 @@
 """Normalization by statistics of the input."""
 
 from cpython.number cimport PyNumber_Index as index
+from libc.stdint cimport int64_t
 from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, differentiated, record, run, tracking,
@@ -223,6 +224,90 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
 
 
 # ---- groups of channels --------------------------------------------------------
+cdef class GroupNorm(Composite):
+    """Of (N, C, S); params: (groups, eps). Saved: x, weight and bias when given, then
+    mean and rstd, of shape (N, groups)."""
+
+    cdef Tensor apply(self, Tensor x, Tensor weight, Tensor bias, int64_t groups,
+                      double eps):
+        cdef tl_norm_params params
+        cdef tl_buffer layout
+        cdef Tensor out, average, rstd, each
+        cdef const tl_buffer *written[3]
+        cdef const tl_buffer *read[3]
+        cdef int nin = 0, track = 0
+        x, weight, bias = aligned(self.name, (x, weight, bias))
+        params.eps = eps
+        layout.ndim, layout.shape[0], layout.shape[1] = 2, x.buf.shape[0], groups
+        out = new_like(x, x.buf.dtype)
+        average = new_tensor(
+            &layout, x.buf.dtype, x.buf.device_type, x.buf.device_index
+        )
+        rstd = new_like(average, x.buf.dtype)
+        written[0], written[1], written[2] = &out.buf, &average.buf, &rstd.buf
+        inputs = tuple([each for each in (x, weight, bias) if each is not None])
+        for each in inputs:
+            read[nin] = &each.buf
+            track |= each.track
+            nin += 1
+        run(self, x.buf.dtype, written, 3, read, nin, &params, x.buf.size)
+        if track and tracking(track):
+            record(self, out, inputs, (*inputs, average, rstd), False, (groups, eps))
+        return out
+
+    cdef Tensor compose(self, tuple inputs, object params):
+        x, (groups, eps) = inputs[0], params
+        n, channels, length = x.shape
+        shape = (n * groups, channels // groups * length)
+        y = layer_norm(x.reshape(shape), shape[1], None, None, eps).reshape(x.shape)
+        if len(inputs) > 1:
+            y = y * inputs[1].reshape((channels, 1))
+        return <Tensor>(y + inputs[2].reshape((channels, 1)) if len(inputs) > 2 else y)
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        cdef Tensor grad_x, products, sums, x, average, rstd, weight = None
+        cdef const tl_buffer *written[3]
+        cdef const tl_buffer *read[5]
+        if differentiated():
+            return self.composed_vjp(node, g)
+        x, average, rstd = [node.get(k) for k in (0, node.inputs, node.inputs + 1)]
+        if node.inputs > 1:
+            weight = node.get(1)
+        g, x, average, rstd, weight = aligned(
+            self.name, (contiguous(g), x, average, rstd, weight)
+        )
+        grad_x = new_like(x, x.buf.dtype)
+        products = _of_channels(x)
+        sums = new_like(products, x.buf.dtype)
+        written[0], written[1], written[2] = &grad_x.buf, &products.buf, &sums.buf
+        read[0], read[1], read[2], read[3] = &g.buf, &x.buf, &average.buf, &rstd.buf
+        if weight is not None:
+            read[4] = &weight.buf
+        run(
+            _group_norm_grad, x.buf.dtype, written, 3, read, 4 if weight is None else 5,
+            NULL, x.buf.size,
+        )
+        return (
+            grad_x,
+            sum(products, axis=0) if node.inputs > 1 and node.needs(1) else None,
+            sum(sums, axis=0) if node.inputs > 2 and node.needs(2) else None,
+        )[:node.inputs]
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return self.composed_jvp(node, tangents)
+
+
+cdef Tensor _of_channels(Tensor x):
+    """A new tensor of shape (N, C)."""
+    cdef tl_buffer layout
+    layout.ndim, layout.shape[0], layout.shape[1] = 2, x.buf.shape[0], x.buf.shape[1]
+    return new_tensor(&layout, x.buf.dtype, x.buf.device_type, x.buf.device_index)
+
+
+cdef GroupNorm _group_norm = GroupNorm("group_norm")
+cdef Primitive _group_norm_grad = Primitive("group_norm_grad")
+
+
 def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     """Normalize each group of channels of each sample to mean 0 and variance 1.
 
@@ -256,8 +341,8 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     >>> tl.group_norm(tl.tensor([[1.0, 3.0, 0.0, 8.0]]), 2, eps=0.0)
     tensor([[-1.,  1., -1.,  1.]])
     """
-    cdef Tensor a = as_float(as_tensor("group_norm", x))
-    cdef int dtype = a.buf.dtype
+    cdef Tensor a = as_float(as_tensor("group_norm", x)), out
+    cdef int dtype = a.buf.dtype, work
     try:
         groups = index(num_groups)
     except TypeError:
@@ -271,26 +356,30 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
             f"group_norm: expected (N, C, ...) with C divisible by {groups}, got "
             f"{a.shape}"
         )
-    shape = a.shape
-    along = (-1, *(1,) * (a.buf.ndim - 2))
-    rows = shape[0] * groups
-    length = a.buf.size // rows if rows else 0
-    out = a = cast(a, working_code(dtype))
-    if a.buf.size:
-        out = layer_norm(reshape_like(a, (rows, length)), length, None, None, eps)
-        out = reshape_like(<Tensor>out, shape)
-    for name, given, scales in (("weight", weight, True), ("bias", bias, False)):
-        if given is None:
-            continue
-        given = as_tensor("group_norm", given)
-        if given.shape != shape[1:2]:
-            raise ShapeError(
-                f"group_norm: expected {name} of shape {shape[1:2]}, got {given.shape}"
-            )
-        dtype = promote_codes(dtype, (<Tensor>given).buf.dtype)
-        given = given.reshape(along) if shape[1] else given.reshape((0, *along[1:]))
-        out = out * given if scales else out + given
-    return cast(<Tensor>out, dtype)
+    affine = []
+    for name, given in (("weight", weight), ("bias", bias)):
+        if given is not None:
+            given = as_tensor("group_norm", given)
+            if given.shape != a.shape[1:2]:
+                raise ShapeError(
+                    f"group_norm: expected {name} of shape {a.shape[1:2]}, got "
+                    f"{given.shape}"
+                )
+            dtype = promote_codes(dtype, (<Tensor>given).buf.dtype)
+        affine.append(given)
+    work = working_code(dtype)
+    affine = [None if t is None else contiguous(cast(<Tensor>t, work)) for t in affine]
+    if affine[0] is None and affine[1] is not None:
+        affine[0] = full_like((<Tensor>affine[1]).detach(), 1)
+    n, channels = a.shape[:2]
+    length = a.buf.size // (n * channels) if a.buf.size else 0
+    rows = reshape_like(contiguous(cast(a, work)), (n, channels, length))
+    if a.buf.size and a.device.type == "cuda":    # which has no kernel for it
+        inputs = tuple([t for t in (rows, *affine) if t is not None])
+        out = _group_norm.compose(inputs, (groups, eps))
+    else:
+        out = _group_norm.apply(rows, affine[0], affine[1], groups, eps)
+    return cast(reshape_like(out, a.shape), dtype)
 
 
 # ---- without a mean ------------------------------------------------------------
