@@ -19,11 +19,11 @@ import tensorlib as tl
     [
         lambda x: x,
         lambda x: x.T,
-        lambda x: x[::-1, ::2],
+        lambda x: x[1:, ::2],
         lambda x: x[:0],
         lambda x: x[1, 1],
     ],
-    ids=["c", "transposed", "negative", "empty", "scalar"],
+    ids=["c", "transposed", "stepped", "empty", "scalar"],
 )
 def test_dlpack_to_numpy_shares_memory(dtype, view):
     x = view(tl.asarray(sample(dtype)).copy())
@@ -32,6 +32,19 @@ def test_dlpack_to_numpy_shares_memory(dtype, view):
     assert a.tolist() == x.tolist()
     if a.size:
         assert a.ctypes.data == x.data_ptr()
+
+
+def test_dlpack_with_negative_strides_is_a_copy_or_refused():
+    torch = pytest.importorskip("torch")
+    x = tl.arange(6).reshape((2, 3))[:, ::-1]
+    t = torch.from_dlpack(x)
+    assert t.tolist() == np.from_dlpack(x).tolist() == [[2, 1, 0], [5, 4, 3]]
+    t.zero_()
+    assert x.tolist() == [[2, 1, 0], [5, 4, 3]]
+    with pytest.raises(BufferError, match=r"strides \(3, -1\) are negative"):
+        x.__dlpack__(copy=False)
+    one = x[:, :1][:, ::-1]
+    assert np.from_dlpack(one).ctypes.data == one.data_ptr()
 
 
 @pytest.mark.parametrize("dtype", ALL)

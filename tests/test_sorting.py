@@ -100,7 +100,7 @@ ROWS_IN_MEMORY = {
 @pytest.mark.parametrize("layout", ROWS_IN_MEMORY.values(), ids=ROWS_IN_MEMORY)
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [1, 2, 3, 31, 100, 512, 513])
+@pytest.mark.parametrize("size", [1, 2, 3, 31, 100, 512, 1024, 1025])
 def test_sort_of_several_rows_equals_stable_reference(size, dtype, descending, layout):
     rng = np.random.default_rng(size)
     for count in (1, 3, 4, 7, 8, 13, 16, 37):

@@ -22,7 +22,7 @@ constexpr int LANES_BYTES = 32;
 #else
 constexpr int LANES_BYTES = 16;
 #endif
-constexpr int64_t LANES_ROW = 512; /* elements of a row: at most 16 KiB for all rows */
+constexpr int64_t LANES_ROW = 1024; /* elements of a row: at most 32 KiB for all rows */
 constexpr int MOST_LANES = LANES_BYTES / 4;
 
 template <class U> constexpr int lanes_of = LANES_BYTES / sizeof(U);

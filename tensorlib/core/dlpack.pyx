@@ -176,6 +176,15 @@ cdef Tensor _at_target(Tensor x, object dl_device, object copy):
     return x.cpu()
 
 
+cdef bint _steps_back(Tensor x) noexcept:
+    """Whether an axis is walked towards lower addresses."""
+    cdef int d
+    for d in range(x.buf.ndim):
+        if x.buf.strides[d] < 0 and x.buf.shape[d] > 1:
+            return True
+    return False
+
+
 cdef int _let_wait(Tensor x, object stream) except -1:
     """Let the consumer's stream wait for what has been launched on ours."""
     cdef const tl_remote *remote
@@ -220,7 +229,8 @@ def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None
         Where the consumer wants the memory: where it is, or on the CPU, (1, 0), to
         which a tensor on a GPU is copied.
     copy : bool, optional
-        True forces a copy, False and None share the memory.
+        True forces a copy, False forbids one. None shares the memory, unless a stride
+        is negative: PyTorch ends the process on such, so it gets a copy.
 
     Raises
     ------
@@ -241,7 +251,12 @@ def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None
     cdef bint versioned = _wants_version(max_version)
     cdef uint64_t flags = 0
     x = _at_target(x, dl_device, copy)
-    if copy and x is self:
+    if x is self and (copy or _steps_back(x)):
+        if copy is False:
+            raise BufferError(
+                f"__dlpack__: strides {x.strides} are negative, which consumers do not "
+                "take; pass copy=None, or use .contiguous()"
+            )
         x = packed_copy(x)
     _let_wait(x, stream)
     if x is not self:

@@ -26,7 +26,7 @@ from tensorlib.core.dtype cimport (
     dtype_of, is_complex_code, promote_codes, real_code,
 )
 from tensorlib.core.layout cimport copy_layout, parse_axes, update_layout
-from tensorlib.core.tensor cimport Tensor, new_ordered, new_view
+from tensorlib.core.tensor cimport Tensor, new_like, new_ordered, new_view
 from tensorlib.ops.elementwise cimport (
     Unary, as_float, as_tensor, cast, contiguous, copy, full_like,
 )
