@@ -139,9 +139,13 @@ cdef tuple _indices(Node node):
 
 # ---- reading and adding by index tensors ---------------------------------------
 cdef int row_kernel(
-    Primitive p, Tensor rows, Tensor out, tuple indices, bint write, bint accumulate
+    Primitive p, Tensor rows, Tensor out, tuple indices, bint write, bint accumulate,
+    list axes=None,
 ) except -1:
-    """index_get (out = rows[indices]) or index_put (rows[indices] (+)= out)."""
+    """index_get (out = rows[indices]) or index_put (rows[indices] (+)= out).
+
+    axes: what an error calls the axes of the indices; 0, 1, ... if None.
+    """
     cdef tl_index_params params
     cdef const tl_buffer *buffers[TL_MAX_NDIM + 1]
     cdef const tl_buffer *target = &rows.buf if write else &out.buf
@@ -155,24 +159,23 @@ cdef int row_kernel(
         return run(p, rows.buf.dtype, &target, 1, buffers, params.n_indexed + 1,
                    &params, out.buf.size)
     except IndexError:
-        _explain_range(rows, indices)
+        name = "index" if p is _index_get else p.name
+        for i in range(params.n_indexed):
+            explain_range(
+                name, <Tensor>indices[i], rows.buf.shape[i], axes[i] if axes else i
+            )
         raise
 
 
-cdef int _explain_range(Tensor rows, tuple indices) except -1:
+cdef int explain_range(str op, Tensor positions, int64_t extent, int axis) except -1:
     """Raise an IndexError that names the axis, the index and the size."""
-    cdef int axis
-    cdef int64_t extent
-    for axis, positions in enumerate(indices):
-        if is_batched(positions):
-            return 0
-        extent = rows.buf.shape[axis]
-        for value in (int(positions.min().item()), int(positions.max().item())):
-            if not -extent <= value < extent:
-                raise IndexError(
-                    f"index {value} is out of range for indexed axis {axis} of size "
-                    f"{extent}"
-                ) from None
+    if is_batched(positions):
+        return 0
+    for value in (int(positions.min().item()), int(positions.max().item())):
+        if not -extent <= value < extent:
+            raise IndexError(
+                f"{op}: index {value} is out of range for axis {axis} of size {extent}"
+            ) from None
     return 0
 
 
@@ -206,11 +209,11 @@ cdef void _turn(tl_buffer *b, int first, int n) noexcept:
     update_layout(b)
 
 
-cdef Tensor gather_rows(Tensor x, tuple indices, int before=0):
+cdef Tensor gather_rows(Tensor x, tuple indices, int before=0, list axes=None):
     """out[i..., rest] = x[indices[0][i...], indices[1][i...], ..., rest].
 
     before: how many axes of the rest will be moved to the front, which then leaves the
-    result contiguous.
+    result contiguous. axes: see row_kernel.
     """
     cdef Tensor out
     cdef tl_buffer shape, turned
@@ -229,7 +232,7 @@ cdef Tensor gather_rows(Tensor x, tuple indices, int before=0):
     out = new_tensor(&shape, x.buf.dtype, x.buf.device_type, x.buf.device_index)
     if before:
         _turn(&out.buf, before, n_index)
-    row_kernel(_index_get, x, out, indices, False, False)
+    row_kernel(_index_get, x, out, indices, False, False, axes)
     if x.track and tracking(x.track):
         record1(_index_get, out, x, indices, False, x.shape)
     return out
@@ -335,7 +338,7 @@ cdef Tensor _read(Tensor x, Key key):
     _indexed_first(key, base.buf.ndim, order)
     n_index = (<Tensor>key.indices[0]).buf.ndim
     first = key.axes[0] if key.adjacent and n_index else 0
-    out = gather_rows(permute(base, order), key.indices, first)
+    out = gather_rows(permute(base, order), key.indices, first, key.origins)
     if first == 0:
         return out
     # The result's index axes belong where the first indexed axis was.
@@ -410,7 +413,9 @@ cdef int _write(Tensor x, Key key, Tensor value) except -1:
             order[k] = d
             k += 1
     fitted = permute(fitted, order)
-    return row_kernel(assign_primitive, rows, fitted, key.indices, True, False)
+    return row_kernel(
+        assign_primitive, rows, fitted, key.indices, True, False, key.origins
+    )
 
 
 cdef object _does_not_fit(Tensor value, object shape):

@@ -9,6 +9,7 @@ cdef class Key:
     cdef BasicIndex basic
     cdef tuple indices        # as_positions, of one shape; empty for a basic key
     cdef list axes            # the axis of the basic result that each one indexes
+    cdef list origins         # the axis of the tensor that each one indexes
     cdef bint adjacent        # index axes stand side by side in the key
 
 # The key that indexes a tensor of x's layout; raises for what is no index of it. A key

@@ -190,7 +190,7 @@ cdef Key resolve_key(const tl_buffer *x, object key, bint kept):
     cdef bint advanced, separated = False
     cdef list items = _as_items(key)
     cdef list found = []
-    out.axes = []
+    out.axes, out.origins = [], []
     used = sum([_consumed(item) for item in items])
     spare = x.ndim - used
     if spare < 0:
@@ -224,11 +224,13 @@ cdef Key resolve_key(const tl_buffer *x, object key, bint kept):
                 _add_new_axis(&out.basic)
                 found.append(flat_nonzero(<Tensor>item))
                 out.axes.append(kept_axis)
+                out.origins.append(axis)
                 kept_axis += 1
                 continue
             for positions in _positions(item, x, axis, kept):
                 found.append(positions)
                 out.axes.append(kept_axis)
+                out.origins.append(axis)
                 _add_slice(&out.basic, 0, 1, x.shape[axis])
                 axis += 1
                 kept_axis += 1
@@ -286,7 +288,7 @@ cdef Tensor as_positions(Tensor positions):
 cdef Key axis_key(Tensor positions, int axis, bint kept):
     cdef Key out = Key.__new__(Key)
     out.basic.n = 0
-    out.axes = [axis]
+    out.axes = out.origins = [axis]
     out.adjacent = True
     out.indices = (_as_positions(positions, kept),)
     return out

@@ -15,7 +15,7 @@ from tensorlib.core.layout cimport copy_layout, parse_axis, same_shape, update_l
 from tensorlib.core.tensor cimport Tensor, detached
 from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy, full_like
 from tensorlib.ops.indexing cimport (
-    assign_primitive, gather_last, gather_rows, row_kernel,
+    assign_primitive, explain_range, gather_last, gather_rows, row_kernel,
 )
 from tensorlib.ops.keys cimport as_positions
 from tensorlib.ops.logic cimport select
@@ -125,18 +125,6 @@ cdef Tensor _copied(Tensor x):
     return copy(detached(x) if x.track else x)
 
 
-cdef int _explain(str op, Tensor positions, int64_t extent) except -1:
-    """Raise an IndexError that names the positions and the size."""
-    if is_batched(positions):
-        return 0
-    low, high = positions.min().item(), positions.max().item()
-    if low < -extent or high >= extent:
-        raise IndexError(
-            f"{op}: expected indices in [{-extent}, {extent}), got {low} to {high}"
-        ) from None
-    return 0
-
-
 cdef tuple _every_axis(Tensor x, Tensor positions, int axis):
     """Index tensors on all axes of x that name the same elements."""
     cdef int d
@@ -174,7 +162,7 @@ cdef int _write(
             p, out.buf.dtype, &written, 1, inputs, 2, NULL, positions.buf.size
         )
     except IndexError:
-        _explain(p.name, positions, out.buf.shape[axis])
+        explain_range(p.name, positions, out.buf.shape[axis], axis)
         raise
 
 
@@ -211,11 +199,7 @@ cdef Tensor _rows_added(Tensor x, Tensor values, Tensor rows, int axis):
     given = detached(values) if values.track else values
     if axis:
         target, given = swap_axes(out, 0, axis), swap_axes(given, 0, axis)
-    try:
-        row_kernel(_index_add, target, given, (rows,), True, True)
-    except IndexError:
-        _explain("index_add", rows, x.buf.shape[axis])
-        raise
+    row_kernel(_index_add, target, given, (rows,), True, True, [axis])
     if x.track | values.track and tracking(x.track | values.track):
         record(_index_add, out, (x, values), (rows,), False, axis)
     return out
