@@ -174,7 +174,6 @@ from tensorlib.ops.reduce import (
     var,
 )
 from tensorlib.ops.shape import (
-    as_strided,
     broadcast_shapes,
     expand_dims,
     flatten,
@@ -236,7 +235,7 @@ _LAZY_NAMES = {
         "conv_transpose2d",
         "conv_transpose3d",
     ),
-    "ops.diagonals": ("diag", "diagonal", "trace", "tril", "triu"),
+    "ops.diagonals": ("as_strided", "diag", "diagonal", "trace", "tril", "triu"),
     "ops.elementary": (
         "acos",
         "acosh",

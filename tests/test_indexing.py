@@ -350,7 +350,7 @@ def test_scatter_out_of_range_names_positions_and_leaves_x():
 )
 def test_index_out_of_range_names_the_axis_of_the_tensor(act):
     x = tl.zeros((2, 5))
-    with pytest.raises(IndexError, match=r"index 7 is out of range for axis 1 of size 5"):
+    with pytest.raises(IndexError, match="index 7 is out of range for axis 1 of size"):
         act(x, tl.tensor([0, 7]))
     assert x.sum().item() == 0.0
 

@@ -4,12 +4,13 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorlib as tl
 from tensorlib import nn, optim
+
+torch = pytest.importorskip("torch")
 
 PERMUTATIONS = st.permutations(range(4))
 SHAPES = st.tuples(*[st.integers(1, 4)] * 4)

@@ -176,8 +176,7 @@ _METHODS = (
     (mathematics, "sqrt rsqrt reciprocal exp expm1 log log1p sin cos tan tanh erf"),
     (activation, "relu sigmoid silu softplus gelu"),
     (elementwise, "astype"),
-    (shape_ops, "reshape permute_dims transpose expand_dims squeeze flip flatten "
-                "as_strided"),
+    (shape_ops, "reshape permute_dims transpose expand_dims squeeze flip flatten"),
     (joining, "split unstack"),
     (reduce, "sum mean prod max min argmax argmin any all var std logsumexp cumsum "
              "broadcast_to"),
@@ -192,6 +191,7 @@ _METHODS = (
 
 # Methods of modules that are loaded at the first use of one of their names.
 _LAZY_METHODS = {
+    "diagonals": "as_strided",
     "sets": "unique isin",
     "sorting": "sort argsort topk kthvalue searchsorted bincount",
     "statistics": "median nanmedian quantile nanquantile percentile",

@@ -7,11 +7,14 @@ from tensorlib.core.abi cimport (
 )
 from tensorlib.core.device cimport Device
 from tensorlib.core.dtype cimport (
-    as_dtype, dtype_of, is_complex_code, is_float_code, real_code, scalar_code,
+    as_dtype, dtype_of, dtype_sizes, is_complex_code, is_float_code, real_code,
+    scalar_code,
 )
 from tensorlib.core.interop cimport to_tensor
-from tensorlib.core.layout cimport keep_order, parse_shape
-from tensorlib.core.tensor cimport Tensor, detached, new_ordered, new_tensor
+from tensorlib.core.layout cimport (
+    copy_layout, keep_order, parse_shape, update_layout,
+)
+from tensorlib.core.tensor cimport Tensor, detached, new_ordered, new_tensor, new_view
 from tensorlib.ops.elementwise cimport as_tensor, cast, fill
 from tensorlib.ops.elementwise cimport copy as copied
 from tensorlib.ops.transfer cimport moved, usable_device
@@ -20,7 +23,6 @@ from math import ceil
 
 from tensorlib.core.errors import DTypeError
 from tensorlib.ops.arguments import int_of
-from tensorlib.ops.shape import as_strided
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object x, int *overflow) except? -1
@@ -503,6 +505,12 @@ def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
     cdef int64_t offset = max(-rows, min(k, columns))
     cdef int64_t row = max(-offset, 0), column = max(offset, 0)
     cdef int64_t length = min(rows - row, columns - column)
+    cdef tl_buffer layout
     if length > 0:
-        fill(as_strided(made, (length,), (columns + 1,), row * columns + column), 1)
+        copy_layout(&layout, &made.buf)
+        layout.ndim, layout.shape[0], layout.strides[0] = 1, length, columns + 1
+        row = (row * columns + column) * dtype_sizes()[layout.dtype]
+        layout.data = <char *>layout.data + row
+        update_layout(&layout)
+        fill(new_view(made, &layout), 1)
     return made

@@ -2,15 +2,17 @@
 
 A diagonal is a view, whatever the strides: its step is the sum of two. Its transpose
 puts the cotangent on the diagonal of zeros, which is also how `diag` makes a matrix.
+Views by any strides are here too.
 """
+from cpython.number cimport PyNumber_Index as index
 from cpython.object cimport Py_GE
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
-from tensorlib.core.abi cimport TL_BOOL, tl_buffer
+from tensorlib.core.abi cimport TL_BOOL, TL_INT64, tl_buffer
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport parse_axis, parse_shape, update_layout
 from tensorlib.core.tensor cimport Tensor, new_view, operators
-from tensorlib.ops.elementwise cimport as_tensor, copy_into
+from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into, full_like
 from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like, zeros_shaped
 
@@ -319,3 +321,76 @@ def triu(x, /, *, k=0):
     """
     cdef Tensor a = as_tensor("triu", x)
     return select(_below("triu", a, int_of("triu", "k", k) - 1), _zero(a), a)
+
+
+# ---- views by strides ----------------------------------------------------------
+def as_strided(x, shape, strides, offset=0, /):
+    """Return a view of `x`'s memory by explicit strides, checked against its bounds.
+
+    Parameters
+    ----------
+    x : Tensor
+    shape : tuple of int
+    strides : tuple of int
+        In elements; may be zero or negative.
+    offset : int, default 0
+        Elements from the first element of `x`.
+
+    Returns
+    -------
+    Tensor
+        A view; where gradients are recorded, a differentiable copy.
+
+    Raises
+    ------
+    ShapeError
+        If an element would lie outside the elements of `x`, which must be contiguous.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.as_strided(tl.arange(4), (3, 2), (1, 1))
+    tensor([[0, 1],
+            [1, 2],
+            [2, 3]])
+    """
+    cdef Tensor a = as_tensor("as_strided", x)
+    cdef tl_buffer layout
+    cdef int d
+    cdef int64_t start
+    parse_shape("as_strided", shape, &layout)
+    try:
+        steps = [index(n) for n in strides]
+        first = last = index(offset)
+    except TypeError:
+        raise TypeError(
+            "as_strided: expected int strides and offset, got "
+            f"{strides!r} and {offset!r}"
+        ) from None
+    if len(steps) != layout.ndim:
+        raise ShapeError(
+            f"as_strided: expected {layout.ndim} strides for shape {shape}, "
+            f"got {strides}"
+        )
+    for d in range(layout.ndim):
+        reach = (layout.shape[d] - 1) * steps[d]
+        first, last = first + min(reach, 0), last + max(reach, 0)
+    if not a.is_contiguous:
+        raise ShapeError("as_strided: expected a contiguous tensor; use .contiguous()")
+    if layout.size and not (0 <= first and last < a.buf.size):
+        raise ShapeError(
+            f"as_strided: elements {first}..{last} would be read, but the tensor has "
+            f"{a.buf.size}"
+        )
+    start = offset if layout.size else 0
+    layout.dtype, layout.device_type = a.buf.dtype, a.buf.device_type
+    layout.device_index = a.buf.device_index
+    for d in range(layout.ndim):
+        layout.strides[d] = steps[d] if layout.size else 0
+    layout.data = <char *>a.buf.data + start * dtype_sizes()[a.buf.dtype]
+    update_layout(&layout)
+    if not (a.track and tracking(a.track)):
+        return new_view(a, &layout)
+    # The same view of every element's position, which then picks the elements.
+    positions = full_like(cast(a.detach(), TL_INT64), 1).reshape(-1).cumsum(0) - 1
+    return reshape_like(a, (a.buf.size,))[as_strided(positions, shape, strides, offset)]

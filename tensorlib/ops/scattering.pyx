@@ -4,7 +4,6 @@ One primitive puts values into a copy of x at positions along an axis, or adds t
 adds whole slices. They are the transposes of reading by position (`take_along_axis`,
 `take`). Loaded at the first use of one of its names.
 """
-from libc.stdint cimport int64_t
 from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport Node, Primitive, record, run, tracking
 from tensorlib.core.abi cimport TL_CUDA, TL_INT64, tl_buffer
@@ -25,7 +24,6 @@ from tensorlib.ops.shape cimport (
 )
 
 from tensorlib.core.errors import DTypeError, ShapeError
-from tensorlib.core.tensor import is_batched
 from tensorlib.ops.creation import arange
 from tensorlib.ops.indexing import add_last, add_rows
 from tensorlib.ops.reduce import cumsum

@@ -9,11 +9,10 @@ into zeros at that index. Broadcasting is in `reduce`, beside its transpose, the
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
 )
-from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
-from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_INT64, TL_MAX_NDIM, tl_buffer
+from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
     broadcast_shape, copy_layout, parse_axes, parse_axis, parse_shape, plain_extents,
@@ -21,7 +20,7 @@ from tensorlib.core.layout cimport (
 )
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport (
-    as_tensor, cast, contiguous, copy_into, fill, full_like,
+    as_tensor, contiguous, copy_into, fill,
 )
 from tensorlib.ops.elementwise cimport copy as copied
 
@@ -762,75 +761,3 @@ cdef int bind_shape() except -1:
     operators().transpose = _transpose_op
     operators().matrix_transpose = _matrix_transpose_op
     return 0
-
-
-def as_strided(x, shape, strides, offset=0, /):
-    """Return a view of `x`'s memory by explicit strides, checked against its bounds.
-
-    Parameters
-    ----------
-    x : Tensor
-    shape : tuple of int
-    strides : tuple of int
-        In elements; may be zero or negative.
-    offset : int, default 0
-        Elements from the first element of `x`.
-
-    Returns
-    -------
-    Tensor
-        A view; where gradients are recorded, a differentiable copy.
-
-    Raises
-    ------
-    ShapeError
-        If an element would lie outside the elements of `x`, which must be contiguous.
-
-    Examples
-    --------
-    >>> import tensorlib as tl
-    >>> tl.as_strided(tl.arange(4), (3, 2), (1, 1))
-    tensor([[0, 1],
-            [1, 2],
-            [2, 3]])
-    """
-    cdef Tensor a = as_tensor("as_strided", x)
-    cdef tl_buffer layout
-    cdef int d
-    cdef int64_t start
-    parse_shape("as_strided", shape, &layout)
-    try:
-        steps = [index(n) for n in strides]
-        first = last = index(offset)
-    except TypeError:
-        raise TypeError(
-            "as_strided: expected int strides and offset, got "
-            f"{strides!r} and {offset!r}"
-        ) from None
-    if len(steps) != layout.ndim:
-        raise ShapeError(
-            f"as_strided: expected {layout.ndim} strides for shape {shape}, "
-            f"got {strides}"
-        )
-    for d in range(layout.ndim):
-        reach = (layout.shape[d] - 1) * steps[d]
-        first, last = first + min(reach, 0), last + max(reach, 0)
-    if not a.is_contiguous:
-        raise ShapeError("as_strided: expected a contiguous tensor; use .contiguous()")
-    if layout.size and not (0 <= first and last < a.buf.size):
-        raise ShapeError(
-            f"as_strided: elements {first}..{last} would be read, but the tensor has "
-            f"{a.buf.size}"
-        )
-    start = offset if layout.size else 0
-    layout.dtype, layout.device_type = a.buf.dtype, a.buf.device_type
-    layout.device_index = a.buf.device_index
-    for d in range(layout.ndim):
-        layout.strides[d] = steps[d] if layout.size else 0
-    layout.data = <char *>a.buf.data + start * dtype_sizes()[a.buf.dtype]
-    update_layout(&layout)
-    if not (a.track and tracking(a.track)):
-        return new_view(a, &layout)
-    # The same view of every element's position, which then picks the elements.
-    positions = full_like(cast(a.detach(), TL_INT64), 1).reshape(-1).cumsum(0) - 1
-    return reshape_like(a, (a.buf.size,))[as_strided(positions, shape, strides, offset)]
