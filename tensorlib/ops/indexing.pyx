@@ -125,10 +125,10 @@ cdef class ScatterAdd(Primitive):
 
 cdef IndexGet _index_get = IndexGet("index_get")
 cdef Primitive _mask_get = Primitive("mask_get")
-cdef IndexAdd _index_add = IndexAdd("index_add")
+cdef IndexAdd _index_add = IndexAdd("index_get_grad", kernel="index_add")
 cdef Assign assign_primitive = Assign("assign", kernel="index_put")
 cdef Gather _gather = Gather("gather")
-cdef ScatterAdd _scatter_add = ScatterAdd("scatter_add")
+cdef ScatterAdd _scatter_add = ScatterAdd("gather_grad", kernel="scatter_add")
 
 
 cdef tuple _indices(Node node):
