@@ -63,7 +63,11 @@ CAUSES = {
         "keys and values are packed once a thread and matrix; perf: two thirds in the "
         "product kernel at the rate of products, 17% exponentials, maxima and sums"
     ),
-    "^process: installed size": "0.9 MB of it is the CUDA module: 44.8 MB without",
+    "^process: installed size": (
+        "each compiled module carries Cython's helpers: 20 of the 91 KB of one"
+    ),
+    "^memory: (CNN|ResNet)": "free blocks of other sizes are neither split nor joined",
+    "^memory: DQN": "a page more or less: the rows below 1 MB tell nothing",
     "^process: import": (
         "loading some forty compiled modules; operator, warnings, struct and the "
         "printing rules, 2 ms, are no longer loaded since the run of 8e674b4"
