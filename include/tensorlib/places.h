@@ -22,12 +22,13 @@ typedef struct tl_places {
     int64_t wide[TL_PLACES_BLOCK]; /* positions that are int32, or apart in memory */
 } tl_places;
 
-/* Position p times stride; the sign of *outside is set where p is out of range. */
-static inline int64_t tl_place(int64_t p, int64_t length, int64_t stride,
+/* From a place on, position p times stride; the sign of *outside is set where p is out
+ * of range, and the place any. */
+static inline int64_t tl_place(int64_t from, int64_t p, int64_t length, int64_t stride,
                                int64_t *outside) {
     p += p < 0 ? length : 0;
     *outside |= p | (int64_t)((uint64_t)(length - 1) - (uint64_t)p);
-    return (int64_t)((uint64_t)p * (uint64_t)stride);
+    return (int64_t)((uint64_t)from + (uint64_t)p * (uint64_t)stride);
 }
 
 /* Places begin..begin + n of tuples by their first position, from x and v by steps. */
@@ -37,7 +38,7 @@ static inline int tl_places_start(tl_places *places, int64_t begin, int64_t n,
                                   int64_t v_step) {
     int64_t *x_places = places->x + begin, *v_places = places->v + begin, outside = 0;
     for (int64_t j = 0; j < n; ++j) {
-        x_places[j] = x + j * x_step + tl_place(positions[j], length, stride, &outside);
+        x_places[j] = tl_place(x + j * x_step, positions[j], length, stride, &outside);
         v_places[j] = v + j * v_step;
     }
     return outside >= 0;
@@ -49,7 +50,7 @@ static inline int tl_places_add(tl_places *places, int64_t begin, int64_t n,
                                 int64_t stride) {
     int64_t *x_places = places->x + begin, outside = 0;
     for (int64_t j = 0; j < n; ++j)
-        x_places[j] += tl_place(positions[j], length, stride, &outside);
+        x_places[j] = tl_place(x_places[j], positions[j], length, stride, &outside);
     return outside >= 0;
 }
 
