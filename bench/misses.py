@@ -63,9 +63,6 @@ CAUSES = {
         "keys and values are packed once a thread and matrix; perf: two thirds in the "
         "product kernel at the rate of products, 17% exponentials, maxima and sums"
     ),
-    "^process: installed size": (
-        "each compiled module carries Cython's helpers: 20 of the 91 KB of one"
-    ),
     "^memory: (CNN|ResNet)": "free blocks of other sizes are neither split nor joined",
     "^memory: DQN": "a page more or less: the rows below 1 MB tell nothing",
     "^process: import": (
