@@ -66,7 +66,6 @@ CAUSES = {
     "^process: installed size": (
         "each compiled module carries Cython's helpers: 20 of the 91 KB of one"
     ),
-    "^memory: (CNN|ResNet)": "free blocks of other sizes are neither split nor joined",
     "^memory: DQN": "a page more or less: the rows below 1 MB tell nothing",
     "^process: import": (
         "loading some forty compiled modules; operator, warnings, struct and the "
