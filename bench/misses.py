@@ -63,7 +63,6 @@ CAUSES = {
         "keys and values are packed once a thread and matrix; perf: two thirds in the "
         "product kernel at the rate of products, 17% exponentials, maxima and sums"
     ),
-    "^memory: (CNN|ResNet)": "free blocks of other sizes are neither split nor joined",
     "^memory: DQN": "a page more or less: the rows below 1 MB tell nothing",
     "^process: import": (
         "loading some forty compiled modules; operator, warnings, struct and the "

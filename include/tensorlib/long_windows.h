@@ -51,6 +51,10 @@ void max_window(const T *x, const tap_grid &g, T *y, int64_t *place, int64_t sta
         max_windows(x, g, 1, 1, y, place, start, 0);
         return;
     }
+    if (!place && g.count[0] * g.count[1] == 1) {
+        *y = extreme<max_step>(x, g.count[2]);
+        return;
+    }
     tap_grid rows = g;
     rows.count[2] = 1;
     for (int64_t begin = 0; begin < g.count[2]; begin += SPAN) {

@@ -1,21 +1,19 @@
 """The caching allocator: reference-counted blocks that are reused, not returned.
 
-A fresh result normally costs more in page faults than in arithmetic, so freed
-blocks wait in free lists by size class (four classes an octave: at most 25 % is
-lost to rounding, half where a large request takes a larger block that is free).
-Blocks of a huge page or more are aligned to it and advised to use it. Large blocks
-begin at a page; their data are staggered by a few cache lines, because streams whose
-addresses agree in the low bits (an optimizer's parameter, gradient and moments) get in
-each other's way: Adam on 4 x 10^6 parameters takes 5.2 ms without and 2.5 ms with it.
+A fresh result normally costs more in page faults than in arithmetic, so freed memory
+waits for its next use. Small blocks wait in free lists by size class (four an octave:
+at most 25 % is lost to rounding), which costs a few instructions; large ones are cut
+from an arena to their size, and joined there when they are free (`arena.pyx`).
 
-The cache never holds more than the largest amount that was ever live (at least 64 MiB),
-so a program whose shapes vary does not grow without end.
+The cache never holds more than the largest amount that was ever live (at least 64
+MiB), so a program whose shapes vary does not grow without end.
 """
-from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
 from tensorlib.core.abi cimport TL_CPU, TL_STORAGE_BORROWED, tl_storage
+from tensorlib.core.arena cimport HEADER, Chunk, arena_give, arena_take, arena_trim
 
 cdef extern from *:
     """
@@ -29,7 +27,6 @@ cdef extern from "<stdlib.h>" nogil:
 cdef extern from *:
     """
     #include <stdatomic.h>
-    #include <sys/mman.h>
     static inline void tl_lock(int *lock) {
         while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE))
             while (__atomic_load_n(lock, __ATOMIC_RELAXED)) {}
@@ -43,18 +40,12 @@ cdef extern from *:
     static inline int64_t tl_decrement(int64_t *count) {
         return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL);
     }
-    static inline void tl_advise_huge(void *block, size_t n) {
-    #ifdef MADV_HUGEPAGE
-        madvise(block, n, MADV_HUGEPAGE);
-    #endif
-    }
     static inline int tl_log2(uint64_t n) { return 63 - __builtin_clzll(n); }
     """
     void tl_lock(int *lock) noexcept nogil
     void tl_unlock(int *lock) noexcept nogil
     int64_t tl_increment(int64_t *count) noexcept nogil
     int64_t tl_decrement(int64_t *count) noexcept nogil
-    void tl_advise_huge(void *block, size_t n) noexcept nogil
     int tl_log2(uint64_t n) noexcept nogil
 
 cdef extern from "<pthread.h>" nogil:
@@ -65,13 +56,11 @@ cdef extern from "<pthread.h>" nogil:
     )
 
 cdef enum:
-    HEADER = 128            # room for tl_storage before data, which stays aligned
     ALIGNMENT = 64
-    STAGGERED = 1 << 17     # bytes from which blocks start at differing offsets
-    OFFSETS = 64            # of ALIGNMENT bytes: one page
-    HUGE_PAGE = 1 << 21
     SMALLEST = 64           # bytes of the first size class
-    CLASSES = 4 * 48        # four an octave, from 64 B past any real memory
+    LARGEST = 1 << 16       # bytes of the last one; larger blocks are the arena's
+    CLASSES = 4 * 10 + 1    # four an octave
+    TRIMMED = 1 << 21       # bytes from which a freed block may shrink the cache
 
 cdef struct Statistics:
     int64_t allocated        # bytes in live blocks (capacity)
@@ -106,29 +95,6 @@ cdef inline int64_t class_bytes(int index) noexcept nogil:
     return ((4 + quarter + 1) << octave) >> 2
 
 
-cdef tl_storage *_from_system(int64_t capacity) noexcept nogil:
-    cdef void *block = NULL
-    cdef size_t total = <size_t>capacity + HEADER
-    cdef size_t alignment = HUGE_PAGE if capacity >= HUGE_PAGE else ALIGNMENT
-    if capacity >= STAGGERED:
-        total += OFFSETS * ALIGNMENT
-    if posix_memalign(&block, alignment, total) != 0:
-        return NULL
-    if capacity >= HUGE_PAGE:
-        # The last, partial one stays small pages, of which only the used are taken.
-        tl_advise_huge(block, total // HUGE_PAGE * HUGE_PAGE)
-    return <tl_storage *>block
-
-
-cdef inline uint8_t *_data_of(tl_storage *block) noexcept nogil:
-    """Where the data of one of our blocks start; neighbours differ."""
-    cdef uintptr_t address = <uintptr_t>block
-    cdef uintptr_t offset = 0
-    if block.capacity >= STAGGERED:
-        offset = ((address >> 12) + 5 * (address >> 21)) % OFFSETS
-    return <uint8_t *>block + HEADER + offset * ALIGNMENT
-
-
 cdef void _drop_cache() noexcept nogil:
     """Return every cached block to the system; the lock is held."""
     cdef int index
@@ -139,47 +105,54 @@ cdef void _drop_cache() noexcept nogil:
             _free_lists[index] = <tl_storage *>block.owner
             _stats.reserved -= block.capacity
             free(block)
+    _stats.reserved -= arena_trim(INT64_MAX)
 
 
-cdef inline int _cached_class(int index) noexcept nogil:
-    """The class to take a cached block from; its list may be empty.
-
-    A block of twice the size at most serves a large request too: memory that is there
-    costs less than a second block, and than the page faults of its first use.
-    """
-    cdef int near
-    if _free_lists[index] == NULL and class_bytes(index) >= STAGGERED:
-        for near in range(index + 1, min(index + 5, <int>CLASSES)):
-            if _free_lists[near] != NULL:
-                return near
-    return index
+cdef tl_storage *_more(int64_t nbytes, int64_t most, int64_t *growth) noexcept nogil:
+    """A block that is in no free list, where what is held grows by `most` at most."""
+    cdef void *block = NULL
+    if nbytes > LARGEST:
+        return <tl_storage *>arena_take(nbytes, most, growth)
+    growth[0] = class_bytes(size_class(nbytes))
+    if growth[0] > most or posix_memalign(&block, ALIGNMENT, growth[0] + HEADER) != 0:
+        return NULL
+    (<tl_storage *>block).capacity = growth[0]
+    return <tl_storage *>block
 
 
-cdef tl_storage *_take(int64_t nbytes) noexcept nogil:
-    """A block for nbytes from the cache or the system; the lock is held."""
-    cdef int index = size_class(nbytes)
-    cdef int64_t capacity = class_bytes(index)
-    cdef int cached = _cached_class(index)
-    cdef tl_storage *block = _free_lists[cached]
-    if block != NULL:
-        _free_lists[cached] = <tl_storage *>block.owner
-        return block
-    if _stats.limit and _stats.reserved + capacity > _stats.limit:
-        _drop_cache()
-        if _stats.reserved + capacity > _stats.limit:
-            return NULL
-    block = _from_system(capacity)
+cdef inline int64_t _room() noexcept nogil:
+    """Bytes that may still be asked of the system."""
+    cdef int64_t room = _stats.limit - _stats.reserved
+    return INT64_MAX if _stats.limit == 0 else (room if room > 0 else 0)
+
+
+cdef tl_storage *_take_more(int64_t nbytes) noexcept nogil:
+    """The same under the limit, if need be in place of what is cached."""
+    cdef int64_t growth = 0
+    cdef tl_storage *block = _more(nbytes, _room(), &growth)
     if block == NULL:
         _drop_cache()
-        block = _from_system(capacity)
+        block = _more(nbytes, _room(), &growth)
         if block == NULL:
             return NULL
-    block.capacity = capacity
-    _stats.system_calls += 1
-    _stats.reserved += capacity
+    _stats.system_calls += growth > 0
+    _stats.reserved += growth
     if _stats.reserved > _stats.peak_reserved:
         _stats.peak_reserved = _stats.reserved
     return block
+
+
+cdef inline tl_storage *_take(int64_t nbytes) noexcept nogil:
+    """A block for nbytes from the cache or the system; the lock is held."""
+    cdef int index
+    cdef tl_storage *block
+    if nbytes <= LARGEST:
+        index = size_class(nbytes)
+        block = _free_lists[index]
+        if block != NULL:
+            _free_lists[index] = <tl_storage *>block.owner
+            return block
+    return _take_more(nbytes)
 
 
 cdef uint8_t inference_flag() noexcept nogil:
@@ -201,7 +174,7 @@ cdef tl_storage *scratch_new(int64_t nbytes) noexcept nogil:
     tl_unlock(&_lock)
     if block == NULL:
         return NULL
-    block.data = _data_of(block)
+    block.data = <uint8_t *>block + HEADER
     block.nbytes = nbytes
     block.refcount = 1
     block.version = 0
@@ -244,31 +217,18 @@ cdef void storage_retain(tl_storage *storage) noexcept nogil:
     tl_increment(&storage.refcount)
 
 
-cdef void _make_room(int kept, int64_t most) noexcept nogil:
-    """Return large cached blocks until `most` bytes are cached; the lock is held.
-
-    Blocks of the class `kept` stay: one is about to come back and be asked for again,
-    while the others may be left over from work that is done.
-    """
-    cdef int index = CLASSES
-    cdef tl_storage *block
-    while index > 0 and _stats.reserved - _stats.allocated > most:
-        index -= 1
-        if class_bytes(index) < HUGE_PAGE:
-            return
-        while (
-            index != kept and _free_lists[index] != NULL
-            and _stats.reserved - _stats.allocated > most
-        ):
-            block = _free_lists[index]
-            _free_lists[index] = <tl_storage *>block.owner
-            _stats.reserved -= block.capacity
-            free(block)
+cdef void _give_large(tl_storage *storage) noexcept nogil:
+    """Back to the arena, which keeps as much as was ever in use; the lock is held."""
+    cdef int64_t keep = _stats.peak_allocated, size = storage.capacity
+    arena_give(<Chunk *>storage)
+    if keep < CACHE_FLOOR:
+        keep = CACHE_FLOOR
+    if size >= TRIMMED and _stats.reserved - _stats.allocated > keep:
+        _stats.reserved -= arena_trim(_stats.reserved - _stats.allocated - keep)
 
 
 cdef void storage_release(tl_storage *storage) noexcept nogil:
     cdef int index
-    cdef int64_t keep
     if tl_decrement(&storage.refcount) != 0:
         return
     if storage.release != NULL:
@@ -276,16 +236,12 @@ cdef void storage_release(tl_storage *storage) noexcept nogil:
     tl_lock(&_lock)
     _stats.live -= 1
     _stats.allocated -= storage.capacity
-    index = size_class(storage.capacity)
-    keep = _stats.peak_allocated if _stats.peak_allocated > CACHE_FLOOR else CACHE_FLOOR
-    if storage.capacity >= HUGE_PAGE:
-        _make_room(index, keep)
-    if storage.capacity >= HUGE_PAGE and _stats.reserved - _stats.allocated > keep:
-        _stats.reserved -= storage.capacity
-        free(storage)
-    else:
+    if storage.capacity <= LARGEST:
+        index = size_class(storage.capacity)
         storage.owner = _free_lists[index]
         _free_lists[index] = storage
+    else:
+        _give_large(storage)
     tl_unlock(&_lock)
 
 
