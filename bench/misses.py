@@ -89,12 +89,7 @@ CAUSES = {
     r"^elementwise: (add|a \+= b|clip|ceil|floor|hardshrink|relu|abs).*10.[67]": (
         "bound by memory: see the floor; no streaming stores yet"
     ),
-    r"^sorting: (nan)?median 10\^3": (
-        "the kernel takes 4 us of it; the rest are small operations around it, which "
-        "PyTorch's lower median does without"
-    ),
     r"^sorting: histogram by edges 10\^3": "a search, a mask and a count, one by one",
-    r"^sorting: topk": "few elements of short rows: candidates are sorted by radix",
     r"^strided: sort\(m\.T": (
         "sorted several lines at a time by a network of minima and maxima; suspected: "
         "NumPy's quicksort in AVX-512 compares less"
