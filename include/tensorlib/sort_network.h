@@ -77,7 +77,8 @@ inline typename lanes<U>::vec clean(typename lanes<U>::vec v) {
         typename lanes<U>::vec other = swapped<D, U>(v), upper;
         for (int i = 0; i < lanes_of<U>; i++)
             upper[i] = i & D ? (U) ~(U)0 : (U)0;
-        typename lanes<U>::vec low = v < other ? v : other, high = v < other ? other : v;
+        typename lanes<U>::vec low = v < other ? v : other,
+                               high = v < other ? other : v;
         return clean<D / 2, U>((low & ~upper) | (high & upper));
     }
     return v;

@@ -21,12 +21,12 @@ struct row_task {
     const int64_t *ranks;
     int64_t x_step, values_step, indices_step, ranks_step; /* in elements */
     int64_t n;                                             /* elements of the row */
-    int64_t k;       /* results: ranks, or of topk */
-    int32_t flipped; /* descending, NaN last */
-    int32_t turned;  /* descending, NaN first */
-    int32_t sorted;  /* topk: in order; by position otherwise */
+    int64_t k;        /* results: ranks, or of topk */
+    int32_t flipped;  /* descending, NaN last */
+    int32_t turned;   /* descending, NaN first */
+    int32_t sorted;   /* topk: in order; by position otherwise */
     int32_t skip_nan; /* median: of the other elements; NaN where there is one if 0 */
-    char *scratch;   /* row_scratch() bytes */
+    char *scratch;    /* row_scratch() bytes */
     tl::parts parts;
 };
 
@@ -260,7 +260,7 @@ template <class O> void argselect_row(const row_task *t) {
         argselect_as<O, keyed<uint64_t>>(*t);
 }
 
-/* ---- short rows: ranks by counting ------------------------------------------------ */
+/* ---- short rows: ranks by counting ----------------------------------------------- */
 /* The keys of at most LONG_ROW elements, side by side: comparing all of them with a
  * bound is a loop over vectors, and costs less than placing them by a digit. */
 template <class U> struct short_row {
@@ -339,8 +339,8 @@ inline short_row<typename O::bits> short_row_of(const row<O, R> &x, int64_t n,
 /* The element of a rank, whose key is known: of zeros, the one that a stable sort has
  * there. T is the type of elements. */
 template <class T, class O, class R>
-inline T ranked(const row<O, R> &x, short_row<typename O::bits> r,
-                typename O::bits key, int64_t rank) {
+inline T ranked(const row<O, R> &x, short_row<typename O::bits> r, typename O::bits key,
+                int64_t rank) {
     typename O::bits found = x.element(key);
     if constexpr (O::HAS_ODD)
         if (O::zero(found)) {
