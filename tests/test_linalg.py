@@ -92,6 +92,31 @@ def test_cholesky_of_rounded_triangles_reads_the_one_asked_for(n, dtype, upper):
     assert_near(found, expected.T if upper else expected, RTOL[dtype])
 
 
+@DTYPES
+@pytest.mark.parametrize("n", [191, 192, 193, 255, 257, 320])
+def test_cholesky_by_tiles_equals_numpy_on_any_number_of_threads(n, dtype):
+    a = definite(n, dtype)
+    expected = np.linalg.cholesky(a.astype(float))
+    stack = tl.tensor(np.stack([a] * 3))
+    found = []
+    try:
+        for threads in THREADS:
+            tl.set_num_threads(threads)
+            found += [L.cholesky(tl.tensor(a)), *L.cholesky(stack)]
+    finally:
+        tl.set_num_threads(THREADS[0])
+    assert_near(found[0], expected, RTOL[dtype])
+    assert {x.numpy().tobytes() for x in found} == {found[0].numpy().tobytes()}
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 200, 256])
+def test_cholesky_by_tiles_names_the_leading_minor(place):
+    a = definite(257)
+    a[place, place] = -1
+    with pytest.raises(L.LinAlgError, match=f"minor of order {place + 1} "):
+        L.cholesky(tl.tensor(a))
+
+
 @pytest.mark.parametrize("shape", [(3, 3), (7, 3), (3, 7), (70, 40), (1, 5), (5, 1)])
 def test_factorizations_give_back_their_matrix(shape):
     a = matrix(*shape, shift=False)
@@ -480,6 +505,31 @@ def test_lstsq_results_equal_pytorch():
     regular = L.lstsq(tl.tensor(a[:1]), tl.tensor(b[:1]))
     expected = np.sum((a[:1] @ regular.solution.numpy() - b[:1]) ** 2, axis=-2)
     assert_near(regular.residuals, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("k", [1, 3, 9])
+@pytest.mark.parametrize("rank", [2, 4])
+def test_lstsq_of_tall_matrices_equals_numpy(rank, k, dtype):
+    rng = np.random.default_rng(rank)
+    a = rng.standard_normal((2, 30, rank)) @ rng.standard_normal((2, rank, 4))
+    b = rng.standard_normal((2, 30, k))
+    if dtype == "complex128":
+        a, b = a * np.exp(1j * np.arange(30.0))[:, None], b - 1j * b[:, ::-1]
+    a, b = a.astype(dtype), b.astype(dtype)
+    wide = "complex128" if dtype == "complex128" else "float64"
+    found = L.lstsq(tl.tensor(a), tl.tensor(b), rcond=1e-5)
+    recorded = L.lstsq(leaf(a), tl.tensor(b), rcond=1e-5)
+    tolerance = 2e-4 if dtype == "float32" else 1e-11  # conditions up to 100
+    for i in range(2):
+        expected = np.linalg.lstsq(a[i].astype(wide), b[i].astype(wide), rcond=1e-5)
+        assert found.rank[i].item() == rank == expected[2]
+        assert_near(found.solution[i], expected[0], tolerance)
+        assert_near(found.singular_values[i], expected[3], tolerance)
+        if rank == 4:
+            assert_near(found.residuals[i], expected[1], tolerance)
+    assert found.residuals.shape == ((2, k) if rank == 4 else (0,))
+    assert_near(found.solution, recorded.solution.detach().numpy(), tolerance)
 
 
 # ---- any shape, any number of threads --------------------------------------------

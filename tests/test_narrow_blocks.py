@@ -439,3 +439,20 @@ def test_sums_of_the_largest_bytes_do_not_wrap(n):
         x = tl.full(n, value, dtype=dtype)
         assert tl.sum(x).item() == n * int(value)
         assert tl.count_nonzero(x).item() == n
+
+
+@pytest.mark.parametrize("op", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 100, 300, 3000])
+def test_softmax_of_halves_is_that_of_floats_rounded_once(n, dtype, op):
+    function = getattr(tl, op)
+    a = np.random.default_rng(n).standard_normal((29, n)) * 5
+    a[3, 0], a[4], a[5, -1] = np.nan, -np.inf, np.inf
+    x = tl.tensor(a, dtype=dtype)
+    for rows, axis in ((x, 1), (x.mT.contiguous(), 0), (x[::-2, ::-1], -1)):
+        found = function(rows, axis=axis)
+        expected = function(rows.astype("float32"), axis=axis).astype(dtype)
+        assert found.dtype == x.dtype
+        np.testing.assert_array_equal(
+            found.astype("float64").numpy(), expected.astype("float64").numpy()
+        )

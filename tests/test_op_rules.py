@@ -82,7 +82,7 @@ CONSTANT = {
     "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_and",
     "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",
     "bitwise_invert", "isnan", "isinf", "isfinite", "argmax", "argmin", "any", "all",
-    "nonzero", "mask_get", "arange", "fill", "argsort", "argselect", "topk",
+    "nonzero", "mask_get", "arange", "fill", "argsort", "argselect", "median", "topk",
     "searchsorted", "runs", "bincount", "weighted_bincount", "histogram", "sort",
     "random_uniform", "random_normal", "random_integers", "random_bernoulli",
     "random_permutation", "signbit",

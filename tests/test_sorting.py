@@ -399,6 +399,62 @@ def test_median_of_a_row_with_nan_is_nan():
     assert math.isnan(tl.median(x).item())
 
 
+@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 34, 1000, 4096, 4097])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "float64"])
+@pytest.mark.parametrize("kind", ["few", "many", "bits"])
+def test_median_of_short_rows_equals_the_middle_of_a_stable_sort(n, dtype, kind):
+    rng = np.random.default_rng(n)
+    if dtype == "float16":
+        a = rng.choice(np.array(SPECIAL[:2] + SPECIAL[4:8]), (3, 2 * n)).astype(dtype)
+    else:
+        a = _drawn(rng, kind, (3, 2 * n), dtype)
+    rows = a[:, ::2]
+    wanted = dtype if dtype.startswith("float") else "float32"
+    for name, skip in (("median", False), ("nanmedian", True)):
+        found = getattr(tl, name)(tensors(a)[:, ::2], axis=1)
+        expected = [_middle_of(row, skip, wanted) for row in rows]
+        assert_same(found, np.array(expected, wanted))
+
+
+def _middle_of(row, skip, wanted):
+    row = _sort(np.ascontiguousarray(row))
+    if row.dtype.kind == "f":
+        if np.isnan(row[-1]) and not skip:
+            return np.nan
+        row = row[~np.isnan(row)]
+        if row.size == 0:
+            return np.nan
+    low, high = row[(row.size - 1) // 2], row[row.size // 2]
+    if low == high:
+        return np.array(low).astype(wanted)
+    with np.errstate(invalid="ignore"):
+        return (0.5 * np.float64(low) + 0.5 * np.float64(high)).astype(wanted)
+
+
+@pytest.mark.parametrize("name", ["median", "nanmedian"])
+@pytest.mark.parametrize("n", [6, 7])
+def test_median_has_the_same_bits_with_and_without_a_gradient(name, n):
+    a = np.random.default_rng(n).choice(np.array(SPECIAL), (200, n)).astype("float32")
+    x = tl.tensor(a, requires_grad=True)
+    found = getattr(tl, name)(tl.tensor(a), axis=1)
+    recorded = getattr(tl, name)(x, axis=1).detach()
+    np.testing.assert_array_equal(found.numpy(), recorded.numpy())
+
+
+@pytest.mark.parametrize("k", [1, 3, 40, 250, 999])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("kind", ["few", "many", "bits"])
+def test_topk_of_a_short_row_equals_head_of_stable_sort(k, dtype, kind):
+    a = _drawn(np.random.default_rng(k), kind, (1000,), dtype)
+    for largest in (False, True):
+        values, order = _topk(a, k, largest=largest)
+        found = tl.topk(tensors(a), k, largest=largest)
+        np.testing.assert_array_equal(found.indices.numpy(), order)
+        assert_same_bits(found.values, values)
+        apart = tl.topk(tensors(a), k, largest=largest, sorted=False)
+        np.testing.assert_array_equal(np.sort(apart.indices.numpy()), np.sort(order))
+
+
 def test_median_gradient_goes_to_the_middle_elements():
     x = tl.tensor([3.0, 1.0, 2.0, 9.0], requires_grad=True)
     tl.median(x).backward()

@@ -139,6 +139,29 @@ template <class D, class S> inline int64_t convert_row(D *out, const S *a, int64
     return i;
 }
 
+/* n elements `step` apart to floats side by side. What fills no group is converted with
+ * elements before it once more: one by one it would cost more than a group. */
+template <class H>
+inline void widen_row(float *x, const H *a, int64_t step, int64_t n) {
+    int64_t i = step == 1 ? convert_row(x, a, n) : 0;
+    if (i > 0 && i < n) {
+        widen_group(x + n - GROUP, a + n - GROUP);
+        return;
+    }
+    for (; i < n; i++)
+        x[i] = widened(a[i * step]);
+}
+template <class H>
+inline void narrow_row(H *out, int64_t step, const float *x, int64_t n) {
+    int64_t i = step == 1 ? convert_row(out, x, n) : 0;
+    if (i > 0 && i < n) {
+        narrow_group(out + n - GROUP, x + n - GROUP);
+        return;
+    }
+    for (; i < n; i++)
+        narrow_to(out + i * step, x[i]);
+}
+
 } // namespace tl
 
 #endif /* TENSORLIB_HALF_ROWS_H */

@@ -1,12 +1,6 @@
 /* Short rows sorted side by side: one row a lane of a vector.
  *
- * All rows take the same steps, those of a network, so that a comparison of two
- * elements is a minimum and a maximum of vectors. A radix pass over a short row costs
- * more for its counters than for its elements.
- *
- * References: K. E. Batcher, "Sorting networks and their applications", 1968; the
- * network for any number of elements is algorithm M of D. E. Knuth, "The Art of
- * Computer Programming", vol. 3, section 5.2.2.
+ * All rows take the same steps, those of a network (sort_network.h).
  */
 #ifndef TENSORLIB_SORT_LANES_H
 #define TENSORLIB_SORT_LANES_H
@@ -16,48 +10,8 @@
 
 namespace tl {
 
-/* Bytes of all rows at one position: a register. */
-#if defined(__AVX2__)
-constexpr int LANES_BYTES = 32;
-#else
-constexpr int LANES_BYTES = 16;
-#endif
 constexpr int64_t LANES_ROW = 1024; /* elements of a row: at most 32 KiB for all rows */
 constexpr int MOST_LANES = LANES_BYTES / 4;
-
-template <class U> constexpr int lanes_of = LANES_BYTES / sizeof(U);
-template <class U> struct lanes {
-    typedef U vec __attribute__((vector_size(LANES_BYTES)));
-};
-
-/* The least of each lane to x, the greatest to y. */
-template <class U> inline void exchange(U *x, U *y) {
-    typename lanes<U>::vec a, b, low, high;
-    memcpy(&a, x, LANES_BYTES);
-    memcpy(&b, y, LANES_BYTES);
-    low = a < b ? a : b;
-    high = a < b ? b : a;
-    memcpy(x, &low, LANES_BYTES);
-    memcpy(y, &high, LANES_BYTES);
-}
-
-template <class U> inline void network(U *block, int64_t n) {
-    constexpr int L = lanes_of<U>;
-    int64_t top = 1;
-    while (2 * top < n)
-        top *= 2;
-    for (int64_t p = top; p > 0; p /= 2) {
-        int64_t r = 0, d = p;
-        for (int64_t q = top;; q /= 2) {
-            for (int64_t run = r; run < n - d; run += 2 * p)
-                for (int64_t i = run; i < std::min(run + p, n - d); i++)
-                    exchange(block + i * L, block + (i + d) * L);
-            if (q == p) break;
-            d = q - p;
-            r = p;
-        }
-    }
-}
 
 /* The distance of rows that lie equally far apart, 0 where they do not. */
 template <class U> inline int64_t distance(const U *const *rows, int64_t count) {

@@ -14,6 +14,11 @@ typedef struct tl_sort_params {
     int32_t sorted;     /* topk: in order; by position otherwise */
 } tl_sort_params;
 
+/* median: in = x (..., n), n >= 1; out = (...), float64 of float64, else float32. */
+typedef struct tl_median_params {
+    int32_t skip_nan; /* of the elements that are not NaN; else NaN where one is */
+} tl_median_params;
+
 /* searchsorted: in = a (n), sorted, and values; out = int64 positions. All contiguous.
  */
 typedef struct tl_search_params {

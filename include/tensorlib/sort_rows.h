@@ -7,6 +7,7 @@
 #define TENSORLIB_SORT_ROWS_H
 
 #include "tensorlib/sort.h"
+#include "tensorlib/sort_network.h"
 
 #include <type_traits>
 
@@ -20,11 +21,12 @@ struct row_task {
     const int64_t *ranks;
     int64_t x_step, values_step, indices_step, ranks_step; /* in elements */
     int64_t n;                                             /* elements of the row */
-    int64_t k;       /* results: ranks, or of topk */
-    int32_t flipped; /* descending, NaN last */
-    int32_t turned;  /* descending, NaN first */
-    int32_t sorted;  /* topk: in order; by position otherwise */
-    char *scratch;   /* row_scratch() bytes */
+    int64_t k;        /* results: ranks, or of topk */
+    int32_t flipped;  /* descending, NaN last */
+    int32_t turned;   /* descending, NaN first */
+    int32_t sorted;   /* topk: in order; by position otherwise */
+    int32_t skip_nan; /* median: of the other elements; NaN where there is one if 0 */
+    char *scratch;    /* row_scratch() bytes */
     tl::parts parts;
 };
 
@@ -90,6 +92,35 @@ inline void restore(const row_task &t, const row<O, R> &x, const R *from) {
     }
 }
 
+/* The elements of a row side by side: x itself where they are, else copied to room. */
+template <class U>
+inline const U *together(const U *x, int64_t step, int64_t n, U *room) {
+    if (step == 1) return x;
+    for (int64_t i = 0; i < n; i++)
+        room[i] = x[i * step];
+    return room;
+}
+
+/* A short row, its keys by a network. */
+template <class O> inline void sort_short(const row_task &t) {
+    typedef typename O::bits U;
+    const row<O, U> x = row_of<O, U>(t);
+    U *keys = (U *)t.scratch, *room = keys + network_size<U>(t.n), *to = (U *)t.values;
+    const U *from = together(x.x, x.step, t.n, room);
+    U odd = 0; /* as wide as elements, or the loop would not be vectorized */
+    for (int64_t i = 0; i < t.n; i++) {
+        keys[i] = x.key(from[i]);
+        odd |= (U)O::odd(from[i]);
+    }
+    sort_keys(keys, t.n, room);
+    U *out = t.values_step == 1 ? to : keys;
+    for (int64_t i = 0; i < t.n; i++)
+        out[i] = x.element(room[i]);
+    for (int64_t i = 0; out != to && i < t.n; i++)
+        to[i * t.values_step] = out[i];
+    if (odd) restore(t, x, (const U *)room);
+}
+
 template <class O, class R> inline void sort_as(const row_task &t) {
     typedef typename O::bits U;
     row<O, R> x = row_of<O, R>(t);
@@ -109,6 +140,8 @@ template <class O, class R> inline void sort_as(const row_task &t) {
         if (odd[part]) return restore(t, x, from);
 }
 template <class O> void sort_row(const row_task *t) {
+    if constexpr (width<O> >= 4)
+        if (t->n > FEW && t->n <= LONG_ROW) return sort_short<O>(*t);
     if (t->n < WIDE_ROW)
         sort_as<O, typename O::bits>(*t);
     else
@@ -227,6 +260,121 @@ template <class O> void argselect_row(const row_task *t) {
         argselect_as<O, keyed<uint64_t>>(*t);
 }
 
+/* ---- short rows: ranks by counting ----------------------------------------------- */
+/* The keys of at most LONG_ROW elements, side by side: comparing all of them with a
+ * bound is a loop over vectors, and costs less than placing them by a digit. */
+template <class U> struct short_row {
+    typedef typename std::conditional<sizeof(U) == 8, uint64_t, uint32_t>::type count;
+    const U *keys;
+    int64_t n;
+
+    int64_t below(U bound) const {
+        count found = 0;
+        for (int64_t i = 0; i < n; i++)
+            found += (count)(keys[i] < bound);
+        return (int64_t)found;
+    }
+    /* The key of rank `rank`. Its bits are settled from the highest on that varies,
+     * until few keys are left that begin with them. */
+    U at(int64_t rank) const {
+        U varying = 0, known = (U) ~(U)0, prefix;
+        for (int64_t i = 0; i < n; i++)
+            varying |= (U)(keys[i] ^ keys[0]);
+        int64_t before = 0, left = n;
+        int bit = varying ? 64 - __builtin_clzll((uint64_t)varying) : 0;
+        known = bit == 8 * sizeof(U) ? (U)0 : (U)(known << bit);
+        for (prefix = keys[0] & known; bit > 0 && left > FEW;) {
+            const U next = (U)((U)1 << --bit), bound = prefix | next;
+            known |= next;
+            if (!(varying & next)) {
+                prefix |= keys[0] & next;
+                continue;
+            }
+            const int64_t less = below(bound);
+            if (rank < less) {
+                left = less - before;
+                continue;
+            }
+            left -= less - before;
+            before = less;
+            prefix = bound;
+        }
+        return bit == 0 ? prefix : among(prefix, known, rank - before);
+    }
+    /* The key of rank `rank` among those, at most FEW, that begin with a prefix. */
+    U among(U prefix, U known, int64_t rank) const {
+        U held[FEW + 1], few[FEW];
+        int64_t kept = 0;
+        for (int64_t i = 0; i < n; i++) {
+            held[kept] = keys[i];
+            kept += (keys[i] & known) == prefix;
+        }
+        sort_few((const U *)held, kept, few);
+        return few[rank];
+    }
+    /* The key of rank `rank` + 1, `key` being that of `rank`. */
+    U after(U key, int64_t rank) const {
+        count behind = 0;
+        U least = (U) ~(U)0;
+        for (int64_t i = 0; i < n; i++) {
+            const U k = keys[i] > key ? keys[i] : (U) ~(U)0;
+            behind += (count)(keys[i] <= key);
+            least = k < least ? k : least;
+        }
+        return (int64_t)behind > rank + 1 ? key : least;
+    }
+};
+
+/* keys: room for twice as many. */
+template <class O, class R>
+inline short_row<typename O::bits> short_row_of(const row<O, R> &x, int64_t n,
+                                                typename O::bits *keys) {
+    const typename O::bits *from = together(x.x, x.step, n, keys + n);
+    for (int64_t i = 0; i < n; i++)
+        keys[i] = x.key(from[i]);
+    return {keys, n};
+}
+
+/* ---- median ---------------------------------------------------------------------- */
+/* The element of a rank, whose key is known: of zeros, the one that a stable sort has
+ * there. T is the type of elements. */
+template <class T, class O, class R>
+inline T ranked(const row<O, R> &x, short_row<typename O::bits> r, typename O::bits key,
+                int64_t rank) {
+    typename O::bits found = x.element(key);
+    if constexpr (O::HAS_ODD)
+        if (O::zero(found)) {
+            int64_t zeros = rank - r.below(key);
+            for (int64_t i = 0; zeros >= 0; i++) {
+                found = x.x[i * x.step];
+                zeros -= O::zero(found);
+            }
+        }
+    T element;
+    memcpy(&element, &found, sizeof(T));
+    return element;
+}
+
+/* The middle element, or the mean of the two, in F. */
+template <class O, class T, class F> void median_row(const row_task *t) {
+    typedef typename O::bits U;
+    const row<O, U> x = row_of<O, U>(*t);
+    const short_row<U> r = short_row_of(x, t->n, (U *)t->scratch);
+    F *out = (F *)t->values;
+    const int64_t n = O::HAS_ODD ? r.below(O::key((U) ~(U)0, 0)) : t->n;
+    if (n == 0 || (n < t->n && !t->skip_nan)) {
+        *out = (F)__builtin_nanf("");
+        return;
+    }
+    const int64_t rank = (n - 1) / 2;
+    const U low = r.at(rank), high = n % 2 ? low : r.after(low, rank);
+    const T lower = ranked<T>(x, r, low, rank);
+    *out = (F)lower;
+    if (low != high)
+        *out = (F)(0.5 * (double)lower + 0.5 * (double)ranked<T>(x, r, high, rank + 1));
+}
+
+/* ---- topk ------------------------------------------------------------------------ */
 /* Records in order, in r or in spare. */
 template <class R>
 inline R *sort_records(R *r, int64_t n, R *spare, typename record<R>::offset *counts) {
@@ -273,10 +421,30 @@ const R *leading_few(const row_task &t, const row<O, R> &x, workspace<R> w) {
     return kept;
 }
 
+/* The first k records of a short row. */
+template <class O, class R>
+const R *leading_short(const row_task &t, const row<O, R> &x, workspace<R> w) {
+    typedef typename O::bits U;
+    const short_row<U> r = short_row_of(x, t.n, (U *)(w.room + t.n + t.k));
+    const U bound = r.at(t.k - 1);
+    R *room = w.room;
+    int64_t kept = 0, equal = t.k - r.below(bound), count = 0;
+    for (int64_t i = 0; i < t.n; i++) {
+        make(room + kept, r.keys[i], i);
+        kept += r.keys[i] <= bound;
+    }
+    for (int64_t i = 0; kept > t.k && i < kept; i++) {
+        if ((U)room[i].key == bound && equal-- <= 0) continue;
+        room[count++] = room[i];
+    }
+    return t.sorted ? sort_records(room, t.k, room + t.n, w.counts) : room;
+}
+
 /* The first k records of the sorted row: those up to the one of rank k - 1. */
 template <class O, class R> inline const R *leading(const row_task &t, workspace<R> w) {
     row<O, R> x = row_of<O, R>(t);
     if (t.n <= FEW || t.k > t.n / 4) return sorted_records(t, x, w);
+    if (t.n <= LONG_ROW) return leading_short<O, R>(t, x, w);
     if (t.n >= 2 * candidates(t.k)) return leading_few<O, R>(t, x, w);
     int64_t rank = t.k - 1, kept = 0;
     R last;

@@ -90,6 +90,7 @@ _LOOP = [
     "lu",
     "lu_factor",
     "mask_get",
+    "median",
     "nonzero",
     "qr",
     "random_bernoulli",

@@ -3,10 +3,16 @@
 A matrix that is Hermitian is the conjugate of its transpose. LAPACK sees the transpose
 of ours, so it factors the conjugate; the transposes of its factors are ours.
 """
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from tensorlib.core.abi cimport tl_buffer, tl_call, tl_status
+from tensorlib.core.threads cimport thread_pool, threads_for
+from tensorlib.kernels.blas cimport (
+    CBLAS_NO_TRANS, CBLAS_ROW_MAJOR, CBLAS_TRANS, blas_dgemm, blas_sgemm,
+)
+from tensorlib.kernels.gomp cimport use_pool
 from tensorlib.kernels.lapack cimport (
     Job, after, all_finite, check_hermitian, input, is_single, job_of, output, real,
     register_matrix_kernel, round_up, run_batch, transpose,
@@ -18,6 +24,9 @@ from tensorlib.kernels.small_matrix cimport (
 
 cdef enum:
     UNBLOCKED = 32        # columns of a QR factorization that gain nothing from blocks
+    TILE = 64             # rows and columns of a step of the Cholesky factorization
+    TILED = 192           # rows of a matrix that is factored by such steps
+    TILE_GRAIN = 500000   # multiply-adds that pay for another thread
 
 
 # ---- factorizations --------------------------------------------------------------
@@ -126,6 +135,87 @@ cdef void clear_triangle(const Job *job, char *a, bint above) noexcept nogil:
             memset(a + i * n * size, 0, i * size)
 
 
+cdef int factor_tile(
+    const Job *job, char *diagonal, char *tile, int b
+) noexcept nogil:
+    """Factor b rows in place. tile: the factor once more, column-major.
+
+    LAPACK's upper factor of the rows as they are would take twice as long.
+    """
+    cdef int n = job.n, info = 0
+    transpose(job, tile, b, diagonal, n, b, b)
+    job.lapack.potrf(b"L", &b, tile, &b, &info, 1)
+    transpose(job, diagonal, n, tile, b, b, b)
+    return info
+
+
+cdef void solve_tile(
+    const Job *job, const char *tile, char *rows, int b, int count
+) noexcept nogil:
+    """`count` rows of the panel below a factored tile."""
+    cdef int n = job.n
+    job.lapack.trsm(
+        b"L", b"L", b"N", b"N", &b, &count, <void *>job.lapack.one, <void *>tile, &b,
+        rows, &n, 1, 1, 1, 1
+    )
+
+
+cdef void subtract_tiles(
+    const Job *job, char *panel, char *c, int b, int first, int count
+) noexcept nogil:
+    """Take the panel's product with its transpose from `count` rows of what is left."""
+    cdef int n = job.n, columns = first + count
+    cdef int64_t row = <int64_t>first * n * job.lapack.itemsize
+    if is_single(job):
+        blas_sgemm(
+            CBLAS_ROW_MAJOR, CBLAS_NO_TRANS, CBLAS_TRANS, count, columns, b, -1,
+            <float *>(panel + row), n, <float *>panel, n, 1, <float *>(c + row), n
+        )
+    else:
+        blas_dgemm(
+            CBLAS_ROW_MAJOR, CBLAS_NO_TRANS, CBLAS_TRANS, count, columns, b, -1,
+            <double *>(panel + row), n, <double *>panel, n, 1, <double *>(c + row), n
+        )
+
+
+cdef int cholesky_by_tiles(const Job *job, char *y, char *tile) noexcept nogil:
+    """The lower factor of a real matrix in place: right-looking, by columns of tiles.
+
+    Threads share rows of tiles, which are the same for any number of threads.
+    """
+    cdef int n = job.n, j = 0, b, below, info, threads
+    cdef int64_t t, count, size = job.lapack.itemsize
+    cdef char *panel
+    while j < n:
+        b = min(<int>TILE, n - j)
+        info = factor_tile(job, y + j * (<int64_t>n + 1) * size, tile, b)
+        if info != 0:
+            return j + info
+        panel = y + ((<int64_t>j + b) * n + j) * size
+        below = n - j - b
+        count = (below + TILE - 1) // TILE
+        threads = threads_for(<int64_t>below * below * b, TILE_GRAIN)
+        for t in prange(
+            count, num_threads=threads, schedule="static", chunksize=1, nogil=True
+        ):
+            solve_tile(
+                job, tile, panel + t * TILE * n * size, b, min(TILE, below - t * TILE)
+            )
+        for t in prange(
+            count, num_threads=threads, schedule="static", chunksize=1, nogil=True
+        ):
+            subtract_tiles(
+                job, panel, panel + b * size, b, <int>(t * TILE),
+                min(TILE, below - t * TILE),
+            )
+        j += b
+    return 0
+
+
+cdef inline bint has_tiles(const Job *job) noexcept nogil:
+    return job.n >= TILED and not job.lapack.is_complex and not job.params.upper
+
+
 cdef int cholesky_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     """Our lower triangle is LAPACK's upper one, and L is its U."""
     cdef int n = job.n, info = 0, upper = job.params.upper, k
@@ -139,7 +229,10 @@ cdef int cholesky_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
             return small_cholesky(n, <const float *>a, <float *>y, upper)
         return small_cholesky(n, <const double *>a, <double *>y, upper)
     memcpy(y, a, <size_t>n * n * job.lapack.itemsize)
-    job.lapack.potrf(b"L" if upper else b"U", &n, y, &n, &info, 1)
+    if has_tiles(job):
+        info = cholesky_by_tiles(job, y, scratch)
+    else:
+        job.lapack.potrf(b"L" if upper else b"U", &n, y, &n, &info, 1)
     clear_triangle(job, y, not upper)
     for k in range(n if info == 0 else 0):
         if not all_finite(job, y + <int64_t>k * (n + 1) * job.lapack.itemsize, 1):
@@ -149,6 +242,8 @@ cdef int cholesky_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
 
 cdef tl_status cholesky(const tl_call *call) noexcept nogil:
     cdef Job job = job_of(call)
+    if has_tiles(&job):
+        job.scratch = TILE * TILE * job.lapack.itemsize
     return run_batch(&job, cholesky_one, 0.34 * job.n * job.n * job.n)
 
 
@@ -240,3 +335,6 @@ def register():
     register_matrix_kernel("lu", lu)
     register_matrix_kernel("cholesky", cholesky)
     register_matrix_kernel("qr", qr)
+
+
+use_pool(thread_pool())

@@ -7,6 +7,9 @@ cdef extern from "tensorlib/sort_params.h" nogil:
         int32_t descending
         int32_t sorted
 
+    ctypedef struct tl_median_params:
+        int32_t skip_nan
+
     ctypedef struct tl_search_params:
         int32_t right
 

@@ -282,6 +282,12 @@ def thin_qr(a):
     return _plain_qr(a, m, n, min(m, n), "reduced")
 
 
+def only_r(a):
+    """Return R (B, K, N) of contiguous matrices (B, M, N), outside the graph."""
+    _, m, n = a.shape
+    return _plain_qr(a, m, n, min(m, n), "r")[1]
+
+
 def _first_q(a, m, n, k):
     """Memory for Q.T; of matrices without columns, Q is the identity."""
     if n:

@@ -21,7 +21,7 @@ from tensorlib.linalg.arguments import (
     real_dtype,
     stacked,
 )
-from tensorlib.linalg.factorization import thin_qr
+from tensorlib.linalg.factorization import only_r, thin_qr
 from tensorlib.linalg.matrix_op import MatrixOp, is_differentiated
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import conj, imag, real
@@ -677,6 +677,30 @@ def pinv(x, /, *, rtol=None):
     return reshape(p, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
 
 
+def _squares(x):
+    """Return the sums of |x|^2 of each column."""
+    return total(real(conj(x) * x), axis=-2)
+
+
+def _lstsq_of_r(a, b, batch, rtol):
+    """Return X, the singular values, which of them count, and the residuals.
+
+    From R of (A, B) alone: Q^H B stands beside A's part of it, and what A leaves of B
+    below. Neither Q nor the pseudo-inverse is formed.
+    """
+    n = a.shape[2]
+    if getattr(rtol, "ndim", 0):
+        rtol = reshape(rtol, (a.shape[0],))
+    both = concat((a, b), axis=2)
+    r = only_r(both)
+    u, s, vh = svd_stack(r[:, :n, :n].contiguous(), batch)
+    counts = _cutoff(s, a.shape[1:], rtol)
+    inverse = where(counts, 1.0 / where(counts, s, 1.0), 0.0)
+    y = matmul(adjoint(u), r[:, :n, n:])
+    x = matmul(adjoint(vh), y * expand_dims(inverse, axis=2))
+    return x, s, counts, _squares(r[:, n:, n:])
+
+
 def lstsq(A, B, /, rcond=None):  # noqa: N803
     """Return solutions of least squares, the X of least norm with the least |A X - B|.
 
@@ -707,7 +731,9 @@ def lstsq(A, B, /, rcond=None):  # noqa: N803
 
     Notes
     -----
-    By the pseudo-inverse. The gradient is that of moving among matrices of one rank.
+    By the pseudo-inverse, or by R of (A, B) for tall matrices where no gradient is
+    wanted: to the same accuracy. The gradient is that of moving among matrices of one
+    rank.
 
     Examples
     --------
@@ -726,12 +752,20 @@ def lstsq(A, B, /, rcond=None):  # noqa: N803
         )
     a, b = promoted(a, b)
     batch, (m, n) = a.shape[:-2], a.shape[-2:]
-    p, s, counts = _pinv_stack(stacked(a), batch, rcond)
-    x = matmul(reshape(p, (*batch, n, m)), b)
+    # With many columns of B, their own reflections would cost more than Q.
+    tall = 0 < 2 * n <= m and b.shape == (*batch, m, min(b.shape[-1], n))
+    if tall and not _pinv.is_tracked((a, b)):
+        x, s, counts, squares = _lstsq_of_r(stacked(a), stacked(b), batch, rcond)
+        x = reshape(x, (*batch, *x.shape[1:]))
+        squares = reshape(squares, (*batch, x.shape[-1]))
+    else:
+        p, s, counts = _pinv_stack(stacked(a), batch, rcond)
+        x, squares = matmul(reshape(p, (*batch, n, m)), b), None
     rank = reshape(total(counts, axis=-1), batch)
     residuals = zeros_of((0,), dtype=real_dtype(x))
     if m > n and on_every_example(rank == n).all().item():
-        rest = matmul(a, x) - b
-        residuals = total(real(conj(rest) * rest), axis=-2)
+        if squares is None:
+            squares = _squares(matmul(a, x) - b)
+        residuals = squares
     x = squeeze(x, axis=-1) if vector else x
     return LstsqResult(x, residuals, rank, reshape(s, (*batch, s.shape[1])))

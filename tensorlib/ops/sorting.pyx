@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport Primitive, run, run1, tracking
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
+    TL_BATCHED, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_INT64, TL_UINT64, tl_buffer, tl_call,
     tl_reduce_params,
 )
 from tensorlib.core.dispatch cimport kernel_row, launch
@@ -18,7 +18,7 @@ from tensorlib.core.tensor cimport (
     Tensor, check_host, new_like, new_tensor,
 )
 from tensorlib.kernels.sort_params cimport (
-    tl_runs_params, tl_search_params, tl_sort_params,
+    tl_median_params, tl_runs_params, tl_search_params, tl_sort_params,
 )
 from tensorlib.ops.elementwise cimport (
     as_tensor, cast, common_dtype, contiguous, in_dtype,
@@ -40,10 +40,14 @@ from tensorlib.ops.reduce import min as reduce_min
 
 load_families("sort")
 
+cdef enum:
+    SHORT_ROW = 4096        # elements whose median one pass a bit finds fastest
+
 cdef Primitive _sort = Primitive("sort")
 cdef Primitive _argsort = Primitive("argsort")
 cdef Primitive _argselect = Primitive("argselect")
 cdef Primitive _topk = Primitive("topk")
+cdef Primitive _median = Primitive("median")
 cdef Primitive _searchsorted = Primitive("searchsorted")
 cdef Primitive _runs = Primitive("runs")
 cdef Primitive _bincount = Primitive("bincount")
@@ -250,6 +254,47 @@ def argselect(Tensor x not None, Tensor ranks not None):
     ranks = broadcast(ranks, out.shape)
     target, inputs[0], inputs[1] = &out.buf, &x.buf, &ranks.buf
     run(_argselect, x.buf.dtype, &target, 1, inputs, 2, NULL, x.buf.size)
+    return out
+
+
+def middle(Tensor x not None, bint skip_nan):
+    """Return the medians of short rows by one kernel, or None.
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., n)
+    skip_nan : bool
+        Whether NaNs are left out; else the median of a row with one is NaN.
+
+    Returns
+    -------
+    Tensor of shape (...), or None
+        None where positions are needed (a gradient or tangent is wanted), where the
+        kernel does not pay (long rows) or is none (a GPU, `vmap`); and of no elements.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> from tensorlib.ops.sorting import middle
+    >>> middle(tl.tensor([5.0, 9.0, 7.0]), False)
+    tensor(7.)
+    """
+    cdef tl_median_params params
+    cdef tl_buffer layout
+    cdef Tensor out
+    if (
+        x.buf.device_type != TL_CPU or x.buf.size == 0 or x.buf.ndim == 0
+        or x.buf.shape[x.buf.ndim - 1] > SHORT_ROW or (x.track and tracking(x.track))
+    ):
+        return None
+    copy_layout(&layout, &x.buf)
+    layout.ndim -= 1
+    set_contiguous(&layout)
+    out = new_tensor(
+        &layout, x.buf.dtype if is_float_code(x.buf.dtype) else TL_FLOAT32, TL_CPU, 0
+    )
+    params.skip_nan = skip_nan
+    run1(_median, out, &x.buf, &params)
     return out
 
 

@@ -28,7 +28,13 @@ from tensorlib.ops.reduce import mean
 from tensorlib.ops.reduce import min as smallest
 from tensorlib.ops.reduce import sum as total
 from tensorlib.ops.shape import moveaxis, permute_dims, reshape
-from tensorlib.ops.sorting import argselect, bincount, searchsorted, uniform_counts
+from tensorlib.ops.sorting import (
+    argselect,
+    bincount,
+    middle,
+    searchsorted,
+    uniform_counts,
+)
 
 Histogram = namedtuple("Histogram", ("hist", "bin_edges"))
 
@@ -231,6 +237,9 @@ def median(x, /, axis=None, keepdims=False):
     tensor(2.5)
     """
     rows, _, with_axes = _rows("median", x, axis)
+    found = middle(rows, False)
+    if found is not None:
+        return reshape(found, with_axes) if keepdims else found
     if rows.dtype == float64 or rows.size == 0:
         return _quantiles("median", x, 0.5, axis, keepdims, "linear")
     found = _middle(rows)
@@ -266,6 +275,10 @@ def nanmedian(x, /, axis=None, keepdims=False):
     >>> tl.nanmedian(tl.tensor([3.0, tl.nan, 1.0]))
     tensor(2.)
     """
+    rows, _, with_axes = _rows("nanmedian", x, axis)
+    found = middle(rows, True)
+    if found is not None:
+        return reshape(found, with_axes) if keepdims else found
     return _quantiles("nanmedian", x, 0.5, axis, keepdims, "linear", skip_nan=True)
 
 
