@@ -320,7 +320,7 @@ cdef int64_t _flat_stride(const tl_buffer *buffer) noexcept nogil:
 
 
 cdef int _plan_threads(const Plan *plan, int64_t n, int64_t grain) noexcept nogil:
-    """Threads for a plan; elements of runs that no vector takes cost some four times."""
+    """Threads for a plan; elements of runs that no vector takes cost four times."""
     cdef int k
     for k in range(plan.operands):
         if not 0 <= plan.run_strides[k] <= 1:

@@ -56,7 +56,7 @@ cdef int _code(object dtype, int default) except -1:
 
 
 cdef inline bint _is_python(object x) noexcept:
-    """Whether x is a sequence or number of Python's, whose tensor has its own memory."""
+    """Whether x is a sequence or number of Python, whose tensor has its own memory."""
     return PyList_Check(x) or PyTuple_Check(x) or PyFloat_Check(x) or (
         PyLong_Check(x) or PyComplex_Check(x)
     )
