@@ -362,3 +362,54 @@ def test_assignment_through_its_own_elements_reads_them_first():
     mask = tl.tensor([[True, True], [False, True]])
     mask[mask.permute_dims((1, 0))] = False
     assert mask.tolist() == [[False, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "int8",
+        "uint8",
+        "int16",
+        "int32",
+        "int64",
+        "uint64",
+        "float16",
+        "float32",
+        "float64",
+    ],
+)
+@pytest.mark.parametrize(
+    "key", [1, -1, (0, 2), (-2, -3), (slice(None), slice(0, 3, 2))]
+)
+def test_assigned_number_equals_numpy(key, dtype):
+    expected = np.arange(6).reshape(2, 3).astype(dtype)
+    x = tl.tensor(expected)
+    value = 2.71828 if expected.dtype.kind == "f" else 113
+    before = x.version
+    x[key] = expected[key] = value
+    np.testing.assert_array_equal(x.numpy(), expected)
+    assert x.version == before + 1
+
+
+@pytest.mark.parametrize("key", [0, (0, 1), slice(None)])
+def test_assigned_integer_out_of_range_raises_and_writes_nothing(key):
+    x = tl.zeros((2, 2), dtype="int8")
+    with pytest.raises(OverflowError, match="128 is out of range for int8"):
+        x[key] = 128
+    assert x.tolist() == [[0, 0], [0, 0]]
+    assert x.version == 0
+
+
+@pytest.mark.parametrize("key", [0, (0,)])
+def test_number_assigned_to_readonly_memory_raises(key):
+    x = tl.asarray(b"abc")
+    with pytest.raises(ValueError, match="read-only"):
+        x[key] = 1
+
+
+def test_number_assigned_at_a_key_out_of_range_names_the_axis():
+    x = tl.zeros(3)
+    with pytest.raises(
+        IndexError, match="index 3 is out of range for axis 0 of size 3"
+    ):
+        x[3] = 1.5

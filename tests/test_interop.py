@@ -395,3 +395,20 @@ def test_interop_keeps_reference_counts():
         tl.asarray(a)
         tl.from_dlpack(a)
     assert sys.getrefcount(a) == before
+
+
+@pytest.mark.parametrize("make", [tl.asarray, tl.from_numpy, tl.tensor])
+def test_array_is_released_with_its_last_tensor(make):
+    array = np.ones(3, dtype=np.float32)
+    before = sys.getrefcount(array)
+    x = make(array)
+    view = x[1:]
+    del x, view
+    assert sys.getrefcount(array) == before
+
+
+def test_assigning_number_to_borrowed_array_is_seen_in_it():
+    array = np.zeros((2, 3), dtype=np.float32)
+    x = tl.asarray(array.T)
+    x[2, 1] = 1.5
+    assert array.tolist() == [[0.0, 0.0, 0.0], [0.0, 0.0, 1.5]]

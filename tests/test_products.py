@@ -94,6 +94,25 @@ def test_matmul_small_with_nan_and_infinity_touches_its_row_and_column_only(layo
     assert strange.sum() == 21 + 13 - 1
 
 
+@pytest.mark.parametrize("dtype", EPS)
+@pytest.mark.parametrize("n", [*range(1, 20), 31, 33, 40])
+def test_linear_of_any_width_and_its_summed_gradient_match_numpy(n, dtype):
+    rng = np.random.default_rng(n)
+    x, w, b, g = (
+        rng.standard_normal(shape).astype(dtype)
+        for shape in ((9, 21), (21, n), (n,), (9, n))
+    )
+    weight = tl.tensor(w, requires_grad=True)
+    close = {"rtol": 0, "atol": 400 * EPS[dtype]}
+    for times in (1, 2):
+        y = tl.nn.functional.linear(tl.tensor(x), weight.T, tl.tensor(b))
+        y.backward(tl.tensor(g))
+        expected = times * (x.astype(float).T @ g.astype(float))
+        np.testing.assert_allclose(weight.grad.numpy(), expected, **close)
+    expected = x.astype(float) @ w.astype(float) + b
+    np.testing.assert_allclose(y.detach().numpy(), expected, **close)
+
+
 def test_linear_over_an_empty_depth_is_the_bias():
     bias = tl.tensor([1.0, -2.0, 3.0])
     found = tl.linear(tl.ones((2, 0)), tl.ones((3, 0)), bias)

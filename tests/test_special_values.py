@@ -59,6 +59,15 @@ def test_real_special_value(name, x, y, expected, dtype, length):
         assert agrees(found, expected), found
 
 
+def test_pow_of_mixed_elements_has_the_bits_of_each_alone():
+    """Special values beside others take their form, and the others theirs."""
+    values = [-INF, -2.5, -2.0, -1.0, -1e-40, -0.0, 0.0, 1e-40, 0.5, 1.0, 3.0, INF, NAN]
+    pairs = [(x, y) for x in values for y in (-151.0, -3.0, -0.5, 0.0, 2.0, 127.5, INF)]
+    a, b = (tl.tensor(column) for column in zip(*pairs, strict=True))
+    alone = [(a[i : i + 1] ** b[i : i + 1]).tobytes() for i in range(a.size)]
+    assert (a**b).tobytes() == b"".join(alone)
+
+
 OPEN = (0.0,), (INF,)
 ZERO, ANY_INF = OPEN
 # (function, x, y, real part, imaginary part) of f(x + iy).

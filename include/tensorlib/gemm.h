@@ -15,6 +15,10 @@
 
 #include "tensorlib/lanes.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace tl {
 
 /* c (m, n) = start + a (m, k) @ b (k, n); strides in elements, c's rows contiguous. */
@@ -67,16 +71,64 @@ inline void rows_block(const product<T> &p, int64_t i, int64_t j) {
             *(V *)(p.c + (i + r) * p.c_row + j + v * L) = sum[r][v];
 }
 
-/* R rows from i on: columns by two vectors, by one, then by halves of one. */
+#if defined(__AVX512F__)
+/* The first n lanes of a vector, which alone are in memory. */
+inline lanes<float>::vector load_first(const float *x, int64_t n) {
+    return (lanes<float>::vector)_mm512_maskz_loadu_ps((1u << n) - 1, x);
+}
+inline lanes<double>::vector load_first(const double *x, int64_t n) {
+    return (lanes<double>::vector)_mm512_maskz_loadu_pd((1u << n) - 1, x);
+}
+inline void store_first(float *x, int64_t n, lanes<float>::vector v) {
+    _mm512_mask_storeu_ps(x, (1u << n) - 1, (__m512)v);
+}
+inline void store_first(double *x, int64_t n, lanes<double>::vector v) {
+    _mm512_mask_storeu_pd(x, (1u << n) - 1, (__m512d)v);
+}
+
+/* A block of the last columns from j on, fewer than a vector's. */
+template <class T, int R>
+inline void rows_last(const product<T> &p, int64_t i, int64_t j) {
+    typename lanes<T>::vector sum[R] = {};
+    int64_t n = p.n - j;
+    for (int r = 0; r < R; r++) {
+        if (p.bias)
+            sum[r] = load_first(p.bias + j, n);
+        else if (p.accumulate)
+            sum[r] = load_first(p.c + (i + r) * p.c_row + j, n);
+    }
+    const T *a = p.a + i * p.a_row, *b = p.b + j;
+    for (int64_t q = 0; q < p.k; q++) {
+        typename lanes<T>::vector right = load_first(b, n);
+        for (int r = 0; r < R; r++)
+            sum[r] += a[r * p.a_row] * right;
+        a += p.a_col;
+        b += p.b_row;
+    }
+    for (int r = 0; r < R; r++)
+        store_first(p.c + (i + r) * p.c_row + j, n, sum[r]);
+}
+#endif
+
+/* R rows from i on: columns by two vectors, by one, then by halves of one; with AVX-512
+ * by one half, which narrower vectors multiply faster, or what lanes are left. */
 template <class T, int Bytes, int R>
-inline int64_t rows_tail(const product<T> &p, int64_t i, int64_t j) {
+inline void rows_tail(const product<T> &p, int64_t i, int64_t j) {
     constexpr int L = Bytes / sizeof(T);
     if (j + L <= p.n) {
         rows_block<T, Bytes, 1, R>(p, i, j);
         j += L;
     }
-    if constexpr (L > 1) j = rows_tail<T, Bytes / 2, R>(p, i, j);
-    return j;
+#if defined(__AVX512F__)
+    if (p.n - j == L / 2)
+        rows_block<T, Bytes / 2, 1, R>(p, i, j);
+    else if (p.n - j == L / 4)
+        rows_block<T, Bytes / 4, 1, R>(p, i, j);
+    else if (j < p.n)
+        rows_last<T, R>(p, i, j);
+#else
+    if constexpr (L > 1) rows_tail<T, Bytes / 2, R>(p, i, j);
+#endif
 }
 template <class T, int R> void rows_strip(const product<T> &p, int64_t i) {
     constexpr int L = lanes<T>::count;

@@ -23,3 +23,7 @@ cdef Tensor adopt_memory(str op, const Foreign *memory, bint copy)
 cdef Tensor packed_copy(Tensor x)
 # Raises DTypeError unless there is a dtype.
 cdef int check_dtype(str op, int dtype, object described) except -1
+# For Foreign.release: gives a Py_buffer of malloc back.
+cdef void release_buffer(void *owner) noexcept nogil
+# Elements that `memory` describes, inside a buffer of bytes: bounds are checked.
+cdef Tensor over_buffer(object source, Foreign *memory, int64_t offset)

@@ -4,7 +4,9 @@ Every zero-copy path in (buffer protocol, array interface, DLPack) ends here, so
 the rules are written once: strides must be whole elements and addresses aligned,
 otherwise the elements are copied; the owner lives until the storage goes.
 """
+from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from tensorlib.core.abi cimport (
     TL_CPU, TL_MAX_NDIM, TL_STORAGE_READONLY, tl_buffer, tl_storage,
@@ -15,6 +17,9 @@ from tensorlib.core.storage cimport storage_borrow, storage_release
 from tensorlib.core.tensor cimport Tensor, check_host, new_over, new_tensor
 
 from tensorlib.core.errors import DTypeError, ShapeError
+
+cdef extern from "Python.h":
+    bint Py_IsInitialized() noexcept nogil
 
 
 cdef int check_dtype(str op, int dtype, object described) except -1:
@@ -188,3 +193,50 @@ cdef Tensor adopt_memory(str op, const Foreign *memory, bint copy):
     finally:
         if not adopted:
             memory.release(memory.owner)
+
+
+# ---- buffers -------------------------------------------------------------------
+cdef void release_buffer(void *owner) noexcept nogil:
+    """Give a Py_buffer back; storages are freed from any thread."""
+    if not Py_IsInitialized():
+        return
+    with gil:
+        PyBuffer_Release(<Py_buffer *>owner)
+    free(owner)
+
+
+cdef Tensor over_buffer(object source, Foreign *memory, int64_t offset):
+    """Elements described by `memory` inside a buffer of bytes, bounds checked."""
+    cdef Py_buffer *view
+    cdef int d
+    cdef bint empty = False
+    cdef object low = offset                 # Python integers: they cannot wrap
+    cdef object high = low + dtype_sizes()[memory.dtype]
+    cdef object extent, stride
+    for d in range(memory.ndim):
+        extent, stride = memory.shape[d], memory.strides[d]
+        empty = empty or extent <= 0
+        if stride < 0:
+            low += (extent - 1) * stride
+        else:
+            high += (extent - 1) * stride
+    view = <Py_buffer *>malloc(sizeof(Py_buffer))
+    if view == NULL:
+        raise MemoryError("asarray: no memory for a buffer view")
+    try:
+        PyObject_GetBuffer(source, view, 0)
+    except BaseException:
+        free(view)
+        raise
+    length = view.len
+    if not empty and (low < 0 or high > length):
+        release_buffer(view)
+        raise ValueError(
+            f"the array needs bytes {low} to {high} of a buffer of {length}"
+        )
+    memory.data = <char *>view.buf + offset
+    memory.readonly = view.readonly
+    memory.device_type = memory.device_index = TL_CPU
+    memory.owner = view
+    memory.release = release_buffer
+    return adopt_memory("asarray", memory, False)

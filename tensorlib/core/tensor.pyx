@@ -642,6 +642,9 @@ cdef object read_scalar(int dtype, const void *data):
 
 
 cdef int write_scalar(int dtype, void *data, object value) except -1:
+    if dtype == TL_FLOAT32 and type(value) is float:
+        (<float *>data)[0] = <float><double>value
+        return 0
     try:
         if dtype == TL_FLOAT32:
             (<float *>data)[0] = <float><double>value

@@ -319,11 +319,20 @@ cdef int64_t _flat_stride(const tl_buffer *buffer) noexcept nogil:
     return 0
 
 
-cdef tl_status _run_strided(const tl_call *call, int threads) noexcept nogil:
+cdef int _plan_threads(const Plan *plan, int64_t n, int64_t grain) noexcept nogil:
+    """Threads for a plan; elements of runs that no vector takes cost four times."""
+    cdef int k
+    for k in range(plan.operands):
+        if not 0 <= plan.run_strides[k] <= 1:
+            return threads_for(n, grain // 4)
+    return threads_for(n, grain)
+
+
+cdef tl_status _run_strided(const tl_call *call, int64_t grain) noexcept nogil:
     cdef Plan plan
     cdef Turned turned
     cdef const tl_buffer *operand
-    cdef int k
+    cdef int k, threads
     cdef int64_t n = call.out[0].size
     _gather(&plan, call)
     if plan.ndim == 0:
@@ -341,6 +350,7 @@ cdef tl_status _run_strided(const tl_call *call, int threads) noexcept nogil:
             plan.run_strides[k] = (
                 plan.strides[plan.ndim - 1][k] // tl_sizes[operand.dtype]
             )
+    threads = _plan_threads(&plan, n, grain)
     if _find_turned(&plan, call, &turned):
         return <tl_status>_run_turned(&plan, call, &turned, threads)
     if threads == 1:
@@ -374,9 +384,8 @@ cdef inline tl_status _run(const tl_call *call, int64_t grain) noexcept nogil:
     cdef int k, threads
     if out.size == 0:
         return TL_OK
-    threads = threads_for(out.size, grain)
     if not out.flags & TL_C_CONTIGUOUS:
-        return _run_strided(call, threads)
+        return _run_strided(call, grain)
     strides[0] = 1
     for k in range(OPERANDS - 1):
         strides[k + 1] = 0
@@ -385,7 +394,8 @@ cdef inline tl_status _run(const tl_call *call, int64_t grain) noexcept nogil:
             data[k] = call.in_[k].data
             strides[k + 1] = _flat_stride(call.in_[k])
             if strides[k + 1] < 0:
-                return _run_strided(call, threads)
+                return _run_strided(call, grain)
+    threads = threads_for(out.size, grain)
     if threads > 1:
         return _run_flat_pieces(call, strides, threads)
     return <tl_status>(<tl_loop>call.loop)(

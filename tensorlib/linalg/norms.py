@@ -77,10 +77,14 @@ def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     tensor(5.)
     """
     x = floating("vector_norm", tensor_of("vector_norm", x))
+    return _vector_norm(x, axis, keepdims, ord)
+
+
+def _vector_norm(x, axis, keepdims, ord):
     if not hasattr(ord, "__float__"):
         raise TypeError(f"vector_norm: expected a number as ord, got {ord!r}")
     if x.dtype.name in HALVES:
-        wide = vector_norm(astype(x, "float32"), axis=axis, keepdims=keepdims, ord=ord)
+        wide = _vector_norm(astype(x, "float32"), axis, keepdims, ord)
         return astype(wide, x.dtype)
     if ord == 2:
         found = _euclidean(*_as_parts(x, axis), keepdims)
@@ -252,7 +256,7 @@ def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     """
     x = floating("norm", A if dtype is None else astype(A, dtype))
     if ord is None and axis is None:
-        return vector_norm(x, keepdims=keepdims)
+        return _vector_norm(x, None, keepdims, 2)
     axes = tuple(range(x.ndim)) if axis is None else axes_of("norm", axis, x.ndim)
     if ord is None and len(axes) == 1:
         return vector_norm(x, axis=axes, keepdims=keepdims)

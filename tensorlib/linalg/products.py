@@ -1,7 +1,6 @@
 """Products of matrices: powers, chains, the exponential; cross products, diagonals."""
 
 from functools import lru_cache
-from itertools import pairwise
 from math import inf
 
 from tensorlib.core.dtype import result_type
@@ -203,15 +202,16 @@ def multi_dot(tensors, /):
     if column:
         chain[-1] = expand_dims(chain[-1], axis=1)
     shapes = [x.shape for x in chain]
-    fits = all(len(shape) == 2 for shape in shapes) and all(
-        a[1] == b[0] for a, b in pairwise(shapes)
-    )
+    fits = set(map(len, shapes)) == {2}
+    if fits:
+        left, right = zip(*shapes, strict=True)
+        fits = left[1:] == right[:-1]
     if not fits:
         raise ShapeError(
             "multi_dot: expected matrices that fit, got shapes "
             f"{', '.join(map(str, shapes))}"
         )
-    for i, j in _steps((shapes[0][0], *[shape[1] for shape in shapes])):
+    for i, j in _steps((left[0], *right)):
         chain[i] = matmul(chain[i], chain[j])
     found = chain[0]
     found = squeeze(found, axis=1) if column else found

@@ -1,4 +1,9 @@
 """Functions that make tensors."""
+from cpython.complex cimport PyComplex_Check
+from cpython.float cimport PyFloat_Check
+from cpython.list cimport PyList_Check
+from cpython.long cimport PyLong_Check
+from cpython.tuple cimport PyTuple_Check
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Primitive, run
 from tensorlib.core.abi cimport (
@@ -50,6 +55,13 @@ cdef int _code(object dtype, int default) except -1:
     return default if dtype is None else as_dtype(dtype).code
 
 
+cdef inline bint _is_python(object x) noexcept:
+    """Whether x is a sequence or number of Python, whose tensor has its own memory."""
+    return PyList_Check(x) or PyTuple_Check(x) or PyFloat_Check(x) or (
+        PyLong_Check(x) or PyComplex_Check(x)
+    )
+
+
 def asarray(x, /, *, dtype=None, device=None, copy=None):
     """Return `x` as a tensor, sharing its memory where that is possible.
 
@@ -88,9 +100,9 @@ def asarray(x, /, *, dtype=None, device=None, copy=None):
     if device is not None:
         made = moved(found, usable_device("asarray", device), True)
     code = _code(dtype, made.buf.dtype)
-    fresh = made is not found or isinstance(
-        x, (list, tuple, bool, int, float, complex)
-    )
+    if copy is None:
+        return made if code == made.buf.dtype else cast(made, code)
+    fresh = made is not found or _is_python(x)
     if copy is False and (fresh or code != made.buf.dtype):
         raise ValueError("asarray: copy=False, but a copy is needed")
     if code != made.buf.dtype:
@@ -125,9 +137,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     if type(data) is Tensor:
         data = detached(<Tensor>data)
     made = <Tensor>asarray(data, dtype=dtype, device=device)
-    if made is data or made.buf.storage.flags or not isinstance(
-        data, (list, tuple, bool, int, float, complex)
-    ):
+    if made is data or made.buf.storage.flags or not _is_python(data):
         made = copied(made)
     return _flagged(made, requires_grad)
 

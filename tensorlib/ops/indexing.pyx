@@ -14,7 +14,7 @@ from tensorlib.core.abi cimport (
     tl_buffer, tl_index_params,
 )
 from tensorlib.core.dtype cimport (
-    dtype_of, is_complex_code, is_float_code, is_inexact_code,
+    dtype_of, dtype_sizes, is_complex_code, is_float_code, is_inexact_code,
     is_integer_code,
 )
 from tensorlib.core.layout cimport (
@@ -23,6 +23,7 @@ from tensorlib.core.layout cimport (
 )
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, new_scalar, new_tensor, new_view, operators,
+    write_scalar,
 )
 from tensorlib.ops.elementwise cimport (
     adopt, as_tensor, beside, cast, check_inplace, contiguous, copy, copy_into,
@@ -35,8 +36,8 @@ from tensorlib.ops.keys cimport (
 from tensorlib.ops.logic cimport select, select_into
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport (
-    BasicIndex, index_layout, move_back, move_last, permute, reshape_like, select_basic,
-    zeros_shaped,
+    INTEGER, BasicIndex, index_layout, move_back, move_last, permute, reshape_like,
+    select_basic, zeros_shaped,
 )
 from tensorlib.ops.transfer cimport moved
 
@@ -498,6 +499,41 @@ cdef bint _masked(Tensor x, Tensor mask, Tensor value) except -1:
     return True
 
 
+cdef inline void _element(
+    tl_buffer *out, const tl_buffer *x, int64_t position
+) noexcept nogil:
+    """An element of a vector, as `index_layout` would describe it."""
+    out.ndim, out.size, out.flags = 0, 1, TL_C_CONTIGUOUS
+    out.dtype, out.device_type = x.dtype, x.device_type
+    out.device_index = x.device_index
+    out.data = <char *>x.data + position * x.strides[0] * dtype_sizes()[x.dtype]
+
+
+cdef inline bint _stores_number(Tensor x, object value) noexcept:
+    """Whether assigning the Python number takes no tensor: outside the graph, exact."""
+    if tracking(x.track):
+        return False
+    if type(value) is float:
+        return is_float_code(x.buf.dtype)
+    return type(value) is int and is_integer_code(x.buf.dtype)
+
+
+cdef int _store_number(Tensor x, const BasicIndex *by, object value) except -1:
+    """x[by] = value, outside the graph."""
+    cdef tl_buffer layout
+    check_inplace("assign", x, False)
+    if x.buf.ndim == 1 and by.items[0].kind == INTEGER and by.n == 1:
+        _element(&layout, &x.buf, by.items[0].start)
+    else:
+        index_layout(&layout, &x.buf, by)
+    if layout.ndim == 0 and layout.device_type == TL_CPU:
+        write_scalar(layout.dtype, layout.data, value)
+    else:
+        fill(new_view(x, &layout), value)
+    bump_version(x, assign_primitive.c_name)
+    return 0
+
+
 cdef object _getitem_op(object x, object key):
     cdef Tensor a = <Tensor>x
     cdef tl_buffer before
@@ -506,7 +542,10 @@ cdef object _getitem_op(object x, object key):
     if type(key) is int and a.buf.ndim:
         by.n = 0
         add_item(&by, key, 0, a.buf.shape[0])
-        return select_basic(a, &by)
+        if a.buf.ndim > 1 or a.track:
+            return select_basic(a, &by)
+        _element(&before, &a.buf, by.items[0].start)
+        return new_view(a, &before)
     if _is_positions(a, key):
         return _read(a, axis_key(<Tensor>key, 0, tracking(a.track)))
     if _is_whole_mask(a, key) and (
@@ -524,7 +563,7 @@ cdef object _getitem_op(object x, object key):
 
 cdef int _setitem_op(object x, object key, object value) except -1:
     cdef Tensor a = <Tensor>x
-    cdef tl_buffer before, layout
+    cdef tl_buffer before
     cdef BasicIndex by
     cdef Key resolved
     cdef Tensor given
@@ -538,16 +577,15 @@ cdef int _setitem_op(object x, object key, object value) except -1:
         given = _value_for(a, value)
         if _is_whole_mask(a, key) and _masked(a, <Tensor>key, given):
             return 0
-    copy_layout(&before, &a.buf)
-    if type(value) is float and not tracking(a.track) and (
-        is_float_code(a.buf.dtype) and plain_key(&before, key, &by)
-    ):
-        check_key(&before, &a.buf)
-        check_inplace("assign", a, False)
-        index_layout(&layout, &a.buf, &by)
-        fill(new_view(a, &layout), value)
-        bump_version(a, assign_primitive.c_name)
-        return 0
+    if _stores_number(a, value):
+        if type(key) is int and a.buf.ndim:
+            by.n = 0
+            add_item(&by, key, 0, a.buf.shape[0])
+            return _store_number(a, &by, value)
+        copy_layout(&before, &a.buf)
+        if plain_key(&before, key, &by):
+            check_key(&before, &a.buf)
+            return _store_number(a, &by, value)
     # First, since what it is made from may be an object that changes the tensor.
     given = _value_for(a, value)
     copy_layout(&before, &a.buf)

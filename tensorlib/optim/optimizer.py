@@ -295,22 +295,16 @@ class FusedOptimizer(Optimizer):
         return 0.0
 
     def _step_group(self, index, group):
-        params = group["params"]
-        grads = [param.grad for param in params]
-        if any(grad is None for grad in grads):
-            params = [p for p in params if p.grad is not None]
-            grads = [grad for grad in grads if grad is not None]
-            if not params:
-                return
+        params = [param for param in group["params"] if param.grad is not None]
+        if not params:
+            return
         rule = self._rule(group)
         plan = self._plans[index]
-        if plan is None or plan.rule != rule or not _same_objects(plan.params, params):
+        if plan is None or plan.rule != rule or plan.ids != [id(p) for p in params]:
             plan = self._plans[index] = self._plan(group, params, rule)
         for batch in plan.batches:
-            chosen = grads
-            if len(batch.positions) != len(params):
-                chosen = [grads[position] for position in batch.positions]
-            self._update(group, batch, chosen, rule)
+            grads = [param.grad for param in batch.params]
+            self._update(group, batch, grads, rule)
 
     def _update(self, group, batch, grads, rule):
         graph = tl.cuda.recording() if batch.params[0].is_cuda else None
@@ -345,12 +339,12 @@ class FusedOptimizer(Optimizer):
     def _plan(self, group, params, rule):
         """Split parameters into batches that are at the same step."""
         batches = {}
-        for position, param in enumerate(params):
+        for param in params:
             state = self.state.setdefault(param, {})
             fresh = self._complete_state(group, param, state, rule[1])
             key = (fresh, *self._batch_key(param, state))
             batch = batches.setdefault(key, _Batch(rule[1], fresh))
-            batch.add(position, param, state)
+            batch.add(param, state)
         return _Plan(list(params), rule, list(batches.values()))
 
     def _batch_key(self, param, state):
@@ -372,14 +366,12 @@ class _Batch:
     def __init__(self, names, fresh):
         self.names = names
         self.fresh = fresh  # the state tensors were made for the coming step
-        self.positions = []
         self.params = []
         self.states = []
         self.columns = [[] for _ in names]
         self.step = 0
 
-    def add(self, position, param, state):
-        self.positions.append(position)
+    def add(self, param, state):
         self.params.append(param)
         self.states.append(state)
         self.step = state.get("step", 0)
@@ -397,10 +389,7 @@ class _Plan:
     """The batches of a group's parameters that have gradients."""
 
     def __init__(self, params, rule, batches):
-        self.params = params
+        self.params = params  # kept alive, so that no other tensor has their ids
+        self.ids = [id(param) for param in params]
         self.rule = rule
         self.batches = batches
-
-
-def _same_objects(a, b):
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
