@@ -50,6 +50,18 @@ def _copy(x, /):
     return clone(<Tensor?>x)
 
 
+def _clone(x, /):
+    """Return a copy: PyTorch's name of `copy`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones(2).clone()
+    tensor([1., 1.])
+    """
+    return clone(<Tensor?>x)
+
+
 def _contiguous(x, /):
     """Return the tensor itself when it is contiguous, a contiguous copy otherwise.
 
@@ -181,7 +193,7 @@ _METHODS = (
     (reduce, "sum mean prod max min argmax argmin any all var std logsumexp cumsum "
              "broadcast_to"),
     (linalg, "matmul"),
-    (indexing, "take take_along_axis gather nonzero"),
+    (indexing, "take take_along_axis nonzero"),
     (softmax, "softmax log_softmax"),
     (hooks, "register_hook register_post_accumulate_grad_hook retain_grad"),
     (tape, "backward"),
@@ -192,6 +204,8 @@ _METHODS = (
 # Methods of modules that are loaded at the first use of one of their names.
 _LAZY_METHODS = {
     "diagonals": "as_strided",
+    "manipulation": "masked_fill",
+    "scattering": "gather scatter scatter_add index_add index_select",
     "sets": "unique isin",
     "sorting": "sort argsort topk kthvalue searchsorted bincount",
     "statistics": "median nanmedian quantile nanquantile percentile",
@@ -235,6 +249,13 @@ cdef int _describe_operators() except -1:
     return 0
 
 
+def _named(**methods):
+    """The methods under the names that users see, which others have in this file."""
+    for name, function in methods.items():
+        function.__name__ = function.__qualname__ = name
+    return methods
+
+
 def bind_operators():
     """Fill Tensor's operator table and methods, and the reverse pass's table."""
     cdef TapeOps *table = tape_ops()
@@ -256,11 +277,10 @@ def bind_operators():
         for module, names in _METHODS
         for name in names.split()
     }
-    methods.update(
-        copy=_copy, clone=_copy, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
-        copy_=_copy_,
-        __array_namespace__=_array_namespace,
-    )
+    methods.update(_named(
+        copy=_copy, clone=_clone, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
+        copy_=_copy_, __array_namespace__=_array_namespace,
+    ))
     methods.update(
         (name, _Lazy(home, name))
         for home, names in _LAZY_METHODS.items()

@@ -96,7 +96,8 @@ cdef class Assign(Primitive):
 
 cdef Tensor _survivors(Tensor x, Key key):
     """Where a value assigned through key stays: the last of those on one element."""
-    cdef Tensor owner = cast(full_like(x.detach(), 0), TL_INT64)
+    # By way of bool, since a complex tensor is not cast to integers.
+    cdef Tensor owner = cast(<Tensor>(full_like(x.detach(), 0) != 0), TL_INT64)
     cdef Tensor seen = _read(owner, key)
     ids = cumsum(full_like(seen, 1).reshape(-1)).reshape(seen.shape)
     _assign(owner, key, ids)
@@ -270,6 +271,22 @@ cdef Tensor take_rows(str op, Tensor x, Tensor rows):
             f"{op}: expected integer indices, got {dtype_of(rows.buf.dtype)}"
         )
     return gather_rows(x, (as_positions(rows),))
+
+
+cdef Tensor take_axis(str op, Tensor x, Tensor positions, object axis):
+    cdef int where = parse_axis(op, axis, x.buf.ndim)
+    if not is_integer_code(positions.buf.dtype):
+        raise DTypeError(
+            f"{op}: expected integer indices, got {dtype_of(positions.buf.dtype)}"
+        )
+    try:
+        if alike(x, positions):
+            return _read(x, axis_key(positions, where, tracking(x.track)))
+        key = (slice(None),) * where + (positions,)
+        return _read(x, resolve_key(&x.buf, key, tracking(x.track)))
+    except IndexError:
+        explain_range(op, positions, x.buf.shape[where], where)
+        raise
 
 
 cdef Tensor gather_last(Tensor x, Tensor positions):
@@ -587,21 +604,11 @@ def take(x, indices, /, *, axis=None):
     tensor([7, 5])
     """
     cdef Tensor a = as_tensor("take", x)
-    cdef Tensor positions = as_tensor("take", indices)
-    cdef int where
     if axis is None:
         if a.buf.ndim != 1:
             raise ShapeError(f"take: expected an axis for shape {a.shape}")
         axis = 0
-    where = parse_axis("take", axis, a.buf.ndim)
-    if not is_integer_code(positions.buf.dtype):
-        raise DTypeError(
-            f"take: expected integer indices, got {dtype_of(positions.buf.dtype)}"
-        )
-    if alike(a, positions):
-        return _read(a, axis_key(positions, where, tracking(a.track)))
-    key = (slice(None),) * where + (positions,)
-    return _read(a, resolve_key(&a.buf, key, tracking(a.track)))
+    return take_axis("take", a, as_tensor("take", indices), axis)
 
 
 def take_along_axis(x, indices, /, *, axis=-1):
@@ -662,9 +669,6 @@ def take_along_axis(x, indices, /, *, axis=-1):
             f"take_along_axis: expected indices in [{-extent}, {extent}) along axis "
             f"{where}, got {positions.min().item()} to {positions.max().item()}"
         ) from None
-
-
-gather = take_along_axis
 
 
 def where(condition, x1=None, x2=None, /):
