@@ -36,6 +36,9 @@ class LinAlgError(ValueError):
     """A matrix has no such inverse, factorization or spectrum, or none was found."""
 
 
+_ARGUMENTS = ("dtype", "device")  # begin messages, but are no ops
+
+
 def own_errors(function):
     """Have errors raised by the ops inside a composite begin with its own name.
 
@@ -63,12 +66,12 @@ def own_errors(function):
 
 
 def rename(error, name):
-    """Put a name where the message of an error has that of an op."""
+    """Have the message of an error begin with `name`, in place of another op's."""
     text = error.args[0] if len(error.args) == 1 else None
     if isinstance(text, str):
         op, colon, rest = text.partition(": ")
-        if colon and op.isidentifier():
-            error.args = (f"{name}: {rest}",)
+        named = colon and op.isidentifier() and op not in _ARGUMENTS
+        error.args = (f"{name}: {rest if named else text}",)
 
 
 # Index: tl_status of include/tensorlib/buffer.h.

@@ -21,6 +21,7 @@ from tensorlib.ops.shape cimport bind_shape
 from sys import modules
 
 from tensorlib.autograd import hooks, tape
+from tensorlib.core.errors import rename
 from tensorlib.core.tensor import bind_methods
 from tensorlib.ops import shape as shape_ops
 from tensorlib.ops import (
@@ -83,7 +84,11 @@ def _fill_(x, value, /):
     >>> tl.zeros(2).fill_(3)
     tensor([3., 3.])
     """
-    x[...] = value
+    try:
+        x[...] = value
+    except (TypeError, ValueError, RuntimeError) as error:
+        rename(error, "fill_")
+        raise
     return x
 
 
@@ -113,7 +118,11 @@ def _copy_(x, source, /):
         raise TypeError(f"copy_: expected a Tensor, got {type(x).__name__}")
     if isinstance(source, Tensor) and source.device != x.device:
         source = source.to(x.device)
-    x[...] = source
+    try:
+        x[...] = source
+    except (TypeError, ValueError, RuntimeError) as error:
+        rename(error, "copy_")
+        raise
     return x
 
 

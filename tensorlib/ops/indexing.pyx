@@ -40,7 +40,7 @@ from tensorlib.ops.shape cimport (
 )
 from tensorlib.ops.transfer cimport moved
 
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, rename
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.reduce import cumsum
 
@@ -467,7 +467,11 @@ cdef Tensor _value_for(Tensor x, object value):
         )
     if not alike(x, v):
         v = beside("assign", x, v)
-    return cast(v, x.buf.dtype)
+    try:
+        return cast(v, x.buf.dtype)
+    except DTypeError as error:
+        rename(error, "assign")
+        raise
 
 
 cdef int _assign(Tensor x, Key key, object value) except -1:
@@ -657,7 +661,11 @@ def take_along_axis(x, indices, /, *, axis=-1):
     positions = cast(positions, TL_INT64)
     outer = list(a.shape)
     outer[where] = positions.buf.shape[where]
-    positions = broadcast(positions, tuple(outer))
+    try:
+        positions = broadcast(positions, tuple(outer))
+    except ShapeError as error:
+        rename(error, "take_along_axis")
+        raise
     positions = contiguous(move_last(positions, where))
     try:
         return move_back(gather_last(move_last(a, where), positions), where)

@@ -28,7 +28,7 @@ from tensorlib.ops.shape cimport (
 )
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
 from tensorlib.ops.creation import arange, full
 from tensorlib.ops.indexing import add_rows
 from tensorlib.ops.reduce import cumsum
@@ -565,6 +565,7 @@ def scatter(x, /, *args, axis=None, index=None, src=None, value=None):
     return _along(_scatter, x, axis, index, src)
 
 
+@own_errors
 def put(x, indices, values, /, *, accumulate=False):
     """Return `x` with values put at positions of its elements in C order.
 
