@@ -241,6 +241,13 @@ cdef Tensor _rows_added(Tensor x, Tensor values, Tensor rows, int axis):
 cdef list _arguments(str op, tuple args, object axis, tuple names, tuple named):
     """[axis, *the arguments of these names]: the axis comes first, or by keyword."""
     cdef list found = list(args)
+    if named.count(None) == len(named):     # nearly always
+        if type(args[0] if args else None) is int and (
+            axis is None and len(args) == 1 + len(names)
+        ):
+            return found
+        if len(args) == len(names) and type(args[0]) is Tensor:
+            return [axis, *found]
     if found and isinstance(found[0], Integral):
         if axis is not None:
             raise TypeError(f"{op}: expected one axis, got {found[0]} and axis={axis}")
