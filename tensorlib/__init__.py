@@ -107,7 +107,7 @@ from tensorlib.ops.creation import (
 )
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.embedding import dropout, embedding, one_hot
-from tensorlib.ops.indexing import gather, nonzero, take, take_along_axis, where
+from tensorlib.ops.indexing import nonzero, take, take_along_axis, where
 from tensorlib.ops.joining import concat, pad, split, stack, unstack
 from tensorlib.ops.linalg import linear, matmul
 from tensorlib.ops.logic import (
@@ -294,7 +294,14 @@ _LAZY_NAMES = {
     ),
     "ops.recurrent": ("gru", "lstm", "rnn"),
     "ops.repetition": ("repeat", "tile"),
-    "ops.scattering": ("index_add", "put", "scatter", "scatter_add"),
+    "ops.scattering": (
+        "gather",
+        "index_add",
+        "index_select",
+        "put",
+        "scatter",
+        "scatter_add",
+    ),
     "ops.searching": (
         "allclose",
         "count_nonzero",

@@ -80,10 +80,36 @@ FIELDS = {"str": "str", "bint": "bool", "int": "int"}
 HIDDEN = ("__dealloc__", "__getbuffer__", "__releasebuffer__", "__richcmp__")
 BUFFER = "def __buffer__(self, flags: int, /) -> memoryview: ..."
 # Functions whose result depends on how many arguments there are.
-OVERLOADS = {
+OVERLOADS: dict[str, tuple[str, ...]] = {
     "where": (
         "(condition: _ArrayLike, /) -> tuple[Tensor, ...]: ...",
         "(condition: _ArrayLike, x1: _ArrayLike, x2: _ArrayLike, /) -> Tensor: ...",
+    ),
+}
+
+
+def _axis_first(*names, axis="int | None = ...", more=""):
+    """Return the forms that take the axis first or by keyword, and arrays."""
+    given = "".join(f", {name}: _ArrayLike" for name in names)
+    options = f", *, {more}" if more else ""
+    return (
+        f"(x: _ArrayLike, /, axis: int{given}{options}) -> Tensor: ...",
+        f"(x: _ArrayLike{given}, /, *, axis: {axis}"
+        f"{', ' * bool(more)}{more}) -> Tensor: ...",
+    )
+
+
+OVERLOADS |= {
+    "gather": _axis_first("index"),
+    "index_select": _axis_first("index", axis="int"),
+    "index_add": _axis_first(
+        "index", "source", axis="int", more="alpha: complex = ..."
+    ),
+    "scatter_add": _axis_first("index", "src"),
+    "scatter": (
+        *_axis_first("index", "src"),
+        "(x: _ArrayLike, /, axis: int, index: _ArrayLike, *, value: complex) "
+        "-> Tensor: ...",
     ),
 }
 # Functions of core that return no tensors and have no section Returns.
@@ -371,7 +397,7 @@ def tensor_stub(source):
               for name in COMPARISONS]  # fmt: skip
     stub = _without_operators(stub)
     known = set(re.findall(r"^    def (\w+)\(", stub, re.M))
-    lines = [x for x in lines if re.match(r"def (\w+)", x)[1] not in known]
+    lines = [x for x in lines if re.search(r"def (\w+)", x)[1] not in known]
     return "".join(imports) + _into_class(stub, lines)
 
 
@@ -402,7 +428,7 @@ def _as_method(match, name, records=()):
         made = re.sub(r"-> .*", f"-> {METHODS[name]}: ...", made)
     if name.endswith("_") and not name.endswith("__"):  # in place
         made = re.sub(r"-> .*", "-> Tensor: ...", made)
-    return re.sub(r"^def (\w+)\(\w+(?:: [^,)]*)?", r"def \1(self", made, count=1)
+    return re.sub(r"^def (\w+)\(\w+(?:: [^,)]*)?", r"def \1(self", made, flags=re.M)
 
 
 def _into_class(stub, lines):

@@ -211,7 +211,9 @@ SEARCHING = [
 
 
 def _written(add):
-    def reference(x, indices, values, axis=-1):
+    def reference(x, *args, axis=-1):
+        *first, indices, values = args
+        axis = first[0] if first else axis
         out = x.copy()
         for at in np.ndindex(indices.shape):
             place = list(at)
@@ -222,9 +224,26 @@ def _written(add):
     return reference
 
 
-def _index_added(x, indices, values, axis):
+def _gathered(x, axis, index):
+    out = np.empty(index.shape, x.dtype)
+    for at in np.ndindex(index.shape):
+        place = list(at)
+        place[axis] = index[at]
+        out[at] = x[tuple(place)]
+    return out
+
+
+def _gather_calls(dtype, rng):
+    found = [((5,), 0, (3,)), ((2, 3), 1, (2, 4)), ((3, 4, 2), 1, (2, 5, 1)),
+             ((3, 4), -2, (2, 4)), ((4,), 0, (0,)), ((0, 2), 1, (0, 3))]  # fmt: skip
+    return [call(draw(shape, dtype, rng), axis,
+                 rng.integers(-shape[axis], shape[axis], wanted))
+            for shape, axis, wanted in found]  # fmt: skip
+
+
+def _index_added(x, axis, index, source, alpha=1):
     out = np.moveaxis(x.copy(), axis, 0)
-    np.add.at(out, indices, np.moveaxis(values, axis, 0))
+    np.add.at(out, index, (np.moveaxis(source, axis, 0) * alpha).astype(x.dtype))
     return np.moveaxis(out, 0, axis)
 
 
@@ -246,6 +265,11 @@ def _scatter_calls(dtype, rng):
         calls.append(
             call(draw(shape, dtype, rng), i, draw(i.shape, dtype, rng), axis=axis)
         )
+    for shape, axis, places, src in [((3, 4), 1, (2, 2), (2, 3)),
+                                     ((3, 4), 0, (5, 3), (5, 4)),
+                                     ((3, 2, 3), 2, (1, 2, 1), (2, 2, 2))]:  # fmt: skip
+        i = rng.permuted(np.indices(places)[axis] % shape[axis], axis=axis)
+        calls.append(call(draw(shape, dtype, rng), axis, i, draw(src, dtype, rng)))
     return calls
 
 
@@ -255,13 +279,33 @@ _WRITE_ERRORS = (
     Error(
         lambda: (tl.ones(3), tl.ones(1), tl.ones(1)), tl.DTypeError, "integer indices"
     ),
-    Error(lambda: (tl.ones(3), tl.tensor([1]), tl.ones(2)), tl.ShapeError, "shape"),
+    Error(
+        lambda: (tl.ones(3), tl.tensor([1, 0]), tl.ones(1)), tl.ShapeError, "src|shape"
+    ),
     Error(
         lambda: (tl.tensor([3]), tl.tensor([0]), tl.ones(1)), tl.DTypeError, "stored"
     ),
 )
 _SUMS = {"tolerance": near(1e-6, 1e-15), "reason": "sums in float32"}
 SCATTERING = [
+    Op("gather", tl.gather, _gathered, _gather_calls, dtypes=ALL, differentiable=True,
+       errors=(Error(lambda: (tl.ones(3), 0, tl.tensor([3])), IndexError,
+                     "gather: index 3 is out of range for axis 0 of size 3"),
+               Error(lambda: (tl.ones(3), 0, tl.ones(1)), tl.DTypeError, "integer"),
+               Error(lambda: (tl.ones((2, 2)), 0, tl.zeros((1, 3), dtype=tl.int64)),
+                     tl.ShapeError, "no longer than x but along axis 0"),
+               Error(lambda: (tl.ones(3), 0), TypeError, "expected index once"))),
+    Op("index_select", tl.index_select, lambda x, axis, i: np.take(x, np.atleast_1d(i), axis),
+       lambda d, r: [call(draw((5,), d, r), 0, np.array([4, 0, -1])),
+                     call(draw((3, 4), d, r), 1, np.array([2, 2, 0])),
+                     call(draw((3, 4), d, r), -2, np.array([], np.int64)),
+                     call(draw((3,), d, r), 0, np.array(2))],
+       dtypes=ALL, differentiable=True,
+       errors=(Error(lambda: (tl.ones(3), 0, tl.tensor([3])), IndexError,
+                     "index_select: index 3 is out of range for axis 0 of size 3"),
+               Error(lambda: (tl.ones(3), 0, tl.ones(1)), tl.DTypeError, "integer"),
+               Error(lambda: (tl.ones(3), tl.tensor([0])), TypeError, "axis"),
+               Error(lambda: (tl.ones(3), 0, tl.tensor([[0]])), tl.ShapeError, "one dim"))),
     Op("scatter", tl.scatter, _written(False), _scatter_calls, dtypes=NUMERIC,
        differentiable=True, errors=_WRITE_ERRORS),
     Op("scatter_add", tl.scatter_add, _written(True), _scatter_calls, dtypes=NUMERIC,
@@ -269,8 +313,8 @@ SCATTERING = [
        large=lambda d, r: [call(draw((300, 401), d, r), r.integers(0, 401, (300, 401)),
                                 draw((300, 401), d, r))]),
     Op("index_add", tl.index_add, _index_added,
-       lambda d, r: [call(draw((3, 4), d, r), np.array([2, 0, 2]), draw((3, 4), d, r), axis=0),
-                     call(draw((3, 4), d, r), np.array([-1]), draw((3, 1), d, r), axis=1)],
+       lambda d, r: [call(draw((3, 4), d, r), 0, np.array([2, 0, 2]), draw((3, 4), d, r)),
+                     call(draw((3, 4), d, r), 1, np.array([-1]), draw((3, 1), d, r), alpha=2)],
        dtypes=NUMERIC, differentiable=True, **_SUMS,
        errors=(Error(lambda: (tl.ones(3), None, None), TypeError, "index_add|axis"),)),
     Op("put", tl.put, _put,

@@ -188,7 +188,7 @@ INDEXING = [
                Error(lambda: (tl.ones((2, 2)), tl.tensor([0])), tl.ShapeError, "axis"))),
     Op("take_along_axis", tl.take_along_axis,
        lambda x, i, axis=-1: np.take_along_axis(x, i, axis=axis), _along, dtypes=ALL,
-       differentiable=True, large=_along_large, covers=("gather",),
+       differentiable=True, large=_along_large,
        errors=(_OUT_OF_RANGE, _FLOAT_INDEX,
                Error(lambda: (tl.ones((2, 2)), tl.tensor([0])), tl.ShapeError, "dimensions"))),
     Op("nonzero", tl.nonzero, np.nonzero,

@@ -375,3 +375,16 @@ def test_quotient_of_the_smallest_and_the_largest_numbers_is_no_infinity(dtype):
         a = np.asarray([size + 1j * size, 2 * size - 1j * size], dtype)
         assert tl.divide(tl.tensor(a), tl.tensor(a)).tolist() == [1, 1]
         assert tl.divide(tl.tensor(a), tl.tensor(a * 1j)).tolist() == [-1j, -1j]
+
+
+def test_gradient_of_assignment_at_positions_equals_pytorchs():
+    torch = pytest.importorskip("torch")
+    slopes = []
+    for kit in (tl, torch):
+        x = kit.tensor([1 + 2j, 3 - 1j, 2j], requires_grad=True)
+        v = kit.tensor([2 - 1j, 1 + 1j], requires_grad=True)
+        y = x * 1
+        y[kit.tensor([2, 0])] = v
+        kit.real(y * y * (1 + 1j)).sum().backward()
+        slopes.append([t.grad.tolist() for t in (x, v)])
+    assert slopes[0] == slopes[1]

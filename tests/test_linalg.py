@@ -183,7 +183,7 @@ SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])
                      "leading minor of order 2"),
         (lambda x: L.solve_triangular(x * 0, x, upper=True),
          "solve_triangular: .* zeros on its diagonal, got one whose element 1"),
-        (lambda x: L.matrix_power(x, -2), "inv: expected"),
+        (lambda x: L.matrix_power(x, -2), "matrix_power: expected"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("size", [2, 12])

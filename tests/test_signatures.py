@@ -90,6 +90,32 @@ def test_public_function_or_class_shows_its_arguments(name):
     assert inspect.getdoc(PUBLIC[name])
 
 
+# Other names of one function, PyTorch's and the course's.
+ALIASES = {"register_module": "add_module", "reset_grad": "zero_grad"}
+
+
+def assert_is_called(item, name):
+    """What `help` and tracebacks show is the name by which users call it."""
+    last = name.rpartition(".")[2]
+    last = ALIASES.get(last, last)
+    assert item.__name__ == last
+    assert item.__qualname__.rpartition(".")[2] == last
+    assert "<locals>" not in item.__qualname__
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_function_or_class_has_the_name_that_users_see(name):
+    assert_is_called(PUBLIC[name], name)
+    assert PUBLIC[name].__qualname__ == PUBLIC[name].__name__
+
+
+@pytest.mark.parametrize("home", CLASSES)
+def test_methods_have_the_names_and_docs_that_users_see(home):
+    for name in [n for n in METHODS if n.rpartition(".")[0] == home]:
+        assert_is_called(METHODS[name], name)
+        assert inspect.getdoc(METHODS[name]), name
+
+
 @pytest.mark.parametrize("kind", NOT_CALLED)
 def test_class_without_a_constructor_says_what_to_call(kind):
     with pytest.raises(TypeError, match="not made by calling the class; use"):

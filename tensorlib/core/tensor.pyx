@@ -338,8 +338,8 @@ cdef class Tensor:
         return numpy.asarray(memoryview(self))
 
     def __array__(self, dtype=None, copy=None):
+        """Return a NumPy array over the same memory, a copy where one is needed."""
         import numpy
-
         found = self.numpy()
         if dtype is not None and found.dtype != dtype:
             if copy is False:

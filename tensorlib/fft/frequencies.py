@@ -1,7 +1,7 @@
 """The frequencies that the terms of a spectrum stand for, and their order."""
 
 from tensorlib.core.dtype import dtype as dtype_of
-from tensorlib.core.errors import DTypeError
+from tensorlib.core.errors import DTypeError, own_errors
 from tensorlib.ops.arguments import axes_of, int_of, tensor_of
 from tensorlib.ops.creation import arange
 from tensorlib.ops.elementwise import astype
@@ -18,6 +18,7 @@ def _checked(op, n, dtype):
     return n, dtype
 
 
+@own_errors
 def fftfreq(n, /, *, d=1.0, dtype=None, device=None):
     """Return the frequency of each term of `fft`: ``[0, 1, …, -2, -1] / (n d)``.
 
@@ -56,6 +57,7 @@ def fftfreq(n, /, *, d=1.0, dtype=None, device=None):
     return astype(astype(ordered, "float64") / (n * d), dtype, copy=False)
 
 
+@own_errors
 def rfftfreq(n, /, *, d=1.0, dtype=None, device=None):
     """Return the frequency of each term of `rfft`: ``[0, 1, …, n // 2] / (n d)``.
 
@@ -99,6 +101,7 @@ def _shifted(op, x, axes, direction):
     return rolled(x, {d: direction * (shape[d] // 2) for d in axes})
 
 
+@own_errors
 def fftshift(x, /, *, axes=None):
     """Move the zero frequency from the front to the middle of the axes.
 
@@ -126,6 +129,7 @@ def fftshift(x, /, *, axes=None):
     return _shifted("fftshift", x, axes, 1)
 
 
+@own_errors
 def ifftshift(x, /, *, axes=None):
     """Move the zero frequency from the middle to the front of the axes.
 

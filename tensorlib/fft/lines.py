@@ -1,5 +1,6 @@
 """Transforms along one axis."""
 
+from tensorlib.core.errors import own_errors
 from tensorlib.fft.axes import along_axis
 from tensorlib.fft.transform import TRANSPOSED, at_once
 from tensorlib.ops.arguments import tensor_of
@@ -14,6 +15,7 @@ def _transposed(op, norm):
     return TRANSPOSED[norm]
 
 
+@own_errors
 def fft(x, /, *, n=None, axis=-1, norm="backward"):
     """Return the discrete Fourier transform along an axis.
 
@@ -49,6 +51,7 @@ def fft(x, /, *, n=None, axis=-1, norm="backward"):
     return along_axis("fft", "fftn", x, n, axis, norm)
 
 
+@own_errors
 def ifft(x, /, *, n=None, axis=-1, norm="backward"):
     """Return the inverse discrete Fourier transform along an axis.
 
@@ -85,6 +88,7 @@ def ifft(x, /, *, n=None, axis=-1, norm="backward"):
     return along_axis("ifft", "ifftn", x, n, axis, norm)
 
 
+@own_errors
 def rfft(x, /, *, n=None, axis=-1, norm="backward"):
     """Return the transform of real numbers: the first half of `fft`.
 
@@ -122,6 +126,7 @@ def rfft(x, /, *, n=None, axis=-1, norm="backward"):
     return along_axis("rfft", "rfftn", x, n, axis, norm)
 
 
+@own_errors
 def irfft(x, /, *, n=None, axis=-1, norm="backward"):
     """Return the inverse of `rfft`, real numbers.
 
@@ -160,6 +165,7 @@ def irfft(x, /, *, n=None, axis=-1, norm="backward"):
     return along_axis("irfft", "irfftn", x, n, axis, norm)
 
 
+@own_errors
 def hfft(x, /, *, n=None, axis=-1, norm="backward"):
     """Return the real spectrum of a signal with Hermitian symmetry.
 
@@ -197,6 +203,7 @@ def hfft(x, /, *, n=None, axis=-1, norm="backward"):
     return along_axis("hfft", "irfftn", x, n, axis, _transposed("hfft", norm))
 
 
+@own_errors
 def ihfft(x, /, *, n=None, axis=-1, norm="backward"):
     """Return the inverse of `hfft`: half a signal with Hermitian symmetry.
 

@@ -1,8 +1,10 @@
 """Transforms over several axes."""
 
+from tensorlib.core.errors import own_errors
 from tensorlib.fft.axes import along_axes
 
 
+@own_errors
 def fftn(x, /, *, s=None, axes=None, norm="backward"):
     """Return the discrete Fourier transform over axes.
 
@@ -42,6 +44,7 @@ def fftn(x, /, *, s=None, axes=None, norm="backward"):
     return along_axes("fftn", "fftn", x, s, axes, norm)
 
 
+@own_errors
 def ifftn(x, /, *, s=None, axes=None, norm="backward"):
     """Return the inverse discrete Fourier transform over axes.
 
@@ -81,6 +84,7 @@ def ifftn(x, /, *, s=None, axes=None, norm="backward"):
     return along_axes("ifftn", "ifftn", x, s, axes, norm)
 
 
+@own_errors
 def rfftn(x, /, *, s=None, axes=None, norm="backward"):
     """Return the transform of real numbers over axes.
 
@@ -122,6 +126,7 @@ def rfftn(x, /, *, s=None, axes=None, norm="backward"):
     return along_axes("rfftn", "rfftn", x, s, axes, norm)
 
 
+@own_errors
 def irfftn(x, /, *, s=None, axes=None, norm="backward"):
     """Return the inverse of `rfftn`, real numbers.
 
@@ -162,6 +167,7 @@ def irfftn(x, /, *, s=None, axes=None, norm="backward"):
     return along_axes("irfftn", "irfftn", x, s, axes, norm)
 
 
+@own_errors
 def fft2(x, /, *, s=None, axes=(-2, -1), norm="backward"):
     """Return the discrete Fourier transform over two axes.
 
@@ -201,6 +207,7 @@ def fft2(x, /, *, s=None, axes=(-2, -1), norm="backward"):
     return along_axes("fft2", "fftn", x, s, axes, norm)
 
 
+@own_errors
 def ifft2(x, /, *, s=None, axes=(-2, -1), norm="backward"):
     """Return the inverse discrete Fourier transform over two axes.
 
@@ -240,6 +247,7 @@ def ifft2(x, /, *, s=None, axes=(-2, -1), norm="backward"):
     return along_axes("ifft2", "ifftn", x, s, axes, norm)
 
 
+@own_errors
 def rfft2(x, /, *, s=None, axes=(-2, -1), norm="backward"):
     """Return the transform of real numbers over two axes.
 
@@ -281,6 +289,7 @@ def rfft2(x, /, *, s=None, axes=(-2, -1), norm="backward"):
     return along_axes("rfft2", "rfftn", x, s, axes, norm)
 
 
+@own_errors
 def irfft2(x, /, *, s=None, axes=(-2, -1), norm="backward"):
     """Return the inverse of `rfft2`, real numbers.
 

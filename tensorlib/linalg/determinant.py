@@ -9,6 +9,7 @@ algorithmic differentiation", Springer 2008, section 2.2.4.
 from collections import namedtuple
 
 from tensorlib.core.dtype import finfo
+from tensorlib.core.errors import own_errors
 from tensorlib.linalg.arguments import (
     adjoint,
     fresh,
@@ -83,6 +84,7 @@ def _det_stack(a):
     return _det.recorded(d, (a,), (a,))
 
 
+@own_errors
 def det(x, /):
     """Return the determinants of square matrices.
 
@@ -248,6 +250,7 @@ _slogdet = Slogdet("slogdet")
 _sign = Sign("slogdet_sign")
 
 
+@own_errors
 def slogdet(x, /):
     """Return signs and logarithms of the determinants of square matrices.
 

@@ -10,6 +10,7 @@ arXiv:1701.00392 (2017), section 4.2.
 from collections import namedtuple
 
 from tensorlib.core.dtype import result_type
+from tensorlib.core.errors import own_errors
 from tensorlib.linalg.arguments import adjoint, flat, fresh, matrices_of, stacked
 from tensorlib.linalg.matrix_op import is_differentiated
 from tensorlib.linalg.solving import solve_stack
@@ -111,6 +112,7 @@ def _eig_stack(a, batch=()):
     return _eig.unpacked(_eig.recorded(concat((w, flat(vt)), axis=1), (z,)))
 
 
+@own_errors
 def eig(x, /):
     """Return eigenvalues and eigenvectors of square matrices.
 
@@ -155,6 +157,7 @@ def eig(x, /):
     return EigResult(reshape(w, x.shape[:-1]), reshape(v, x.shape))
 
 
+@own_errors
 def eigvals(x, /):
     """Return the eigenvalues of square matrices.
 

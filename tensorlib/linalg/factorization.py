@@ -11,7 +11,7 @@ design", arXiv:1001.1654 (2010), for QR.
 
 from collections import namedtuple
 
-from tensorlib.core.errors import GraphError
+from tensorlib.core.errors import GraphError, own_errors
 from tensorlib.linalg.arguments import (
     adjoint,
     flat,
@@ -86,6 +86,7 @@ def _phi(x):
     return tril(x) * half
 
 
+@own_errors
 def cholesky(x, /, *, upper=False):
     """Return the Cholesky factors of symmetric or Hermitian positive definite matrices.
 
@@ -211,6 +212,7 @@ def _qr_pushforward(q, r, da):
 _qr = QR("qr")
 
 
+@own_errors
 def qr(x, /, *, mode="reduced"):
     """Return QR factorizations: ``x = Q @ R``, Q orthonormal and R upper triangular.
 
@@ -401,6 +403,7 @@ def _permutation_matrix(pivots, m, dtype):
     return astype(expand_dims(order, axis=1) == rows, dtype)
 
 
+@own_errors
 def lu_factor(A, /, *, pivot=True):  # noqa: N803
     """Return LU factorizations in the compact form that `lu_solve` takes.
 
@@ -443,6 +446,7 @@ def lu_factor(A, /, *, pivot=True):  # noqa: N803
     )
 
 
+@own_errors
 def lu(A, /, *, pivot=True):  # noqa: N803
     """Return LU factorizations: ``A = P @ L @ U``.
 

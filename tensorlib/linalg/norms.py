@@ -4,7 +4,7 @@ from functools import cache
 from math import inf
 
 from tensorlib.core.dtype import finfo
-from tensorlib.core.errors import LinAlgError, ShapeError
+from tensorlib.core.errors import LinAlgError, ShapeError, own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.linalg.arguments import (
     floating,
@@ -34,6 +34,7 @@ HALVES = ("float16", "bfloat16")  # computed in float32
 
 
 # ---- vectors ---------------------------------------------------------------------
+@own_errors
 def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
     """Return the p-norms of vectors, ``sum(|x|**ord) ** (1 / ord)``.
 
@@ -157,6 +158,7 @@ def _limit(total_power, ord):
 
 
 # ---- matrices --------------------------------------------------------------------
+@own_errors
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     """Return norms of the matrices in the last two axes.
 
@@ -215,6 +217,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     return expand_dims(expand_dims(found, axis=-1), axis=-1) if keepdims else found
 
 
+@own_errors
 def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     """Return a norm of vectors or matrices, by the number of axes.
 
@@ -273,6 +276,7 @@ def norm(A, ord=None, axis=None, keepdims=False, *, dtype=None):  # noqa: N803
     return moveaxis(found, (-2, -1), axes) if keepdims else found
 
 
+@own_errors
 def cond(A, p=None, /):  # noqa: N803
     """Return condition numbers: how much a matrix and its inverse stretch together.
 

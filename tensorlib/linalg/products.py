@@ -4,7 +4,7 @@ from functools import lru_cache
 from math import inf
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import ShapeError, own_errors
 from tensorlib.linalg.arguments import matrices_of, on_every_example
 from tensorlib.linalg.matrix_op import same_examples
 from tensorlib.linalg.norms import HALVES, matrix_norm
@@ -25,6 +25,7 @@ from tensorlib.ops.shape import expand_dims, squeeze
 __all__ = ["cross", "diagonal", "matrix_exp", "matrix_power", "multi_dot"]
 
 
+@own_errors
 def diagonal(x, /, *, offset=0):
     """Return the diagonals of the matrices in the last two axes.
 
@@ -53,6 +54,7 @@ def diagonal(x, /, *, offset=0):
     return last_diagonal(tensor_of("diagonal", x), offset)
 
 
+@own_errors
 def cross(x1, x2, /, *, axis=-1):
     """Return the cross products of vectors of three elements.
 
@@ -100,6 +102,7 @@ def cross(x1, x2, /, *, axis=-1):
 
 
 # ---- powers and chains -----------------------------------------------------------
+@own_errors
 def matrix_power(x, n, /):
     """Return integer powers of square matrices.
 
@@ -154,6 +157,7 @@ def matrix_power(x, n, /):
     return found.copy() if found is x else found
 
 
+@own_errors
 def multi_dot(tensors, /):
     """Return the product of a chain of matrices, in the cheapest order.
 
@@ -260,6 +264,7 @@ _BOUND7_SINGLE = 3.925724783138660
 _BOUND13 = 5.371920351148152
 
 
+@own_errors
 def matrix_exp(A, /):  # noqa: N803
     """Return the exponentials of square matrices, ``sum(A**k / k!)``.
 

@@ -8,7 +8,7 @@ sections 2.2 and 2.3.
 from math import prod
 
 from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.linalg.arguments import (
     adjoint,
@@ -79,6 +79,7 @@ def inverse_stack(a, batch=()):
     return _inv.recorded(y, (a,))
 
 
+@own_errors
 def inv(x, /):
     """Return the inverses of square matrices.
 
@@ -157,6 +158,7 @@ def solve_stack(a, b, batch=()):
     return _solve.recorded(x, (a, b), (a, lu, order))
 
 
+@own_errors
 def solve(x1, x2, /):
     """Return the solutions of systems of linear equations, ``x1 @ result = x2``.
 
@@ -286,6 +288,7 @@ def triangular_stack(a, b, upper, left=True, transposed=False, unit=False, batch
     return _solve_triangular.recorded(x, (a, b), (a,), params)
 
 
+@own_errors
 def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa: N803
     """Return the solutions of triangular systems, ``A @ X = B`` or ``X @ A = B``.
 
@@ -340,6 +343,7 @@ def solve_triangular(A, B, /, *, upper, left=True, unitriangular=False):  # noqa
 
 
 # ---- with factors that are there already -----------------------------------------
+@own_errors
 def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     """Return the solutions of ``A @ X = B`` from a Cholesky factor of A.
 
@@ -377,6 +381,7 @@ def cholesky_solve(B, L, /, *, upper=False):  # noqa: N803
     return solve_triangular(adjoint(factor), half, upper=True)
 
 
+@own_errors
 def lu_solve(LU, pivots, B, /, *, left=True, adjoint=False):  # noqa: N803
     """Return the solutions of ``A @ X = B`` from the factors of `lu_factor`.
 

@@ -10,7 +10,7 @@ separate", SIAM J. Numer. Anal. 10 (1973), for pinv.
 from collections import namedtuple
 
 from tensorlib.core.dtype import finfo
-from tensorlib.core.errors import GraphError, ShapeError
+from tensorlib.core.errors import GraphError, ShapeError, own_errors
 from tensorlib.linalg.arguments import (
     adjoint,
     flat,
@@ -197,6 +197,7 @@ def eigh_stack(a, batch=()):
     return _eigh.unpacked(_eigh.recorded(_packed(w, vt), (a,)))
 
 
+@own_errors
 def eigh(x, /):
     """Return eigenvalues and eigenvectors of symmetric or Hermitian matrices.
 
@@ -245,6 +246,7 @@ def eigh(x, /):
     return EighResult(reshape(w, x.shape[:-1]), reshape(v, x.shape))
 
 
+@own_errors
 def eigvalsh(x, /):
     """Return the eigenvalues of symmetric or Hermitian matrices, in ascending order.
 
@@ -449,6 +451,7 @@ def svd_stack(a, batch=(), full=False):
     return _svd.unpacked(params, packed)
 
 
+@own_errors
 def svd(x, /, *, full_matrices=True):
     """Return singular value decompositions: ``x = U @ diag(S) @ Vh``.
 
@@ -501,6 +504,7 @@ def svd(x, /, *, full_matrices=True):
     )
 
 
+@own_errors
 def svdvals(x, /):
     """Return the singular values of matrices, in descending order.
 
@@ -551,6 +555,7 @@ def _cutoff(s, shape, rtol):
     return s > rtol * top
 
 
+@own_errors
 def matrix_rank(x, /, *, rtol=None):
     """Return how many singular values of a matrix are not negligible.
 
@@ -636,6 +641,7 @@ def _pinv_stack(a, batch, rtol):
     return _pinv.recorded(p.contiguous(), (a,), (a,)), s, counts
 
 
+@own_errors
 def pinv(x, /, *, rtol=None):
     """Return the Moore-Penrose pseudo-inverses of matrices.
 
@@ -701,6 +707,7 @@ def _lstsq_of_r(a, b, batch, rtol):
     return x, s, counts, _squares(r[:, n:, n:])
 
 
+@own_errors
 def lstsq(A, B, /, rcond=None):  # noqa: N803
     """Return solutions of least squares, the X of least norm with the least |A X - B|.
 

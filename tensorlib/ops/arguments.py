@@ -6,7 +6,15 @@ from tensorlib.core.errors import AxisError, ShapeError
 from tensorlib.core.tensor import Tensor, is_batched
 from tensorlib.ops.elementwise import tensor_of
 
-__all__ = ["any_batched", "axes_of", "axis_of", "int_of", "ints_of", "tensor_of"]
+__all__ = [
+    "any_batched",
+    "axes_of",
+    "axis_of",
+    "float_of",
+    "int_of",
+    "ints_of",
+    "tensor_of",
+]
 
 
 def any_batched(*given):
@@ -19,6 +27,20 @@ def int_of(op, name, value):
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{op}: expected an int {name}, got {value!r}")
     return index(value)
+
+
+def float_of(op, name, value):
+    """Return `value` as a float, if it is a number.
+
+    A tensor, even of one element, is none: it would not broadcast.
+    """
+    if isinstance(value, (str, Tensor)) or (
+        not hasattr(value, "__float__") or getattr(value, "ndim", 0) != 0
+    ):
+        raise TypeError(
+            f"{op}: expected {name} to be a number, got {type(value).__name__}"
+        )
+    return float(value)
 
 
 def axis_of(op, axis, ndim):

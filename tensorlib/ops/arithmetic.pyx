@@ -9,7 +9,7 @@ from tensorlib.ops.elementwise cimport (
 )
 from tensorlib.ops.logic cimport select
 
-from tensorlib.core.errors import DTypeError
+from tensorlib.core.errors import DTypeError, rename
 
 
 # ---- primitives ----------------------------------------------------------------
@@ -713,10 +713,14 @@ def clip(x, /, min=None, max=None):
     cdef int dtype
     if min is None and max is None:
         return copy(a)
-    if min is None:
-        return minimum(a, max)
-    if max is None:
-        return maximum(a, min)
+    try:
+        if min is None:
+            return minimum(a, max)
+        if max is None:
+            return maximum(a, min)
+    except (TypeError, ValueError) as error:
+        rename(error, "clip")
+        raise
     bounds = [
         v if isinstance(v, (bool, int, float, complex)) else as_tensor("clip", v)
         for v in (min, max)
@@ -728,22 +732,29 @@ def clip(x, /, min=None, max=None):
 
 
 # ---- in-place forms ------------------------------------------------------------
+cdef object _in_place(str name, Binary p, object x, object other):
+    try:
+        return p.inplace(x, other)
+    except (TypeError, ValueError, RuntimeError) as error:
+        rename(error, name)
+        raise
+
 
 def add_(x, other, /):
     """Apply ``add`` in place and return `x`; see `add`."""
-    return _add.inplace(x, other)
+    return _in_place("add_", _add, x, other)
 
 
 def sub_(x, other, /):
     """Apply ``sub`` in place and return `x`; see `subtract`."""
-    return _subtract.inplace(x, other)
+    return _in_place("sub_", _subtract, x, other)
 
 
 def mul_(x, other, /):
     """Apply ``mul`` in place and return `x`; see `multiply`."""
-    return _multiply.inplace(x, other)
+    return _in_place("mul_", _multiply, x, other)
 
 
 def div_(x, other, /):
     """Apply ``div`` in place and return `x`; see `divide`."""
-    return _divide.inplace(x, other)
+    return _in_place("div_", _divide, x, other)

@@ -27,6 +27,7 @@ from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like, swap_axes
 
 from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.ops.arguments import float_of
 from tensorlib.ops.creation import arange
 from tensorlib.ops.random import Generator, bernoulli, default_generator
 from tensorlib.ops.reduce import all as reduce_all
@@ -404,7 +405,8 @@ def scaled_dot_product_attention(
     cdef Attended how = Attended.__new__(Attended)
     cdef int64_t depth
     cdef int dtype
-    if isinstance(dropout_p, bool) or not 0.0 <= dropout_p <= 1.0:
+    dropout_p = float_of(op, "dropout_p", dropout_p)
+    if not 0.0 <= dropout_p <= 1.0:
         raise ValueError(f"{op}: expected dropout_p in [0, 1], got {dropout_p!r}")
     if is_causal and attn_mask is not None:
         raise ValueError(f"{op}: expected attn_mask or is_causal, got both")

@@ -5,7 +5,9 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
 from tensorlib.core.abi cimport tl_buffer, tl_norm_params
-from tensorlib.core.dtype cimport promote_codes, working_code
+from tensorlib.core.dtype cimport (
+    dtype_of, is_float_code, promote_codes, working_code,
+)
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
 from tensorlib.ops.composite cimport Composite
@@ -15,7 +17,8 @@ from tensorlib.ops.elementwise cimport (
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.ops.arguments import float_of
 from tensorlib.ops.mathematics import rsqrt
 from tensorlib.ops.reduce import mean
 from tensorlib.kernels import load_families
@@ -104,6 +107,10 @@ cdef Tensor _channel_values(str op, str name, object given, Tensor x):
     if found.shape != (x.buf.shape[1],):
         raise ShapeError(
             f"{op}: expected {name} of shape ({x.buf.shape[1]},), got {found.shape}"
+        )
+    if name.startswith("running") and not is_float_code(found.buf.dtype):
+        raise DTypeError(
+            f"{op}: expected a floating {name}, got {dtype_of(found.buf.dtype)}"
         )
     return found
 
@@ -217,6 +224,8 @@ def batch_norm(
     """
     cdef Tensor a, w, b, average, spread, out
     cdef int64_t channels, count, length = 1
+    cdef double step = float_of("batch_norm", "momentum", momentum)
+    eps = float_of("batch_norm", "eps", eps)
     a, w, b, average, spread = _operands(
         "batch_norm", x, weight, bias, running_mean, running_var
     )
@@ -236,11 +245,12 @@ def batch_norm(
     shape = a.shape
     a = reshape_like(contiguous(a), (shape[0], channels, length))
     out, found_mean, found_var = _batch_norm.apply(a, w, b, eps)
-    _move(average, found_mean, momentum, 1.0)
-    _move(spread, found_var, momentum, count / (count - 1.0))
+    _move(average, found_mean, step, 1.0)
+    _move(spread, found_var, step, count / (count - 1.0))
     return reshape_like(out, shape)
 
 
+@own_errors
 def instance_norm(
     x, running_mean=None, running_var=None, weight=None, bias=None,
     use_input_stats=True, momentum=0.1, eps=1e-5,

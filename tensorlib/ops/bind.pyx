@@ -21,6 +21,7 @@ from tensorlib.ops.shape cimport bind_shape
 from sys import modules
 
 from tensorlib.autograd import hooks, tape
+from tensorlib.core.errors import rename
 from tensorlib.core.tensor import bind_methods
 from tensorlib.ops import shape as shape_ops
 from tensorlib.ops import (
@@ -50,6 +51,18 @@ def _copy(x, /):
     return clone(<Tensor?>x)
 
 
+def _clone(x, /):
+    """Return a copy: PyTorch's name of `copy`.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.ones(2).clone()
+    tensor([1., 1.])
+    """
+    return clone(<Tensor?>x)
+
+
 def _contiguous(x, /):
     """Return the tensor itself when it is contiguous, a contiguous copy otherwise.
 
@@ -71,7 +84,11 @@ def _fill_(x, value, /):
     >>> tl.zeros(2).fill_(3)
     tensor([3., 3.])
     """
-    x[...] = value
+    try:
+        x[...] = value
+    except (TypeError, ValueError, RuntimeError) as error:
+        rename(error, "fill_")
+        raise
     return x
 
 
@@ -101,7 +118,11 @@ def _copy_(x, source, /):
         raise TypeError(f"copy_: expected a Tensor, got {type(x).__name__}")
     if isinstance(source, Tensor) and source.device != x.device:
         source = source.to(x.device)
-    x[...] = source
+    try:
+        x[...] = source
+    except (TypeError, ValueError, RuntimeError) as error:
+        rename(error, "copy_")
+        raise
     return x
 
 
@@ -181,7 +202,7 @@ _METHODS = (
     (reduce, "sum mean prod max min argmax argmin any all var std logsumexp cumsum "
              "broadcast_to"),
     (linalg, "matmul"),
-    (indexing, "take take_along_axis gather nonzero"),
+    (indexing, "take take_along_axis nonzero"),
     (softmax, "softmax log_softmax"),
     (hooks, "register_hook register_post_accumulate_grad_hook retain_grad"),
     (tape, "backward"),
@@ -192,6 +213,8 @@ _METHODS = (
 # Methods of modules that are loaded at the first use of one of their names.
 _LAZY_METHODS = {
     "diagonals": "as_strided",
+    "manipulation": "masked_fill",
+    "scattering": "gather scatter scatter_add index_add index_select",
     "sets": "unique isin",
     "sorting": "sort argsort topk kthvalue searchsorted bincount",
     "statistics": "median nanmedian quantile nanquantile percentile",
@@ -235,6 +258,13 @@ cdef int _describe_operators() except -1:
     return 0
 
 
+def _named(**methods):
+    """The methods under the names that users see, which others have in this file."""
+    for name, function in methods.items():
+        function.__name__ = function.__qualname__ = name
+    return methods
+
+
 def bind_operators():
     """Fill Tensor's operator table and methods, and the reverse pass's table."""
     cdef TapeOps *table = tape_ops()
@@ -256,11 +286,10 @@ def bind_operators():
         for module, names in _METHODS
         for name in names.split()
     }
-    methods.update(
-        copy=_copy, clone=_copy, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
-        copy_=_copy_,
-        __array_namespace__=_array_namespace,
-    )
+    methods.update(_named(
+        copy=_copy, clone=_clone, contiguous=_contiguous, fill_=_fill_, zero_=_zero_,
+        copy_=_copy_, __array_namespace__=_array_namespace,
+    ))
     methods.update(
         (name, _Lazy(home, name))
         for home, names in _LAZY_METHODS.items()

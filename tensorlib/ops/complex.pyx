@@ -31,7 +31,7 @@ from tensorlib.ops.elementwise cimport (
     Unary, as_float, as_tensor, cast, contiguous, copy, full_like,
 )
 
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
 from tensorlib.ops.joining import concat, stack
 from tensorlib.ops.indexing import where
 from tensorlib.ops.manipulation import broadcast_arrays
@@ -379,6 +379,7 @@ def view_as_complex(x, /):
     return _as_complex(a)
 
 
+@own_errors
 def complex(x1, x2, /):
     """Return x1 + i x2.
 

@@ -23,7 +23,7 @@ from tensorlib.ops.shape cimport move_last, permute, reshape_like, reshape_to
 
 from math import prod
 
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import ShapeError, rename
 from tensorlib.ops import einsum_plan
 from tensorlib.ops.arguments import axes_of, int_of
 from tensorlib.ops.diagonals import diagonal
@@ -154,9 +154,13 @@ def vecdot(x1, x2, /, *, axis=-1):
 
         a = <Tensor>conj(a)
     dtype = promote_codes(a.buf.dtype, b.buf.dtype)
-    return _dots(
-        move_last(cast(a, dtype), left), move_last(cast(b, dtype), right)
-    )
+    try:
+        return _dots(
+            move_last(cast(a, dtype), left), move_last(cast(b, dtype), right)
+        )
+    except ShapeError as error:
+        rename(error, "vecdot")
+        raise
 
 
 # ---- products of two tensors ---------------------------------------------------

@@ -13,7 +13,7 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, run, tracking,
 )
 from tensorlib.core.abi cimport TL_BATCHED, TL_CUDA, tl_buffer, tl_conv_params
-from tensorlib.core.dtype cimport promote_codes
+from tensorlib.core.dtype cimport dtype_of, is_complex_code, promote_codes
 from tensorlib.core.layout cimport parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_tensor
 from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
@@ -24,7 +24,7 @@ from tensorlib.ops.window cimport (
 )
 
 from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.ops.reduce import sum
 from tensorlib.ops.shape import flip, permute_dims
 from tensorlib.kernels import load_families
@@ -290,6 +290,8 @@ cdef tuple _operands(str op, object x, object weight, object bias):
     if b is not None:
         dtype = promote_codes(dtype, b.buf.dtype)
         b = contiguous(cast(b, dtype))
+    if is_complex_code(dtype):
+        raise DTypeError(f"{op}: expected real numbers, got {dtype_of(dtype)}")
     return cast(a, dtype), cast(w, dtype), b
 
 

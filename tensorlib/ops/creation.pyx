@@ -26,7 +26,7 @@ from tensorlib.ops.transfer cimport moved, usable_device
 
 from math import ceil
 
-from tensorlib.core.errors import DTypeError
+from tensorlib.core.errors import DTypeError, own_errors, rename
 from tensorlib.ops.arguments import int_of
 
 cdef extern from "Python.h":
@@ -95,8 +95,12 @@ def asarray(x, /, *, dtype=None, device=None, copy=None):
     (2, 2)
     """
     cdef Tensor made, found
-    cdef int code
-    found = made = to_tensor(x, -1 if dtype is None else as_dtype(dtype).code)
+    cdef int code = -1 if dtype is None else as_dtype(dtype).code
+    try:
+        found = made = to_tensor(x, code)
+    except (TypeError, ValueError, OverflowError) as error:
+        rename(error, "asarray")
+        raise
     if device is not None:
         made = moved(found, usable_device("asarray", device), True)
     code = _code(dtype, made.buf.dtype)
@@ -136,7 +140,11 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False):
     cdef Tensor made
     if type(data) is Tensor:
         data = detached(<Tensor>data)
-    made = <Tensor>asarray(data, dtype=dtype, device=device)
+    try:
+        made = <Tensor>asarray(data, dtype=dtype, device=device)
+    except (TypeError, ValueError, OverflowError) as error:
+        rename(error, "tensor")
+        raise
     if made is data or made.buf.storage.flags or not _is_python(data):
         made = copied(made)
     return _flagged(made, requires_grad)
@@ -261,6 +269,14 @@ cdef Tensor _shaped_like(str op, object x, object dtype, object device):
     return made
 
 
+cdef Tensor _filled_like(
+    str op, object x, object value, object dtype, object device, object requires_grad
+):
+    cdef Tensor made = _shaped_like(op, x, dtype, device)
+    fill(made, value)
+    return <Tensor>_flagged(made, requires_grad)
+
+
 def empty_like(x, /, *, dtype=None, device=None, requires_grad=False):
     """Return an uninitialized tensor of the shape, dtype and device of `x`.
 
@@ -282,9 +298,9 @@ def full_like(x, /, fill_value, *, dtype=None, device=None, requires_grad=False)
     >>> tl.full_like(tl.zeros(2), 3)
     tensor([3., 3.])
     """
-    cdef Tensor made = _shaped_like("full_like", x, dtype, device)
-    fill(made, fill_value.item() if type(fill_value) is Tensor else fill_value)
-    return _flagged(made, requires_grad)
+    if type(fill_value) is Tensor:
+        fill_value = fill_value.item()
+    return _filled_like("full_like", x, fill_value, dtype, device, requires_grad)
 
 
 def zeros_like(x, /, *, dtype=None, device=None, requires_grad=False):
@@ -296,9 +312,7 @@ def zeros_like(x, /, *, dtype=None, device=None, requires_grad=False):
     >>> tl.zeros_like(tl.ones(2))
     tensor([0., 0.])
     """
-    return full_like(
-        x, 0, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    return _filled_like("zeros_like", x, 0, dtype, device, requires_grad)
 
 
 def ones_like(x, /, *, dtype=None, device=None, requires_grad=False):
@@ -310,9 +324,7 @@ def ones_like(x, /, *, dtype=None, device=None, requires_grad=False):
     >>> tl.ones_like(tl.zeros(2))
     tensor([1., 1.])
     """
-    return full_like(
-        x, 1, dtype=dtype, device=device, requires_grad=requires_grad
-    )
+    return _filled_like("ones_like", x, 1, dtype, device, requires_grad)
 
 
 def arange(
@@ -482,6 +494,7 @@ def _complex_linspace(start, stop, num, dtype, device, endpoint):
     )
 
 
+@own_errors
 def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device=None):
     """Return a matrix with ones on a diagonal and zeros elsewhere.
 

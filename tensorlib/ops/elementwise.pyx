@@ -29,7 +29,7 @@ from tensorlib.core.tensor cimport (
     new_ordered, new_scalar, new_tensor, operators, write_scalar,
 )
 
-from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+from tensorlib.core.errors import DTypeError, GraphError, ShapeError, rename
 from tensorlib.core.interop import asarray
 
 
@@ -54,10 +54,9 @@ cdef Tensor converted(str op, object x):
         return new_scalar(x, scalar_code(x))
     try:
         return <Tensor>asarray(x)
-    except DTypeError as error:
-        raise DTypeError(f"{op}: {error}") from None
-    except TypeError as error:
-        raise TypeError(f"{op}: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        rename(error, op)
+        raise
 
 
 cdef class Cast(Primitive):

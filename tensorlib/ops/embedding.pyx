@@ -8,7 +8,7 @@ from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, full_like
 from tensorlib.ops.indexing cimport take_rows
 from tensorlib.ops.random cimport Generator, source_of
 
-from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+from tensorlib.core.errors import DTypeError, GraphError, ShapeError, own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.creation import arange, zeros
 from tensorlib.ops.random import bernoulli
@@ -61,6 +61,7 @@ cdef Tensor _one_hot_compared(Tensor a, object num_classes):
     return cast(<Tensor>(expand_dims(a, -1) == classes), TL_INT64)
 
 
+@own_errors
 def one_hot(x, /, num_classes=-1):
     """Return a tensor with a 1 at each class and 0 elsewhere.
 

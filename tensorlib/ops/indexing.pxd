@@ -8,6 +8,8 @@ cdef Tensor take_rows(str op, Tensor x, Tensor rows)
 # x[i, j, ..., rest] for index tensors of one shape; `before` axes of the rest will be
 # moved to the front. axes: what an error calls the axes of the indices.
 cdef Tensor gather_rows(Tensor x, tuple indices, int before=*, list axes=*)
+# The slices of x at positions along an axis; differentiable in x.
+cdef Tensor take_axis(str op, Tensor x, Tensor positions, object axis)
 # Elements picked along the last axis.
 cdef Tensor gather_last(Tensor x, Tensor positions)
 # Run p's kernel of rows: out = rows[indices], or rows[indices] = out, or += out.

@@ -41,7 +41,7 @@ from tensorlib.ops.shape cimport (
 )
 from tensorlib.ops.transfer cimport moved
 
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, rename
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.reduce import cumsum
 
@@ -97,7 +97,8 @@ cdef class Assign(Primitive):
 
 cdef Tensor _survivors(Tensor x, Key key):
     """Where a value assigned through key stays: the last of those on one element."""
-    cdef Tensor owner = cast(full_like(x.detach(), 0), TL_INT64)
+    # By way of bool, since a complex tensor is not cast to integers.
+    cdef Tensor owner = cast(<Tensor>(full_like(x.detach(), 0) != 0), TL_INT64)
     cdef Tensor seen = _read(owner, key)
     ids = cumsum(full_like(seen, 1).reshape(-1)).reshape(seen.shape)
     _assign(owner, key, ids)
@@ -271,6 +272,22 @@ cdef Tensor take_rows(str op, Tensor x, Tensor rows):
             f"{op}: expected integer indices, got {dtype_of(rows.buf.dtype)}"
         )
     return gather_rows(x, (as_positions(rows),))
+
+
+cdef Tensor take_axis(str op, Tensor x, Tensor positions, object axis):
+    cdef int where = parse_axis(op, axis, x.buf.ndim)
+    if not is_integer_code(positions.buf.dtype):
+        raise DTypeError(
+            f"{op}: expected integer indices, got {dtype_of(positions.buf.dtype)}"
+        )
+    try:
+        if alike(x, positions):
+            return _read(x, axis_key(positions, where, tracking(x.track)))
+        key = (slice(None),) * where + (positions,)
+        return _read(x, resolve_key(&x.buf, key, tracking(x.track)))
+    except IndexError:
+        explain_range(op, positions, x.buf.shape[where], where)
+        raise
 
 
 cdef Tensor gather_last(Tensor x, Tensor positions):
@@ -451,7 +468,11 @@ cdef Tensor _value_for(Tensor x, object value):
         )
     if not alike(x, v):
         v = beside("assign", x, v)
-    return cast(v, x.buf.dtype)
+    try:
+        return cast(v, x.buf.dtype)
+    except DTypeError as error:
+        rename(error, "assign")
+        raise
 
 
 cdef int _assign(Tensor x, Key key, object value) except -1:
@@ -625,21 +646,11 @@ def take(x, indices, /, *, axis=None):
     tensor([7, 5])
     """
     cdef Tensor a = as_tensor("take", x)
-    cdef Tensor positions = as_tensor("take", indices)
-    cdef int where
     if axis is None:
         if a.buf.ndim != 1:
             raise ShapeError(f"take: expected an axis for shape {a.shape}")
         axis = 0
-    where = parse_axis("take", axis, a.buf.ndim)
-    if not is_integer_code(positions.buf.dtype):
-        raise DTypeError(
-            f"take: expected integer indices, got {dtype_of(positions.buf.dtype)}"
-        )
-    if alike(a, positions):
-        return _read(a, axis_key(positions, where, tracking(a.track)))
-    key = (slice(None),) * where + (positions,)
-    return _read(a, resolve_key(&a.buf, key, tracking(a.track)))
+    return take_axis("take", a, as_tensor("take", indices), axis)
 
 
 def take_along_axis(x, indices, /, *, axis=-1):
@@ -688,7 +699,11 @@ def take_along_axis(x, indices, /, *, axis=-1):
     positions = cast(positions, TL_INT64)
     outer = list(a.shape)
     outer[where] = positions.buf.shape[where]
-    positions = broadcast(positions, tuple(outer))
+    try:
+        positions = broadcast(positions, tuple(outer))
+    except ShapeError as error:
+        rename(error, "take_along_axis")
+        raise
     positions = contiguous(move_last(positions, where))
     try:
         return move_back(gather_last(move_last(a, where), positions), where)
@@ -700,9 +715,6 @@ def take_along_axis(x, indices, /, *, axis=-1):
             f"take_along_axis: expected indices in [{-extent}, {extent}) along axis "
             f"{where}, got {positions.min().item()} to {positions.max().item()}"
         ) from None
-
-
-gather = take_along_axis
 
 
 def where(condition, x1=None, x2=None, /):

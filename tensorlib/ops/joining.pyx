@@ -14,7 +14,7 @@ from tensorlib.ops.shape cimport (
     take_axis, view_grad, whole_index, zeros_shaped,
 )
 
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import ShapeError, rename
 from tensorlib.ops.arithmetic import abs, clip
 from tensorlib.ops.creation import arange
 from tensorlib.ops.indexing import take
@@ -388,7 +388,11 @@ def pad(x, /, pad_width, *, mode="constant", value=0):
         "pad", [n + w[0] + w[1] for n, w in zip(a.shape, widths)], &layout
     )
     out = new_tensor(&layout, a.buf.dtype, a.buf.device_type, a.buf.device_index)
-    fill(out, value)
+    try:
+        fill(out, value)
+    except TypeError as error:
+        rename(error, "pad")
+        raise
     whole_index(&by, &a.buf)
     for d in range(a.buf.ndim):
         by.items[d].start = widths[d][0]

@@ -17,8 +17,9 @@ from tensorlib.ops.shape cimport reshape_like
 from tensorlib.ops.transfer cimport moved
 
 from tensorlib.autograd.batch import innermost_level
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
 from tensorlib.core.tensor import is_batched
+from tensorlib.ops.arguments import float_of
 from tensorlib.ops.creation import arange, asarray, full
 from tensorlib.ops.indexing import take_along_axis, where
 from tensorlib.ops.joining import concat, stack
@@ -195,6 +196,7 @@ def cross_entropy(
             "cross_entropy: expected reduction 'mean', 'sum' or 'none', "
             f"got {reduction!r}"
         )
+    label_smoothing = float_of("cross_entropy", "label_smoothing", label_smoothing)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(
             f"cross_entropy: expected label_smoothing in [0, 1], got {label_smoothing}"
@@ -388,6 +390,7 @@ def _occupation(Tensor x, Alignment how):
     return permute_dims(matmul(permute_dims(share, (1, 0, 2)), hits), (1, 0, 2))
 
 
+@own_errors
 def ctc_loss(
     log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean",
     zero_infinity=False,

@@ -4,7 +4,7 @@ Loaded at the first use of one of its names.
 """
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
 from tensorlib.ops.arguments import axis_of, int_of, ints_of, tensor_of
 from tensorlib.ops.arithmetic import subtract
 from tensorlib.ops.creation import full
@@ -17,6 +17,7 @@ from tensorlib.ops.shape import broadcast_shapes, reshape
 
 
 # ---- order ---------------------------------------------------------------------
+@own_errors
 def roll(x, /, shift, *, axis=None):
     """Return `x` with its elements shifted along axes; those pushed out come back in.
 
@@ -64,6 +65,7 @@ def roll(x, /, shift, *, axis=None):
 
 
 # ---- broadcasting --------------------------------------------------------------
+@own_errors
 def broadcast_arrays(*arrays):
     """Return views of tensors broadcast against each other.
 
@@ -93,6 +95,7 @@ def broadcast_arrays(*arrays):
     return tuple(broadcast_to(x, shape) for x in tensors)
 
 
+@own_errors
 def meshgrid(*arrays, indexing="xy"):
     """Return coordinate grids from one-dimensional coordinates.
 
@@ -140,6 +143,7 @@ def meshgrid(*arrays, indexing="xy"):
 
 
 # ---- differences and selection -------------------------------------------------
+@own_errors
 def diff(x, /, n=1, *, axis=-1, prepend=None, append=None):
     """Return the differences of neighbours along an axis.
 
@@ -192,6 +196,7 @@ def _edge(x, edge, axis):
     return edge if edge.ndim else broadcast_to(edge, shape)
 
 
+@own_errors
 def masked_fill(x, mask, value, /):
     """Return `x` with `value` where `mask` holds.
 

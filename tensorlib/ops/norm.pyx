@@ -21,6 +21,7 @@ from tensorlib.ops.shape cimport reshape_like
 
 from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import ShapeError
+from tensorlib.ops.arguments import float_of
 from tensorlib.ops.mathematics import rsqrt
 from tensorlib.ops.reduce import mean, sum
 from tensorlib.ops.shape import expand_dims
@@ -219,7 +220,7 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     shape = a.shape
     rows = a.buf.size // inner.size if inner.size else 0
     a = reshape_like(contiguous(cast(a, dtype)), (rows, inner.size))
-    out = _layer_norm.apply(a, w, b, eps)
+    out = _layer_norm.apply(a, w, b, float_of("layer_norm", "eps", eps))
     return reshape_like(out, shape)
 
 
@@ -371,6 +372,7 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     affine = [None if t is None else contiguous(cast(<Tensor>t, work)) for t in affine]
     if affine[0] is None and affine[1] is not None:
         affine[0] = full_like((<Tensor>affine[1]).detach(), 1)
+    eps = float_of("group_norm", "eps", eps)
     n, channels = a.shape[:2]
     length = a.buf.size // (n * channels) if a.buf.size else 0
     rows = reshape_like(contiguous(cast(a, work)), (n, channels, length))
@@ -478,6 +480,7 @@ def rms_norm(x, normalized_shape, weight=None, eps=None):
         )
     if eps is None:
         eps = finfo(dtype_of(a.buf.dtype)).eps
+    eps = float_of("rms_norm", "eps", eps)
     if weight is not None:
         w = as_tensor("rms_norm", weight)
         if w.shape != wanted:

@@ -27,8 +27,9 @@ from tensorlib.ops.elementwise cimport as_float, cast
 from tensorlib.ops.shape cimport reshape_to
 from tensorlib.ops.transfer cimport usable_device
 
-from tensorlib.core.errors import DTypeError
+from tensorlib.core.errors import DTypeError, own_errors
 from tensorlib.core.tensor import is_batched
+from tensorlib.ops.arguments import float_of, int_of
 
 cdef Primitive _uniform = Primitive("random_uniform")
 cdef Primitive _normal = Primitive("random_normal")
@@ -127,6 +128,7 @@ def manual_seed(seed):
     return default_generator.manual_seed(seed)
 
 
+_UNIFORM = (TL_FLOAT32, TL_FLOAT64)
 _FLOATS = (TL_FLOAT16, TL_BFLOAT16, TL_FLOAT32, TL_FLOAT64)
 # uint64's upper half has no bounds in int64.
 _INTEGERS = (
@@ -150,7 +152,7 @@ cdef Generator source_of(str op, object generator):
 
 
 cdef Tensor _draw(
-    Primitive p, object shape, object dtype, int default, tuple allowed,
+    str op, Primitive p, object shape, object dtype, int default, tuple allowed,
     object device, object generator, tl_random_params *params,
 ):
     """Fill a new tensor by p's kernel."""
@@ -159,18 +161,18 @@ cdef Tensor _draw(
     cdef int code = default if dtype is None else as_dtype(dtype).code
     cdef Generator source
     cdef Device where
-    parse_shape(p.name, shape, &layout)
+    parse_shape(op, shape, &layout)
     if code not in allowed:
         raise DTypeError(
-            f"{p.name}: expected one of {[dtype_of(c).name for c in allowed]}, "
+            f"{op}: expected one of {[dtype_of(c).name for c in allowed]}, "
             f"got {dtype_of(code)}"
         )
-    source = source_of(p.name, generator)
-    axes = random_axes(p.name)
+    source = source_of(op, generator)
+    axes = random_axes(op)
     repeat_draws(source)
-    where = usable_device(p.name, device)
+    where = usable_device(op, device)
     if axes is not None:
-        return _draw_examples(p, &layout, code, source, params, axes, where)
+        return _draw_examples(op, p, &layout, code, source, params, axes, where)
     out = new_tensor(&layout, code, where.type_code, where.index)
     _fill_random(p, out, source, params)
     return out
@@ -185,17 +187,17 @@ cdef int _fill_random(
 
 
 cdef Tensor _draw_examples(
-    Primitive p, tl_buffer *layout, int code, Generator source,
+    str op, Primitive p, tl_buffer *layout, int code, Generator source,
     tl_random_params *params, tuple axes, Device where,
 ):
     """Numbers of their own for each example of the vmaps under way."""
     cdef Tensor out
     sizes, levels = axes
     shape = tuple([layout.shape[d] for d in range(layout.ndim)])
-    parse_shape(p.name, (*sizes, *shape), layout)
+    parse_shape(op, (*sizes, *shape), layout)
     out = new_tensor(layout, code, where.type_code, where.index)
     if p is _permutation:
-        parse_shape(p.name, (out.buf.size // max(shape[0], 1), *shape), layout)
+        parse_shape(op, (out.buf.size // max(shape[0], 1), *shape), layout)
         for row in reshape_to(out, layout) if out.buf.size else ():
             _fill_random(p, <Tensor>row, source, params)
     else:
@@ -247,11 +249,12 @@ def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, device=None, generator=N
     True
     """
     cdef tl_random_params params
-    params.low, params.high = low, high
+    params.low = float_of("uniform", "low", low)
+    params.high = float_of("uniform", "high", high)
     if not (params.low <= params.high and params.high - params.low < 1e308):
         raise ValueError(f"uniform: expected finite low <= high, got {low}, {high}")
     return _draw(
-        _uniform, shape, dtype, TL_FLOAT32, (TL_FLOAT32, TL_FLOAT64), device, generator,
+        "uniform", _uniform, shape, dtype, TL_FLOAT32, _UNIFORM, device, generator,
         &params,
     )
 
@@ -280,12 +283,13 @@ def rand(
     >>> tl.rand(2, 3).shape
     (2, 3)
     """
-    return _flagged(
-        uniform(
-            0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator
-        ),
-        requires_grad,
+    cdef tl_random_params params
+    params.low, params.high = 0.0, 1.0
+    cdef Tensor made = _draw(
+        "rand", _uniform, _shape_of(shape), dtype, TL_FLOAT32, _UNIFORM, device,
+        generator, &params,
     )
+    return _flagged(made, requires_grad)
 
 
 def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, device=None, generator=None):
@@ -321,11 +325,12 @@ def normal(mean=0.0, std=1.0, shape=(), *, dtype=None, device=None, generator=No
     tensor([5., 5.])
     """
     cdef tl_random_params params
-    params.low, params.high = mean, std
+    params.low = float_of("normal", "mean", mean)
+    params.high = float_of("normal", "std", std)
     if not params.high >= 0:
         raise ValueError(f"normal: expected std >= 0, got {std}")
     return _draw(
-        _normal, shape, dtype, TL_FLOAT32, _FLOATS, device, generator, &params
+        "normal", _normal, shape, dtype, TL_FLOAT32, _FLOATS, device, generator, &params
     )
 
 
@@ -351,12 +356,13 @@ def randn(*shape, dtype=None, device=None, generator=None, requires_grad=False):
     >>> tl.randn(2, 3).shape
     (2, 3)
     """
-    return _flagged(
-        normal(
-            0.0, 1.0, _shape_of(shape), dtype=dtype, device=device, generator=generator
-        ),
-        requires_grad,
+    cdef tl_random_params params
+    params.low, params.high = 0.0, 1.0
+    cdef Tensor made = _draw(
+        "randn", _normal, _shape_of(shape), dtype, TL_FLOAT32, _FLOATS, device,
+        generator, &params,
     )
+    return _flagged(made, requires_grad)
 
 
 def randint(low, high=None, shape=(), *, dtype=None, device=None, generator=None):
@@ -393,7 +399,7 @@ def randint(low, high=None, shape=(), *, dtype=None, device=None, generator=None
     cdef tl_random_params params
     if high is None:
         low, high = 0, low
-    low, high = index(low), index(high)
+    low, high = int_of("randint", "low", low), int_of("randint", "high", high)
     kind = dtype_of(TL_INT64) if dtype is None else as_dtype(dtype)
     if kind.kind not in "iu":
         raise DTypeError(f"randint: expected an integer dtype, got {kind}")
@@ -405,11 +411,12 @@ def randint(low, high=None, shape=(), *, dtype=None, device=None, generator=None
         )
     params.integer_low, params.integer_high = low, min(high, (1 << 63) - 1)
     return _draw(
-        _integers, shape, kind, TL_INT64, _INTEGERS, device,
+        "randint", _integers, shape, kind, TL_INT64, _INTEGERS, device,
         generator, &params,
     )
 
 
+@own_errors
 def bernoulli(p, shape=None, *, dtype=None, device=None, generator=None):
     """Return 1 with probability `p` and 0 otherwise.
 
@@ -454,12 +461,12 @@ def bernoulli(p, shape=None, *, dtype=None, device=None, generator=None):
             device=probabilities.device, generator=generator,
         )
         return cast(<Tensor>(draws < probabilities), as_dtype(kind).code)
-    params.low = p
+    params.low = float_of("bernoulli", "p", p)
     params.high = 0.0
     if not 0.0 <= params.low <= 1.0:
         raise ValueError(f"bernoulli: expected a probability in [0, 1], got {p}")
     return _draw(
-        _bernoulli, () if shape is None else shape, dtype, TL_FLOAT32,
+        "bernoulli", _bernoulli, () if shape is None else shape, dtype, TL_FLOAT32,
         (*_FLOATS, TL_BOOL), device, generator, &params,
     )
 
@@ -490,5 +497,6 @@ def randperm(n, *, device=None, generator=None):
     """
     cdef tl_random_params params
     return _draw(
-        _permutation, index(n), None, TL_INT64, (TL_INT64,), device, generator, &params
+        "randperm", _permutation, int_of("randperm", "n", n), None, TL_INT64,
+        (TL_INT64,), device, generator, &params,
     )

@@ -12,7 +12,8 @@ from tensorlib.ops.elementwise cimport (
 from tensorlib.ops.logic cimport select
 from tensorlib.ops.shape cimport reshape_like
 
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, rename
+from tensorlib.ops.arguments import float_of
 from tensorlib.ops.mathematics import exp
 
 # Klambauer et al. 2017, equation 14, to double precision.
@@ -26,16 +27,7 @@ cdef class Numbers:
 
 
 cdef double number(str op, str name, object value) except? -1.0:
-    """A real number; a tensor, even of one element, is none: it would not broadcast."""
-    if type(value) is float or type(value) is int:
-        return value
-    if type(value) is Tensor or not hasattr(value, "__float__") or (
-        getattr(value, "ndim", 0) != 0
-    ):
-        raise TypeError(
-            f"{op}: expected {name} to be a number, got {type(value).__name__}"
-        )
-    return float(value)
+    return value if type(value) is float else float_of(op, name, value)
 
 
 cdef Numbers numbers(double a, double b=0.0, double c=0.0):
@@ -132,6 +124,15 @@ cdef Shaped _hardtanh = Shaped("hardtanh", ShapedGrad("hardtanh_grad"))
 cdef Shaped _threshold = Shaped("threshold", ShapedGrad("threshold_grad"))
 
 
+cdef object _shaped(str op, Shaped p, object x, Numbers how):
+    """An activation that is another with certain numbers, under its own name."""
+    try:
+        return p.shape_by(as_tensor(op, x), how)
+    except DTypeError as error:
+        rename(error, op)
+        raise
+
+
 def leaky_relu(x, /, negative_slope=0.01):
     """Return `x` where positive, ``negative_slope * x`` elsewhere.
 
@@ -226,7 +227,7 @@ def selu(x, /):
     >>> tl.selu(tl.tensor([1.0]))
     tensor([1.050701])
     """
-    return _elu.shape_by(as_tensor("selu", x), numbers(SELU_ALPHA, SELU_SCALE, 1.0))
+    return _shaped("selu", _elu, x, numbers(SELU_ALPHA, SELU_SCALE, 1.0))
 
 
 def celu(x, /, alpha=1.0):
@@ -266,7 +267,7 @@ def celu(x, /, alpha=1.0):
     cdef double a = number("celu", "alpha", alpha)
     if a == 0:
         raise ValueError("celu: expected alpha != 0, got 0")
-    return _elu.shape_by(as_tensor("celu", x), numbers(a, 1.0, 1.0 / a))
+    return _shaped("celu", _elu, x, numbers(a, 1.0, 1.0 / a))
 
 
 def hardtanh(x, /, min_val=-1.0, max_val=1.0):
@@ -330,7 +331,7 @@ def relu6(x, /):
     >>> tl.relu6(tl.tensor([-4.0, 4.0, 8.0]))
     tensor([0., 4., 6.])
     """
-    return _hardtanh.shape_by(as_tensor("relu6", x), numbers(0.0, 6.0))
+    return _shaped("relu6", _hardtanh, x, numbers(0.0, 6.0))
 
 
 def threshold(x, threshold, value, /):

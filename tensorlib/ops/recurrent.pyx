@@ -23,7 +23,9 @@ from tensorlib.core.abi cimport (
     TL_GRU, TL_INT64, TL_LSTM, TL_RNN_RELU, TL_RNN_TANH, tl_buffer, tl_matmul_params,
     tl_recurrent_params,
 )
-from tensorlib.core.dtype cimport is_integer_code, promote_codes
+from tensorlib.core.dtype cimport (
+    is_complex_code, is_integer_code, promote_codes,
+)
 from tensorlib.core.layout cimport broadcast_view, parse_shape
 from tensorlib.core.tensor cimport (
     Tensor, new_like, new_tensor, new_view,
@@ -441,6 +443,9 @@ cdef int _check_sizes(str op, list given, Direction how, int gates) except -1:
     """Fill in the sizes of `how` and compare every shape with them."""
     cdef Tensor x = given[X], w_hh = given[W_HH]
     cdef tl_buffer largest
+    for tensor in given:
+        if tensor is not None and is_complex_code((<Tensor>tensor).buf.dtype):
+            raise DTypeError(f"{op}: expected real numbers, got {tensor.dtype}")
     if x.buf.ndim != 3:
         raise ShapeError(
             f"{op}: expected x of shape (steps, batch, features), got {x.shape}"

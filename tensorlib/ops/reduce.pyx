@@ -23,6 +23,7 @@ from tensorlib.ops.shape cimport reshape_like
 
 from tensorlib.core.errors import ShapeError
 from tensorlib.core.tensor import is_batched
+from tensorlib.ops.arguments import float_of
 from tensorlib.ops.mathematics import exp, sqrt
 from tensorlib.ops.shape import expand_dims, flip
 
@@ -696,7 +697,8 @@ def var(x, /, axis=None, keepdims=False, *, correction=0):
     cdef Tensor a = as_float(as_tensor("var", x))
     if is_complex_code(a.buf.dtype):
         return _complex().variance(a, axis, keepdims, correction)
-    return _var.apply(a, axis, keepdims, _plan(1.0, correction))
+    how = _plan(1.0, float_of("var", "correction", correction))
+    return _var.apply(a, axis, keepdims, how)
 
 
 def std(x, /, axis=None, keepdims=False, *, correction=0):
@@ -726,7 +728,8 @@ def std(x, /, axis=None, keepdims=False, *, correction=0):
     cdef Tensor a = as_float(as_tensor("std", x))
     cdef bint[TL_MAX_NDIM] mask
     parse_axes("std", axis, a.buf.ndim, mask)
-    return sqrt(var(a, axis, keepdims, correction=correction))
+    by = float_of("std", "correction", correction)
+    return sqrt(var(a, axis, keepdims, correction=by))
 
 
 def logsumexp(x, /, axis=None, keepdims=False):

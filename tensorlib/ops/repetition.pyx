@@ -11,7 +11,7 @@ from tensorlib.ops.elementwise cimport as_tensor, cast, copy
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, rename
 from tensorlib.ops.arguments import int_of, ints_of
 from tensorlib.ops.creation import zeros
 from tensorlib.ops.indexing import nonzero, take
@@ -19,9 +19,13 @@ from tensorlib.ops.joining import concat
 from tensorlib.ops.reduce import cumsum
 
 
-cdef Tensor _spread(Tensor x, tuple single, tuple wide, tuple merged):
+cdef Tensor _spread(str op, Tensor x, tuple single, tuple wide, tuple merged):
     """x with axes of length one, these repeated, the result in its own shape."""
-    return reshape_like(copy(broadcast(reshape_like(x, single), wide)), merged)
+    try:
+        return reshape_like(copy(broadcast(reshape_like(x, single), wide)), merged)
+    except ShapeError as error:     # more elements than can be
+        rename(error, op)
+        raise
 
 
 def tile(x, repetitions, /):
@@ -80,7 +84,7 @@ cdef Tensor _tiled(Tensor x, list shape, tuple counts, list chosen):
         single.append(extent)
         wide.append(extent)
         merged.append(times * extent)
-    return _spread(x, tuple(single), tuple(wide), tuple(merged))
+    return _spread("tile", x, tuple(single), tuple(wide), tuple(merged))
 
 
 def repeat(x, repeats, /, *, axis=None):
@@ -140,7 +144,7 @@ cdef Tensor _repeat_all(Tensor x, object times, int axis):
     shape = x.shape
     before, n, after = shape[:axis], shape[axis], shape[axis + 1:]
     return _spread(
-        x, (*before, n, 1, *after), (*before, n, times, *after),
+        "repeat", x, (*before, n, 1, *after), (*before, n, times, *after),
         (*before, n * times, *after),
     )
 

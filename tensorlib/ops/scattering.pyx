@@ -1,9 +1,13 @@
-"""Writing at integer positions, out of place.
+"""Reading and writing at integer positions, out of place, by PyTorch's names.
 
 One primitive puts values into a copy of x at positions along an axis, or adds them; one
-adds whole slices. They are the transposes of reading by position (`take_along_axis`,
-`take`). Loaded at the first use of one of its names.
+adds whole slices. They are the transposes of reading by position (`gather`,
+`index_select`). Loaded at the first use of one of its names.
+
+These functions take the axis first, in PyTorch's order, or by keyword.
 """
+from numbers import Integral
+
 from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport Node, Primitive, record, run, tracking
 from tensorlib.core.abi cimport TL_CUDA, TL_INT64, tl_buffer
@@ -14,7 +18,7 @@ from tensorlib.core.layout cimport copy_layout, parse_axis, same_shape, update_l
 from tensorlib.core.tensor cimport Tensor, detached
 from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, copy, full_like
 from tensorlib.ops.indexing cimport (
-    assign_primitive, explain_range, gather_last, gather_rows, row_kernel,
+    assign_primitive, explain_range, gather_last, gather_rows, row_kernel, take_axis,
 )
 from tensorlib.ops.keys cimport as_positions
 from tensorlib.ops.logic cimport select
@@ -23,10 +27,12 @@ from tensorlib.ops.shape cimport (
     move_back, move_last, reshape_like, swap_axes, zeros_shaped,
 )
 
-from tensorlib.core.errors import DTypeError, ShapeError
-from tensorlib.ops.creation import arange
-from tensorlib.ops.indexing import add_last, add_rows
+from tensorlib.core.dtype import result_type
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.ops.creation import arange, full
+from tensorlib.ops.indexing import add_rows
 from tensorlib.ops.reduce import cumsum
+from tensorlib.ops.shape import expand_dims
 
 
 # ---- primitives ----------------------------------------------------------------
@@ -89,14 +95,28 @@ cdef Scatter _scatter_add = Scatter("scatter_add", adds=True)
 cdef RowsAdded _index_add = RowsAdded("index_add")
 
 
+cdef Tensor _leading(Tensor x, Tensor positions, int axis):
+    """The part of x, but for the axis, that positions have a place for."""
+    cdef int d
+    for d in range(x.buf.ndim):
+        if d != axis and x.buf.shape[d] != positions.buf.shape[d]:
+            return <Tensor>x[tuple([
+                slice(None) if k == axis else slice(n)
+                for k, n in enumerate(positions.shape)
+            ])]
+    return x
+
+
 cdef Tensor _gathered(Tensor x, Tensor positions, int axis):
+    x = move_last(_leading(x, positions, axis), axis)
     positions = contiguous(move_last(positions, axis))
-    return move_back(gather_last(move_last(x, axis), positions), axis)
+    return move_back(gather_last(x, positions), axis)
 
 
 cdef Tensor _survivors(Tensor x, Tensor positions, int axis):
     """Where a value that was put stays: the last of those for one element."""
-    cdef Tensor owner = cast(full_like(x.detach(), 0), TL_INT64)
+    # By way of bool, since a complex tensor is not cast to integers.
+    cdef Tensor owner = cast(<Tensor>(full_like(x.detach(), 0) != 0), TL_INT64)
     cdef Tensor ids = cast(full_like(positions, 1), TL_INT64)
     ids = reshape_like(
         <Tensor>cumsum(reshape_like(ids, (ids.buf.size,))), positions.shape
@@ -106,10 +126,15 @@ cdef Tensor _survivors(Tensor x, Tensor positions, int axis):
 
 
 # ---- applying them -------------------------------------------------------------
-cdef void _axis_to(tl_buffer *out, const tl_buffer *b, int axis, int place) noexcept:
-    """The layout of b with an axis moved; the others keep their order."""
+cdef void _axis_to(
+    tl_buffer *out, const tl_buffer *b, const tl_buffer *positions, int axis, int place
+) noexcept:
+    """The layout of b with an axis moved, the others as long as those of positions."""
     cdef int d, step = 1 if place > axis else -1
     copy_layout(out, b)
+    for d in range(b.ndim):
+        if d != axis:
+            out.shape[d] = positions.shape[d]
     d = axis
     while d != place:
         out.shape[d], out.strides[d] = b.shape[d + step], b.strides[d + step]
@@ -151,9 +176,9 @@ cdef int _write(
             assign_primitive, out, values, _every_axis(out, positions, axis), True,
             False,
         )
-    _axis_to(&target, &out.buf, axis, last)
-    _axis_to(&given, &values.buf, axis, last)
-    _axis_to(&where, &positions.buf, axis, last)
+    _axis_to(&target, &out.buf, &positions.buf, axis, last)
+    _axis_to(&given, &values.buf, &positions.buf, axis, last)
+    _axis_to(&where, &positions.buf, &positions.buf, axis, last)
     inputs[0], inputs[1] = &given, &where
     try:
         return run(
@@ -171,16 +196,25 @@ cdef Tensor _scattered(
     if not (alike(x, values) and alike(x, positions)):
         x, values, positions = aligned(p.name, (x, values, positions))
     if p.adds and is_complex_code(x.buf.dtype):
-        out = move_last(values, axis)
-        positions = contiguous(move_last(positions, axis))
-        out = <Tensor>add_last(out, move_last(x, axis).shape, positions)
-        return <Tensor>(x + move_back(out, axis))
+        return _parts_scattered(p, x, values, positions, axis)
     out = _copied(x)
     if positions.buf.size:
         _write(p, out, values, positions, axis)
     if x.track | values.track and tracking(x.track | values.track):
         record(p, out, (x, values), (positions,), False, axis)
     return out
+
+
+cdef Tensor _parts_scattered(
+    Scatter p, Tensor x, Tensor values, Tensor positions, int axis
+):
+    """The same of complex numbers, whose parts lie along a further axis."""
+    from tensorlib.ops.complex import view_as_complex, view_as_real
+
+    positions = broadcast(expand_dims(positions, axis=-1), (*positions.shape, 2))
+    return <Tensor>view_as_complex(
+        _scattered(p, view_as_real(x), view_as_real(values), positions, axis)
+    )
 
 
 cdef Tensor _rows_added(Tensor x, Tensor values, Tensor rows, int axis):
@@ -204,6 +238,36 @@ cdef Tensor _rows_added(Tensor x, Tensor values, Tensor rows, int axis):
 
 
 # ---- arguments -----------------------------------------------------------------
+cdef list _arguments(str op, tuple args, object axis, tuple names, tuple named):
+    """[axis, *the arguments of these names]: the axis comes first, or by keyword."""
+    cdef list found = list(args)
+    if named.count(None) == len(named):     # nearly always
+        if type(args[0] if args else None) is int and (
+            axis is None and len(args) == 1 + len(names)
+        ):
+            return found
+        if len(args) == len(names) and type(args[0]) is Tensor:
+            return [axis, *found]
+    if found and isinstance(found[0], Integral):
+        if axis is not None:
+            raise TypeError(f"{op}: expected one axis, got {found[0]} and axis={axis}")
+        axis = found.pop(0)
+    if len(found) > len(names):
+        raise TypeError(
+            f"{op}: expected x, an axis and {', '.join(names)}, got {len(args) + 1} "
+            "arguments by position"
+        )
+    for name, value in zip(names, named):
+        given = names.index(name) < len(found)
+        if given == (value is not None):
+            raise TypeError(
+                f"{op}: expected {name} once, got it {'twice' if given else 'never'}"
+            )
+        if not given:
+            found.append(value)
+    return [axis, *found]
+
+
 cdef Tensor _positions(str op, object indices):
     cdef Tensor found = as_tensor(op, indices)
     if not is_integer_code(found.buf.dtype):
@@ -214,7 +278,12 @@ cdef Tensor _positions(str op, object indices):
 
 
 cdef Tensor _values(str op, Tensor x, object values):
-    cdef Tensor found = as_tensor(op, values)
+    cdef Tensor found
+    if isinstance(values, (bool, int, float, complex)):
+        # A Python scalar never widens, but for its kind.
+        if result_type(x, values) == x.dtype:
+            return <Tensor>full((), values, dtype=x.dtype, device=x.device)
+    found = as_tensor(op, values)
     if promote_codes(x.buf.dtype, found.buf.dtype) != x.buf.dtype:
         raise DTypeError(
             f"{op}: {dtype_of(found.buf.dtype)} values cannot be stored in "
@@ -223,40 +292,153 @@ cdef Tensor _values(str op, Tensor x, object values):
     return cast(found, x.buf.dtype)
 
 
-cdef Tensor _along(Scatter p, object x, object indices, object values, object axis):
+cdef bint _fits(Tensor x, Tensor positions, int axis) noexcept:
+    """Whether positions are no longer than x but along the axis; -1 allows none."""
+    cdef int d
+    if x.buf.ndim != positions.buf.ndim:
+        return False
+    for d in range(x.buf.ndim):
+        if d != axis and positions.buf.shape[d] > x.buf.shape[d]:
+            return False
+    return True
+
+
+cdef Tensor _along(Scatter p, object x, object axis, object index, object src):
     """Check the arguments, and scatter."""
     cdef Tensor a = as_tensor(p.name, x)
-    cdef Tensor given = _values(p.name, a, values)
-    cdef int d, where = parse_axis(p.name, axis, a.buf.ndim)
-    cdef Tensor positions = _positions(p.name, indices)
-    cdef bint fits = positions.buf.ndim == a.buf.ndim and (
-        same_shape(&positions.buf, &given.buf)
-    )
-    for d in range(a.buf.ndim if fits else 0):
-        fits = fits and (d == where or positions.buf.shape[d] == a.buf.shape[d])
-    if not fits:
+    cdef Tensor given = _values(p.name, a, src)
+    cdef int where = parse_axis(p.name, -1 if axis is None else axis, a.buf.ndim)
+    cdef Tensor positions = _positions(p.name, index)
+    if given.buf.ndim == 0 and positions.buf.ndim:
+        given = broadcast(given, positions.shape)
+    if not (_fits(a, positions, where) and _fits(given, positions, -1)):
         raise ShapeError(
-            f"{p.name}: expected indices and values of one shape, that of x but for "
-            f"axis {where}, got {positions.shape} and {given.shape} for x of {a.shape}"
+            f"{p.name}: expected an index no longer than src along any axis, nor than "
+            f"x but along axis {where}, got {positions.shape} for src of {given.shape} "
+            f"and x of {a.shape}"
         )
-    return _scattered(p, a, given, positions, where)
+    return _scattered(p, a, _leading(given, positions, -1), positions, where)
 
 
 # ---- public functions ----------------------------------------------------------
-def index_add(x, indices, values, /, *, axis):
-    """Return `x` with slices added at positions along an axis.
+def gather(x, /, *args, axis=None, index=None):
+    """Return elements of `x` picked along an axis: ``out[i, j] = x[i, index[i, j]]``.
 
-    ``out[..., indices[i], ...] += values[..., i, ...]``; a position that occurs several
-    times gets every sum.
+    ``gather(x, axis, index)``, or ``gather(x, index, axis=axis)``. `take_along_axis` is
+    the same, but broadcasts where this takes the leading part of `x`.
 
     Parameters
     ----------
     x : Tensor
-    indices : Tensor of integers, of shape (K,)
+    axis : int, optional
+        The last if left out.
+    index : Tensor of integers
+        Of as many dimensions as `x`, and no longer than `x` but along the axis.
         Negative positions count from the end.
-    values : Tensor
-        Of the shape of `x`, but for K along the axis.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `index` and the dtype of `x`.
+
+    Raises
+    ------
+    IndexError
+        If a position is out of range.
+    ShapeError
+        If the shapes do not fit.
+    DTypeError
+        If `index` is not of integers.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.tensor([[1, 2], [3, 4]])
+    >>> x.gather(1, tl.tensor([[1], [0]]))
+    tensor([[2],
+            [3]])
+    """
+    axis, index = _arguments("gather", args, axis, ("index",), (index,))
+    cdef Tensor a = as_tensor("gather", x)
+    cdef int where = parse_axis("gather", -1 if axis is None else axis, a.buf.ndim)
+    cdef Tensor positions = _positions("gather", index)
+    if not _fits(a, positions, where):
+        raise ShapeError(
+            f"gather: expected an index no longer than x but along axis {where}, got "
+            f"{positions.shape} for x of {a.shape}"
+        )
+    try:
+        return _gathered(a, cast(positions, TL_INT64), where)
+    except IndexError:
+        explain_range("gather", positions, a.buf.shape[where], where)
+        raise
+
+
+def index_select(x, /, *args, axis=None, index=None):
+    """Return the slices of `x` at positions along an axis.
+
+    ``index_select(x, axis, index)``, or ``index_select(x, index, axis=axis)``;
+    `take` is the same for an index of any shape.
+
+    Parameters
+    ----------
+    x : Tensor
     axis : int
+    index : Tensor of integers, of shape (K,) or ()
+        Negative positions count from the end.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `x`, but for K along the axis.
+
+    Raises
+    ------
+    IndexError
+        If a position is out of range.
+    ShapeError
+        If `index` has two dimensions or more.
+    DTypeError
+        If `index` is not of integers.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> tl.tensor([[1, 2], [3, 4]]).index_select(1, tl.tensor([1, 1]))
+    tensor([[2, 2],
+            [4, 4]])
+    """
+    axis, index = _arguments("index_select", args, axis, ("index",), (index,))
+    if axis is None:
+        raise TypeError("index_select: expected an axis, got none")
+    cdef Tensor a = as_tensor("index_select", x)
+    cdef Tensor positions = as_tensor("index_select", index)
+    if positions.buf.ndim > 1:
+        raise ShapeError(
+            "index_select: expected an index of one dimension, got shape "
+            f"{positions.shape}; take has any"
+        )
+    if positions.buf.ndim == 0:
+        positions = reshape_like(positions, (1,))
+    return take_axis("index_select", a, positions, axis)
+
+
+def index_add(x, /, *args, axis=None, index=None, source=None, alpha=1):
+    """Return `x` with slices added at positions along an axis.
+
+    ``index_add(x, axis, index, source)``, or ``index_add(x, index, source,
+    axis=axis)``: ``out[..., index[i], ...] += alpha * source[..., i, ...]``. A position
+    that occurs several times gets every sum.
+
+    Parameters
+    ----------
+    x : Tensor
+    axis : int
+    index : Tensor of integers, of shape (K,)
+        Negative positions count from the end.
+    source : Tensor
+        Of the shape of `x`, but for K along the axis.
+    alpha : Python scalar, default 1
 
     Returns
     -------
@@ -270,46 +452,56 @@ def index_add(x, indices, values, /, *, axis):
     ShapeError
         If the shapes do not fit.
     DTypeError
-        If `indices` is not of integers, or `values` of a higher dtype than `x`.
+        If `index` is not of integers, or `source` of a higher dtype than `x`.
 
     Examples
     --------
     >>> import tensorlib as tl
-    >>> tl.index_add(tl.zeros(3), tl.tensor([0, 0]), tl.tensor([1.0, 2.0]), axis=0)
+    >>> tl.index_add(tl.zeros(3), 0, tl.tensor([0, 0]), tl.tensor([1.0, 2.0]))
     tensor([3., 0., 0.])
     """
+    axis, index, source = _arguments(
+        "index_add", args, axis, ("index", "source"), (index, source)
+    )
+    if axis is None:
+        raise TypeError("index_add: expected an axis, got none")
     cdef Tensor a = as_tensor("index_add", x)
-    cdef Tensor given = _values("index_add", a, values)
+    cdef Tensor given = _values("index_add", a, source)
     cdef int where = parse_axis("index_add", axis, a.buf.ndim)
-    cdef Tensor rows = _positions("index_add", indices)
+    cdef Tensor rows = _positions("index_add", index)
     expected = (*a.shape[:where], *rows.shape, *a.shape[where + 1 :])
     if rows.buf.ndim != 1 or given.shape != expected:
         raise ShapeError(
-            f"index_add: expected one-dimensional indices and values of shape "
+            f"index_add: expected a one-dimensional index and a source of shape "
             f"{expected}, got {rows.shape} and {given.shape}"
         )
+    if alpha != 1:
+        given = _values("index_add", a, given * alpha)
     return _rows_added(a, given, rows, where)
 
 
-def scatter_add(x, indices, values, /, *, axis=-1):
+def scatter_add(x, /, *args, axis=None, index=None, src=None):
     """Return `x` with values added at positions along an axis.
 
-    The transpose of `take_along_axis`: ``out[i, indices[i, j]] += values[i, j]`` for
-    the last axis of two; a position that occurs several times gets every sum.
+    ``scatter_add(x, axis, index, src)``, or ``scatter_add(x, index, src, axis=axis)``.
+    The transpose of `gather`: ``out[i, index[i, j]] += src[i, j]`` for the last axis of
+    two; a position that occurs several times gets every sum.
 
     Parameters
     ----------
     x : Tensor
-    indices : Tensor of integers
-        Of the shape of `x` but for the axis; negative ones count from the end.
-    values : Tensor
-        Of the shape of `indices`.
-    axis : int, default -1
+    axis : int, optional
+        The last if left out.
+    index : Tensor of integers
+        Of as many dimensions as `x`, and no longer than `x` but along the axis.
+        Negative positions count from the end.
+    src : Tensor or Python scalar
+        At least as long as `index` along each axis; what is beyond is not read.
 
     Returns
     -------
     Tensor
-        Of the dtype of `x`.
+        Of the shape and dtype of `x`.
 
     Raises
     ------
@@ -318,36 +510,44 @@ def scatter_add(x, indices, values, /, *, axis=-1):
     ShapeError
         If the shapes do not fit.
     DTypeError
-        If `indices` is not of integers, or `values` of a higher dtype than `x`.
+        If `index` is not of integers, or `src` of a higher dtype than `x`.
 
     Examples
     --------
     >>> import tensorlib as tl
-    >>> tl.scatter_add(tl.zeros(3), tl.tensor([2, 2]), tl.tensor([1.0, 2.0]))
+    >>> tl.zeros(3).scatter_add(0, tl.tensor([2, 2]), tl.tensor([1.0, 2.0]))
     tensor([0., 0., 3.])
     """
-    return _along(_scatter_add, x, indices, values, axis)
+    axis, index, src = _arguments(
+        "scatter_add", args, axis, ("index", "src"), (index, src)
+    )
+    return _along(_scatter_add, x, axis, index, src)
 
 
-def scatter(x, indices, values, /, *, axis=-1):
+def scatter(x, /, *args, axis=None, index=None, src=None, value=None):
     """Return `x` with values put at positions along an axis.
 
-    ``out[i, indices[i, j]] = values[i, j]`` for the last axis of two; of values for one
+    ``scatter(x, axis, index, src)``, or ``scatter(x, index, src, axis=axis)``:
+    ``out[i, index[i, j]] = src[i, j]`` for the last axis of two. Of values for one
     position the last stays, and alone has a gradient.
 
     Parameters
     ----------
     x : Tensor
-    indices : Tensor of integers
-        Of the shape of `x` but for the axis; negative ones count from the end.
-    values : Tensor
-        Of the shape of `indices`.
-    axis : int, default -1
+    axis : int, optional
+        The last if left out.
+    index : Tensor of integers
+        Of as many dimensions as `x`, and no longer than `x` but along the axis.
+        Negative positions count from the end.
+    src : Tensor or Python scalar
+        At least as long as `index` along each axis; what is beyond is not read.
+    value : Python scalar, optional
+        Another name of `src`.
 
     Returns
     -------
     Tensor
-        Of the dtype of `x`.
+        Of the shape and dtype of `x`.
 
     Raises
     ------
@@ -356,17 +556,23 @@ def scatter(x, indices, values, /, *, axis=-1):
     ShapeError
         If the shapes do not fit.
     DTypeError
-        If `indices` is not of integers, or `values` of a higher dtype than `x`.
+        If `index` is not of integers, or `src` of a higher dtype than `x`.
 
     Examples
     --------
     >>> import tensorlib as tl
-    >>> tl.scatter(tl.zeros(3), tl.tensor([2, 0]), tl.tensor([1.0, 2.0]))
-    tensor([2., 0., 1.])
+    >>> tl.zeros((2, 3)).scatter(1, tl.tensor([[2], [0]]), 1.0)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
     """
-    return _along(_scatter, x, indices, values, axis)
+    if value is not None and src is not None:
+        raise TypeError("scatter: expected src or value, got both")
+    src = value if src is None else src
+    axis, index, src = _arguments("scatter", args, axis, ("index", "src"), (index, src))
+    return _along(_scatter, x, axis, index, src)
 
 
+@own_errors
 def put(x, indices, values, /, *, accumulate=False):
     """Return `x` with values put at positions of its elements in C order.
 

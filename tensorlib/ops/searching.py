@@ -5,7 +5,7 @@ Loaded at the first use of one of its names.
 
 from tensorlib.core.dtype import DType, result_type
 from tensorlib.core.dtype import dtype as dtype_of
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import ShapeError, own_errors
 from tensorlib.ops.arguments import axis_of, tensor_of
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.creation import full
@@ -28,6 +28,7 @@ _KINDS = {
 }
 
 
+@own_errors
 def count_nonzero(x, /, *, axis=None, keepdims=False):
     """Return how many elements are not zero, over axes.
 
@@ -57,6 +58,7 @@ def count_nonzero(x, /, *, axis=None, keepdims=False):
     return total(x, axis, keepdims)
 
 
+@own_errors
 def isclose(x1, x2, /, *, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Return where ``|x1 - x2| <= atol + rtol * |x2|``, elementwise.
 
@@ -93,6 +95,7 @@ def isclose(x1, x2, /, *, rtol=1e-5, atol=1e-8, equal_nan=False):
     return close | (isnan(a) & isnan(b)) if equal_nan else close
 
 
+@own_errors
 def allclose(x1, x2, /, *, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Return whether all elements are close; see `isclose`.
 
@@ -122,6 +125,7 @@ def allclose(x1, x2, /, *, rtol=1e-5, atol=1e-8, equal_nan=False):
 
 
 # ---- cumulative ----------------------------------------------------------------
+@own_errors
 def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
     """Return the sums of the elements up to each one along an axis.
 
@@ -154,6 +158,7 @@ def cumulative_sum(x, /, *, axis=None, dtype=None, include_initial=False):
     return _from(0, cumsum(x, axis, dtype=dtype), axis, include_initial)
 
 
+@own_errors
 def cumulative_prod(x, /, *, axis=None, dtype=None, include_initial=False):
     """Return the products of the elements up to each one along an axis.
 

@@ -3,7 +3,7 @@
 from collections import namedtuple
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.errors import DeviceError, DTypeError, own_errors
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import any_batched, tensor_of
 from tensorlib.ops.complex import imag, real
@@ -86,6 +86,7 @@ def _ordered_runs(op, x, equal_nan=False):
     return ordered, find_runs(ordered, None, False, equal_nan)[0]
 
 
+@own_errors
 def unique_values(x, /):
     """Return the distinct elements.
 
@@ -111,6 +112,7 @@ def unique_values(x, /):
     return take(*_ordered_runs("unique_values", x))
 
 
+@own_errors
 def unique_counts(x, /):
     """Return the distinct elements and how often each occurs.
 
@@ -135,6 +137,7 @@ def unique_counts(x, /):
     return UniqueCounts(take(ordered, starts), _lengths(starts, ordered.size))
 
 
+@own_errors
 def unique_inverse(x, /):
     """Return the distinct elements and where among them each element stands.
 
@@ -160,6 +163,7 @@ def unique_inverse(x, /):
     return UniqueInverse(found.values, found.inverse_indices)
 
 
+@own_errors
 def unique_all(x, /):
     """Return the distinct elements, where each occurs first, and the way back.
 
@@ -187,6 +191,7 @@ def unique_all(x, /):
     return _distinct("unique_all", x)
 
 
+@own_errors
 def unique(
     x,
     /,
@@ -225,6 +230,7 @@ def unique(
 
 
 # ---- membership ----------------------------------------------------------------
+@own_errors
 def isin(x1, x2, /, *, invert=False):
     """Return, for each element, whether it is among others.
 

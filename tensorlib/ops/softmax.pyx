@@ -9,6 +9,7 @@ from tensorlib.core.tensor cimport Tensor, new_like
 from tensorlib.ops.elementwise cimport as_float, as_tensor
 from tensorlib.ops.reduce cimport moved_last
 
+from tensorlib.core.errors import DTypeError, rename
 from tensorlib.ops.mathematics import exp
 from tensorlib.ops.reduce import sum
 
@@ -184,4 +185,9 @@ def softmin(x, /, axis=-1):
     tensor([0., 1.])
     """
     cdef Tensor a = as_float(as_tensor("softmin", x))
-    return _softmax.apply(-a, parse_axis("softmin", axis, a.buf.ndim))
+    cdef int where = parse_axis("softmin", axis, a.buf.ndim)
+    try:
+        return _softmax.apply(-a, where)
+    except DTypeError as error:
+        rename(error, "softmin")
+        raise

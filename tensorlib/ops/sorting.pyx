@@ -30,7 +30,7 @@ from collections import namedtuple
 from math import prod
 
 from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import DTypeError, ShapeError, own_errors
 from tensorlib.kernels import load_families
 from tensorlib.ops.arguments import int_of
 from tensorlib.ops.creation import arange, asarray, zeros
@@ -298,6 +298,7 @@ def middle(Tensor x not None, bint skip_nan):
     return out
 
 
+@own_errors
 def kthvalue(x, k, /, axis=-1, keepdims=False):
     """Return the k-th smallest element along an axis, and its position.
 
@@ -513,6 +514,7 @@ cdef object _largest(Tensor x, Tensor wide):
     return found
 
 
+@own_errors
 def bincount(x, /, weights=None, minlength=0):
     """Return how often each integer from 0 on occurs.
 

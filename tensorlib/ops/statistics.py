@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.dtype import float32, float64
-from tensorlib.core.errors import ShapeError
+from tensorlib.core.errors import ShapeError, own_errors
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import any_batched, axes_of, axis_of, int_of, tensor_of
 from tensorlib.ops.arithmetic import ceil, floor
@@ -204,6 +204,7 @@ def _middle(rows):
     return astype(found, _result_dtype(rows), copy=False)
 
 
+@own_errors
 def median(x, /, axis=None, keepdims=False):
     """Return the median over axes: the middle element, or the mean of the two.
 
@@ -248,6 +249,7 @@ def median(x, /, axis=None, keepdims=False):
     return reshape(found, with_axes) if keepdims else found
 
 
+@own_errors
 def nanmedian(x, /, axis=None, keepdims=False):
     """Return the median over axes of the elements that are not NaN.
 
@@ -282,6 +284,7 @@ def nanmedian(x, /, axis=None, keepdims=False):
     return _quantiles("nanmedian", x, 0.5, axis, keepdims, "linear", skip_nan=True)
 
 
+@own_errors
 def quantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return quantiles over axes.
 
@@ -332,6 +335,7 @@ def quantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     return _quantiles("quantile", x, q, axis, keepdims, method)
 
 
+@own_errors
 def nanquantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return quantiles over axes of the elements that are not NaN.
 
@@ -368,6 +372,7 @@ def nanquantile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     return _quantiles("nanquantile", x, q, axis, keepdims, method, skip_nan=True)
 
 
+@own_errors
 def percentile(x, q, /, *, axis=None, keepdims=False, method="linear"):
     """Return percentiles over axes: quantiles of a hundredth of `q`.
 
@@ -462,6 +467,7 @@ def _edges_of_examples(op, x, count, dtype):
     )
 
 
+@own_errors
 def histogram_bin_edges(x, /, bins=10, range=None):
     """Return the edges that `histogram` uses.
 
@@ -511,6 +517,7 @@ def _is_nan(x):
     return full(x.shape, False, dtype="bool", device=x.device)
 
 
+@own_errors
 def histogram(x, /, bins=10, range=None, *, weights=None, density=False):
     """Return how many elements fall into each bin, and the edges of the bins.
 

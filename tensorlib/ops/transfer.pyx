@@ -17,7 +17,7 @@ from tensorlib.ops.elementwise cimport cast, contiguous, copy_into
 from tensorlib.ops.elementwise cimport copy as copied
 
 from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.errors import DTypeError, DeviceError, rename
 from tensorlib.core.remote import set_opener
 
 cdef bint[256] _opened      # by index of a GPU
@@ -148,7 +148,11 @@ def to(x, /, target=None, *, dtype=None, device=None, non_blocking=False, copy=F
     if dtype is not None:
         from tensorlib.core.dtype import dtype as dtype_named
 
-        a = cast(a, dtype_named(dtype).code)
+        try:
+            a = cast(a, dtype_named(dtype).code)
+        except DTypeError as error:
+            rename(error, "to")
+            raise
     return copied(a) if copy and a is x else a
 
 
