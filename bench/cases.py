@@ -7,6 +7,7 @@ import numpy as np
 from bench.families import (
     arrays,
     autograd,
+    chains,
     convolution,
     decompositions,
     dispatch,
@@ -41,6 +42,7 @@ _FAMILIES = (
     networks,
     autograd,
     elementwise,
+    chains,
     reduction,
     narrow,
     linalg,
