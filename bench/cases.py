@@ -12,6 +12,7 @@ from bench.families import (
     decompositions,
     dispatch,
     elementwise,
+    examples,
     fourier,
     linalg,
     loading,
@@ -56,6 +57,7 @@ _FAMILIES = (
     sorting,
     random,
     loading,
+    examples,
     process,
 )
 
