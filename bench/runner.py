@@ -134,13 +134,17 @@ def scopes_for(case, peers):
 
 
 def _loops(case, clock, peers):
-    """The timed loop of each library; the bytes of operands and result."""
+    """The timed loop of each library; the bytes of operands and result.
+
+    A row that makes its operands itself has an unknown number of bytes, given as 0.
+    """
     scopes, result = scopes_for(case, peers)
     loops = {
         library: compile_loop(case.statement(library), names, CLOCKS[clock])
         for library, names in scopes.items()
     }
-    return loops, sum(spec.nbytes for spec in case.operands.values()) + result
+    given = sum(spec.nbytes for spec in case.operands.values())
+    return loops, given + result if given else 0
 
 
 def _fill(row, samples):

@@ -227,3 +227,20 @@ def test_latency_gives_a_median_and_a_percentile_a_round(monkeypatch):
     assert set(found) == {"ours", "numpy"}
     assert all(len(pairs) == 3 for pairs in found.values())
     assert all(0 < half <= most for pairs in found.values() for half, most in pairs)
+
+
+def test_row_that_makes_its_operands_has_no_floor():
+    def prepare(library, names):
+        names["a"] = names["tl"].ones((10**5,))
+
+    row = case.Case("made up", "row", "a + a", prepare=prepare)
+    floor = SimpleNamespace(seconds=lambda nbytes, flops: nbytes or None)
+    found = runner.run_case(row, timing.Budget(row=0.01, rounds=1), floor=floor)
+    assert (found.nbytes, found.floor, found.error) == (0, None, "")
+
+
+def test_asv_rows_have_a_statement_of_ours():
+    from bench.benchmarks import rows
+
+    assert rows.Row.params[0]
+    assert all(rows._CASES[label].ours for label in rows.Row.params[0])
