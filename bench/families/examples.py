@@ -12,7 +12,7 @@ from bench.case import Case
 from bench.child import run_python
 
 FOLDER = Path(__file__).parents[2] / "examples"
-ROUNDS = 3
+ROUNDS = 2
 # What one epoch, or as many steps, of each is run with.
 ARGUMENTS = {
     "fashion_mnist lenet": ("--model", "lenet", "--epochs", "1"),

@@ -3,7 +3,7 @@
 from math import prod
 
 from bench.case import Case, Spec
-from bench.variants import with_arrays, with_compile
+from bench.variants import with_arrays, with_compile, with_jax
 
 # M, N, K.
 SHAPES = (
@@ -43,7 +43,10 @@ def product(m, n, k, dtype="float32"):
         ops=("matmul",),
         quick=(m, n, k) in QUICK and dtype == "float32",
     )
-    return with_arrays(case) if dtype == "float32" else case
+    if dtype != "float32":
+        return case
+    # MLX multiplies at 4 GFLOP/s on Linux: minutes for the large ones.
+    return with_arrays(case) if m * n * k <= 512**3 else with_jax(case, case.numpy)
 
 
 def _text(shape):
@@ -63,13 +66,14 @@ def _batched(a, b):
     )
 
 
-def _transposed(name, statement, a, b):
+def _transposed(name, statement, a, b, flops):
     return Case(
         "matmul",
         f"{name} {_text(a)}, {_text(b)}",
         *(statement,) * 3,
         operands={"a": Spec(a), "b": Spec(b)},
         tolerance=_tolerance(784),
+        flops=flops,
         ops=("matmul", "matrix_transpose", "transpose"),
     )
 
@@ -123,12 +127,12 @@ def cases():
     yield product(512, 512, 512, "float64")
     for a, b in BATCHED:
         yield _batched(a, b)
-    yield _transposed("a @ b.T", "a @ b.T", (100, 784), (100, 784))
-    yield _transposed("a.T @ b", "a.T @ b", (100, 784), (100, 100))
+    yield _transposed("a @ b.T", "a @ b.T", (100, 784), (100, 784), 2 * 784e4)
+    yield _transposed("a.T @ b", "a.T @ b", (100, 784), (100, 100), 2 * 784e4)
     square = (512, 512)
     for statement in ("a @ b.T", "a.T @ b", "a.T @ b.T"):
-        yield _transposed(statement, statement, square, square)
-    yield _transposed("matvec", "a @ b", (1000, 784), (784,))
+        yield _transposed(statement, statement, square, square, 2.0 * 512**3)
+    yield _transposed("matvec", "a @ b", (1000, 784), (784,), 2 * 784e3)
     for shape in LINEAR:
         yield _linear(*shape, backward=False)
         yield _linear(*shape, backward=True)

@@ -130,6 +130,9 @@ def _encoder_layer():
         names["weights"] = list(layer.parameters())
         names["grad"] = lib.root.autograd.grad
 
+    # Four products of width x width and two of 4 width x width, and attention's.
+    flops = 2 * batch * positions * 12 * width**2
+    flops += _attention_flops((batch, heads, positions, width // heads), False)
     for grad in (False, True):
         call = "grad(layer(x), (x, *weights), g)" if grad else "layer(x)"
         yield Case(
@@ -144,6 +147,7 @@ def _encoder_layer():
             },
             prepare=prepare,
             tolerance=(1e-3, 2e-3),
+            flops=flops * (3 if grad else 1),
         )
 
 
