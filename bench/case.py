@@ -10,9 +10,8 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["LIBRARIES", "Case", "Spec", "size_label"]
+__all__ = ["Case", "Spec", "size_label"]
 
-LIBRARIES = ("ours", "torch", "numpy")
 POOL = 1 << 20  # elements of random numbers that operands are cut from
 
 
@@ -70,7 +69,7 @@ class Spec:
         return np.resize(pool[start : POOL - 3], size).reshape(self.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One row: what is computed, by whom, and how fast it has to be.
 
@@ -80,6 +79,9 @@ class Case:
         Where the row stands and what it is called.
     ours, torch, numpy : str
         The statement of each library; empty where it has no such thing.
+    others : dict of str to str
+        Statements of further libraries of `bench.libraries`, which take part where
+        they are installed.
     operands : dict of str to Spec
         Names that the statements may use.
     prepare : callable, optional
@@ -90,8 +92,8 @@ class Case:
     tolerance : tuple of float
         Relative and absolute.
     target : float
-        The largest good ratio of our time to PyTorch's; to NumPy's it is 1, or this
-        where it is larger.
+        The largest good ratio of our time to PyTorch's; to that of another library it
+        is 1, or this where it is larger.
     limit : float, optional
         The largest good value itself, in the row's unit, instead of a ratio.
     flops : float
@@ -99,6 +101,8 @@ class Case:
         row's floor.
     ops : tuple of str
         Public names exercised beyond those written ``tl.name`` in `ours`.
+    count : int
+        Things that the statement handles, for a row that is shown as things a second.
     quick : bool
         Whether ``--quick`` keeps the row.
     measure : callable, optional
@@ -110,6 +114,7 @@ class Case:
     ours: str
     torch: str = ""
     numpy: str = ""
+    others: dict = field(default_factory=dict)
     operands: dict = field(default_factory=dict)
     prepare: Callable | None = None
     check: str | None = None
@@ -118,6 +123,7 @@ class Case:
     limit: float | None = None
     flops: float = 0.0
     ops: tuple = ()
+    count: int = 0
     quick: bool = False
     unit: str = "s"
     measure: Callable | None = None
@@ -129,7 +135,8 @@ class Case:
 
     def statement(self, library):
         """The statement of a library, "" where it takes no part."""
-        return getattr(self, library)
+        given = {"ours": self.ours, "torch": self.torch, "numpy": self.numpy}
+        return {**given, **self.others}.get(library, "")
 
 
 def size_label(n):

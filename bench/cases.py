@@ -7,10 +7,12 @@ import numpy as np
 from bench.families import (
     arrays,
     autograd,
+    chains,
     convolution,
     decompositions,
     dispatch,
     elementwise,
+    examples,
     fourier,
     linalg,
     loading,
@@ -41,6 +43,7 @@ _FAMILIES = (
     networks,
     autograd,
     elementwise,
+    chains,
     reduction,
     narrow,
     linalg,
@@ -54,6 +57,7 @@ _FAMILIES = (
     sorting,
     random,
     loading,
+    examples,
     process,
 )
 

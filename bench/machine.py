@@ -4,9 +4,15 @@ import os
 import platform
 import subprocess
 import time
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 __all__ = ["Neighbours", "describe_machine", "versions"]
+
+PACKAGES = {
+    "PyTorch": "torch", "ONNX Runtime": "onnxruntime", "JAX": "jax", "MLX": "mlx",
+}  # fmt: skip
 
 
 def _cpu_field(name):
@@ -64,17 +70,17 @@ def versions():
 
     import tensorlib
 
-    found = {
+    found = {}
+    for name, package in PACKAGES.items():
+        with suppress(PackageNotFoundError):
+            found[name] = version(package)
+    return {
+        **found,
         "tensorlib": f"{tensorlib.__version__} ({_commit()})",
         "NumPy": numpy.__version__,
         "Python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
     }
-    try:
-        import torch
-    except ImportError:
-        return found
-    return {"PyTorch": torch.__version__, **found}
 
 
 class Neighbours:

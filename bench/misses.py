@@ -48,6 +48,45 @@ CAUSES = {
         "(16 cycles for 16 elements; by rsqrt14 and rcp14 with Newton steps 22), its "
         "Python 4; two products 10 each on two threads"
     ),
+    "^chains: ": (
+        "an operation at a time, with a pass over memory each; compilers fuse a chain "
+        "into one pass. Beyond the caches that is what decides; no graphs yet"
+    ),
+    "^(networks|latency): (CNN|ResNet).*inference": (
+        "against ONNX Runtime, which folds normalization and relu into convolutions "
+        "and arranges filters once, at load; ours does it at each call. Timed by "
+        "modules: 70 to 80% convolutions of 3 to 14 pixels, 12 to 26 us a pooling, 8 "
+        "to 12 us a BatchNorm2d"
+    ),
+    "^(networks|latency): LSTM.*inference": (
+        "perf: 57% OpenBLAS's product of a matrix and a vector, 31% our products: 1 MB "
+        "of weights is read at each of 32 steps; ONNX Runtime packs them at load"
+    ),
+    "^(networks|latency): GPT.*inference": (
+        "perf: 76% our products, 11% attention; ONNX Runtime packs weights at load"
+    ),
+    "^networks: ResNet-9.*training": (
+        "PyTorch with channels last is the faster: no reordering for its kernels"
+    ),
+    r"^convolution: conv2d 32x64x28x28.*stride 2.*filters": (
+        "perf: 56% products, 27% gathering of patches, 14% packing of both"
+    ),
+    r"^convolution: conv2d (32x64x28x28.*stride 2|.*dilation)": (
+        "perf: 90 to 97% in the direct kernel, at 62 and 74 GFLOP/s a core of 117"
+    ),
+    r"^convolution: conv2d 1x256x14x14": (
+        "perf: 95% in the direct kernel, at 74 GFLOP/s a core; so few places are not "
+        "given to Winograd's transforms"
+    ),
+    r"^convolution: conv2d .* of 5x5": (
+        "perf: 96% in the direct kernel, at 85 GFLOP/s a core forward and 67 with the "
+        "gradients"
+    ),
+    r"^convolution: conv2d 32x256x14x14, 64 of 1x1": (
+        "perf: the plain product; a quarter of it is packing of images, which channels "
+        "last does without"
+    ),
+    r"^convolution: conv2d 1x3x224": "as for a batch of 4",
     "^convolution: conv2d 1x128": (
         "the plain product, at the rate of products: see the floor"
     ),

@@ -4,6 +4,7 @@ The modules of the two have the same names; what they call differently is asked 
 `Library`. Weights are numbers of NumPy, so that both start from the same.
 """
 
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 
@@ -17,7 +18,8 @@ class Library:
 
     Parameters
     ----------
-    library : {"ours", "torch"}
+    library : {"ours", "torch", "compile", "channels_last", "onnx"}
+        All but the first are PyTorch.
     device : str, default "cpu"
     """
 
@@ -46,6 +48,12 @@ class Library:
     def tensor(self, array):
         """Return a tensor with the values of a NumPy array."""
         return self.root.tensor(array)
+
+    def compiled(self, function):
+        """Return the function or module, compiled where the library is to do so."""
+        if self.name != "compile":
+            return function
+        return self.root.compile(function, dynamic=False)
 
 
 # ---- networks --------------------------------------------------------------------
@@ -203,12 +211,14 @@ class Network:
         more = {"momentum": 0.9} if self.optimizer == "SGD" else {}
         kind = getattr(lib.optim, self.optimizer)
         optimizer = kind(module.parameters(), lr=1e-3, **more)
+        loss_of = lib.compiled(partial(self.loss, lib, module))
+        update = lib.compiled(optimizer.step)
 
         def step(x, y):
             optimizer.zero_grad()
-            loss = self.loss(lib, module, x, y)
+            loss = loss_of(x, y)
             loss.backward()
-            optimizer.step()
+            update()
             return loss
 
         return module, step

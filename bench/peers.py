@@ -1,4 +1,4 @@
-"""``python -m bench.peers``: us, PyTorch and NumPy, interleaved in one process."""
+"""``python -m bench.peers``: us, PyTorch, NumPy and others, in turn in one process."""
 
 import argparse
 import json
@@ -7,12 +7,20 @@ import sys
 import time
 from pathlib import Path
 
+from bench.libraries import PEERS
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def _parse(arguments):
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
+    parser.add_argument(
+        "--peers",
+        metavar="A,B",
+        type=lambda text: text.split(","),
+        help="libraries to compare with (default: all that are installed)",
+    )
     parser.add_argument("--only", metavar="REGEX", help='rows by "section: name"')
     parser.add_argument(
         "--threads",
@@ -46,6 +54,10 @@ def _parse(arguments):
     card.add_argument("--out", metavar="PATH", help="instead of RESULTS-cuda.md")
     card.add_argument("--cap", type=int, help="most elements of an operand, to try out")
     options = parser.parse_args(arguments)
+    unknown = set(options.peers or ()) - set(PEERS)
+    if unknown:
+        known = ", ".join(PEERS)
+        parser.error(f"--peers: expected some of {known}, got {', '.join(unknown)}")
     if options.clock == "cpu" and options.threads != 1:
         parser.error("--clock cpu counts one thread only: add --threads 1")
     return options
@@ -69,7 +81,7 @@ def _set_threads(n):
     tensorlib.set_num_threads(n)
 
 
-def _run(cases, budget, clock, floor):
+def _run(cases, budget, clock, floor, peers):
     from bench.report import format_row
     from bench.runner import run_case
 
@@ -78,7 +90,7 @@ def _run(cases, budget, clock, floor):
         if case.section != section:
             section = case.section
             print(f"\n== {section}", flush=True)
-        rows.append(run_case(case, budget, clock, floor))
+        rows.append(run_case(case, budget, clock, floor, peers))
         print(format_row(rows[-1]), flush=True)
     return rows
 
@@ -131,7 +143,8 @@ def main(arguments=None):
         return 0
     neighbours, start = Neighbours(), time.perf_counter()
     floor = Floor(options.threads)
-    rows = _run(cases, QUICK if options.quick else Budget(), options.clock, floor)
+    budget = QUICK if options.quick else Budget()
+    rows = _run(cases, budget, options.clock, floor, options.peers or tuple(PEERS))
     share = neighbours.share()
     print(format_summary(rows, share))
     print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s")

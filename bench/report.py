@@ -2,12 +2,14 @@
 
 from math import exp, log
 
+from bench.libraries import PEERS
 from bench.misses import why
 
 __all__ = ["format_row", "format_summary", "geometric_mean", "markdown"]
 
 NOISY = 0.25  # a spread above this makes a row uncertain
-HEADER = ("row", "ours", "PyTorch", "NumPy", "ratio", "target", "floor", "")
+TIMES = ("ours", "torch", "numpy")  # which have columns of their own
+HEADER = ("row", "ours", "PyTorch", "NumPy", "others", "ratio", "target", "floor", "")
 
 
 def geometric_mean(values):
@@ -30,9 +32,20 @@ def _stat(row, library):
     if stat is None:
         return ""
     text = _quantity(stat.median, row.unit)
+    if row.count:
+        text = f"{row.count / stat.median:,.0f}/s"
     if stat.spread >= 0.01:
         text += f" ±{stat.spread * 50:.0f}%"  # half the interquartile range
     return text
+
+
+def _others(row):
+    """The times of libraries without a column, each with its letter."""
+    return ", ".join(
+        f"{PEERS[name].mark} {_stat(row, name)}"
+        for name in row.stats
+        if name not in TIMES
+    )
 
 
 def _target(row):
@@ -58,20 +71,22 @@ def _over_floor(row):
 
 def _cells(row):
     if row.error:
-        return [row.name, f"error: {row.error}", "", "", "", _target(row), "", "ERROR"]
-    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
-    ratio += " N" if row.peer == "numpy" else ""
-    stats = [_stat(row, library) for library in ("ours", "torch", "numpy")]
-    return [row.name, *stats, ratio, _target(row), _over_floor(row), _mark(row)]
+        text = f"error: {row.error}"
+        return [row.name, text, "", "", "", "", _target(row), "", "ERROR"]
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g} {PEERS[row.peer].mark}"
+    times = [_stat(row, library) for library in TIMES]
+    measured = [*times, _others(row), ratio.strip(), _target(row)]
+    return [row.name, *measured, _over_floor(row), _mark(row)]
 
 
 def format_row(row):
     """Return the row as a line of the terminal's table."""
-    name, ours, torch, numpy, ratio, target, floor, mark = _cells(row)
+    name, ours, torch, numpy, others, ratio, target, floor, mark = _cells(row)
     if row.error:
         return f"{name:44} {ours}"
     times = f"{ours:>14} {torch:>14} {numpy:>14}"
-    return f"{name:44} {times} {ratio:>7} {target:>7} {floor:>6} {mark}"
+    line = f"{name:44} {times} {ratio:>7} {target:>7} {floor:>6} {mark:5} {others}"
+    return line.rstrip()
 
 
 def _worst_first(rows):
@@ -86,11 +101,12 @@ def _counts(rows):
     return timed, misses, errors, noisy
 
 
-def _against(rows, library, name):
+def _against(rows, library):
     """How we compare with one peer, in words."""
+    name = PEERS[library].title
     ratios = [row.ratios[library] for row in rows if library in row.ratios]
     if not ratios:
-        return f"none against {name}"
+        return ""
     slower = sum(ratio > 1.0 for ratio in ratios)
     mean = geometric_mean(ratios)
     return f"{len(ratios)} against {name} ({mean:.3f} of its time, {slower} slower)"
@@ -100,10 +116,10 @@ def _sentence(rows, share):
     timed, misses, errors, noisy = _counts(rows)
     timings = [row for row in timed if row.unit == "s"]
     mean = geometric_mean([row.ratio for row in timings])
+    peers = ", ".join(filter(None, (_against(timings, name) for name in PEERS)))
     text = (
-        f"{len(timed)} rows, geometric mean {mean:.3f} of the better peer's time: "
-        f"{_against(timings, 'torch', 'PyTorch')}, "
-        f"{_against(timings, 'numpy', 'NumPy')}; {len(misses)} miss their target "
+        f"{len(timed)} rows, geometric mean {mean:.3f} of the best peer's time: "
+        f"{peers or 'no peers'}; {len(misses)} miss their target "
         f"({sum(row.tied for row in misses)} of them tie), "
         f"{len(errors)} failed, {len(noisy)} are noisy."
     )
@@ -137,9 +153,13 @@ def _miss_lines(rows):
         name, *times, ratio, target, _, _ = _cells(row)
         ratio += " tie" if row.tied else ""
         cause = row.error or why(row.label) or "not yet known"
-        times = ["", "", ""] if row.error else times
+        times = [""] * 4 if row.error else times
         lines.append([f"{row.section}: {name}", *times, ratio, target, cause])
     return lines
+
+
+def _letters():
+    return ", ".join(f"{p.mark}: {p.title}" for p in PEERS.values() if p.mark)
 
 
 def markdown(rows, machine, packages, share, mode):
@@ -147,13 +167,14 @@ def markdown(rows, machine, packages, share, mode):
     facts = [f"- {what}: {text}" for what, text in {**machine, **packages}.items()]
     _, misses, errors, _ = _counts(rows)
     lines = [
-        "# Benchmarks against PyTorch and NumPy",
+        "# Benchmarks against PyTorch, NumPy and others",
         "",
         "Written by `python -m bench.peers --write`; the causes of misses are kept in "
         "`misses.py`. Medians of samples taken in turn in one process; ± is half the "
-        "interquartile range; ratio is our time over that of the better of the two "
-        "(N: NumPy), the median over rounds. The target is the largest good ratio to "
-        "PyTorch's time, 1 to NumPy's, or the largest good value. A row that misses it "
+        "interquartile range; ratio is our time over that of the best of the others "
+        f"(nothing behind it: PyTorch; {_letters()}), the median over rounds. "
+        "Compilation is not timed. The target is the largest good ratio to "
+        "PyTorch's time, 1 to others', or the largest good value. A row that misses it "
         "by little is timed for longer; where a quarter of the rounds or more meet the "
         "target, it is called a tie. "
         "Floor: how many times longer ours takes than the bytes of operands and "
@@ -170,7 +191,7 @@ def markdown(rows, machine, packages, share, mode):
         "## Misses",
         "",
     ]
-    header = ["row", "ours", "PyTorch", "NumPy", "ratio", "target", "why"]
+    header = [*HEADER[:-2], "why"]
     missed = _miss_lines([*misses, *errors])
     lines += _table(header, missed) if missed else ["None."]
     for section in dict.fromkeys(row.section for row in rows):

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
-from bench.case import LIBRARIES
 from bench.compare import bytes_of, require_close
+from bench.libraries import PEERS, installed, namespace, operand
 from bench.timing import CLOCKS, Stat, compile_loop, interleave, summarize
 
-__all__ = ["Row", "names_for", "run_case"]
+__all__ = ["Row", "names_for", "run_case", "scopes_for"]
 
 CLOSE = 1.25  # a row that misses its target by less is timed LONGER
 LONGER = 4
@@ -42,6 +42,7 @@ class Row:
     flops: float = 0.0
     floor: float | None = None
     error: str = ""
+    count: int = 0  # things that the statement handles; 0 shows its time
 
     @property
     def label(self):
@@ -49,12 +50,12 @@ class Row:
 
     @property
     def peer(self):
-        """The better of the two peers, None where there is none."""
+        """The best of the peers, None where there is none."""
         return max(self.ratios, key=self.ratios.get, default=None)
 
     @property
     def ratio(self):
-        """Our value over the better peer's, None where there is none."""
+        """Our value over the best peer's, None where there is none."""
         return self.ratios.get(self.peer)
 
     @property
@@ -65,8 +66,10 @@ class Row:
         return self._against(self.ratios)
 
     def _against(self, ratios):
-        goals = {"torch": self.target, "numpy": max(self.target, 1.0)}
-        return max((ratio / goals[peer] for peer, ratio in ratios.items()), default=0.0)
+        goals = {"torch": self.target, "channels_last": self.target}
+        least = max(self.target, 1.0)
+        found = (ratio / goals.get(peer, least) for peer, ratio in ratios.items())
+        return max(found, default=0.0)
 
     @property
     def missed(self):
@@ -83,38 +86,11 @@ class Row:
         return max((stat.spread for stat in self.stats.values()), default=0.0)
 
 
-def _modules(library):
-    if library == "ours":
-        import tensorlib
-
-        return {"tl": tensorlib}
-    if library == "torch":
-        import torch
-
-        return {"torch": torch, "F": torch.nn.functional}
-    import numpy
-
-    return {"np": numpy}
-
-
-def _operand(library, spec, array):
-    if library == "ours":
-        import tensorlib
-
-        return tensorlib.tensor(array).requires_grad_(spec.grad)
-    if library == "torch":
-        import torch
-
-        # A copy made by torch lies where its own allocator puts tensors.
-        return torch.from_numpy(array).clone().requires_grad_(spec.grad)
-    return array.copy()
-
-
 def names_for(case, library):
     """Return the names that the statement of a library may use."""
-    names = _modules(library)
+    names = namespace(library)
     for position, (name, spec) in enumerate(case.operands.items()):
-        names[name] = _operand(library, spec, spec.array(position))
+        names[name] = operand(library, spec.array(position), grad=spec.grad)
     if case.prepare is not None:
         case.prepare(library, names)
     return names
@@ -147,19 +123,28 @@ def _compare(case, scopes):
     return 0 if ours is None else bytes_of(ours)
 
 
-def _loops(case, clock):
-    """The timed loop of each library; the bytes of operands and result."""
+def scopes_for(case, peers):
+    """Return each library's names, values compared, and the bytes of our result."""
     scopes = {
         library: names_for(case, library)
-        for library in LIBRARIES
+        for library in ("ours", *peers)
         if case.statement(library)
     }
-    result = _compare(case, scopes)
+    return scopes, _compare(case, scopes)
+
+
+def _loops(case, clock, peers):
+    """The timed loop of each library; the bytes of operands and result.
+
+    A row that makes its operands itself has an unknown number of bytes, given as 0.
+    """
+    scopes, result = scopes_for(case, peers)
     loops = {
         library: compile_loop(case.statement(library), names, CLOCKS[clock])
         for library, names in scopes.items()
     }
-    return loops, sum(spec.nbytes for spec in case.operands.values()) + result
+    given = sum(spec.nbytes for spec in case.operands.values())
+    return loops, given + result if given else 0
 
 
 def _fill(row, samples):
@@ -172,11 +157,12 @@ def _fill(row, samples):
             row.ratios[library], row.least[library] = ratios.median, ratios.low
 
 
-def _time(row, case, budget, clock):
+def _time(row, case, budget, clock, peers):
     if case.measure is not None:
-        _fill(row, case.measure(budget.processes))
+        samples = case.measure(budget.processes)
+        _fill(row, {k: v for k, v in samples.items() if k in ("ours", *peers)})
         return
-    loops, row.nbytes = _loops(case, clock)
+    loops, row.nbytes = _loops(case, clock, peers)
     samples = interleave(loops, budget)
     _fill(row, samples)
     if 1.0 < row.severity < CLOSE:
@@ -184,11 +170,15 @@ def _time(row, case, budget, clock):
         _fill(row, {name: samples[name] + more[name] for name in samples})
 
 
-def run_case(case, budget, clock="wall", floor=None):
-    """Return the Row of a case; whatever fails becomes its `error`."""
+def run_case(case, budget, clock="wall", floor=None, peers=tuple(PEERS)):
+    """Return the Row of a case; whatever fails becomes its `error`.
+
+    Of `peers` those take part that are installed.
+    """
     row = Row(case.section, case.name, case.target, case.limit, case.unit)
+    row.count = case.count
     try:
-        _time(row, case, budget, clock)
+        _time(row, case, budget, clock, [peer for peer in peers if installed(peer)])
         row.flops = case.flops
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]

@@ -133,7 +133,7 @@ class Run:
             print(f"\nstopped; what was saved is in {self.folder}")
         if kind is None:
             cpu = time.process_time() - self._cpu_start
-            self.record(seconds=round(self.seconds, 1), cpu_seconds=round(cpu, 1))
+            self.record(seconds=round(self.seconds, 3), cpu_seconds=round(cpu, 3))
             self.record(threads=self.options.threads)
             text = json.dumps(self.results, indent=1)
             (self.folder / "result.json").write_text(text + "\n", encoding="utf-8")

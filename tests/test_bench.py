@@ -11,7 +11,17 @@ if not (ROOT / "bench").is_dir():
     pytest.skip("no bench/ beside tests/", allow_module_level=True)
 sys.path.append(str(ROOT))  # last: the installed package wins over the sources
 try:
-    from bench import cases, report, runner, scaling, timing
+    from bench import (
+        case,
+        cases,
+        latency,
+        libraries,
+        report,
+        runner,
+        scaling,
+        timing,
+        variants,
+    )
 finally:
     sys.path.remove(str(ROOT))
 
@@ -118,7 +128,7 @@ def test_row_close_to_its_target_is_timed_for_longer(monkeypatch):
         return {"ours": [1.1], "torch": [1.0]}
 
     monkeypatch.setattr(runner, "interleave", interleave)
-    monkeypatch.setattr(runner, "_loops", lambda case, clock: ({}, 0))
+    monkeypatch.setattr(runner, "_loops", lambda case, clock, peers: ({}, 0))
     only = cases.all_cases(only="elementwise: exp 10.3")[:1]
     row = runner.run_case(only[0], timing.Budget(row=0.5))
     assert rounds == [0.5, 2.0]
@@ -137,4 +147,100 @@ def test_report_names_the_better_peer_and_counts_both():
     assert "| 0.25 |" in text
     assert "1 against NumPy (1.250 of its time, 1 slower)" in text
     assert "2 against PyTorch (0.354 of its time, 0 slower)" in text
-    assert "2 rows, geometric mean 0.559 of the better peer's time" in text
+    assert "2 rows, geometric mean 0.559 of the best peer's time" in text
+
+
+@pytest.mark.parametrize(
+    ("ratios", "target", "missed"),
+    [({"torch": 0.1, "jax": 0.9}, 0.2, False), ({"torch": 0.1, "jax": 1.1}, 0.2, True),
+     ({"torch": 0.1, "channels_last": 0.3}, 0.2, True), ({"onnx": 1.5}, 2.0, False)],
+)  # fmt: skip
+def test_other_peers_are_met_at_their_time_and_channels_last_at_the_target(
+    ratios, target, missed
+):
+    assert made_up(target, **ratios).missed is missed
+
+
+def test_report_shows_other_peers_by_their_letters():
+    row = made_up(torch=0.5, compile=1.25, jax=0.75)
+    lines = report.markdown([row], {}, {}, None, "test").splitlines()
+    line = next(line for line in lines if line.startswith("| made up"))
+    assert "| C 1 s, J 1 s | 1.25 C |" in line
+
+
+def test_report_shows_a_row_of_things_as_a_rate():
+    row = made_up(torch=0.5)
+    row.count = 60000
+    assert "| 60,000/s | 60,000/s |" in report.markdown([row], {}, {}, None, "test")
+
+
+# ---- who takes part --------------------------------------------------------------
+def adding(**more):
+    given = {"operands": {"a": case.Spec((3,)), "b": case.Spec((3,))}, **more}
+    return case.Case("made up", "adding", "a + b", "a + b", "a + b", **given)
+
+
+def test_library_that_is_not_installed_takes_no_part(monkeypatch):
+    monkeypatch.setattr(runner, "installed", lambda library: library == "numpy")
+    row = variants.with_arrays(variants.with_compile(adding()))
+    found = runner.run_case(row, timing.Budget(row=0.01, rounds=1))
+    assert found.error == ""
+    assert set(found.stats) == {"ours", "numpy"}
+
+
+def test_other_result_is_an_error_and_not_a_ratio(monkeypatch):
+    monkeypatch.setattr(runner, "installed", lambda library: library == "numpy")
+    operands = adding().operands
+    wrong = case.Case("made up", "wrong", "a + b", numpy="a - b", operands=operands)
+    found = runner.run_case(wrong, timing.Budget(row=0.01, rounds=1))
+    assert found.error.startswith("MismatchError")
+    assert found.ratio is None
+
+
+@pytest.mark.parametrize(
+    ("torch", "statement"),
+    [
+        ("F.relu(F.linear(x, w))", "compiled(x, w)"),
+        ("torch.autograd.grad(F.glu(x, 1), (x,), g)",
+         "torch.autograd.grad(compiled(x), (x,), g)"),
+        ("torch.autograd.grad(F.linear(x, w, b), (x, w, b), g)",
+         "torch.autograd.grad(compiled(x, w, b), (x, w, b), g)"),
+        ("torch.autograd.grad(F.cross_entropy(x, y), x)",
+         "torch.autograd.grad(compiled(x, y), x)"),
+    ],
+)  # fmt: skip
+def test_compiled_statement_calls_what_is_differentiated(torch, statement):
+    operands = {name: case.Spec((2, 2)) for name in "xwbyg"}
+    row = case.Case("made up", "row", "", torch, operands=operands)
+    assert variants.with_compile(row).statement("compile") == statement
+
+
+def test_rows_name_only_known_libraries():
+    named = set().union(*(row.others for row in cases.all_cases()))
+    assert named <= set(libraries.PEERS)
+    assert {"compile", "channels_last", "onnx", "jax", "mlx"} <= named
+
+
+def test_latency_gives_a_median_and_a_percentile_a_round(monkeypatch):
+    monkeypatch.setattr(latency, "installed", lambda library: library == "numpy")
+    found = latency.percentiles(adding(), 3)
+    assert set(found) == {"ours", "numpy"}
+    assert all(len(pairs) == 3 for pairs in found.values())
+    assert all(0 < half <= most for pairs in found.values() for half, most in pairs)
+
+
+def test_row_that_makes_its_operands_has_no_floor():
+    def prepare(library, names):
+        names["a"] = names["tl"].ones((10**5,))
+
+    row = case.Case("made up", "row", "a + a", prepare=prepare)
+    floor = SimpleNamespace(seconds=lambda nbytes, flops: nbytes or None)
+    found = runner.run_case(row, timing.Budget(row=0.01, rounds=1), floor=floor)
+    assert (found.nbytes, found.floor, found.error) == (0, None, "")
+
+
+def test_asv_rows_have_a_statement_of_ours():
+    from bench.benchmarks import rows
+
+    assert rows.Row.params[0]
+    assert all(rows._CASES[label].ours for label in rows.Row.params[0])

@@ -1,10 +1,17 @@
-"""The rows of ``bench.peers`` that no size or dtype runs over."""
+"""The rows of ``bench.peers`` that no size or dtype runs over.
+
+Rows that measure themselves (memory, latency, whole processes) are not for asv.
+"""
 
 from bench.benchmarks.base import CaseBenchmark
 from bench.cases import all_cases
 
-_GENERIC = {"elementwise", "reduction", "process"}
-_CASES = {case.label: case for case in all_cases() if case.section not in _GENERIC}
+_GENERIC = {"elementwise", "reduction"}
+_CASES = {
+    case.label: case
+    for case in all_cases()
+    if case.section not in _GENERIC and case.measure is None
+}
 
 
 class Row(CaseBenchmark):

@@ -3,26 +3,35 @@
 from math import prod
 
 from bench.case import Case, Spec
+from bench.variants import with_channels_last
 
-# N, C, extent, O, kernel, stride, padding, groups: the layers of NUMBERS.md, then one
-# depthwise, one grouped.
+# N, C, extent, O, kernel, stride, padding, dilation, groups.
 SHAPES = (
-    (8, 3, 32, 32, 3, 1, 1, 1),
-    (16, 32, 32, 64, 3, 1, 1, 1),
-    (16, 64, 16, 128, 3, 1, 1, 1),
-    (1, 64, 56, 64, 3, 1, 1, 1),
-    (1, 128, 28, 256, 1, 1, 0, 1),
-    (4, 3, 224, 64, 7, 2, 3, 1),
-    (16, 64, 32, 64, 3, 1, 1, 64),
-    (8, 64, 16, 64, 3, 1, 1, 4),
+    (8, 3, 32, 32, 3, 1, 1, 1, 1),
+    (16, 32, 32, 64, 3, 1, 1, 1, 1),
+    (16, 64, 16, 128, 3, 1, 1, 1, 1),
+    (1, 64, 56, 64, 3, 1, 1, 1, 1),
+    (1, 256, 14, 256, 3, 1, 1, 1, 1),
+    (32, 64, 28, 128, 3, 2, 1, 1, 1),
+    (1, 128, 28, 256, 1, 1, 0, 1, 1),
+    (32, 256, 14, 64, 1, 1, 0, 1, 1),
+    (16, 32, 28, 32, 5, 1, 2, 1, 1),
+    (1, 3, 224, 64, 7, 2, 3, 1, 1),
+    (4, 3, 224, 64, 7, 2, 3, 1, 1),
+    (8, 64, 28, 64, 3, 1, 2, 2, 1),
+    (16, 64, 32, 64, 3, 1, 1, 1, 64),
+    (8, 64, 16, 64, 3, 1, 1, 1, 4),
 )
 QUICK = {SHAPES[0], SHAPES[2]}
+# Of these each gradient has a row of its own.
+GRADIENTS = (SHAPES[2], SHAPES[5], SHAPES[6])
 
 
 def _title(shape):
-    n, c, extent, o, kernel, stride, _, groups = shape
+    n, c, extent, o, kernel, stride, _, dilation, groups = shape
     text = f"{n}x{c}x{extent}x{extent}, {o} of {kernel}x{kernel}"
     text += f", stride {stride}" * (stride > 1)
+    text += f", dilation {dilation}" * (dilation > 1)
     return text + (f", {groups} groups" if groups > 1 else "")
 
 
@@ -35,7 +44,7 @@ def _both(
     """
     for grad in (False, True):
         wanted = f"({', '.join(inputs)},)"
-        yield Case(
+        case = Case(
             "convolution",
             name + ", forward + backward" * grad,
             f"tl.autograd.grad({ours}, {wanted}, g)" if grad else ours,
@@ -48,27 +57,58 @@ def _both(
             flops=flops * (3 if grad else 1),
             quick=quick,
         )
+        images = len(operands["x"].shape) in (4, 5)
+        yield with_channels_last(case) if images else case
+
+
+def _geometry(shape):
+    """The call of a layer, its operands, and its operations."""
+    n, c, extent, o, kernel, stride, padding, dilation, groups = shape
+    out = (extent + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    call = f"conv2d(x, w, b, {stride}, {padding}, {dilation}, {groups})"
+    operands = {
+        "x": Spec((n, c, extent, extent)),
+        "w": Spec((o, c // groups, kernel, kernel), "unit"),
+        "b": Spec((o,)),
+        "g": Spec((n, o, out, out)),
+    }
+    return call, operands, 2 * n * o * out * out * (c // groups) * kernel * kernel
 
 
 def _conv2d(shape):
-    n, c, extent, o, kernel, stride, padding, groups = shape
-    out = (extent + 2 * padding - kernel) // stride + 1
-    call = f"conv2d(x, w, b, {stride}, {padding}, 1, {groups})"
+    call, operands, flops = _geometry(shape)
     return _both(
         f"conv2d {_title(shape)}",
         f"tl.{call}",
         f"F.{call}",
-        {
-            "x": Spec((n, c, extent, extent)),
-            "w": Spec((o, c // groups, kernel, kernel), "unit"),
-            "b": Spec((o,)),
-            "g": Spec((n, o, out, out)),
-        },
+        operands,
         ("x", "w", "b"),
         quick=shape in QUICK,
         tolerance=(1e-3, 2e-2),
-        flops=2 * n * o * out * out * (c // groups) * kernel * kernel,
+        flops=flops,
     )
+
+
+def _gradients(shape):
+    """The gradients of a layer by its input and by its filters, one at a time."""
+    call, operands, flops = _geometry(shape)
+    for wanted, text in (("x", "input"), ("w", "filters")):
+
+        def record(library, names, wanted=wanted):
+            names[wanted].requires_grad_(True)
+            module = names["tl" if library == "ours" else "F"]
+            names["y"] = eval(f"module.{call}", {**names, "module": module})
+
+        yield Case(
+            "convolution",
+            f"conv2d {_title(shape)}, gradient of the {text}",
+            f"tl.autograd.grad(y, {wanted}, g, retain_graph=True)",
+            f"torch.autograd.grad(y, {wanted}, g, retain_graph=True)",
+            operands=operands,
+            prepare=record,
+            tolerance=(1e-3, 2e-2),
+            flops=flops,
+        )
 
 
 def _other_dimensions():
@@ -118,6 +158,17 @@ def _pooling():
             )
 
 
+def _overlapping_pooling():
+    """The pooling behind the first layer of a ResNet."""
+    return _both(
+        "max_pool2d 3x3, stride 2, 8x64x112x112",
+        "tl.max_pool2d(x, 3, 2, 1)",
+        "F.max_pool2d(x, 3, 2, 1)",
+        {"x": Spec((8, 64, 112, 112)), "g": Spec((8, 64, 56, 56))},
+        ("x",),
+    )
+
+
 def _folding():
     image, patches = (16, 32, 32, 32), (16, 288, 900)
     for name, call, x, g in (
@@ -136,6 +187,9 @@ def _folding():
 def cases():
     for shape in SHAPES:
         yield from _conv2d(shape)
+    for shape in GRADIENTS:
+        yield from _gradients(shape)
     yield from _other_dimensions()
     yield from _pooling()
+    yield from _overlapping_pooling()
     yield from _folding()

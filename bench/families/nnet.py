@@ -1,6 +1,7 @@
 """Softmax, normalization, losses, embeddings: forward, and forward + backward."""
 
 from bench.case import Case, Spec
+from bench.variants import with_compile
 
 SHAPES = ((4096, 512), (128, 64))
 LOGITS = ((100, 10), (4096, 1000))
@@ -46,7 +47,7 @@ def _rows(shape):
             ("x",),
             quick=quick,
         )
-    yield from _both(
+    rows = _both(
         f"layer_norm {size}",
         f"tl.layer_norm(x, ({c},), w, b)",
         f"F.layer_norm(x, ({c},), w, b)",
@@ -55,6 +56,7 @@ def _rows(shape):
         quick=quick,
         tolerance=(1e-3, 1e-3),
     )
+    yield from map(with_compile, rows)
 
 
 def _image_norms():
@@ -65,7 +67,7 @@ def _image_norms():
         "instance_norm(x, weight=w, bias=b)",
         "group_norm(x, 8, w, b)",
     ):
-        yield from _both(
+        rows = _both(
             f"{call.partition('(')[0]} 16x32x32x32",
             f"tl.{call}",
             f"F.{call}",
@@ -73,7 +75,8 @@ def _image_norms():
             ("x", "w", "b"),
             tolerance=(1e-3, 1e-2),
         )
-    yield from _both(
+        yield from map(with_compile, rows)
+    rows = _both(
         "rms_norm 4096x512",
         "tl.rms_norm(x, (512,), w)",
         "F.rms_norm(x, (512,), w)",
@@ -81,6 +84,7 @@ def _image_norms():
         ("x", "w"),
         tolerance=(1e-3, 1e-2),
     )
+    yield from map(with_compile, rows)
 
 
 def _cross_entropy(shape):

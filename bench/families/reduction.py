@@ -2,6 +2,7 @@
 
 from bench.case import Case, Spec, size_label
 from bench.registry import reduction_ops
+from bench.variants import with_jax, with_mlx
 
 SHAPES = {
     10**3: (40, 25),
@@ -10,6 +11,7 @@ SHAPES = {
     10**7: (4000, 2500),
 }
 OTHER_SIZES = (10**3, 10**5, 10**7)
+LARGE = 10**6  # from where other array libraries take part
 CHOSEN = ("sum", "mean", "max", "argmax", "var", "logsumexp", "any", "cumsum")
 AXES = {"all": None, "axis 0": 0, "axis -1": -1}
 
@@ -38,7 +40,7 @@ def case(op, size, where, dtype="float32", *, quick=False):
         ours = f"tl.{op}(a, axis={axis})"
         torch = f"{name}(a, {axis}{TORCH_MORE.get(op, '')})"
     numpy = "" if op == "logsumexp" else ours.replace("tl.", "np.")
-    return Case(
+    row = Case(
         "reduction",
         f"{op} {where} {size_label(size)}" + ("" if dtype != "float64" else " float64"),
         ours,
@@ -49,6 +51,11 @@ def case(op, size, where, dtype="float32", *, quick=False):
         ops=(op,),
         quick=quick,
     )
+    if op not in CHOSEN or size < LARGE:
+        return row
+    where = "jax.nn." if op == "logsumexp" else "jnp."
+    jitted = with_jax(row, ours.replace("tl.", where))
+    return with_mlx(jitted, ours.replace("tl.", "mx."))
 
 
 def _backward(op, where):

@@ -1,6 +1,10 @@
 """Recurrent layers and attention: forward, and forward + backward."""
 
+import numpy as np
+
 from bench.case import Case, Spec
+from bench.models import Library
+from bench.variants import with_compile
 
 # Steps, batch, features, units.
 SHAPES = ((35, 20, 200, 200), (100, 1, 64, 64), (16, 128, 32, 256))
@@ -64,7 +68,10 @@ def _layer(name, shape):
 
 
 # Batch, heads, positions, features of a head.
-HEADS = ((8, 8, 128, 32), (1, 8, 1024, 64), (8, 4, 1, 32))
+HEADS = (
+    (8, 8, 128, 32), (2, 8, 512, 64), (1, 8, 1024, 64), (1, 8, 4096, 64), (8, 4, 1, 32),
+)  # fmt: skip
+COMPILED = HEADS[:2]  # by torch.compile too, once without causality
 
 
 def _attention_flops(shape, causal):
@@ -85,7 +92,7 @@ def _attention(shape, causal):
             operands["g"] = Spec(shape)
             ours = f"tl.autograd.grad({ours}, (q, k, v), g)"
             theirs = f"torch.autograd.grad({theirs}, (q, k, v), g)"
-        yield Case(
+        case = Case(
             "sequence",
             title + (", forward + backward" if grad else ""),
             ours,
@@ -95,12 +102,60 @@ def _attention(shape, causal):
             flops=_attention_flops(shape, causal) * (3.5 if grad else 1),
             quick=shape == HEADS[0],
         )
+        yield with_compile(case) if shape in COMPILED and not causal else case
+
+
+# Width, heads, batch, positions.
+ENCODER = (256, 8, 8, 128)
+
+
+def _encoder_layer():
+    width, heads, batch, positions = ENCODER
+
+    def prepare(library, names):
+        lib = Library(library)
+        layer = lib.nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, batch_first=True
+        )
+        rng = np.random.default_rng(0)
+        layer.load_state_dict(
+            {
+                name: lib.tensor(
+                    rng.standard_normal(tuple(p.shape), dtype=np.float32) * width**-0.5
+                )
+                for name, p in layer.named_parameters()
+            }
+        )
+        names["layer"] = lib.compiled(layer)
+        names["weights"] = list(layer.parameters())
+        names["grad"] = lib.root.autograd.grad
+
+    # Four products of width x width and two of 4 width x width, and attention's.
+    flops = 2 * batch * positions * 12 * width**2
+    flops += _attention_flops((batch, heads, positions, width // heads), False)
+    for grad in (False, True):
+        call = "grad(layer(x), (x, *weights), g)" if grad else "layer(x)"
+        yield Case(
+            "sequence",
+            f"TransformerEncoderLayer {batch}x{positions}x{width}"
+            + ", forward + backward" * grad,
+            *(call,) * 2,
+            others={"compile": call},
+            operands={
+                "x": Spec((batch, positions, width), grad=grad),
+                "g": Spec((batch, positions, width)),
+            },
+            prepare=prepare,
+            tolerance=(1e-3, 2e-3),
+            flops=flops * (3 if grad else 1),
+        )
 
 
 def cases():
     for shape in HEADS:
         for causal in (False, True):
             yield from _attention(shape, causal)
+    yield from _encoder_layer()
     for name in GATES:
         for shape in SHAPES:
             yield from _layer(name, shape)

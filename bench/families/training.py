@@ -4,21 +4,15 @@ The same code serves both libraries, because the names are the same.
 """
 
 from bench.case import Case, Spec
+from bench.models import Library
 
 SIZES = (784, 100, 10)
-
-
-def _library(library, names):
-    """The (nn, optim) of a library."""
-    from importlib import import_module
-
-    package = "tensorlib" if library == "ours" else "torch"
-    return import_module(f"{package}.nn"), import_module(f"{package}.optim")
+MANY = ((10, 10000), (100, 100), (1000, 100))  # tensors of so many elements
 
 
 def _mlp(library, names):
     """The 784-100-10 network with the same weights on both sides."""
-    nn, _ = _library(library, names)
+    nn = Library(library).nn
     model = nn.Sequential(
         nn.Linear(SIZES[0], SIZES[1]), nn.ReLU(), nn.Linear(SIZES[1], SIZES[2])
     )
@@ -34,18 +28,20 @@ def _mlp(library, names):
 
 def _step(kind):
     def prepare(library, names):
-        _, optim = _library(library, names)
+        optim = Library(library).optim
         nn, model = _mlp(library, names)
         options = {"fused": True} if kind == "fused" and library == "torch" else {}
         optimizer = optim.Adam(model.parameters(), lr=1e-3, **options)
-        loss_of = nn.CrossEntropyLoss()
+        compiled = Library(library).compiled
+        loss_of, run = compiled(nn.CrossEntropyLoss()), compiled(model)
+        update = compiled(optimizer.step)
         x, y = names["x"], names["y"]
 
         def step():
             optimizer.zero_grad()
-            loss = loss_of(model(x), y)
+            loss = loss_of(run(x), y)
             loss.backward()
-            optimizer.step()
+            update()
             return loss
 
         names.update(step=step, model=model)
@@ -65,12 +61,14 @@ def _mlp_operands(batch):
 
 
 def _mlp_row(batch, kind, target):
+    compiled = {} if kind == "fused" else {"compile": "step()"}
     peer = "fused Adam" if kind == "fused" else "Adam"
     return Case(
         "training",
         f"MLP 784-100-10 step, batch {batch}, against {peer}",
         "step()",
         "step()",
+        others=compiled,
         operands=_mlp_operands(batch),
         prepare=_step(kind),
         target=target,
@@ -82,16 +80,16 @@ def _optimizer(name, count, extent, **options):
     """Prepare an optimizer over `count` tensors with `extent` elements each."""
 
     def prepare(library, names):
-        nn, optim = _library(library, names)
+        lib = Library(library)
         values = names["p"]
-        parameters = [nn.Parameter(values * (1.0 + i)) for i in range(count)]
+        parameters = [lib.nn.Parameter(values * (1.0 + i)) for i in range(count)]
         for parameter in parameters:
             parameter.grad = names["g"] * 0.5
         more = dict(options)
         fused = more.pop("fused", False)
         if fused and library == "torch":
             more["fused"] = True
-        names["optimizer"] = getattr(optim, name)(parameters, lr=1e-3, **more)
+        names["optimizer"] = getattr(lib.optim, name)(parameters, lr=1e-3, **more)
         names["first"] = parameters[0]
 
     return prepare
@@ -113,9 +111,23 @@ def _optimizer_row(name, count, extent, *, quick=False, **options):
     )
 
 
+def _zero_grad_rows(count, extent):
+    """Gradients forgotten, which is the default, and filled with zeros."""
+    for call, text in (("", ""), ("set_to_none=False", ", set_to_none False")):
+        statement = f"optimizer.zero_grad({call})"
+        yield Case(
+            "optimizer",
+            f"zero_grad{text}, {count} x {extent}",
+            *(statement,) * 2,
+            operands={"p": Spec((extent,)), "g": Spec((extent,))},
+            prepare=_optimizer("SGD", count, extent),
+            check="first.grad" if call else "",
+        )
+
+
 def _modules():
     def call(library, names):
-        nn, _ = _library(library, names)
+        nn = Library(library).nn
         names["module"] = nn.ReLU()
         names["chain"] = nn.Sequential(*[nn.ReLU() for _ in range(10)])
 
@@ -159,7 +171,11 @@ def cases():
     yield _optimizer_row("AdamW", 4, 20000)
     yield _optimizer_row("SGD", 4, 20000, momentum=0.9)
     yield _optimizer_row("SGD", 4, 20000, momentum=0.9, fused=True)
-    yield _optimizer_row("Adam", 100, 100)
-    yield _optimizer_row("Adam", 100, 100, fused=True)
+    for name in ("SGD", "Adam", "AdamW"):
+        for count, extent in MANY:
+            yield _optimizer_row(name, count, extent)
+            yield _optimizer_row(name, count, extent, fused=True)
+    for count, extent in MANY:
+        yield from _zero_grad_rows(count, extent)
     yield _optimizer_row("Adam", 4, 10**6, fused=True)
     yield from _modules()
