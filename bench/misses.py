@@ -94,7 +94,11 @@ CAUSES = {
         "direct kernel at the rate of products; what is left is packing, not profiled"
     ),
     "^convolution: conv_transpose2d": (
-        "suspected: rows of 14 in the weight's gradient, slices added up, packing"
+        "the weight's gradient, in place by rows of 14: twice PyTorch's on one thread"
+    ),
+    "^convolution: conv_transpose3d": (
+        "the input's gradient, 8x8x8 positions of 8 channels: three times PyTorch's on "
+        "one thread; the weight's 1.1 times"
     ),
     "^convolution: conv2d 16x64x32x32, 64 of 3x3, 64 groups": (
         "a channel a group: bound by loads, eight rows at a time; 0.94 when alone"

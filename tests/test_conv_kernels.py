@@ -167,8 +167,35 @@ def test_huge_padding_and_dilation_equal_few_taps(n):
     assert y.tolist() == tl.ones((n, 2, 2, 2, 8)).tolist()
 
 
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 1), (3, 4)])
+@pytest.mark.parametrize("size", [(3, 3), (7, 7), (14, 14), (5, 16), (12, 3)])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_small_images_equal_float64(size, padding, groups):
+    """Tiles of several images side by side in vectors; the last vector is not full."""
+    shape = [size[i] + 2 * padding[i] - 2 for i in range(2)]
+    rng = np.random.default_rng(1)
+    a = [
+        rng.standard_normal(s)
+        for s in ((67, 17 * groups, *size), (19 * groups, 17, 3, 3),
+                  (67, 19 * groups, *shape))
+    ]  # fmt: skip
+
+    def results(dtype):
+        x, w, g = (tl.tensor(v, dtype=dtype) for v in a)
+        operands = x.requires_grad_(), w.requires_grad_()
+        y = tl.conv2d(*operands, None, 1, padding, 1, groups)
+        return [y, *tl.autograd.grad(y, operands, g)]
+
+    found, expected = results("float32"), results("float64")
+    for one, other in zip(found, expected, strict=True):
+        # Winograd's relative error, of the largest result: docs/convolution.md.
+        limit = 2e-5 * abs(other).max().item()
+        assert abs(one.astype("float64") - other).max().item() <= limit
+
+
 BITS = {
     "winograd": ((4, 32, 24, 24), (48, 32, 3, 3), {"padding": 1}),
+    "winograd, small": ((40, 32, 7, 7), (48, 32, 3, 3), {"padding": 1}),
     "strided": ((4, 8, 40, 40), (24, 8, 5, 5), {"stride": 2, "padding": 2}),
     "depthwise": ((4, 32, 33, 32), (32, 1, 3, 3), {"padding": 1, "groups": 32}),
     "grouped": ((4, 32, 30, 32), (32, 8, 3, 3), {"padding": 1, "groups": 4}),

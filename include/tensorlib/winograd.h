@@ -223,6 +223,59 @@ inline void winograd_gather(const winograd_plan *d, const T *plane, const int64_
     }
 }
 
+/* A vector of tiles, of which v holds the N x N inputs, at the points. */
+template <class T, int N>
+inline void winograd_values(typename lanes<T>::vector *v, T *at, int64_t apart) {
+    for (int j = 0; j < N; j++) {
+        if constexpr (N == 4)
+            winograd_filters<T, 4>(v + j, 6);
+        else
+            winograd_inputs<T>(v + j, 6);
+    }
+    for (int r = 0; r < 6; r++) {
+        if constexpr (N == 4)
+            winograd_filters<T, 4>(v + 6 * r, 1);
+        else
+            winograd_inputs<T>(v + 6 * r, 1);
+        for (int j = 0; j < 6; j++)
+            memcpy(at + (6 * r + j) * apart, &v[6 * r + j], sizeof v[0]);
+    }
+}
+
+/* Every tile of images with so few that vectors run across images: each image is laid
+ * into a frame of zeros, and its tiles into lanes. */
+template <class T, int N>
+inline void winograd_enter_small(const winograd_plan *d, const winograd_block *b,
+                                 const T *x, int64_t image, const int64_t *size,
+                                 const int64_t *padding, T *at, int64_t apart) {
+    typedef lanes<T> L;
+    T frame[28 * L::count] = {}, lane[N * N][L::count] = {};
+    const int64_t width = 4 * d->tiles[1] + N - 4, height = 4 * d->tiles[0] + N - 4;
+    const int64_t rows = direct_min(size[0], height - padding[0]);
+    const int64_t columns = direct_min(size[1], width - padding[1]);
+    int64_t l = 0;
+    for (int64_t tile = 0; tile < b->tiles; x += image) {
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t j = 0; j < columns; j++)
+                frame[(padding[0] + r) * width + padding[1] + j] = x[r * size[1] + j];
+        for (int64_t q = 0; q < d->tiles[0]; q++)
+            for (int64_t t = 0; t < d->tiles[1]; t++) {
+                for (int r = 0; r < N; r++)
+                    for (int j = 0; j < N; j++)
+                        lane[N * r + j][l] = frame[(4 * q + r) * width + 4 * t + j];
+                tile++;
+                if (++l < L::count && tile < b->tiles) continue;
+                typename L::vector v[POINTS];
+                for (int r = 0; r < N; r++)
+                    for (int j = 0; j < N; j++)
+                        v[6 * r + j] = L::load(lane[N * r + j]);
+                winograd_values<T, N>(v, at, apart);
+                at += L::count;
+                l = 0;
+            }
+    }
+}
+
 /* Every tile of a block and a channel at the 36 points: at + point * apart + tile.
  * Gradient: of the outputs, whose tiles are 4 x 4 and lie at 0. */
 template <class T, bool Gradient>
@@ -230,32 +283,24 @@ inline void winograd_enter(const winograd_plan *d, const winograd_block *b, cons
                            int64_t image, T *planes, T *at, int64_t apart) {
     typedef lanes<T> L;
     constexpr int N = Gradient ? 4 : 6;
+    const int64_t none[2] = {0, 0}, *padding = Gradient ? none : d->padding;
     const int64_t *size = Gradient ? d->out : d->size;
     const int64_t tiles = b->rows * d->tiles[1];
     const int64_t span = (d->rows + 1) * d->tiles[1] + L::count;
+    if (d->pieces == 1 && tiles <= L::count && padding[0] >= 0 && padding[1] >= 0) {
+        winograd_enter_small<T, N>(d, b, x, image, size, padding, at, apart);
+        return;
+    }
     for (int64_t i = 0; i < b->images; i++, x += image, at += tiles) {
-        winograd_gather<T, N>(d, x, size, 4 * b->row - (Gradient ? 0 : d->padding[0]),
-                              Gradient ? 0 : d->padding[1], 4 * b->rows + N - 4, span,
-                              planes);
+        winograd_gather<T, N>(d, x, size, 4 * b->row - padding[0], padding[1],
+                              4 * b->rows + N - 4, span, planes);
         for (int64_t t = 0; t < tiles; t += L::count) {
             typename L::vector v[POINTS];
-            for (int j = 0; j < N; j++) {
+            for (int j = 0; j < N; j++)
                 for (int r = 0; r < N; r++)
                     v[6 * r + j] = L::load(planes + (r % 4 * N + j) * span +
                                            r / 4 * d->tiles[1] + t);
-                if constexpr (Gradient)
-                    winograd_filters<T, 4>(v + j, 6);
-                else
-                    winograd_inputs<T>(v + j, 6);
-            }
-            for (int r = 0; r < 6; r++) {
-                if constexpr (Gradient)
-                    winograd_filters<T, 4>(v + 6 * r, 1);
-                else
-                    winograd_inputs<T>(v + 6 * r, 1);
-                for (int j = 0; j < 6; j++)
-                    memcpy(at + (6 * r + j) * apart + t, &v[6 * r + j], sizeof v[0]);
-            }
+            winograd_values<T, N>(v, at + t, apart);
         }
     }
 }
@@ -325,30 +370,32 @@ inline int64_t winograd_place(const winograd_plan *d, int64_t group, int64_t blo
 }
 
 /* A block of output channels' filters w (outs, c, 9) at the points: u[point][i][o].
- * Vectors are of outputs; what the last one has too many is written over, or slack. */
+ * Vectors run over both channels; what the last one has too many is slack. */
 template <class T>
 inline void winograd_filter(const T *w, int64_t outs, int64_t c, T *u) {
     typedef lanes<T> L;
     const int64_t apart = winograd_stride(outs, c, u);
-    for (int64_t i = 0; i < c; i++)
-        for (int64_t first = 0; first < outs; first += L::count) {
-            T g[9][L::count] = {};
-            typename L::vector v[POINTS];
-            for (int64_t o = first; o < direct_min(outs, first + L::count); o++)
-                for (int k = 0; k < 9; k++)
-                    g[k][o - first] = w[(o * c + i) * 9 + k];
-            for (int j = 0; j < 3; j++) {
-                for (int r = 0; r < 3; r++)
-                    v[6 * r + j] = L::load(g[3 * r + j]);
-                winograd_filters<T, 3>(v + j, 6);
-            }
-            T *to = u + i * outs + first;
-            for (int r = 0; r < 6; r++) {
-                winograd_filters<T, 3>(v + 6 * r, 1);
-                for (int j = 0; j < 6; j++)
-                    memcpy(to + (6 * r + j) * apart, &v[6 * r + j], sizeof v[0]);
-            }
+    int64_t i = 0, o = 0;
+    for (int64_t first = 0; first < outs * c; first += L::count) {
+        T g[9][L::count] = {};
+        typename L::vector v[POINTS];
+        const int64_t count = direct_min(outs * c - first, L::count);
+        for (int64_t l = 0; l < count; l++) {
+            for (int k = 0; k < 9; k++)
+                g[k][l] = w[(o * c + i) * 9 + k];
+            if (++o == outs) o = 0, i++;
         }
+        for (int j = 0; j < 3; j++) {
+            for (int r = 0; r < 3; r++)
+                v[6 * r + j] = L::load(g[3 * r + j]);
+            winograd_filters<T, 3>(v + j, 6);
+        }
+        for (int r = 0; r < 6; r++) {
+            winograd_filters<T, 3>(v + 6 * r, 1);
+            for (int j = 0; j < 6; j++)
+                memcpy(u + first + (6 * r + j) * apart, &v[6 * r + j], sizeof v[0]);
+        }
+    }
 }
 
 /* The gradient of filters [first, last) of 9 taps from their values u[point][filter];
@@ -363,9 +410,11 @@ inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last
         T lane[POINTS][L::count] = {};
         typename L::vector v[POINTS];
         for (int k = 0; k < POINTS; k++)
-            for (int64_t l = 0; l < count; l++)
-                lane[k][l] = u[k * apart + i + l];
-        memcpy(v, lane, sizeof lane);
+            if (count == L::count)
+                v[k] = L::load(u + k * apart + i);
+            else
+                for (int64_t l = 0; l < L::count; l++)
+                    v[k][l] = l < count ? u[k * apart + i + l] : 0;
         for (int j = 0; j < 6; j++)
             winograd_outputs<T, 3>(v + j, 6);
         for (int r = 0; r < 3; r++)
@@ -422,8 +471,8 @@ template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
            p->out[0] == 1 && p->kernel[0] == 1 && p->kernel[1] == 3 &&
            p->kernel[2] == 3 && p->stride[1] == 1 && p->stride[2] == 1 &&
            p->dilation[1] == 1 && p->dilation[2] == 1 && p->padding[0] == 0 &&
-           p->c >= 16 && p->o >= 16 && p->n * tiles >= 64 &&
-           16 * tiles <= 1.5 * p->positions;
+           p->c >= 16 && p->o >= 16 && p->n * tiles >= 32 &&
+           16 * tiles <= 1.8 * p->positions;
 }
 
 } /* namespace tl */
