@@ -391,6 +391,21 @@ def test_assigned_number_equals_numpy(key, dtype):
     assert x.version == before + 1
 
 
+@pytest.mark.parametrize("n", range(12))
+def test_number_assigned_to_strided_elements_equals_numpy(n):
+    expected = np.zeros((3, 2 * n + 1), dtype=np.float32)
+    x = tl.tensor(expected)
+    x[:, :-1:2] = expected[:, :-1:2] = 7
+    np.testing.assert_array_equal(x.numpy(), expected)
+
+
+@pytest.mark.parametrize("value", [2**53, 2**53 + 1, -(2**62) - 1, 2**24 + 1])
+def test_assigned_integer_is_rounded_once(value):
+    x = tl.zeros(2)
+    x[0] = value
+    assert x[0].item() == np.float32(np.int64(value))
+
+
 @pytest.mark.parametrize("key", [0, (0, 1), slice(None)])
 def test_assigned_integer_out_of_range_raises_and_writes_nothing(key):
     x = tl.zeros((2, 2), dtype="int8")

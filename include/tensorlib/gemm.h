@@ -89,22 +89,24 @@ inline void store_first(double *x, int64_t n, lanes<double>::vector v) {
 /* A block of the last columns from j on, fewer than a vector's. */
 template <class T, int R>
 inline void rows_last(const product<T> &p, int64_t i, int64_t j) {
-    typename lanes<T>::vector sum[R] = {};
+    typedef typename lanes<T>::vector V;
     int64_t n = p.n - j;
+    V sum[R]; /* in registers only if all loops over it are unrolled early */
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
-        if (p.bias)
-            sum[r] = load_first(p.bias + j, n);
-        else if (p.accumulate)
-            sum[r] = load_first(p.c + (i + r) * p.c_row + j, n);
+        const T *start = p.bias ? p.bias + j : p.c + (i + r) * p.c_row + j;
+        sum[r] = p.bias || p.accumulate ? load_first(start, n) : V{};
     }
     const T *a = p.a + i * p.a_row, *b = p.b + j;
     for (int64_t q = 0; q < p.k; q++) {
-        typename lanes<T>::vector right = load_first(b, n);
+        V right = load_first(b, n);
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++)
             sum[r] += a[r * p.a_row] * right;
         a += p.a_col;
         b += p.b_row;
     }
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++)
         store_first(p.c + (i + r) * p.c_row + j, n, sum[r]);
 }

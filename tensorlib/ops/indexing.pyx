@@ -46,6 +46,9 @@ from tensorlib.core.tensor import is_batched
 from tensorlib.ops.reduce import cumsum
 
 
+cdef object EXACT = 1 << 53
+
+
 # ---- primitives ----------------------------------------------------------------
 cdef class IndexGet(Primitive):
     """Rows of x (its leading axes indexed by tensors); saved: the index tensors."""
@@ -530,13 +533,18 @@ cdef inline void _element(
     out.data = <char *>x.data + position * x.strides[0] * dtype_sizes()[x.dtype]
 
 
-cdef inline bint _stores_number(Tensor x, object value) noexcept:
+cdef inline bint _stores_number(Tensor x, object value) except -1:
     """Whether assigning the Python number takes no tensor: outside the graph, exact."""
     if tracking(x.track):
         return False
     if type(value) is float:
         return is_float_code(x.buf.dtype)
-    return type(value) is int and is_integer_code(x.buf.dtype)
+    if type(value) is not int:
+        return False
+    # Up to 2^53 a double, through which it goes to float dtypes, is the integer itself.
+    return is_integer_code(x.buf.dtype) or (
+        is_float_code(x.buf.dtype) and -EXACT <= value <= EXACT
+    )
 
 
 cdef int _store_number(Tensor x, const BasicIndex *by, object value) except -1:
