@@ -88,6 +88,7 @@ CALLS = {
     "irfft2": lambda: tl.fft.irfft2(tl.ones((4, 4)), s=(10**20, 1)),
     "cholesky": lambda: tl.linalg.cholesky(tl.tensor(MATRIX)),
     "cond": lambda: tl.linalg.cond(tl.full((2, 2), float("nan"))),
+    "embedding": lambda: tl.embedding(tl.tensor([3]), tl.ones((3, 2))),
     "eigh": lambda: tl.linalg.eigh(tl.ones((2, 3))),
     "inv": lambda: tl.linalg.inv(tl.tensor(MATRIX)),
     "lu_solve": lambda: tl.linalg.lu_solve(

@@ -613,3 +613,22 @@ def test_integers_are_refused():
 def test_vector_norm_of_an_ord_that_is_no_number_is_refused(ord):
     with pytest.raises(TypeError, match="vector_norm: expected a number as ord"):
         tl.linalg.vector_norm(tl.ones(3), ord=ord)
+
+
+@pytest.mark.parametrize(("p", "wanted"), [(None, np.inf), (2, np.inf), (-2, 0.0)])
+def test_cond_of_zeros_is_that_of_a_singular_matrix(p, wanted):
+    assert L.cond(tl.zeros((2, 2)), p).item() == wanted
+    mixed = tl.stack((tl.zeros((2, 2)), 2 * tl.eye(2)))
+    assert L.cond(mixed, p).tolist() == [wanted, 1.0]
+
+
+def test_largest_singular_value_of_an_empty_matrix_is_refused():
+    x = tl.zeros((2, 0, 3))
+    for name, call in (
+        ("cond", lambda: L.cond(x)),
+        ("matrix_norm", lambda: L.matrix_norm(x, ord=2)),
+        ("norm", lambda: L.norm(x[0], -2)),
+    ):
+        with pytest.raises(tl.ShapeError, match=f"^{name}: expected matrices with"):
+            call()
+    assert L.matrix_norm(x, ord="nuc").tolist() == [0.0, 0.0]

@@ -101,6 +101,8 @@ def assert_is_called(item, name):
     assert item.__name__ == last
     assert item.__qualname__.rpartition(".")[2] == last
     assert "<locals>" not in item.__qualname__
+    embedded = re.match(r"(\w+)\(", inspect.getdoc(item) or "")
+    assert not embedded or embedded[1] == last
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -158,6 +158,13 @@ def _limit(total_power, ord):
 
 
 # ---- matrices --------------------------------------------------------------------
+def _singular_values(op, x):
+    """Return singular values of which there is a largest one."""
+    if 0 in x.shape[-2:]:
+        raise ShapeError(f"{op}: expected matrices with elements, got shape {x.shape}")
+    return svdvals(x)
+
+
 @own_errors
 def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     """Return norms of the matrices in the last two axes.
@@ -184,7 +191,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     LinAlgError
         If singular values are needed and a matrix holds NaN or infinity.
     ShapeError
-        If `x` has fewer than two dimensions.
+        If `x` has fewer than two dimensions, or no elements and `ord` is 2 or -2.
     DTypeError
         If the dtype is neither floating nor complex.
 
@@ -204,7 +211,7 @@ def matrix_norm(x, /, *, keepdims=False, ord="fro"):
     if ord == "fro":
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord in ("nuc", 2, -2):
-        found = svdvals(x)
+        found = svdvals(x) if ord == "nuc" else _singular_values("matrix_norm", x)
         found = total(found, axis=-1) if ord == "nuc" else found[..., int(ord > 0) - 1]
     elif ord in (1, -1, inf, -inf):
         sums = total(magnitude(x), axis=-2 if abs(ord) == 1 else -1)
@@ -298,7 +305,7 @@ def cond(A, p=None, /):  # noqa: N803
     ValueError
         If `p` is another one.
     ShapeError
-        If the matrices are not square and an inverse is needed.
+        If the matrices have no elements, or are not square and an inverse is needed.
     LinAlgError
         If a matrix holds NaN or infinity and singular values are needed.
     DTypeError
@@ -312,8 +319,11 @@ def cond(A, p=None, /):  # noqa: N803
     """
     x = matrices_of("cond", A, square=p not in (None, 2, -2))
     if p in (None, 2, -2):
-        s = svdvals(x)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+        s = _singular_values("cond", x)
+        few, many = s[..., -1], s[..., 0]
+        if p == -2:
+            return where(many == 0, 0.0, few / where(many == 0, 1.0, many))
+        return where(few == 0, inf, many / where(few == 0, 1.0, few))
     size = matrix_norm(x, ord=p)
     try:
         return size * matrix_norm(inv(x), ord=p)

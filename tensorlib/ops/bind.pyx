@@ -261,6 +261,8 @@ cdef int _describe_operators() except -1:
 def _named(**methods):
     """The methods under the names that users see, which others have in this file."""
     for name, function in methods.items():
+        # Docs of compiled functions begin with the name and signature.
+        function.__doc__ = name + function.__doc__.removeprefix(function.__name__)
         function.__name__ = function.__qualname__ = name
     return methods
 

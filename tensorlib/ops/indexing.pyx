@@ -274,7 +274,11 @@ cdef Tensor take_rows(str op, Tensor x, Tensor rows):
         raise DTypeError(
             f"{op}: expected integer indices, got {dtype_of(rows.buf.dtype)}"
         )
-    return gather_rows(x, (as_positions(rows),))
+    try:
+        return gather_rows(x, (as_positions(rows),))
+    except IndexError:
+        explain_range(op, rows, x.buf.shape[0], 0)
+        raise
 
 
 cdef Tensor take_axis(str op, Tensor x, Tensor positions, object axis):
