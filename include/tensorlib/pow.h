@@ -1,10 +1,10 @@
 /* x^y over a run of elements.
  *
- * With AVX-512, float32 stays in float32: log2 x as a sum of two floats, from a table of
- * 32 intervals of the mantissa that a permutation looks up, times y, and 2^t of that.
- * 1.2 ulp. What is hard (special values, results that are not normal numbers) takes
- * the form in double of scalar_special.h, as all elements do on other processors; which
- * form an element takes depends on its own x and y alone.
+ * With AVX-512, float32 stays in float32: log2 x as a sum of two floats, from a table
+ * of 32 intervals of the mantissa that a permutation looks up, times y, and 2^t of
+ * that. 1.2 ulp. What is hard (special values, results that are not normal numbers)
+ * takes the form in double of scalar_special.h, as all elements do on other processors;
+ * which form an element takes depends on its own x and y alone.
  */
 #ifndef TENSORLIB_POW_H
 #define TENSORLIB_POW_H
@@ -142,15 +142,15 @@ inline __m512 pow_of_any(__m512 x, __m512 y) {
         a[k] = pow(a[k], b[k]);
     return _mm512_loadu_ps(a);
 }
-template <>
-inline void pow_row(float *out, const float *x, const float *y, int64_t n) {
+template <> inline void pow_row(float *out, const float *x, const float *y, int64_t n) {
     const pow_lanes powers;
     for (int64_t i = 0; i < n; i += 16) {
         __mmask16 some = n - i < 16 ? (1u << (n - i)) - 1 : 0xffff, hard;
         __m512 a = _mm512_mask_loadu_ps(pow_lanes::all(1.0f), some, x + i);
         __m512 b = _mm512_maskz_loadu_ps(some, y + i);
         __m512 r = powers.at(a, b, hard);
-        if (__builtin_expect(hard, 0)) r = _mm512_mask_mov_ps(r, hard, pow_of_any(a, b));
+        if (__builtin_expect(hard, 0))
+            r = _mm512_mask_mov_ps(r, hard, pow_of_any(a, b));
         _mm512_mask_storeu_ps(out + i, some, r);
     }
 }
