@@ -1,7 +1,6 @@
 """``python -m bench.peers``: us, PyTorch, NumPy and others, in turn in one process."""
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -37,7 +36,12 @@ def _parse(arguments):
     parser.add_argument(
         "--write", action="store_true", help="RESULTS.md and roofline.png"
     )
-    parser.add_argument("--json", metavar="PATH", help="write the rows as JSON")
+    parser.add_argument(
+        "--rows",
+        metavar="PATH",
+        help="add the rows to this file; those in it that are not timed now stay in "
+        "the table, with their commit",
+    )
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     card = parser.add_argument_group("on a GPU (--device cuda)")
     card.add_argument(
@@ -81,36 +85,34 @@ def _set_threads(n):
     tensorlib.set_num_threads(n)
 
 
-def _run(cases, budget, clock, floor, peers):
+def _run(cases, options, budget, floor, of):
+    """Time the cases; each row is shown, and kept, as soon as it is there."""
+    from bench.journal import append_row
     from bench.report import format_row
     from bench.runner import run_case
 
     rows, section = [], None
+    peers = options.peers or tuple(PEERS)
     for case in cases:
         if case.section != section:
             section = case.section
             print(f"\n== {section}", flush=True)
-        rows.append(run_case(case, budget, clock, floor, peers))
-        print(format_row(rows[-1]), flush=True)
+        row = run_case(case, budget, options.clock, floor, peers)
+        row.of = of
+        rows.append(row)
+        if options.rows:
+            append_row(options.rows, row)
+        print(format_row(row), flush=True)
     return rows
 
 
-def _as_json(rows):
-    return [
-        {
-            "row": row.label,
-            "unit": row.unit,
-            "median": {name: stat.median for name, stat in row.stats.items()},
-            "spread": {name: stat.spread for name, stat in row.stats.items()},
-            "ratio": row.ratios,
-            "bytes": row.nbytes,
-            "flops": row.flops,
-            "floor": row.floor,
-            "target": row.target,
-            "error": row.error,
-        }
-        for row in rows
-    ]
+def _with_kept(rows, path):
+    """The rows timed now, and of the others those in the file, in the table's order."""
+    from bench.cases import all_cases
+    from bench.journal import read_rows
+
+    known = {**read_rows(path), **{row.label: row for row in rows}}
+    return [known[case.label] for case in all_cases() if case.label in known]
 
 
 def _on_card(options):
@@ -144,22 +146,24 @@ def main(arguments=None):
     neighbours, start = Neighbours(), time.perf_counter()
     floor = Floor(options.threads)
     budget = QUICK if options.quick else Budget()
-    rows = _run(cases, budget, options.clock, floor, options.peers or tuple(PEERS))
+    packages = versions()
+    rows = _run(cases, options, budget, floor, packages["tensorlib"])
     share = neighbours.share()
     print(format_summary(rows, share))
     print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s")
-    if options.json:
-        Path(options.json).write_text(json.dumps(_as_json(rows), indent=1))
+    failed = any(row.error for row in rows)
     if options.write:
+        if options.rows:
+            rows, share = _with_kept(rows, options.rows), None
         mode = "quick" if options.quick else "full"
         if options.clock == "cpu":
             mode += ", CPU time of one thread"
-        if options.only:
+        if options.only and not options.rows:
             mode += f", only {options.only}"
         machine = {**describe_machine(options.threads), **floor.describe()}
-        RESULTS.write_text(markdown(rows, machine, versions(), share, mode))
+        RESULTS.write_text(markdown(rows, machine, packages, share, mode))
         draw_roofline(rows, floor, RESULTS.with_name("roofline.png"))
-    return 1 if any(row.error for row in rows) else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Rows as text for the terminal and as RESULTS.md."""
 
+from collections import Counter
 from math import exp, log
 
 from bench.libraries import PEERS
@@ -158,6 +159,15 @@ def _miss_lines(rows):
     return lines
 
 
+def _origins(rows, now):
+    """Of which versions the rows are, where not all are of this one."""
+    counts = Counter(row.of or now for row in rows)
+    if set(counts) <= {now}:
+        return []
+    parts = ", ".join(f"{count} of {of}" for of, count in counts.most_common())
+    return [f"- rows: {parts}"]
+
+
 def _letters():
     return ", ".join(f"{p.mark}: {p.title}" for p in PEERS.values() if p.mark)
 
@@ -183,6 +193,7 @@ def markdown(rows, machine, packages, share, mode):
         "",
         *facts,
         f"- mode: {mode}",
+        *_origins(rows, packages.get("tensorlib", "")),
         "",
         _sentence(rows, share),
         "",

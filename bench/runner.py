@@ -28,6 +28,8 @@ class Row:
         The least seconds for them.
     error : str
         What went wrong; a row with an error has no ratio.
+    of : str
+        The version that was timed, with its commit.
     """
 
     section: str
@@ -43,6 +45,7 @@ class Row:
     floor: float | None = None
     error: str = ""
     count: int = 0  # things that the statement handles; 0 shows its time
+    of: str = ""
 
     @property
     def label(self):

@@ -14,8 +14,10 @@ try:
     from bench import (
         case,
         cases,
+        journal,
         latency,
         libraries,
+        peers,
         report,
         runner,
         scaling,
@@ -244,3 +246,25 @@ def test_asv_rows_have_a_statement_of_ours():
 
     assert rows.Row.params[0]
     assert all(rows._CASES[label].ours for label in rows.Row.params[0])
+
+
+def test_rows_kept_in_a_file_stand_beside_new_ones_with_their_commit(tmp_path):
+    path = tmp_path / "rows"
+    first, second = [each for each in cases.all_cases() if each.measure is None][:2]
+    for seconds, of in ((1.0, "old"), (2.0, "new")):
+        for one in (second, first):
+            row = runner.Row(one.section, one.name, 1.0, None, "s", of=of)
+            row.stats["ours"] = timing.summarize([seconds, seconds])
+            journal.append_row(path, row)
+    kept = journal.read_rows(path)
+    assert kept[first.label] == row  # the last of its name
+    fresh = runner.Row(second.section, second.name, 1.0, None, "s", of="newest")
+    rows = peers._with_kept([fresh], path)
+    assert [each.label for each in rows] == [first.label, second.label]
+    assert [each.of for each in rows] == ["new", "newest"]
+    text = report.markdown(rows, {}, {"tensorlib": "newest"}, None, "full")
+    assert "- rows: 1 of new, 1 of newest" in text
+    assert "- rows:" not in report.markdown(
+        [fresh], {}, {"tensorlib": "newest"}, None, ""
+    )
+    assert journal.read_rows(tmp_path / "absent") == {}
