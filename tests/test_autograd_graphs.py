@@ -36,6 +36,35 @@ def test_grad_of_an_intermediate_tensor():
     assert [g.item() for g in found] == [3.0, 12.0]
 
 
+def test_grad_leaves_out_gradients_that_nobody_asked_for():
+    x = tl.ones((1, 1000), requires_grad=True)
+    w = tl.ones((1000, 1000), requires_grad=True)
+    y = (x @ w).sum()
+    before = tl.memory_stats()["allocated"]
+    tl.reset_peak_memory_stats()
+    (g,) = grad(y, x, retain_graph=True)
+    assert g.tolist() == [[1000.0] * 1000]
+    assert tl.memory_stats()["peak_allocated"] - before < w.nbytes
+    (g,) = grad(y, w)  # the same node, now for the other input
+    assert (g == 1.0).all()
+
+
+def test_grad_after_a_failed_one_has_every_gradient():
+    a, b = leaf(2.0), leaf(3.0)
+    y = a * b
+
+    def fail(g):
+        raise RuntimeError("no")
+
+    handle = a.register_hook(fail)
+    with pytest.raises(RuntimeError, match="no"):
+        grad(y, a, retain_graph=True)
+    handle.remove()
+    assert [g.item() for g in grad(y, [a, b], retain_graph=True)] == [3.0, 2.0]
+    y.backward()
+    assert (a.grad.item(), b.grad.item()) == (3.0, 2.0)
+
+
 def test_grad_of_an_input_given_twice():
     x = leaf(2.0)
     found = grad((x * x).sum(), [x, x])

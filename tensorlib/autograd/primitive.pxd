@@ -8,6 +8,7 @@ from tensorlib.core.provenance cimport tl_place
 from tensorlib.core.tensor cimport Tensor
 
 cdef enum:
+    SPARED = 32         # inputs that have a bit of Node.spared
     MAX_SAVED = 8
 
 
@@ -61,6 +62,7 @@ cdef class Node:
     cdef uint16_t device_index
     cdef int32_t ndim
     cdef int32_t inputs                # how many edges
+    cdef uint32_t spared               # a bit for each that its pass does not want
     cdef uint32_t[MAX_SAVED] versions
     cdef int64_t[TL_MAX_NDIM] extents
     cdef tuple shape_tuple(self)
@@ -75,6 +77,7 @@ cdef class Node:
     cdef Tensor _placed(self, Tensor x)
     # The output, differentiable again when gradients are being recorded.
     cdef Tensor output(self)
+    # Whether the pass under way wants the gradient of input i.
     cdef bint needs(self, int i) noexcept
     cdef bint recorded(self) noexcept
     # The extents of input i, which must have an edge.

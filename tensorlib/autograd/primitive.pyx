@@ -218,11 +218,13 @@ cdef class Node:
         """Whether any input requires grad (a node may serve forward mode alone)."""
         cdef int i
         for i in range(self.inputs):
-            if self.needs(i):
+            if edge_at(self, i) is not None:
                 return True
         return False
 
     cdef bint needs(self, int i) noexcept:
+        if i < SPARED and self.spared >> i & 1:
+            return False
         return edge_at(self, i) is not None
 
     cdef void release(self) noexcept:

@@ -11,11 +11,11 @@ graph rather than walking it backwards in place.
 """
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from tensorlib.autograd.autocast cimport switch_autocast
 from tensorlib.autograd.hooks cimport GradHooks
-from tensorlib.autograd.primitive cimport Node, edge_at
+from tensorlib.autograd.primitive cimport SPARED, Node, edge_at
 from tensorlib.core.abi cimport TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, tl_buffer
 from tensorlib.core.dispatch cimport thread_state
 from tensorlib.core.dtype cimport is_complex_code, is_inexact_code
@@ -291,18 +291,25 @@ cdef class _Pass:
         return 0
 
     cdef bint leads_on(self, Node node) except -1:
-        """Whether anything is wanted below this node, itself perhaps a target."""
+        """Whether anything is wanted below this node, itself perhaps a target.
+
+        Its rule then leaves out the inputs that lead to nothing wanted.
+        """
+        cdef bint leads = False, wanted
         cdef int i
-        if id(node) not in self.captures:
+        if node.inputs == 1 and id(node) not in self.captures:
             return True
         for i in range(node.inputs):
             edge = edge_at(node, i)
             if type(edge) is Node:
-                if (<Node>edge).wanted == self.run:
-                    return True
-            elif edge is not None and id(edge) in self.captures:
-                return True
-        return False
+                wanted = (<Node>edge).wanted == self.run
+            else:
+                wanted = edge is not None and id(edge) in self.captures
+            if wanted:
+                leads = True
+            elif i < SPARED:
+                node.spared |= <uint32_t>1 << i
+        return leads
 
     cdef int drain(self) except -1:
         cdef Node node = None
@@ -321,8 +328,10 @@ cdef class _Pass:
                     if id(node) in self.captures:
                         self.capture(id(node), g)
                     if not self.leads_on(node):
+                        node.spared = 0
                         continue
                 grads = _pulled_back(node, g)
+                node.spared = 0
                 g = None
                 for i in range(node.inputs):
                     edge = edge_at(node, i)
@@ -337,6 +346,8 @@ cdef class _Pass:
             if self.waiting is not None:
                 self.settle_rest()
         except Exception as error:
+            if node is not None:
+                node.spared = 0
             _note_node(error, node)
             raise
         return 0

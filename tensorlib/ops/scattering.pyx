@@ -137,7 +137,7 @@ cdef void _axis_to(
             out.shape[d] = positions.shape[d]
     d = axis
     while d != place:
-        out.shape[d], out.strides[d] = b.shape[d + step], b.strides[d + step]
+        out.shape[d], out.strides[d] = positions.shape[d + step], b.strides[d + step]
         d += step
     out.shape[place], out.strides[place] = b.shape[axis], b.strides[axis]
     update_layout(out)
