@@ -57,7 +57,7 @@ GPU = tl.cuda.is_available()
 # Rows that take tensors of several devices: copies, views, positions and counts.
 MIXING = {
     "copy_", "getitem", "setitem", "take", "searchsorted", "broadcast_arrays",
-    "meshgrid", "ctc_loss", "repeat",
+    "meshgrid", "ctc_loss", "repeat", "index_select",
 }  # fmt: skip
 MIXED = "mixed"
 # Texts of errors that happen by accident, inside, rather than by a check.

@@ -331,3 +331,12 @@ def test_cuda_random_numbers_equal_the_cpus():
     tl.manual_seed(5)
     found = tl.randn(10_001, device="cuda").cpu().numpy()
     np.testing.assert_allclose(found, expected, rtol=3e-7, atol=1e-7)
+
+
+@pytest.mark.cuda
+@needs_gpu
+@pytest.mark.parametrize("name", ["take_along_axis", "gather"])
+def test_positions_on_another_device_are_refused_by_the_name_of_the_function(name):
+    x, positions = tl.ones((2, 3), device="cuda"), tl.zeros((2, 1), dtype="int64")
+    with pytest.raises(tl.DeviceError, match=f"^{name}: .*cuda:0 and cpu"):
+        getattr(tl, name)(x, positions, axis=1)

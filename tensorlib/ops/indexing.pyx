@@ -41,7 +41,7 @@ from tensorlib.ops.shape cimport (
 )
 from tensorlib.ops.transfer cimport moved
 
-from tensorlib.core.errors import DTypeError, ShapeError, rename
+from tensorlib.core.errors import DeviceError, DTypeError, ShapeError, rename
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.reduce import cumsum
 
@@ -719,6 +719,9 @@ def take_along_axis(x, indices, /, *, axis=-1):
     positions = contiguous(move_last(positions, where))
     try:
         return move_back(gather_last(move_last(a, where), positions), where)
+    except DeviceError as error:
+        rename(error, "take_along_axis")
+        raise
     except IndexError:
         if is_batched(positions):
             raise
