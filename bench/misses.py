@@ -6,6 +6,16 @@ __all__ = ["why"]
 
 # Regular expression over "section: name" -> the cause and what was tried.
 CAUSES = {
+    "^convolution: (max|avg|adaptive_max)_pool[23]d": (
+        "against channels last, whose vectors run over channels; ours run over the "
+        "places of an image"
+    ),
+    r"^elementwise: add row 1000x1000": (
+        "a tie: 8 MB at the bandwidth of the last cache, on either side"
+    ),
+    "^comparison: count_nonzero 10\\^3": (
+        "some 100 ns are the call that has errors begin with the function's name"
+    ),
     r"^dispatch: a\.reshape": ("perf: thin; the tuple of arguments, a Tensor, a Node"),
     "^narrow: astype float32 10.7 int8": (
         "a full cache of other sizes sent each result to the system: mended since"
