@@ -36,6 +36,7 @@ ctypedef struct Op:
     merge_fn merge
     finish_fn finish
     direct_fn direct        # or NULL
+    direct_fn join          # of rows that direct wrote with a scale of 1; or NULL
     unit_fn[2] of_halves    # unit of float16, bfloat16; NULL: they are widened first
     Partial empty           # the reduction of nothing
     int in_size             # bytes of an element

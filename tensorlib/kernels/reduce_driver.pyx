@@ -49,6 +49,11 @@ ctypedef struct Job:
     int64_t tile_rows
     int64_t col_tiles
     Partial *partials       # [output][part], or NULL when parts == 1
+    char *totals            # the same as results, where op.join joins; or NULL
+
+
+# Of totals that are joined later.
+cdef tl_reduce_params _unscaled = tl_reduce_params(0, 1, 0)
 
 
 ctypedef fused item:
@@ -385,25 +390,27 @@ cdef void tile(const Job *job, int64_t task) noexcept nogil:
     if rows > job.tile_rows:
         rows = job.tile_rows
     cdef int64_t row_step = job.reduced.strides[0][last]
+    cdef const char *x = job.x + job.in_size * (
+        axes_offset(&job.kept, 0, outer * columns + j)
+        + axes_offset(&job.reduced, 0, row)
+    )
+    if job.totals != NULL:
+        job.op.direct(
+            x, row_step, rows, cols, &_unscaled,
+            job.totals + (rest * columns + j) * job.out_size,
+        )
+        return
     if job.partials != NULL:
         p = job.partials + rest * columns + j
     elif (
         job.op.direct != NULL and job.kept.strides[1][inner] == 1
         and (cols >= NARROW or row_step != cols)
         and finish_directly(
-            job, job.x + job.in_size * axes_offset(&job.kept, 0, outer * columns + j),
-            row_step, rows, cols, output(job, outer * columns + j),
+            job, x, row_step, rows, cols, output(job, outer * columns + j)
         )
     ):
         return
-    folded_cols(
-        job,
-        job.x + job.in_size * (
-            axes_offset(&job.kept, 0, outer * columns + j)
-            + axes_offset(&job.reduced, 0, row)
-        ),
-        row_step, rows, cols, p,
-    )
+    folded_cols(job, x, row_step, rows, cols, p)
     if job.partials == NULL:
         finish_to(
             job, p, cols, output(job, outer * columns + j), job.kept.strides[1][inner]
@@ -411,6 +418,18 @@ cdef void tile(const Job *job, int64_t task) noexcept nogil:
     elif job.op.ordered:
         for i in range(cols):
             p[i].index += row
+
+
+cdef void join_totals(const Job *job) noexcept nogil:
+    cdef int64_t columns = job.kept.shape[job.kept.ndim - 1], outer, t, j
+    for outer in range(job.kept.size // columns):
+        for t in range(job.col_tiles):
+            j = t * COLUMNS
+            job.op.join(
+                job.totals + (outer * job.parts * columns + j) * job.out_size,
+                columns, job.parts, min(columns - j, COLUMNS), job.params,
+                output(job, outer * columns + j),
+            )
 
 
 cdef void join_columns(const Job *job) noexcept nogil:
@@ -466,6 +485,10 @@ cdef tl_status reduce_columns(Job *job) noexcept nogil:
     cdef int64_t length = job.reduced.shape[job.reduced.ndim - 1], tasks, t
     cdef int threads = threads_for(job.kept.size * job.reduced.size, GRAIN)
     cdef tl_storage *storage = NULL
+    cdef bint compact = (
+        job.op.join != NULL and job.how == NULL and columns >= NARROW
+        and job.kept.strides[1][job.kept.ndim - 1] == 1
+    )
     job.tile_rows = TILE_ROWS * TILE_ROWS // columns
     if job.tile_rows < TILE_ROWS:
         job.tile_rows = TILE_ROWS
@@ -475,10 +498,16 @@ cdef tl_status reduce_columns(Job *job) noexcept nogil:
     )
     tasks = job.kept.size // columns * job.parts * job.col_tiles
     if job.parts > 1:
-        storage = scratch_new(job.kept.size * job.parts * sizeof(Partial))
+        storage = scratch_new(
+            job.kept.size * job.parts
+            * (job.out_size if compact else <int64_t>sizeof(Partial))
+        )
         if storage == NULL:
             return TL_OUT_OF_MEMORY
-        job.partials = <Partial *>storage.data
+        if compact:
+            job.totals = <char *>storage.data
+        else:
+            job.partials = <Partial *>storage.data
     if threads <= 1:
         for t in range(tasks):
             tile(job, t)
@@ -486,7 +515,10 @@ cdef tl_status reduce_columns(Job *job) noexcept nogil:
         for t in prange(tasks, num_threads=threads, schedule='static', nogil=True):
             tile(job, t)
     if storage != NULL:
-        join_columns(job)
+        if compact:
+            join_totals(job)
+        else:
+            join_columns(job)
         storage_release(storage)
     return TL_OK
 
@@ -529,6 +561,7 @@ cdef tl_status reduce_any(
     job.x = <const char *>x.data
     job.y = <char *>call.out[0].data
     job.partials = NULL
+    job.totals = NULL
     kept = x.ndim - job.params.n_reduced
     axes_init(&job.kept, x, 0, kept)
     axes_operand(&job.kept, 1, call.out[0], 0)
