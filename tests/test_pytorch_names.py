@@ -92,10 +92,6 @@ LEFT_OUT = {
         "convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format",
         "grouped_mm", "linear_cross_entropy", "scaled_grouped_mm", "scaled_mm",
     },
-    "for inference": {
-        "fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval",
-        "fuse_linear_bn_weights",
-    },
     "rarely used": {
         "ASGD", "Adafactor", "AdaptiveLogSoftmaxWithLoss", "Bilinear",
         "CrossMapLRN2d", "EmbeddingBag", "FractionalMaxPool2d",
