@@ -44,6 +44,14 @@ struct pow_float_form : Dear {
     }
 };
 
+// The neighbours of a 16-bit float are not those of the float that it is computed in.
+template <typename H> struct nextafter_half_form : Dear {
+    explicit nextafter_half_form(const tl_call *) {}
+    __device__ __forceinline__ float operator()(float x, float y) const {
+        return next_half<H>(x, y);
+    }
+};
+
 // ---- the table: an output of the operands' type, or bool ----------------------------
 #define TL_ROW(op, form, code, R, T) {op, code, run_form<form, R, T, T>, nullptr},
 #define TL_SAME(op, form, code, T) TL_ROW(op, form, code, T, T)
@@ -108,6 +116,8 @@ const tl_cuda_entry entries[] = {
     TL_BINARY_MATH_OPS(TL_FLOAT_ROWS)
     TL_FLOAT_ROWS(gelu_grad)
     TL_ELEMENTARY_BINARY_OPS(TL_WIDE_FLOAT_ROWS)
+    TL_SAME("nextafter", nextafter_half_form<tl_float16>, TL_FLOAT16, tl_float16)
+    TL_SAME("nextafter", nextafter_half_form<tl_bfloat16>, TL_BFLOAT16, tl_bfloat16)
     // bool is the bytes 0 and 1.
     TL_SAME("add", bitwise_or_form, TL_BOOL, uint8_t)
     TL_SAME("multiply", bitwise_and_form, TL_BOOL, uint8_t)

@@ -187,3 +187,33 @@ def test_gradients_of_large_numbers_do_not_overflow():
     for name in ("asinh", "acosh", "log2", "log10"):
         (g,) = tl.autograd.grad(getattr(tl, name)(x).sum(), [x])
         assert 0 < g.item() < 2e-38
+
+
+def _halves(bits, dtype):
+    """Tensor of 16-bit floats with these bits, by way of exact float32 values."""
+    if dtype == tl.float16:
+        return tl.asarray(bits.view(np.float16))
+    values = (bits.astype(np.uint32) << 16).view(np.float32)
+    return tl.astype(tl.asarray(values), tl.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", [tl.float16, tl.bfloat16], ids=str)
+@pytest.mark.parametrize("towards", [-INF, -1.0, -0.0, 0.0, 1.5, INF])
+def test_nextafter_of_halves_is_their_own_neighbour(dtype, towards):
+    every = np.arange(1 << 16, dtype=np.uint16)
+    x = _halves(every, dtype)
+    wide = np.asarray(tl.astype(x, tl.float64))
+    # Finite numbers and infinities in order: their places are consecutive integers.
+    size, sign = (every & 0x7FFF).astype(np.int32), (every >> 15).astype(bool)
+    place = np.where(sign, -size, size)
+    moved = place + np.where(wide < towards, 1, -1)
+    expected = np.where(moved < 0, 0x8000 - moved, moved).astype(np.uint16)
+    expected[(moved == 0) & sign] = 0x8000  # -0 comes after the least negative number
+    expected = np.asarray(tl.astype(_halves(expected, dtype), tl.float64))
+    expected = np.where(wide == towards, towards, expected)
+    expected = np.where(np.isnan(wide), wide, expected)
+    found = tl.nextafter(x, tl.tensor(towards, dtype=dtype))
+    assert found.dtype == dtype
+    found = np.asarray(tl.astype(found, tl.float64))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))

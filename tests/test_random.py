@@ -81,6 +81,25 @@ def test_uniform_has_its_moments(dtype):
     assert ((counts - 1e4) ** 2 / 1e4).sum() < 99 + 5 * math.sqrt(2 * 99)
 
 
+@pytest.mark.parametrize("dtype", [tl.float16, tl.bfloat16], ids=str)
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 5.0), (-0.1, 0.1)])
+def test_uniform_halves_are_rounded_float32_below_the_bound(dtype, low, high):
+    x = tl.uniform(low, high, (200_000,), dtype=dtype, generator=tl.Generator(1))
+    wide = tl.uniform(low, high, (200_000,), generator=tl.Generator(1))
+    assert x.dtype == dtype
+    found, drawn = (np.asarray(tl.astype(v, tl.float64)) for v in (x, wide))
+    assert found.max() < high
+    assert abs(found - drawn).max() <= float(tl.finfo(dtype).eps) * max(-low, high)
+    near = found < high - float(tl.finfo(dtype).eps) * 2 * high
+    rounded = np.asarray(tl.astype(tl.astype(wide, dtype), tl.float64))
+    np.testing.assert_array_equal(found[near], rounded[near])
+
+
+@pytest.mark.parametrize("dtype", [tl.float16, tl.bfloat16], ids=str)
+def test_uniform_halves_of_one_value_are_that_value(dtype):
+    assert tl.uniform(0.5, 0.5, (3,), dtype=dtype).tolist() == [0.5] * 3
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_normal_has_its_moments_and_tails(dtype):
     x = tl.randn(1_000_000, dtype=dtype, generator=tl.Generator(2)).numpy().astype("f8")

@@ -9,6 +9,7 @@
 #define TENSORLIB_HALF_LOOPS_H
 
 #include "tensorlib/half_rows.h"
+#include "tensorlib/scalar_elementary.h"
 #include "tensorlib/scalar_ops.h"
 
 namespace tl {
@@ -26,6 +27,11 @@ TL_HALF_UNARY_OPS(TL_UNARY_FORM)
 TL_HALF_BINARY_OPS(TL_BINARY_FORM)
 #undef TL_UNARY_FORM
 #undef TL_BINARY_FORM
+/* The neighbours of a 16-bit float are not those of the float that it is computed in.
+ */
+template <class H> struct form_nextafter {
+    static float of(float x, float y) { return next_half<H>(x, y); }
+};
 
 template <class H>
 using half_loop = int(H *, const H *, const H *, const void *, const int64_t *, int64_t,

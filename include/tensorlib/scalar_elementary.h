@@ -9,6 +9,7 @@
 #ifndef TENSORLIB_SCALAR_ELEMENTARY_H
 #define TENSORLIB_SCALAR_ELEMENTARY_H
 
+#include "tensorlib/half.h"
 #include "tensorlib/scalar_special.h"
 
 namespace tl {
@@ -280,6 +281,31 @@ template <class T> TL_HD inline T op_nextafter(T a, T b) {
     T moved = from_bits((b > a) == (a > T(0)) ? away : back);
     T least = with_sign(from_bits(decltype(u)(1)), b);
     T r = a == T(0) ? least : moved;
+    r = a == b ? b : r;
+    return (a != a) | (b != b) ? a + b : r;
+}
+
+/* Of a float's bits, the 16-bit float's unit; its least number, which is its unit up to
+ * `even`; what would come after its largest. */
+template <class H> struct half_grid;
+template <> struct half_grid<tl_float16> {
+    static constexpr uint32_t unit = 1u << 13;
+    static constexpr float least = 0x1p-24f, even = 0x1p-14f, beyond = 65536.0f;
+};
+template <> struct half_grid<tl_bfloat16> {
+    static constexpr uint32_t unit = 1u << 16;
+    static constexpr float least = 0x1p-133f, even = 0.0f,
+                           beyond = std::numeric_limits<float>::infinity();
+};
+/* nextafter of two 16-bit floats of type H, as floats. */
+template <class H> TL_HD inline float next_half(float a, float b) {
+    using grid = half_grid<H>;
+    float size = absolute(a);
+    auto u = to_bits(with_sign(size < grid::beyond ? size : grid::beyond, a));
+    float moved = from_bits((b > a) == (a > 0.0f) ? u + grid::unit : u - grid::unit);
+    float stepped = a + (b > a ? grid::least : -grid::least);
+    float r = size <= grid::even ? stepped : moved;
+    r = a == 0.0f ? r : with_sign(r, a);
     r = a == b ? b : r;
     return (a != a) | (b != b) ? a + b : r;
 }

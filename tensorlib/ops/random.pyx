@@ -30,6 +30,9 @@ from tensorlib.ops.transfer cimport usable_device
 from tensorlib.core.errors import DTypeError, own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.arguments import float_of, int_of
+from tensorlib.ops.arithmetic import minimum
+from tensorlib.ops.creation import full
+from tensorlib.ops.elementary import nextafter
 
 cdef Primitive _uniform = Primitive("random_uniform")
 cdef Primitive _normal = Primitive("random_normal")
@@ -161,6 +164,11 @@ cdef Tensor _draw(
     cdef int code = default if dtype is None else as_dtype(dtype).code
     cdef Generator source
     cdef Device where
+    if p is _uniform and (code == TL_FLOAT16 or code == TL_BFLOAT16):
+        return _rounded_below(
+            params, code,
+            _draw(op, p, shape, None, default, allowed, device, generator, params),
+        )
     parse_shape(op, shape, &layout)
     if code not in allowed:
         raise DTypeError(
@@ -176,6 +184,17 @@ cdef Tensor _draw(
     out = new_tensor(&layout, code, where.type_code, where.index)
     _fill_random(p, out, source, params)
     return out
+
+
+cdef Tensor _rounded_below(tl_random_params *params, int code, Tensor drawn):
+    """Uniform numbers as 16-bit floats, below the bound to which some would round."""
+    cdef Tensor found = cast(drawn, code)
+    if params.low == params.high:
+        return found
+    last = full((), params.high, dtype=dtype_of(code), device=drawn.device)
+    if last.item() >= params.high:
+        last = nextafter(last, params.low)
+    return minimum(found, last)
 
 
 cdef int _fill_random(
@@ -227,7 +246,7 @@ def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, device=None, generator=N
     low, high : float
     shape : int or tuple of int
     dtype : DType, default float32
-        float32 (24 random bits) or float64 (53).
+        float32 (24 random bits), float64 (53), or a 16-bit float, rounded from float32.
     device : Device or str, optional
         Where the numbers are drawn: they are the same on every device.
     generator : Generator, optional
