@@ -21,13 +21,25 @@ template <class T> TL_HD inline T op_sigmoid(T x) {
 }
 template <class T> TL_HD inline T op_sigmoid_moderate(T x) { return sigmoid_moderate(x); }
 template <class T> TL_HD inline int op_sigmoid_is_hard(T x) { return sigmoid_is_hard(x); }
-/* The clamps keep -inf * 0 from becoming NaN: the limit is -0. */
+/* x Phi(x), from |x| 1/2 on as max(x, 0) - |x| Phi(-|x|): one rounding less. */
+template <class T> TL_HD inline T gelu_join(T x, T far) {
+    return blend(absolute(x) < T(0.5), x * (T(0.5) + normal_near(x)), far);
+}
+/* The bits of the form below; its clamp keeps -inf * 0 from becoming NaN. */
 template <class T> TL_HD inline T op_gelu(T x) {
-    T up, part = normal_cdf(x, up);
-    return at_least(x, T(-1000)) * part * blend(x < T(0), raised<T>::down, T(1));
+    decltype(to_bits(x)) n;
+    T a = normal_bounded(x), p, q, r = normal_exponent(a, n);
+    normal_ratio(a, p, q);
+    T part = ratio(exp_times(r, p) * two_to(n + raised<T>::bits), q);
+    T falls = -a * part * raised<T>::down, rises = x - a * (part * raised<T>::down);
+    return gelu_join(x, blend(x < T(0), falls, rises));
 }
 template <class T> TL_HD inline T op_gelu_moderate(T x) {
-    return x * normal_cdf_moderate(x);
+    decltype(to_bits(x)) n;
+    T a = absolute(x), p, q, r = normal_exponent(a, n);
+    normal_ratio(a, p, q);
+    T part = exp_times(r, p) * two_to(n) / q;
+    return gelu_join(x, at_least(x, T(-0.0)) - a * part);
 }
 template <class T> TL_HD inline T op_silu_moderate(T x) {
     return x / (T(1) + exp_moderate(-x));
@@ -116,7 +128,7 @@ template <class T> TL_HD inline T op_hardswish(T x) {
  * x >= 0, e (e + 2) / (e (e + 2) + 2) below; d - n is what is left of 1. */
 template <class T> TL_HD inline void mish_parts(T x, T &n, T &d, T &rest) {
     T e = tl::exp(-absolute(x));
-    n = blend(x < T(0), e * (e + T(2)), T(1) + T(2) * e);
+    n = blend(x < T(0), e * e + T(2) * e, T(1) + T(2) * e);
     rest = blend(x < T(0), T(2), T(2) * (e * e));
     d = n + rest;
 }
@@ -124,8 +136,8 @@ template <class T> TL_HD inline T op_mish(T x) {
     bool falls = x < T(0);
     T up = exp_raised(-absolute(x), T(0)), e = up * raised<T>::down,
       most = T(1) + T(2) * e;
-    T part = ratio(blend(falls, up * (e + T(2)), most),
-                   blend(falls, e * (e + T(2)) + T(2), most + T(2) * (e * e)));
+    T part = ratio(blend(falls, up * e + T(2) * up, most),
+                   blend(falls, (e * e + T(2) * e) + T(2), most + T(2) * (e * e)));
     return at_least(x, T(-1000)) * part * blend(falls, raised<T>::down, T(1));
 }
 

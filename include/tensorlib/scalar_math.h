@@ -22,22 +22,16 @@ TL_HD inline double reduce_exp(double x, uint64_t &n) {
     return x - k * 6.93147180369123816490e-1 - k * 1.90821492927058770002e-10;
 }
 
-/* e^r on the reduced range: 2^-28 and 2^-54; on a GPU 2^-22, by its own instruction. */
-TL_HD inline float exp_reduced(float r) {
-#ifdef __CUDA_ARCH__
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(r * 1.44269504088896341f));
-    return y;
-#else
+/* e^r - 1, of which e^r is made, on the reduced range: 2^-28 and 2^-54 of e^r. */
+TL_HD inline float exp_excess(float r) {
     float q = 1.381314825e-03f;
     q = q * r + 8.369418792e-03f;
     q = q * r + 4.166845605e-02f;
     q = q * r + 1.666651517e-01f;
     q = q * r + 4.999999404e-01f;
-    return (q * (r * r) + r) + 1.0f;
-#endif
+    return q * (r * r) + r;
 }
-TL_HD inline double exp_reduced(double r) {
+TL_HD inline double exp_excess(double r) {
     double q = 2.54338794239377261e-08;
     q = q * r + 2.76259172821322613e-07;
     q = q * r + 2.75562364264520948e-06;
@@ -48,8 +42,19 @@ TL_HD inline double exp_reduced(double r) {
     q = q * r + 4.16666666665888585e-02;
     q = q * r + 1.66666666666672403e-01;
     q = q * r + 5.00000000000000444e-01;
-    return (q * (r * r) + r) + 1.0;
+    return q * (r * r) + r;
 }
+/* e^r on the reduced range; on a GPU 2^-22, by its own instruction. */
+TL_HD inline float exp_reduced(float r) {
+#ifdef __CUDA_ARCH__
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(r * 1.44269504088896341f));
+    return y;
+#else
+    return exp_excess(r) + 1.0f;
+#endif
+}
+TL_HD inline double exp_reduced(double r) { return exp_excess(r) + 1.0; }
 
 #ifdef TL_DEVICE_MATH
 

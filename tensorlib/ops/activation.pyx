@@ -361,7 +361,7 @@ def gelu(x, /, *, approximate="none"):
 
     Notes
     -----
-    Within 5 ulp and, with tanh, 3.3 ulp, also far below 0,
+    Within 4 ulp and, with tanh, 3.3 ulp, also far below 0,
     where ``1 + erf`` and ``1 + tanh`` would cancel; -0 at minus infinity.
 
     References
@@ -398,7 +398,7 @@ def mish(x, /):
 
     Notes
     -----
-    Within 4.2 ulp; -0 at minus infinity.
+    Within 4 ulp; -0 at minus infinity.
 
     References
     ----------
