@@ -18,10 +18,6 @@ CAUSES = {
         "8 MB read and written at 165 GB/s, more than copies reach in the last cache; "
         "rows of whole cache lines take as long, and PyTorch the same: 0.97 to 1.04"
     ),
-    "^comparison: count_nonzero 10\\^3": (
-        "304 ns before, 442 since errors begin with the function's name; suspected: "
-        "the call of that decorator, not measured alone"
-    ),
     r"^dispatch: a\.reshape": ("perf: thin; the tuple of arguments, a Tensor, a Node"),
     "^narrow: astype float32 10.7 int8": (
         "a full cache of other sizes sent each result to the system: mended since"

@@ -4,7 +4,8 @@ from functools import cache
 from math import inf
 
 from tensorlib.core.dtype import finfo
-from tensorlib.core.errors import LinAlgError, ShapeError, own_errors
+from tensorlib.core.errors import LinAlgError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.linalg.arguments import (
     floating,

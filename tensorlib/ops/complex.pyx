@@ -31,7 +31,8 @@ from tensorlib.ops.elementwise cimport (
     Unary, as_float, as_tensor, cast, contiguous, copy, full_like,
 )
 
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.joining import concat, stack
 from tensorlib.ops.indexing import where
 from tensorlib.ops.manipulation import broadcast_arrays

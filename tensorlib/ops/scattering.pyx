@@ -28,7 +28,8 @@ from tensorlib.ops.shape cimport (
 )
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.creation import arange, full
 from tensorlib.ops.indexing import add_rows
 from tensorlib.ops.reduce import cumsum
