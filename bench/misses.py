@@ -31,9 +31,18 @@ CAUSES = {
         "bound by instructions, two fifths of them loads, stores and shuffles; perf: "
         "thin over the passes. AVX-512 would take a fifth of the time off, for 100 KB"
     ),
-    "^linalg: (qr|eigh|eig|eigvals|lu|lu_factor|det|slogdet) 256": (
+    "^linalg: qr 256": (
+        "LAPACK on one thread, where PyTorch's MKL takes two: 0.9 to 1.05 of its time "
+        "with one each. perf: 24% saxpy, under rank-one updates in the panels, 12% "
+        "products with a vector. geqrt with gemqrt was no faster"
+    ),
+    "^linalg: (eigh|eig|eigvals) 256": (
         "LAPACK on one thread, where PyTorch's MKL takes two: with one thread each, "
-        "0.6 to 1.05 of its time. geqrt with gemqrt, and syevr, were no faster"
+        "0.6 to 1.05 of its time. syevr was no faster"
+    ),
+    "^linalg: (lu|lu_factor|det|slogdet) 256": (
+        "panels of LAPACK on one thread, tiles on all; perf: a third of it in panels "
+        "and copies"
     ),
     "^linalg: (eig|eigvals) ": (
         "perf of eigvals 10000x4x4: LAPACK's geev, 16% in its iteration, the rest "
@@ -45,7 +54,7 @@ CAUSES = {
     ),
     "^linalg: lstsq": (
         "R of (A, B) and its SVD, since singular values are returned, which PyTorch's "
-        "gelsy does without: 1.18 on one thread each"
+        "gelsy does without: of 114 us on one thread 40 are R, 55 the SVD of 20x20"
     ),
     r"^dispatch: exp\(a\)": (
         "against NumPy it is 0.5; perf of exp, recorded: thin; making and freeing "
