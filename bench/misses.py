@@ -142,6 +142,14 @@ CAUSES = {
         "rows of 256 bytes are prefetched and copied by vectors; perf: two thirds of "
         "the time in that loop, the rest thin"
     ),
+    r"^movement: repeat by 2 axis 0 10\^3": (
+        "perf: 42% Python (tuples of extents, checks of arguments), 16% a memcpy a row "
+        "of 100 bytes, 15% the walk over rows"
+    ),
+    r"^movement: m\[::2, ::3\]": (
+        "perf: 58% in a loop at one load and store a cycle; the rest a loop "
+        "call a row of 84 elements"
+    ),
     "^movement: (concat|broadcast_to|pad|flip)": "suspected: one loop call a row",
     "^elementwise: acosh": "computed in double for 0.51 ulp of float32",
     "^elementwise: log10": (

@@ -676,3 +676,15 @@ def test_solve_and_inv_of_large_matrices_equal_numpy():
     x, y = tl.linalg.solve(tl.tensor(a), tl.tensor(b)), tl.linalg.inv(tl.tensor(a))
     assert np.abs(x.numpy() - np.linalg.solve(a, b)).max() < 1e-9
     assert np.abs(y.numpy() - np.linalg.inv(a)).max() < 1e-9
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_norm_of_a_whole_tensor_equals_numpy_in_any_layout(dtype, keepdims):
+    x = np.random.default_rng(1).standard_normal((300, 70)).astype(dtype)
+    expected = np.linalg.norm(x.astype("complex128").ravel())
+    t = tl.tensor(x)
+    for view in (t, t.T, t[:, ::-1]):
+        found = L.vector_norm(view, keepdims=keepdims)
+        assert found.shape == ((1, 1) if keepdims else ())
+        assert abs(found.item() - expected) <= 1e-6 * expected
