@@ -355,10 +355,11 @@ def test_descent_finds_a_root():
 
 def test_parts_of_a_tensor_with_all_axes_are_refused():
     z = tl.ones((1,) * 32, dtype="complex64")
-    for op in (tl.real, tl.imag, tl.sum, tl.round, tl.view_as_real):
+    for op in (tl.real, tl.imag, tl.round, tl.view_as_real):
         with pytest.raises(tl.ShapeError, match="31 axes"):
             op(z)
     assert (z + z).shape == z.shape
+    assert tl.sum(z).item() == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -388,3 +389,25 @@ def test_gradient_of_assignment_at_positions_equals_pytorchs():
         kit.real(y * y * (1 + 1j)).sum().backward()
         slopes.append([t.grad.tolist() for t in (x, v)])
     assert slopes[0] == slopes[1]
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 63, 100, 8192, 8195, 30001])
+def test_sum_of_all_complex_numbers_equals_numpy(n, dtype):
+    rng = np.random.default_rng(n)
+    z = (rng.standard_normal(n) + 1j * rng.standard_normal(n)).astype(dtype)
+    total = z.astype("complex128").sum()
+    # Lanes of a few hundred additions each, then double.
+    bound = np.abs(z).sum() * (1e-6 if dtype == "complex64" else 1e-15)
+    assert abs(tl.sum(tl.tensor(z)).item() - total) <= bound
+    assert abs(tl.mean(tl.tensor(z)).item() - total / n) <= bound / n
+    assert tl.sum(tl.tensor(z), keepdims=True).shape == (1,)
+
+
+def test_sum_of_all_complex_numbers_has_the_same_bits_on_any_threads():
+    z = tl.view_as_complex(tl.randn((100000, 2)))
+    found = set()
+    for threads in range(1, 9):
+        with tl.num_threads(threads):
+            found.add(tl.sum(z).item())
+    assert len(found) == 1

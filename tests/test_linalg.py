@@ -632,3 +632,59 @@ def test_largest_singular_value_of_an_empty_matrix_is_refused():
         with pytest.raises(tl.ShapeError, match=f"^{name}: expected matrices with"):
             call()
     assert L.matrix_norm(x, ord="nuc").tolist() == [0.0, 0.0]
+
+
+# ---- LU by panels ----------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(127, 300), (128, 128), (129, 200), (300, 161), (257, 257), (520, 530)]
+)
+def test_lu_of_panels_gives_the_matrix_and_the_pivots_of_scipy(shape, dtype):
+    a = np.random.default_rng(7).standard_normal(shape).astype(dtype)
+    lu, order = tl.linalg.lu_factor(tl.tensor(a))
+    p, lower, upper = (x.numpy() for x in tl.linalg.lu(tl.tensor(a)))
+    scale = np.finfo(dtype).eps * max(shape)
+    # Backward stable: the error of L U is some n eps |L| |U|.
+    assert np.abs(p @ lower @ upper - a).max() <= scale * np.abs(lower).max() * 20
+    assert np.abs(np.tril(lu.numpy(), -1)).max() <= 1
+    expected, pivots = scipy.linalg.lu_factor(a.astype("float64"))
+    assert (order.numpy() - order.numpy().min() == pivots - pivots.min()).all()
+    assert np.abs(lu.numpy() - expected).max() <= 200 * scale
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lu_of_panels_has_the_same_bits_on_any_threads(dtype):
+    a = tl.tensor(np.random.default_rng(3).standard_normal((300, 300)).astype(dtype))
+    found = set()
+    for threads in (1, 2, 3, 5, 8):
+        with tl.num_threads(threads):
+            found.add(tl.linalg.lu_factor(a)[0].numpy().tobytes())
+    assert len(found) == 1
+
+
+def test_solve_of_a_large_singular_matrix_is_refused():
+    a = np.random.default_rng(5).standard_normal((200, 200))
+    a[:, 150] = 0
+    with pytest.raises(tl.linalg.LinAlgError, match=r"^solve: "):
+        tl.linalg.solve(tl.tensor(a), tl.ones((200, 1), dtype="float64"))
+    assert tl.linalg.det(tl.tensor(a)).item() == 0
+
+
+def test_solve_and_inv_of_large_matrices_equal_numpy():
+    a = np.random.default_rng(6).standard_normal((300, 300))
+    b = np.random.default_rng(7).standard_normal((300, 4))
+    x, y = tl.linalg.solve(tl.tensor(a), tl.tensor(b)), tl.linalg.inv(tl.tensor(a))
+    assert np.abs(x.numpy() - np.linalg.solve(a, b)).max() < 1e-9
+    assert np.abs(y.numpy() - np.linalg.inv(a)).max() < 1e-9
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_norm_of_a_whole_tensor_equals_numpy_in_any_layout(dtype, keepdims):
+    x = np.random.default_rng(1).standard_normal((300, 70)).astype(dtype)
+    expected = np.linalg.norm(x.astype("complex128").ravel())
+    t = tl.tensor(x)
+    for view in (t, t.T, t[:, ::-1]):
+        found = L.vector_norm(view, keepdims=keepdims)
+        assert found.shape == ((1, 1) if keepdims else ())
+        assert abs(found.item() - expected) <= 1e-6 * expected

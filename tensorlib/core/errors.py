@@ -1,7 +1,5 @@
 """Exceptions, and the one table from a kernel's status to an exception."""
 
-from functools import wraps
-
 __all__ = [
     "AxisError",
     "DTypeError",
@@ -37,32 +35,6 @@ class LinAlgError(ValueError):
 
 
 _ARGUMENTS = ("dtype", "device")  # begin messages, but are no ops
-
-
-def own_errors(function):
-    """Have errors raised by the ops inside a composite begin with its own name.
-
-    For functions in Python that take microseconds: the call through here is not free.
-
-    Examples
-    --------
-    >>> @own_errors
-    ... def halved(x):
-    ...     raise ValueError("divide: expected a number")
-    >>> halved(1)
-    Traceback (most recent call last):
-    ValueError: halved: expected a number
-    """
-
-    @wraps(function)
-    def call(*args, **kwargs):
-        try:
-            return function(*args, **kwargs)
-        except (ValueError, TypeError, IndexError, RuntimeError) as error:
-            rename(error, function.__name__)
-            raise
-
-    return call
 
 
 def rename(error, name):

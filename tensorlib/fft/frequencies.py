@@ -1,7 +1,8 @@
 """The frequencies that the terms of a spectrum stand for, and their order."""
 
 from tensorlib.core.dtype import dtype as dtype_of
-from tensorlib.core.errors import DTypeError, own_errors
+from tensorlib.core.errors import DTypeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.arguments import axes_of, int_of, tensor_of
 from tensorlib.ops.creation import arange
 from tensorlib.ops.elementwise import astype

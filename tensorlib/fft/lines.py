@@ -1,6 +1,6 @@
 """Transforms along one axis."""
 
-from tensorlib.core.errors import own_errors
+from tensorlib.core.naming import own_errors
 from tensorlib.fft.axes import along_axis
 from tensorlib.fft.transform import TRANSPOSED, at_once
 from tensorlib.ops.arguments import tensor_of

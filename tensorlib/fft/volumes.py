@@ -1,6 +1,6 @@
 """Transforms over several axes."""
 
-from tensorlib.core.errors import own_errors
+from tensorlib.core.naming import own_errors
 from tensorlib.fft.axes import along_axes
 
 

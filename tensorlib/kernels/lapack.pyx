@@ -31,16 +31,15 @@ from tensorlib.core.threads cimport thread_pool, threads_for
 from tensorlib.kernels.blas cimport blas_function
 from tensorlib.kernels.gomp cimport use_pool
 
+cdef extern from "tensorlib/turn.h" nogil:
+    void tl_turn(
+        const void *source, int64_t step, int64_t itemsize, int64_t rows,
+        int64_t columns, void *block, int64_t width)
+
 cdef enum:
     GRAIN = 20000         # floating-point operations that pay for another thread
     OVERHEAD = 200        # ... that a matrix costs besides its arithmetic
-    TILE = 32             # of a transposing copy: two tiles stay in the first cache
-
-# Copies know an element by its size: complex64 travels as a double.
-ctypedef fused element:
-    float
-    double
-    double complex
+    TILE = 16             # of a transposing copy: whole lines of either matrix
 
 # The bits of a real number.
 ctypedef fused word:
@@ -162,33 +161,38 @@ cdef tl_status run_batch(const Job *job, matrix_fn one, double flops) noexcept n
 
 
 # ---- loops over elements ---------------------------------------------------------
-cdef void transposed_of(
-    element *to, int64_t ld, const element *source, int64_t source_ld, int64_t rows,
-    int64_t columns,
+cdef inline void turn_row(
+    double complex *to, int64_t ld, const double complex *row, int64_t n
 ) noexcept nogil:
-    cdef int64_t i, j, top = 0, left
-    while top < rows:
-        left = 0
-        while left < columns:
-            for i in range(top, min(top + TILE, rows)):
-                for j in range(left, min(left + TILE, columns)):
-                    to[j * ld + i] = source[i * source_ld + j]
-            left += TILE
-        top += TILE
+    cdef int64_t j
+    for j in range(n):
+        to[j * ld] = row[j]
 
 
 cdef void transpose(
     const Job *job, void *to, int64_t ld, const void *source, int64_t source_ld,
     int64_t rows, int64_t columns,
 ) noexcept nogil:
-    if job.lapack.itemsize == 4:
-        transposed_of(<float *>to, ld, <float *>source, source_ld, rows, columns)
-    elif job.lapack.itemsize == 8:
-        transposed_of(<double *>to, ld, <double *>source, source_ld, rows, columns)
-    else:
-        transposed_of(
-            <double complex *>to, ld, <double complex *>source, source_ld, rows, columns
-        )
+    """By tiles, which stay in the first cache; real ones are turned in registers."""
+    cdef int64_t size = job.lapack.itemsize, i, top = 0, left, high, wide
+    cdef char *block
+    cdef const char *tile
+    while top < rows:
+        high, left = min(<int64_t>TILE, rows - top), 0
+        while left < columns:
+            wide = min(<int64_t>TILE, columns - left)
+            block = <char *>to + (left * ld + top) * size
+            tile = <const char *>source + (top * source_ld + left) * size
+            if size <= 8:
+                tl_turn(tile, source_ld, size, wide, high, block, ld)
+            else:
+                for i in range(high):
+                    turn_row(
+                        <double complex *>block + i, ld,
+                        <const double complex *>tile + i * source_ld, wide
+                    )
+            left += TILE
+        top += TILE
 
 
 cdef word largest_bits(const char *x, int64_t n, word magnitude) noexcept nogil:

@@ -27,18 +27,108 @@ cdef enum:
     TILE = 64             # rows and columns of a step of the Cholesky factorization
     TILED = 192           # rows of a matrix that is factored by such steps
     TILE_GRAIN = 500000   # multiply-adds that pay for another thread
+    PANELED = 128         # rows and columns of a matrix whose LU goes by panels
+    PANEL = 32            # columns of a panel, which LAPACK factors on one thread
+    WIDE = 512            # rows and columns from which panels are twice as wide
+
+
+# ---- LU by panels ----------------------------------------------------------------
+cdef void interchange(
+    real *x, int64_t ld, int columns, const int *order, int first, int last
+) noexcept nogil:
+    """Swap rows k and order[k] (from 1) of column-major x, for k in first..last."""
+    cdef int64_t k, at
+    for _ in range(columns):
+        for k in range(first, last):
+            at = order[k] - 1
+            x[k], x[at] = x[at], x[k]
+        x += ld
+
+
+cdef void update_columns(
+    const Job *job, real *a, int m, int j, int b, const int *order, int column,
+    int count,
+) noexcept nogil:
+    """Do to columns what the panel j..j + b did; on its right, subtract its product."""
+    cdef real *x = a + <int64_t>column * m
+    cdef real *panel = a + <int64_t>j * m
+    cdef int below = m - j - b
+    interchange(x, m, count, order, j, j + b)
+    if column < j:
+        return
+    job.lapack.trsm(
+        b"L", b"L", b"N", b"U", &b, &count, <void *>job.lapack.one, panel + j, &m,
+        x + j, &m, 1, 1, 1, 1
+    )
+    # The BLAS sees the transposes, as rows.
+    if below == 0:
+        return
+    if real is float:
+        blas_sgemm(
+            CBLAS_ROW_MAJOR, CBLAS_NO_TRANS, CBLAS_NO_TRANS, count, below, b, -1,
+            x + j, m, panel + j + b, m, 1, x + j + b, m
+        )
+    else:
+        blas_dgemm(
+            CBLAS_ROW_MAJOR, CBLAS_NO_TRANS, CBLAS_NO_TRANS, count, below, b, -1,
+            x + j, m, panel + j + b, m, 1, x + j + b, m
+        )
+
+
+cdef void update_tile(
+    const Job *job, char *a, int m, int n, int j, int b, const int *order, int64_t t
+) noexcept nogil:
+    """Tile t of the columns on the left of the panel j..j + b, then on its right."""
+    cdef int64_t left = (j + TILE - 1) // TILE
+    cdef int column = <int>(t * TILE if t < left else j + b + (t - left) * TILE)
+    cdef int count = min(<int>TILE, (j if t < left else n) - column)
+    if is_single(job):
+        update_columns(job, <float *>a, m, j, b, order, column, count)
+    else:
+        update_columns(job, <double *>a, m, j, b, order, column, count)
+
+
+cdef int factor_lu(const Job *job, int m, int n, char *a, int *order) noexcept nogil:
+    """Factor column-major a in place; LAPACK's info.
+
+    A large one right-looking, by panels: threads share tiles of the other columns, the
+    same ones for any number of threads.
+    """
+    cdef int k = min(m, n), j = 0, b, rows, info = 0, found = 0, i, threads
+    cdef int64_t t, tiles
+    if k < PANELED or job.lapack.is_complex:
+        job.lapack.getrf(&m, &n, a, &m, order, &info)
+        return info
+    while j < k:
+        b, rows = min(<int>(PANEL if k < WIDE else 2 * PANEL), k - j), m - j
+        job.lapack.getrf(
+            &rows, &b, a + (<int64_t>j * m + j) * job.lapack.itemsize, &m, order + j,
+            &info
+        )
+        if info > 0 and found == 0:
+            found = j + info
+        for i in range(j, j + b):
+            order[i] += j
+        tiles = (j + TILE - 1) // TILE + (n - j - b + TILE - 1) // TILE
+        threads = threads_for(<int64_t>rows * (n - j) * b, TILE_GRAIN)
+        for t in prange(
+            tiles, num_threads=threads, schedule="static", chunksize=1, nogil=True
+        ):
+            update_tile(job, a, m, n, j, b, order, t)
+        j += b
+    return found
 
 
 # ---- factorizations --------------------------------------------------------------
 cdef int lu_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     """Rows are interchanged, so LAPACK needs a true transpose: out is column-major."""
-    cdef int m = job.m, n = job.n, info = 0
+    cdef int m = job.m, n = job.n
     cdef char *a = input(job, 0, i)
     cdef char *lu = output(job, 1, i)
     cdef int *order = <int *>output(job, 2, i)
     if max(m, n) > SMALL:
         transpose(job, lu, m, a, n, m, n)
-        job.lapack.getrf(&m, &n, lu, &m, order, &info)
+        factor_lu(job, m, n, lu, order)
     elif not job.lapack.is_complex:
         if is_single(job):
             small_lu_factor(m, n, <float *>a, <float *>lu, order)
@@ -96,12 +186,12 @@ cdef void permutation_matrix(
 
 cdef int lu_parts_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
     """P, L and U, each with zeros where it has none of its own."""
-    cdef int m = job.m, n = job.n, k = min(m, n), info = 0
+    cdef int m = job.m, n = job.n, k = min(m, n)
     cdef char *a = input(job, 0, i)
     cdef int *order = <int *>(scratch + job.work_at)
     if max(m, n) > SMALL:
         transpose(job, scratch, m, a, n, m, n)
-        job.lapack.getrf(&m, &n, scratch, &m, order, &info)
+        factor_lu(job, m, n, scratch, order)
         permutation_matrix(job, output(job, 1, i), order, order + k, k)
         lower_part(job, output(job, 2, i), scratch, k)
         upper_part(job, output(job, 3, i), scratch, k)

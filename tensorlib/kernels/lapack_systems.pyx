@@ -15,6 +15,7 @@ from tensorlib.kernels.lapack cimport (
     WRONG_PIVOT, Job, after, input, is_single, job_of, output, real,
     register_matrix_kernel, round_up, run_batch, tl_matrix_params,
 )
+from tensorlib.kernels.lapack_factors cimport factor_lu
 from tensorlib.kernels.small_matrix cimport (
     SMALL, Substitution, double_complex, float_complex, small_inv, small_lu,
     small_solve, small_solve_lu, small_substitution,
@@ -36,7 +37,7 @@ cdef int inv_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
             return small_inv(n, <const float *>a, <float *>y)
         return small_inv(n, <const double *>a, <double *>y)
     memcpy(y, a, <size_t>n * n * job.lapack.itemsize)
-    job.lapack.getrf(&n, &n, y, &n, <int *>scratch, &info)
+    info = factor_lu(job, n, n, y, <int *>scratch)
     if info == 0:
         job.lapack.getri(
             &n, y, &n, <int *>scratch, scratch + job.work_at, &lwork, &info
@@ -163,7 +164,7 @@ cdef int solve_one(const Job *job, int64_t i, char *scratch) noexcept nogil:
         if is_single(job):
             return small_solve(n, k, <float *>lu, order, <float *>x)
         return small_solve(n, k, <double *>lu, order, <double *>x)
-    job.lapack.getrf(&n, &n, lu, &n, order, &info)
+    info = factor_lu(job, n, n, lu, order)
     if info != 0:
         return info
     triangular(job, lu, x, n, k, True, False, False)
@@ -303,7 +304,7 @@ cdef int factored(const Job *job, int64_t i, char *scratch, int *order) noexcept
     cdef int n = job.n, info = 0
     memcpy(scratch, input(job, 0, i), <size_t>n * n * job.lapack.itemsize)
     if not is_small(job):
-        job.lapack.getrf(&n, &n, scratch, &n, order, &info)
+        info = factor_lu(job, n, n, scratch, order)
     elif is_single(job):
         info = small_lu(n, <float *>scratch, order)
     else:

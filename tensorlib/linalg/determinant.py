@@ -9,7 +9,7 @@ algorithmic differentiation", Springer 2008, section 2.2.4.
 from collections import namedtuple
 
 from tensorlib.core.dtype import finfo
-from tensorlib.core.errors import own_errors
+from tensorlib.core.naming import own_errors
 from tensorlib.linalg.arguments import (
     adjoint,
     fresh,

@@ -10,7 +10,7 @@ arXiv:1701.00392 (2017), section 4.2.
 from collections import namedtuple
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import own_errors
+from tensorlib.core.naming import own_errors
 from tensorlib.linalg.arguments import adjoint, flat, fresh, matrices_of, stacked
 from tensorlib.linalg.matrix_op import is_differentiated
 from tensorlib.linalg.solving import solve_stack

@@ -11,7 +11,8 @@ design", arXiv:1001.1654 (2010), for QR.
 
 from collections import namedtuple
 
-from tensorlib.core.errors import GraphError, own_errors
+from tensorlib.core.errors import GraphError
+from tensorlib.core.naming import own_errors
 from tensorlib.linalg.arguments import (
     adjoint,
     flat,

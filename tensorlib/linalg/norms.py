@@ -4,7 +4,8 @@ from functools import cache
 from math import inf
 
 from tensorlib.core.dtype import finfo
-from tensorlib.core.errors import LinAlgError, ShapeError, own_errors
+from tensorlib.core.errors import LinAlgError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.linalg.arguments import (
     floating,
@@ -17,6 +18,7 @@ from tensorlib.linalg.spectrum import svdvals
 from tensorlib.ops.arguments import axes_of, tensor_of
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.complex import view_as_real
+from tensorlib.ops.contraction import squared_norm
 from tensorlib.ops.creation import full
 from tensorlib.ops.elementwise import astype
 from tensorlib.ops.indexing import where
@@ -123,8 +125,16 @@ def _limits(name):
     return info.smallest_normal / info.eps**2, info.max
 
 
+def _squares(x, axis, keepdims):
+    """Return the sums of x * x, without the product's memory where all is one run."""
+    if x.is_contiguous and (axis is None or len(axis) == x.ndim):
+        found = squared_norm(reshape(x, (x.size,)))
+        return reshape(found, (1,) * x.ndim) if keepdims else found
+    return total(x * x, axis=axis, keepdims=keepdims)
+
+
 def _euclidean(x, axis, keepdims):
-    squares = total(x * x, axis=axis, keepdims=keepdims)
+    squares = _squares(x, axis, keepdims)
     low, high = _limits(x.dtype.name)
     if squares.size == 1 and not is_batched(squares):
         if low <= squares.item() <= high:

@@ -4,7 +4,8 @@ from functools import lru_cache
 from math import inf
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import ShapeError, own_errors
+from tensorlib.core.errors import ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.linalg.arguments import matrices_of, on_every_example
 from tensorlib.linalg.matrix_op import same_examples
 from tensorlib.linalg.norms import HALVES, matrix_norm

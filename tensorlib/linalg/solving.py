@@ -8,7 +8,8 @@ sections 2.2 and 2.3.
 from math import prod
 
 from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.linalg.arguments import (
     adjoint,

@@ -10,7 +10,8 @@ separate", SIAM J. Numer. Anal. 10 (1973), for pinv.
 from collections import namedtuple
 
 from tensorlib.core.dtype import finfo
-from tensorlib.core.errors import GraphError, ShapeError, own_errors
+from tensorlib.core.errors import GraphError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.linalg.arguments import (
     adjoint,
     flat,

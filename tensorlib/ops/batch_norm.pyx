@@ -17,7 +17,8 @@ from tensorlib.ops.elementwise cimport (
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.arguments import float_of
 from tensorlib.ops.mathematics import rsqrt
 from tensorlib.ops.reduce import mean

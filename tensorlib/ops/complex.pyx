@@ -19,23 +19,26 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, record1, record2, run1, run2, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_COMPLEX64, TL_COMPLEX128, TL_CUDA, TL_FLOAT32, TL_FLOAT64,
-    TL_MAX_NDIM, tl_buffer,
+    TL_BATCHED, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_CUDA,
+    TL_FLOAT32, TL_FLOAT64, TL_MAX_NDIM, tl_buffer, tl_reduce_params,
 )
 from tensorlib.core.dtype cimport (
     dtype_of, is_complex_code, promote_codes, real_code,
 )
 from tensorlib.core.layout cimport copy_layout, parse_axes, update_layout
-from tensorlib.core.tensor cimport Tensor, new_like, new_ordered, new_view
+from tensorlib.core.tensor cimport Tensor, new_like, new_ordered, new_tensor, new_view
 from tensorlib.ops.elementwise cimport (
     Unary, as_float, as_tensor, cast, contiguous, copy, full_like,
 )
+from tensorlib.ops.reduce cimport broadcast
+from tensorlib.ops.shape cimport reshape_like
 
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.joining import concat, stack
 from tensorlib.ops.indexing import where
 from tensorlib.ops.manipulation import broadcast_arrays
-from tensorlib.ops.reduce import sum, var
+from tensorlib.ops.reduce import mean, sum, var
 from tensorlib.ops.shape import squeeze
 
 
@@ -149,6 +152,22 @@ cdef class Direction(Unary):
         return where(size == 0, 0.0, (g - along) / where(size == 0, 1.0, size))
 
 
+cdef class Total(Primitive):
+    """The sum of all numbers of z, times a real scale; params: (z's shape, scale)."""
+
+    def __cinit__(self, str name, **options):
+        self.analytic = False
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        shape, scale = node.params
+        return (broadcast(reshape_like(g * scale, (1,) * len(shape)), shape),)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        _, scale = node.params
+        return <Tensor>(sum(tangents[0], keepdims=len(node.shape_tuple()) > 0) * scale)
+
+
+cdef Total _sum_of_all = Total("sum", kernel="complex_total")
 cdef Parts _parts = Parts("view_as_real")
 cdef Whole _whole = Whole("view_as_complex")
 cdef Joined _joined = Joined("complex")
@@ -255,7 +274,28 @@ def over_parts(function, Tensor z not None, *args):
 
 def reduced(function, Tensor z not None, axis, keepdims):
     """Return the sum or the mean over axes."""
-    return over_parts(function, z, _axes(function.__name__, axis, z), keepdims)
+    axes = _axes(function.__name__, axis, z)
+    if len(axes) == z.buf.ndim and z.buf.device_type == TL_CPU and (
+        z.buf.flags & TL_C_CONTIGUOUS and z.buf.size
+    ):
+        return _total(z, 1.0 / z.buf.size if function is mean else 1.0, keepdims)
+    return over_parts(function, z, axes, keepdims)
+
+
+cdef Tensor _total(Tensor z, double scale, bint keepdims):
+    """The sum of all of z, contiguous on the CPU, times scale."""
+    cdef tl_reduce_params params
+    cdef tl_buffer layout
+    cdef int d
+    params.n_reduced, params.scale, params.correction = z.buf.ndim, scale, 0
+    layout.ndim = z.buf.ndim if keepdims else 0
+    for d in range(layout.ndim):
+        layout.shape[d] = 1
+    cdef Tensor out = new_tensor(&layout, z.buf.dtype, TL_CPU, 0)
+    run1(_sum_of_all, out, &z.buf, &params)
+    if z.track and tracking(z.track):
+        record1(_sum_of_all, out, z, (), False, (z.shape, scale))
+    return out
 
 
 def variance(Tensor z not None, axis, keepdims, correction):

@@ -107,6 +107,11 @@ cdef Tensor _dots(Tensor a, Tensor b):
     return cast(<Tensor>total(a, -1, dtype=dtype_of(wide)), dtype)
 
 
+def squared_norm(Tensor x not None):
+    """Return the sum of the squares of a real vector; autocast has no say in it."""
+    return _dots(x, x)
+
+
 def vecdot(x1, x2, /, *, axis=-1):
     """Return the scalar products of vectors along an axis.
 

@@ -26,7 +26,8 @@ from tensorlib.ops.transfer cimport moved, usable_device
 
 from math import ceil
 
-from tensorlib.core.errors import DTypeError, own_errors, rename
+from tensorlib.core.errors import DTypeError, rename
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.arguments import int_of
 
 cdef extern from "Python.h":

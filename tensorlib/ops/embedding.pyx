@@ -8,7 +8,8 @@ from tensorlib.ops.elementwise cimport as_tensor, cast, contiguous, full_like
 from tensorlib.ops.indexing cimport take_rows
 from tensorlib.ops.random cimport Generator, source_of
 
-from tensorlib.core.errors import DTypeError, GraphError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, GraphError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.creation import arange, zeros
 from tensorlib.ops.random import bernoulli

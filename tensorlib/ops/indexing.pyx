@@ -45,7 +45,6 @@ from tensorlib.core.errors import DeviceError, DTypeError, ShapeError, rename
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.reduce import cumsum
 
-
 cdef object EXACT = 1 << 53
 
 
@@ -335,10 +334,9 @@ cdef Tensor _scatter_last(Tensor values, tuple shape, Tensor positions):
 
 cdef int _indexed_first(Key key, int ndim, int *order) except -1:
     """The order of axes that brings the indexed ones to the front."""
-    cdef int d, k = 0
-    for axis in key.axes:
-        order[k] = axis
-        k += 1
+    cdef int d, k = <int>len(key.axes)
+    for d in range(k):
+        order[d] = key.axes[d]
     for d in range(ndim):
         if d not in key.axes:
             order[k] = d
@@ -367,16 +365,9 @@ cdef Tensor _read(Tensor x, Key key):
     if first == 0:
         return out
     # The result's index axes belong where the first indexed axis was.
-    k = 0
-    for d in range(first):
-        order[k] = n_index + d
-        k += 1
-    for d in range(n_index):
-        order[k] = d
-        k += 1
-    for d in range(n_index + first, out.buf.ndim):
-        order[k] = d
-        k += 1
+    for d in range(out.buf.ndim):
+        k = d - first if d < first + n_index else d
+        order[d] = d + n_index if d < first else k
     return permute(out, order)
 
 
@@ -419,9 +410,7 @@ cdef int _write(Tensor x, Key key, Tensor value) except -1:
     _indexed_first(key, base.buf.ndim, order)
     rows = permute(base.detach(), order)
     n_index = (<Tensor>key.indices[0]).buf.ndim
-    first = key.axes[0]
-    if not key.adjacent:
-        first = 0
+    first = key.axes[0] if key.adjacent else 0
     # The shape that reading would give, and the value broadcast to it.
     rest = rows.shape[len(key.indices):]
     shape = rest[:first] + key.indices[0].shape + rest[first:]
@@ -429,14 +418,9 @@ cdef int _write(Tensor x, Key key, Tensor value) except -1:
     if broadcast_view(&spread, &value.buf, &layout) < 0:
         raise _does_not_fit(value, shape)
     fitted = new_view(value, &spread)
-    k = 0
-    for d in range(n_index):
-        order[k] = first + d
-        k += 1
     for d in range(fitted.buf.ndim):
-        if not first <= d < first + n_index:
-            order[k] = d
-            k += 1
+        k = d - n_index if d < first + n_index else d
+        order[d] = first + d if d < n_index else k
     fitted = permute(fitted, order)
     return row_kernel(
         assign_primitive, rows, fitted, key.indices, True, False, key.origins

@@ -17,7 +17,8 @@ from tensorlib.ops.shape cimport reshape_like
 from tensorlib.ops.transfer cimport moved
 
 from tensorlib.autograd.batch import innermost_level
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.arguments import float_of
 from tensorlib.ops.creation import arange, asarray, full

@@ -4,7 +4,8 @@ Loaded at the first use of one of its names.
 """
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.arguments import axis_of, int_of, ints_of, tensor_of
 from tensorlib.ops.arithmetic import subtract
 from tensorlib.ops.creation import full

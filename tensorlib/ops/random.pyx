@@ -27,7 +27,8 @@ from tensorlib.ops.elementwise cimport as_float, cast
 from tensorlib.ops.shape cimport reshape_to
 from tensorlib.ops.transfer cimport usable_device
 
-from tensorlib.core.errors import DTypeError, own_errors
+from tensorlib.core.errors import DTypeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import is_batched
 from tensorlib.ops.arguments import float_of, int_of
 from tensorlib.ops.arithmetic import minimum

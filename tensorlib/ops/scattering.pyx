@@ -10,7 +10,7 @@ from numbers import Integral
 
 from tensorlib.autograd.batch cimport aligned, alike
 from tensorlib.autograd.primitive cimport Node, Primitive, record, run, tracking
-from tensorlib.core.abi cimport TL_CUDA, TL_INT64, tl_buffer
+from tensorlib.core.abi cimport TL_CPU, TL_CUDA, TL_INT64, tl_buffer
 from tensorlib.core.dtype cimport (
     dtype_of, is_complex_code, is_integer_code, promote_codes,
 )
@@ -28,7 +28,8 @@ from tensorlib.ops.shape cimport (
 )
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.creation import arange, full
 from tensorlib.ops.indexing import add_rows
 from tensorlib.ops.reduce import cumsum
@@ -109,7 +110,9 @@ cdef Tensor _leading(Tensor x, Tensor positions, int axis):
 
 cdef Tensor _gathered(Tensor x, Tensor positions, int axis):
     x = move_last(_leading(x, positions, axis), axis)
-    positions = contiguous(move_last(positions, axis))
+    positions = move_last(positions, axis)
+    if positions.buf.device_type != TL_CPU:     # whose kernel takes any strides
+        positions = contiguous(positions)
     return move_back(gather_last(x, positions), axis)
 
 

@@ -5,7 +5,8 @@ Loaded at the first use of one of its names.
 
 from tensorlib.core.dtype import DType, result_type
 from tensorlib.core.dtype import dtype as dtype_of
-from tensorlib.core.errors import ShapeError, own_errors
+from tensorlib.core.errors import ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.ops.arguments import axis_of, tensor_of
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.creation import full

@@ -3,7 +3,8 @@
 from collections import namedtuple
 
 from tensorlib.core.dtype import result_type
-from tensorlib.core.errors import DeviceError, DTypeError, own_errors
+from tensorlib.core.errors import DeviceError, DTypeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import any_batched, tensor_of
 from tensorlib.ops.complex import imag, real

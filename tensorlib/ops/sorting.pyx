@@ -30,7 +30,8 @@ from collections import namedtuple
 from math import prod
 
 from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.core.errors import DTypeError, ShapeError, own_errors
+from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.kernels import load_families
 from tensorlib.ops.arguments import int_of
 from tensorlib.ops.creation import arange, asarray, zeros

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.dtype import float32, float64
-from tensorlib.core.errors import ShapeError, own_errors
+from tensorlib.core.errors import ShapeError
+from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import any_batched, axes_of, axis_of, int_of, tensor_of
 from tensorlib.ops.arithmetic import ceil, floor
