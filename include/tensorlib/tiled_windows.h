@@ -23,23 +23,28 @@ struct tile_grid {
     int64_t out[3];
 };
 
-/* Walks over the lines of all planes. */
+/* Walks over the lines of all planes, by runs of lines below each other: where a plane
+ * and, in it, a run begins. */
 struct line_walk {
     const tile_grid &g;
-    int64_t plane, d, h;
-    line_walk(const tile_grid &g, int64_t line)
-        : g(g), plane(line / (g.out[0] * g.out[1])), d(line / g.out[1] % g.out[0]),
-          h(line % g.out[1]) {}
-    /* Where its first window begins in the plane. */
-    int64_t start() const {
-        return (d * g.kernel[0] * g.size[1] + h * g.kernel[1]) * g.size[2];
+    int64_t plane, line, run, d, h;
+    line_walk(const tile_grid &g, int64_t index)
+        : g(g), plane(index / (g.out[0] * g.out[1]) * pixels()),
+          d(index / g.out[1] % g.out[0]), h(index % g.out[1]) {
+        find_run();
     }
-    void next() {
-        if (++h < g.out[1]) return;
+    int64_t pixels() const { return g.size[0] * g.size[1] * g.size[2]; }
+    void find_run() {
+        line = (d * g.kernel[0] * g.size[1] + h * g.kernel[1]) * g.size[2];
+        run = g.out[1] - h;
+    }
+    void next_run() {
         h = 0;
-        if (++d < g.out[0]) return;
-        d = 0;
-        plane++;
+        if (++d == g.out[0]) {
+            d = 0;
+            plane += pixels();
+        }
+        find_run();
     }
 };
 
@@ -81,12 +86,18 @@ template <class T> struct max_columns : columns<T, max_step> {
 };
 template <class T> struct mean_columns : columns<T, add_step> {
     T *y;
-    T count;
+    T count, share;
+    bool exact; /* a power of two: the product has the quotient's bits */
     template <int M> using found = sum<T, M>;
-    mean_columns(T *y, T count) : y(y), count(count) {}
+    mean_columns(T *y, int64_t count)
+        : y(y), count((T)count), share(1 / (T)count), exact(!(count & (count - 1))) {}
     void finish(int64_t n, int64_t at) {
-        for (int64_t i = 0; i < n; i++)
-            y[at + i] = this->value[i] / count;
+        if (exact)
+            for (int64_t i = 0; i < n; i++)
+                y[at + i] = this->value[i] * share;
+        else
+            for (int64_t i = 0; i < n; i++)
+                y[at + i] = this->value[i] / count;
     }
 };
 
@@ -145,8 +156,30 @@ template <class T> struct placed_columns {
     }
 };
 
-/* `width` columns of each of the lines, the rows of their windows joined; they begin
- * `skip` columns after the lines. */
+/* A run of lines: the rows of their windows joined, `width` columns of each from column
+ * `at` of the block on. Rows: of a window, where it has one plane; 0: any. */
+template <int Rows, int M, class T, class Columns>
+inline void join_run(const tile_grid &g, const T *line, int64_t start, int64_t lines,
+                     int64_t width, int64_t at, Columns &block) {
+    typedef pack<T, M> P;
+    const int64_t next = g.size[2], area = g.size[1] * next;
+    const int64_t rows = Rows ? Rows : g.kernel[1], planes = Rows ? 1 : g.kernel[0];
+    const int64_t below = rows * next;
+    for (; lines > 0; lines--, line += below, start += below, at += width)
+        for (int64_t j = 0; j < width; j += M) {
+            int64_t from = j + M <= width ? j : width - M;
+            typename Columns::template found<M> found;
+            found.best = P::load(line + from);
+            for (int64_t d = 0; d < planes; d++)
+                for (int64_t h = d == 0; h < rows; h++) {
+                    int64_t row = d * area + h * next;
+                    found.visit(P::load(line + from + row), row);
+                }
+            block.template put<M>(at + from, found, start + from);
+        }
+}
+
+/* `width` columns of each of the lines, from `skip` columns after their begin. */
 template <int M, class T, class Columns>
 void join_rows(const tile_grid &g, const T *x, line_walk walk, int64_t lines,
                int64_t skip, int64_t width, Columns &block) {
@@ -157,24 +190,14 @@ void join_rows(const tile_grid &g, const T *x, line_walk walk, int64_t lines,
             return;
         }
     }
-    const int64_t area = g.size[1] * g.size[2];
-    for (int64_t l = 0; l < lines; l++, walk.next()) {
-        int64_t start = walk.start() + skip;
-        const T *line = x + walk.plane * g.size[0] * area + start;
-        for (int64_t j = 0; j < width; j += M) {
-            int64_t from = j + M <= width ? j : width - M;
-            const T *column = line + from;
-            typename Columns::template found<M> found;
-            found.best = pack<T, M>::load(column);
-            for (int64_t row = 1; row < g.kernel[1]; row++)
-                found.visit(pack<T, M>::load(column + row * g.size[2]),
-                            row * g.size[2]);
-            for (int64_t d = 1; d < g.kernel[0]; d++)
-                for (int64_t row = d * area, h = 0; h < g.kernel[1];
-                     row += g.size[2], h++)
-                    found.visit(pack<T, M>::load(column + row), row);
-            block.template put<M>(l * width + from, found, start + from);
-        }
+    for (int64_t at = 0; lines > 0; walk.next_run()) {
+        int64_t run = walk.run < lines ? walk.run : lines, start = walk.line + skip;
+        if (g.kernel[0] == 1 && g.kernel[1] == 2)
+            join_run<2, M>(g, x + walk.plane + start, start, run, width, at, block);
+        else
+            join_run<0, M>(g, x + walk.plane + start, start, run, width, at, block);
+        lines -= run;
+        at += run * width;
     }
 }
 
@@ -213,7 +236,7 @@ void tiled_max(const tile_grid &g, const T *x, int64_t first, int64_t last, T *y
 template <class T>
 void tiled_mean(const tile_grid &g, const T *x, int64_t first, int64_t last, T *y,
                 int64_t count) {
-    mean_columns<T> block(y, (T)count);
+    mean_columns<T> block(y, count);
     tiled_windows(g, x, first, last, block);
 }
 
