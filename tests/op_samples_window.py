@@ -363,7 +363,9 @@ NORMS = [
           lambda d, r: _norm_calls(_by_batch)(d, r) + _norm_calls(_by_given)(d, r),
           lambda d, r: [call(draw((16, 24, 400), d, r), None, None, draw((24,), d, r),
                              training=True),
-                        call(draw((900, 70), d, r), None, None, training=True)],
+                        call(draw((900, 70), d, r), None, None, training=True),
+                        *(_by_given(draw((*s, 400), d, r), *draw((3, s[1]), d, r))
+                          for s in ((16, 24), (3, 130)))],
           (Error(lambda: (_ones(3),), tl.ShapeError, "batch_norm: expected"),
            Error(lambda: (_ones(2, 3), _ones(2)), tl.ShapeError, "running_mean"),
            Error(lambda: (_ones(2, 3),), ValueError, "running_mean and running_var"),

@@ -1,5 +1,6 @@
 """Normalization of channels, resizing, padding, patches: modules against PyTorch."""
 
+import numpy as np
 import pytest
 from parity import assert_close, assert_parity, sample, to_torch, torch_module
 
@@ -184,6 +185,22 @@ def test_batch_norm_far_from_zero_keeps_its_digits():
     found = tl.batch_norm(x.astype("float32"), training=True).astype("float64")
     expected = tl.batch_norm(x.astype("float32").astype("float64"), training=True)
     assert tl.abs(found - expected).max().item() < 5e-5
+
+
+@pytest.mark.parametrize("shape", [(40, 9, 200), (3, 150, 200), (70, 500)])
+def test_batch_norm_by_running_statistics_on_any_number_of_threads_has_the_same_bits(
+    shape,
+):
+    rng = np.random.default_rng(0)
+    x = tl.tensor(rng.normal(size=shape).astype("float32"))
+    w, b, mean = (tl.tensor(rng.normal(size=shape[1])) for _ in range(3))
+    var = tl.tensor(rng.uniform(0.1, 3, shape[1]))
+    values = [v.astype("float32") for v in (mean, var, w, b)]
+    with tl.num_threads(1):
+        expected = tl.batch_norm(x, *values).numpy()
+    for threads in (2, 3, 8):
+        with tl.num_threads(threads):
+            np.testing.assert_array_equal(tl.batch_norm(x, *values).numpy(), expected)
 
 
 def test_batch_norm_moves_running_statistics_only_in_training():

@@ -206,6 +206,46 @@ def test_max_over_a_long_row_equals_pytorch(width, nans, dtype):
             np.testing.assert_array_equal(alone.numpy(), values.numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 2, 3, 6, 7, 16, 60, 64, 65])
+def test_windows_apart_on_long_lines_equal_pytorch(columns, dtype):
+    # Lines longer than a block, and blocks that end within a line.
+    for width in (1500, 130):
+        x = _few_values((2, 2, 5, width), dtype, 3, nans=True)
+        _check_largest(
+            lambda x, places, **more: tl.max_pool2d(
+                x, (2, columns), None, 0, 1, False, places, **more
+            ),
+            lambda x: torch_module().nn.functional.max_pool2d(
+                x, (2, columns), return_indices=True
+            ),
+            x,
+            "NHWC",
+        )
+        _check_mean(
+            lambda x, **more: tl.avg_pool2d(x, (2, columns), **more),
+            lambda x: torch_module().nn.functional.avg_pool2d(x, (2, columns)),
+            np.random.default_rng(0).normal(size=x.shape).astype(dtype),
+            "NHWC",
+        )
+
+
+def test_windows_apart_on_any_number_of_threads_have_the_same_bits():
+    x = tl.tensor(np.random.default_rng(0).normal(size=(7, 9, 6, 41, 37)))
+    a = x.astype("float32")
+    with tl.num_threads(1):
+        values, places = tl.max_pool3d(a, (2, 3, 2), return_indices=True)
+        means = tl.avg_pool3d(a, (2, 3, 2))
+    for threads in (2, 3, 8):
+        with tl.num_threads(threads):
+            found, at = tl.max_pool3d(a, (2, 3, 2), return_indices=True)
+            np.testing.assert_array_equal(found.numpy(), values.numpy())
+            np.testing.assert_array_equal(at.numpy(), places.numpy())
+            np.testing.assert_array_equal(
+                tl.avg_pool3d(a, (2, 3, 2)).numpy(), means.numpy()
+            )
+
+
 def test_dilated_max_pool_whose_windows_would_tile_reads_every_other_element():
     # As long as stride times windows, but a window reaches beyond its stride.
     x = tl.tensor([[[1.0, -1.0, -1.0, 2.0]]])

@@ -106,10 +106,14 @@ def test_layer_matches_pytorch(kind, how, settings, dtype):
 
 @pytest.mark.parametrize(("steps", "batch", "units"), [
     (3, 9, 40), (4, 3, 40), (5, 4, 33), (6, 13, 70), (4, 64, 9), (4, 65, 9),
+    (5, 1, 40), (4, 2, 37), (3, 3, 16), (3, 1, 15),
 ])  # fmt: skip
 @pytest.mark.parametrize(("kind", "how"), [*LAYERS[1:4], ("LSTM", {"proj_size": 7})])
 def test_layer_with_packed_weights_matches_pytorch(kind, how, steps, batch, units):
-    """On both sides of each bound; the gradient's inner dimension takes two blocks."""
+    """On both sides of each bound; the gradient's inner dimension takes two blocks.
+
+    Fewer than four sequences read weights in place, where a state fills a vector.
+    """
     ours, theirs = build(kind, 3, units, **how)
     compare(ours, theirs, [draw(steps, batch, 3)])
 
@@ -169,9 +173,23 @@ def test_relu_cell_matches_pytorch():
 @pytest.mark.parametrize("lengths", [[4, 4, 2, 1], [2, 4, 1, 3]])
 @pytest.mark.parametrize(("kind", "how"), LAYERS, ids=str)
 def test_packed_layer_matches_pytorch(kind, how, lengths):
-    torch = torch_module()
-    tpacking = torch.nn.utils.rnn
     ours, theirs = build(kind, 3, 5, num_layers=2, bidirectional=True, **how)
+    compare_packed(ours, theirs, lengths, states_of(kind, how, 4, (4,)))
+
+
+@pytest.mark.parametrize("lengths", [[4, 2], [1, 4, 2]])
+@pytest.mark.parametrize(("kind", "how"), LAYERS[:4], ids=str)
+def test_packed_layer_that_reads_weights_in_place_matches_pytorch(kind, how, lengths):
+    ours, theirs = build(kind, 3, 19, bidirectional=True, **how)
+    states = tuple(
+        draw(2, len(lengths), 19, seed=k) for k in range(2 if kind == "LSTM" else 1)
+    )
+    compare_packed(ours, theirs, lengths, states if kind == "LSTM" else states[0])
+
+
+def compare_packed(ours, theirs, lengths, states):
+    """Modules on packed sequences, of four steps at most."""
+    tpacking = torch_module().nn.utils.rnn
     ordered = lengths == sorted(lengths, reverse=True)
 
     def whole(module, pack, unpack):
@@ -187,7 +205,7 @@ def test_packed_layer_matches_pytorch(kind, how, lengths):
     compare(
         whole(ours, packing.pack_padded_sequence, packing.pad_packed_sequence),
         whole(theirs, tpacking.pack_padded_sequence, tpacking.pad_packed_sequence),
-        [draw(4, 4, 3), states_of(kind, how, 4, (4,))],
+        [draw(4, len(lengths), 3), states],
     )
 
 
@@ -339,7 +357,9 @@ def test_gradient_of_the_cell_state_alone():
 # ---- threads and memory --------------------------------------------------------
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("shape", "units"), [((3, 130), 96), ((5, 60), 170)])
+@pytest.mark.parametrize(
+    ("shape", "units"), [((3, 130), 96), ((5, 60), 170), ((2, 3), 405)]
+)
 def test_bits_do_not_depend_on_threads(kind, dtype, shape, units):
     ours = getattr(nn, kind)(
         64,

@@ -58,6 +58,67 @@ void packed_product(const T *a, int64_t lda, int64_t m, int64_t k, const T *pack
     packed_rows(a, lda, 1, m, packed, k, n, 0, k, first, last, c, ldc, add);
 }
 
+/* What remains of sums whose lanes are joined by halves, 2 H lanes each and the sums of
+ * a before those of b: H lanes each, as `across` joins them. */
+template <int H, class V, size_t... I>
+inline V halved(V a, V b, std::index_sequence<I...>) {
+    constexpr int half = sizeof...(I) / 2;
+    constexpr auto lane = [](int i) {
+        int in = i % half;
+        return (i < half ? 0 : 2 * half) + in / H * 2 * H + in % H;
+    };
+    return __builtin_shufflevector(a, b, lane(I)...) +
+           __builtin_shufflevector(a, b, (lane(I) + H)...);
+}
+/* N / H vectors of sums, N lanes each, as one of H lanes each. */
+template <int H, int N, class V> inline V halved_to(const V *sums) {
+    if constexpr (H == N)
+        return *sums;
+    else
+        return halved<H>(halved_to<2 * H, N>(sums),
+                         halved_to<2 * H, N>(sums + N / (2 * H)),
+                         std::make_index_sequence<N>());
+}
+
+/* c += the dots of a with as many rows of b as a vector has lanes. */
+template <class T> void add_vector_of_dots(const T *a, int64_t k, const T *b,
+                                           int64_t ldb, T *c) {
+    typedef lanes<T> L;
+    constexpr int N = L::count;
+    typename L::vector sums[N];
+    int64_t q = 0, rest = k % N;
+    for (int r = 0; r < N; r++)
+        sums[r] = typename L::vector{};
+    for (; q + N <= k; q += N) {
+        auto left = L::load(a + q);
+        for (int r = 0; r < N; r++)
+            sums[r] += left * L::load(b + r * ldb + q);
+    }
+    if (rest) {
+        auto left = load_rest(a + k, rest, (T)0);
+        for (int r = 0; r < N; r++)
+            sums[r] += left * load_rest(b + r * ldb + k, rest, (T)0);
+    }
+    typename L::vector sum = L::load(c) + halved_to<1, N>(sums);
+    memcpy(c, &sum, sizeof sum);
+}
+
+/* c (m, n) += a (m, k) @ b (n, k) transposed, read where it is: for the few rows of a that
+ * do not pay for packing. k is at least a vector's elements; which columns a call gets
+ * does not change their bits. */
+template <class T>
+void add_dots(const T *a, int64_t lda, int64_t m, int64_t k, const T *b, int64_t ldb,
+              int64_t n, T *c, int64_t ldc) {
+    constexpr int N = lanes<T>::count;
+    const int64_t whole = n / N * N;
+    for (int64_t j = 0; j < whole; j += N)
+        for (int64_t i = 0; i < m; i++)
+            add_vector_of_dots(a + i * lda, k, b + j * ldb, ldb, c + i * ldc + j);
+    gemm_dots(product<T>{m, n - whole, k, a, lda, 1, b + whole * ldb, 1, ldb, c + whole,
+                         ldc, NULL, true});
+}
+template <class T> inline int64_t least_dot(const T *) { return lanes<T>::count; }
+
 /* The right side b (k, n) of many products, by its strides; packed where a is tall
  * enough to pay for that, else NULL. */
 template <class T> struct operand {

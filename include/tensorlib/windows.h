@@ -56,7 +56,8 @@ inline typename pack<T, N>::type gather(const T *x, int64_t step) {
     }
 }
 
-/* What N windows have found so far; visit takes tap `at` of each. */
+/* What N windows have found so far; visit takes tap `at` of each. A caller may also lay
+ * tap 0 into `best` to begin with. */
 template <class T, int N> struct largest {
     typename pack<T, N>::type best =
         -__builtin_huge_val() - typename pack<T, N>::type{};

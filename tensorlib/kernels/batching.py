@@ -39,6 +39,7 @@ _SHARED = {"searchsorted": (1,)}  # what is searched
 _ROWS = {
     "layer_norm": (4, 5),  # weight and bias
     "rms_norm": (4,),
+    "channel_norm": (2, 3, 4, 5),  # weight, bias, mean and variance
     "group_norm": (4, 5),
     "group_norm_grad": (7,),
     "cross_entropy": (),

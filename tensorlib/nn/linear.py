@@ -154,20 +154,13 @@ class Flatten(Module):
 
     def forward(self, input):
         """Return `input` with the axes joined."""
-        shape = input.shape
-        ndim = len(shape)
-        if ndim == 0:
-            return input.reshape((1,))
-        start, end = self.start_axis, self.end_axis
-        start = start + ndim if start < 0 else start
-        end = end + ndim if end < 0 else end
-        if not (0 <= start < ndim and start <= end < ndim):
+        try:
+            return tl.flatten(input, self.start_axis, self.end_axis)
+        except (IndexError, tl.ShapeError):
             raise tl.ShapeError(
                 f"Flatten: axes {self.start_axis}..{self.end_axis} do not fit "
-                f"input.shape={tuple(shape)}"
-            )
-        joined = math.prod(shape[start : end + 1])
-        return input.reshape((*shape[:start], joined, *shape[end + 1 :]))
+                f"input.shape={tuple(input.shape)}"
+            ) from None
 
     def extra_repr(self):
         """Return the axes."""

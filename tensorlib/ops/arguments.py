@@ -34,6 +34,8 @@ def float_of(op, name, value):
 
     A tensor, even of one element, is none: it would not broadcast.
     """
+    if type(value) is float:
+        return value
     if isinstance(value, (str, Tensor)) or (
         not hasattr(value, "__float__") or getattr(value, "ndim", 0) != 0
     ):

@@ -4,18 +4,18 @@ from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
-from tensorlib.core.abi cimport tl_buffer, tl_norm_params
+from tensorlib.core.abi cimport TL_CPU, tl_buffer, tl_norm_params
 from tensorlib.core.dtype cimport (
     dtype_of, is_float_code, promote_codes, working_code,
 )
-from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.layout cimport copy_layout, parse_shape, set_contiguous
 from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
     as_float, as_tensor, cast, contiguous, full_like,
 )
 from tensorlib.ops.reduce cimport broadcast
-from tensorlib.ops.shape cimport reshape_like
+from tensorlib.ops.shape cimport reshape_like, reshape_to
 
 from tensorlib.core.errors import DTypeError, ShapeError
 from tensorlib.core.naming import own_errors
@@ -94,7 +94,40 @@ cdef class BatchNorm(Composite):
         return self.composed_jvp(node, tangents)
 
 
+cdef class ChannelNorm(Composite):
+    """(N, C, S) by statistics that are given; params: eps.
+
+    Inputs and saved: x, weight, bias, mean and variance.
+    """
+
+    cdef Tensor apply(self, tuple inputs, double eps):
+        cdef tl_norm_params params
+        cdef Tensor x = inputs[0], out = new_like(x, x.buf.dtype)
+        cdef const tl_buffer *written = &out.buf
+        cdef const tl_buffer *read[5]
+        cdef int i, track = 0
+        params.eps = eps
+        for i in range(5):
+            read[i] = &(<Tensor>inputs[i]).buf
+            track |= (<Tensor>inputs[i]).track
+        run(self, x.buf.dtype, &written, 1, read, 5, &params, x.buf.size)
+        if track and tracking(track):
+            record(self, out, inputs, inputs, False, eps)
+        return out
+
+    cdef Tensor compose(self, tuple inputs, object params):
+        x, weight, bias, average, spread = inputs
+        return _scaled(x, weight, bias, average, spread, params)
+
+    cdef tuple vjp(self, Node node, Tensor g):
+        return self.composed_vjp(node, g)
+
+    cdef Tensor jvp(self, Node node, tuple tangents):
+        return self.composed_jvp(node, tangents)
+
+
 cdef BatchNorm _batch_norm = BatchNorm("batch_norm")
+cdef ChannelNorm _channel_norm = ChannelNorm("channel_norm")
 cdef Primitive _batch_norm_grad = Primitive("batch_norm_grad")
 
 
@@ -105,11 +138,11 @@ cdef Tensor _channel_values(str op, str name, object given, Tensor x):
     if given is None:
         return None
     found = as_tensor(op, given)
-    if found.shape != (x.buf.shape[1],):
+    if found.buf.ndim != 1 or found.buf.shape[0] != x.buf.shape[1]:
         raise ShapeError(
             f"{op}: expected {name} of shape ({x.buf.shape[1]},), got {found.shape}"
         )
-    if name.startswith("running") and not is_float_code(found.buf.dtype):
+    if not is_float_code(found.buf.dtype) and name.startswith("running"):
         raise DTypeError(
             f"{op}: expected a floating {name}, got {dtype_of(found.buf.dtype)}"
         )
@@ -159,22 +192,49 @@ cdef tuple _operands(
     )
 
 
-cdef Tensor _by_running(
-    str op, Tensor x, Tensor w, Tensor b, Tensor average, Tensor spread, double eps
+cdef Tensor _scaled(
+    Tensor x, Tensor w, Tensor b, Tensor average, Tensor spread, double eps
 ):
-    """(x - mean) / sqrt(var + eps) * weight + bias with statistics that are given."""
+    """(x - mean) / sqrt(var + eps) * weight + bias in small operations."""
     cdef int dtype = working_code(x.buf.dtype)
-    if average is None or spread is None:
-        raise ValueError(
-            f"{op}: running_mean and running_var are needed unless the input's "
-            "statistics are used"
-        )
     along = (-1, *(1,) * (x.buf.ndim - 2))
     scale = rsqrt(cast(spread, dtype) + eps)
     if w is not None:
         scale = scale * w
     out = (x - cast(average, dtype).reshape(along)) * scale.reshape(along)
     return cast(<Tensor>(out if b is None else out + b.reshape(along)), x.buf.dtype)
+
+
+cdef Tensor _by_running(
+    str op, Tensor x, Tensor w, Tensor b, Tensor average, Tensor spread, double eps
+):
+    """The same with statistics that are given: one kernel on the CPU."""
+    cdef int dtype = working_code(x.buf.dtype), d
+    cdef int64_t channels = x.buf.shape[1]
+    cdef tl_buffer rows
+    cdef Tensor out
+    if average is None or spread is None:
+        raise ValueError(
+            f"{op}: running_mean and running_var are needed unless the input's "
+            "statistics are used"
+        )
+    for each in (x, w, b, average, spread):
+        if each is not None and (<Tensor>each).buf.device_type != TL_CPU:
+            return _scaled(x, w, b, average, spread, eps)
+    w = _constant(x, channels, 1) if w is None else contiguous(w)
+    b = _constant(x, channels, 0) if b is None else contiguous(b)
+    rows.ndim = 3
+    rows.shape[0], rows.shape[1], rows.shape[2] = x.buf.shape[0], channels, 1
+    for d in range(2, x.buf.ndim):
+        rows.shape[2] *= x.buf.shape[d]
+    set_contiguous(&rows)
+    out = _channel_norm.apply(
+        (reshape_to(contiguous(x), &rows), w, b, contiguous(cast(average, dtype)),
+         contiguous(cast(spread, dtype))), eps,
+    )
+    copy_layout(&rows, &x.buf)
+    set_contiguous(&rows)
+    return reshape_to(out, &rows)
 
 
 def batch_norm(

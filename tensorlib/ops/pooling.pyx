@@ -4,14 +4,15 @@ The largest element's place is found once; the derivatives put to and take from 
 place, and each of the two is the other's transpose. So are the mean and its gradient.
 """
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, run, tracking
 from tensorlib.core.abi cimport TL_INT64, tl_buffer, tl_pool_params
-from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.layout cimport parse_shape, set_contiguous
 from tensorlib.core.tensor cimport Tensor, new_tensor
 from tensorlib.ops.elementwise cimport as_float, as_tensor, contiguous
 from tensorlib.ops.window cimport (
-    as_triple, as_volume, channels_last, from_volume, is_batched, per_axis,
+    as_volume, channels_last, fill_axes, from_volume, is_batched,
 )
 
 from tensorlib.core.errors import ShapeError
@@ -24,8 +25,8 @@ load_families("pool")
 cdef class Windows:
     """Parameters of one pooling and the shapes of its input and output."""
     cdef tl_pool_params params
-    cdef tuple x_shape
-    cdef tuple y_shape
+    cdef int64_t[5] x_shape
+    cdef int64_t[5] y_shape
 
 
 cdef class MaxPool(Primitive):
@@ -71,7 +72,10 @@ cdef class Between(Primitive):
         cdef const tl_buffer *written
         cdef const tl_buffer *read[2]
         a, index = aligned(self.name, (contiguous(a), index))
-        out = _shaped(a, how.x_shape if self.back else how.y_shape, a.buf.dtype)
+        if self.back:
+            out = _shaped(a, how.x_shape, a.buf.dtype)
+        else:
+            out = _shaped(a, how.y_shape, a.buf.dtype)
         written = &out.buf
         read[0] = &a.buf
         if index is not None:
@@ -105,36 +109,41 @@ cdef Between _avg_pool = Between("avg_pool", False)
 cdef Between _avg_pool_grad = Between("avg_pool_grad", True)
 
 
-cdef Tensor _shaped(Tensor like, tuple shape, int dtype):
+cdef Tensor _shaped(Tensor like, const int64_t *shape, int dtype):
     cdef tl_buffer layout
-    parse_shape("pool", shape, &layout)
+    layout.ndim = 5
+    memcpy(layout.shape, shape, 5 * sizeof(int64_t))
+    set_contiguous(&layout)
     return new_tensor(&layout, dtype, like.buf.device_type, like.buf.device_index)
 
 
 # ---- arguments -----------------------------------------------------------------
-cdef Tensor _input(str op, object x, int spatial, object layout):
+cdef Tensor _input(str op, object x, int spatial, object layout, bint last):
     """x as a floating tensor whose planes are not empty."""
     cdef Tensor a = as_float(as_tensor(op, x))
-    cdef bint last = channels_last(op, layout, spatial)
+    cdef int d, end
     is_batched(op, a, spatial, layout)
-    if 0 in (a.shape[-spatial - 1:-1] if last else a.shape[-spatial:]):
-        raise ShapeError(f"{op}: expected planes that are not empty, got {a.shape}")
+    end = a.buf.ndim - (1 if last else 0)
+    for d in range(end - spatial, end):
+        if a.buf.shape[d] == 0:
+            raise ShapeError(
+                f"{op}: expected planes that are not empty, got {a.shape}"
+            )
     return a
 
 
-cdef Windows _windows(Tensor volume, tuple outs, bint last):
+cdef Windows _windows(Tensor volume, const int64_t *outs, bint last):
     """The parts that all poolings share; kernels read the shapes from buffers."""
     cdef Windows how = Windows.__new__(Windows)
     cdef int d
-    outs = as_triple(outs, 1)
-    shape = volume.shape
-    how.x_shape = shape
-    how.y_shape = (shape[0], *outs, shape[4]) if last else (*shape[:2], *outs)
+    memcpy(how.x_shape, volume.buf.shape, 5 * sizeof(int64_t))
+    memcpy(how.y_shape, volume.buf.shape, 5 * sizeof(int64_t))
     how.params.channels_last = last
     how.params.adaptive = 0
     how.params.include_pad = 0
     how.params.divisor = 0
     for d in range(3):
+        how.y_shape[d + (1 if last else 2)] = outs[d]
         how.params.kernel[d] = how.params.stride[d] = how.params.dilation[d] = 1
         how.params.padding[d] = 0
     return how
@@ -158,42 +167,59 @@ cdef int64_t _count(
     return found
 
 
+cdef int _even_counts(
+    str op, const int64_t *sizes, int spatial, const tl_pool_params *by, bint ceil_mode,
+    int64_t *outs,
+) except -1:
+    """How many windows there are along each axis."""
+    cdef int d
+    for d in range(3 - spatial, 3):
+        if 2 * by.padding[d] > by.kernel[d]:
+            raise ValueError(
+                f"{op}: expected padding of at most half the kernel, got padding "
+                f"{_listed(by.padding, spatial)} and kernel_size "
+                f"{_listed(by.kernel, spatial)}"
+            )
+    for d in range(3 - spatial, 3):
+        outs[d] = _count(
+            sizes[d], by.kernel[d], by.stride[d], by.padding[d], by.dilation[d],
+            ceil_mode,
+        )
+    for d in range(3 - spatial, 3):
+        if outs[d] < 1:
+            raise ShapeError(
+                f"{op}: the window is larger than the padded input: got input extents "
+                f"{_listed(sizes, spatial)}, kernel_size "
+                f"{_listed(by.kernel, spatial)}, padding "
+                f"{_listed(by.padding, spatial)}, dilation "
+                f"{_listed(by.dilation, spatial)}"
+            )
+    return 0
+
+
+cdef tuple _listed(const int64_t *values, int spatial):
+    return tuple([values[d] for d in range(3 - spatial, 3)])
+
+
 cdef Windows _even_windows(
     str op, Tensor volume, int spatial, bint last, tuple given
 ):
     """given: kernel_size, stride, padding, dilation and ceil_mode, as handed in."""
-    cdef Windows how
-    cdef int d
+    cdef int64_t[3] outs = [1, 1, 1]
+    cdef Windows how = _windows(volume, outs, last)
+    cdef tl_pool_params *by = &how.params
+    cdef int d, first = 1 if last else 2
     kernel_size, stride, padding, dilation, ceil_mode = given
-    kernel = per_axis(op, "kernel_size", kernel_size, spatial, 1)
-    steps = kernel
-    if stride is not None and stride != ():
-        steps = per_axis(op, "stride", stride, spatial, 1)
-    pads = per_axis(op, "padding", padding, spatial, 0)
-    gaps = per_axis(op, "dilation", dilation, spatial, 1)
-    for k, p in zip(kernel, pads):
-        if 2 * p > k:
-            raise ValueError(
-                f"{op}: expected padding of at most half the kernel, got padding "
-                f"{pads} and kernel_size {kernel}"
-            )
-    first = 1 if last else 2
-    sizes = volume.shape[first + 3 - spatial:first + 3]
-    outs = tuple([
-        _count(n, k, s, p, g, bool(ceil_mode))
-        for n, k, s, p, g in zip(sizes, kernel, steps, pads, gaps)
-    ])
-    if min(outs) < 1:
-        raise ShapeError(
-            f"{op}: the window is larger than the padded input: got input extents "
-            f"{sizes}, kernel_size {kernel}, padding {pads}, dilation {gaps}"
-        )
-    how = _windows(volume, outs, last)
-    kernel, steps = as_triple(kernel, 1), as_triple(steps, 1)
-    pads, gaps = as_triple(pads, 0), as_triple(gaps, 1)
+    fill_axes(op, "kernel_size", kernel_size, spatial, 1, by.kernel)
+    if stride is None or stride == ():
+        memcpy(by.stride, by.kernel, 3 * sizeof(int64_t))
+    else:
+        fill_axes(op, "stride", stride, spatial, 1, by.stride)
+    fill_axes(op, "padding", padding, spatial, 0, by.padding)
+    fill_axes(op, "dilation", dilation, spatial, 1, by.dilation)
+    _even_counts(op, volume.buf.shape + first, spatial, by, bool(ceil_mode), outs)
     for d in range(3):
-        how.params.kernel[d], how.params.stride[d] = kernel[d], steps[d]
-        how.params.padding[d], how.params.dilation[d] = pads[d], gaps[d]
+        how.y_shape[first + d] = outs[d]
     return how
 
 
@@ -201,6 +227,8 @@ cdef Windows _adaptive_windows(
     str op, Tensor volume, int spatial, bint last, object output_size
 ):
     cdef Windows how
+    cdef int64_t[3] outs = [1, 1, 1]
+    cdef tl_buffer result
     first = 1 if last else 2
     sizes = volume.shape[first + 3 - spatial:first + 3]
     if not hasattr(output_size, "__index__") and not isinstance(output_size, str):
@@ -216,8 +244,10 @@ cdef Windows _adaptive_windows(
                 n if wanted is None else wanted
                 for wanted, n in zip(output_size, sizes)
             ])
-    outs = per_axis(op, "output_size", output_size, spatial, 0)
+    fill_axes(op, "output_size", output_size, spatial, 0, outs)
     how = _windows(volume, outs, last)
+    # The result may be larger than the input: more than a size can say.
+    parse_shape(op, tuple([how.y_shape[d] for d in range(5)]), &result)
     how.params.adaptive = 1
     return how
 
@@ -227,8 +257,8 @@ cdef object _largest(
     object output_size,
 ):
     """Max pooling by windows of one size, or, where `even` is None, adaptive."""
-    cdef Tensor a = _input(op, x, spatial, layout)
     cdef bint last = channels_last(op, layout, spatial)
+    cdef Tensor a = _input(op, x, spatial, layout, last)
     cdef bint batched = a.buf.ndim == spatial + 2
     cdef Tensor volume = as_volume(a, spatial, last), out, index
     cdef Windows how
@@ -247,15 +277,20 @@ cdef Tensor _mean(
     str op, int spatial, object x, object layout, tuple even, object output_size,
     object count_include_pad=False, object divisor_override=None,
 ):
-    cdef Tensor a = _input(op, x, spatial, layout)
     cdef bint last = channels_last(op, layout, spatial)
+    cdef Tensor a = _input(op, x, spatial, layout, last)
     cdef bint batched = a.buf.ndim == spatial + 2
     cdef Tensor volume = as_volume(a, spatial, last)
     cdef Windows how
+    cdef int first
+    cdef int64_t[3] divisor
     if even is None:
         how = _adaptive_windows(op, volume, spatial, last, output_size)
-        axes = (1, 2, 3) if last else (2, 3, 4)
-        if volume.buf.size and all([how.y_shape[axis] == 1 for axis in axes]):
+        first = 1 if last else 2
+        if volume.buf.size and (
+            how.y_shape[first] * how.y_shape[first + 1] * how.y_shape[first + 2] == 1
+        ):
+            axes = (first, first + 1, first + 2)
             # One window is everything: a reduction.
             whole = mean(volume, axis=axes, keepdims=True)
             return from_volume(<Tensor>whole, spatial, last, batched)
@@ -263,9 +298,8 @@ cdef Tensor _mean(
         how = _even_windows(op, volume, spatial, last, even)
         how.params.include_pad = bool(count_include_pad)
         if divisor_override is not None:
-            how.params.divisor = per_axis(
-                op, "divisor_override", divisor_override, 1, 1
-            )[0]
+            fill_axes(op, "divisor_override", divisor_override, 1, 1, divisor)
+            how.params.divisor = divisor[2]
     return from_volume(_avg_pool.apply(volume, None, how), spatial, last, batched)
 
 

@@ -6,6 +6,9 @@ from tensorlib.core.tensor cimport Tensor
 cdef bint channels_last(str op, object layout, int spatial) except -1
 # An int, or one for each of `spatial` axes, each in [least, 2**31).
 cdef tuple per_axis(str op, str name, object value, int spatial, int64_t least)
+# The same into the last `spatial` of three; the others are left as they are.
+cdef int fill_axes(
+    str op, str name, object value, int spatial, int64_t least, int64_t *out) except -1
 # x as (N, C, D, H, W) or (N, D, H, W, C) with unit axes put in, contiguous.
 cdef Tensor as_volume(Tensor x, int spatial, bint last)
 # The same for values an axis: `missing` for the axes put in.

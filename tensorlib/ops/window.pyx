@@ -3,11 +3,14 @@
 All of them run as volumes of three axes; images and sequences have unit axes put in.
 """
 
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
+from tensorlib.core.abi cimport tl_buffer
+from tensorlib.core.layout cimport set_contiguous
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.elementwise cimport contiguous
-from tensorlib.ops.shape cimport reshape_like
+from tensorlib.ops.shape cimport reshape_to
 
 from tensorlib.core.errors import ShapeError
 
@@ -53,13 +56,14 @@ cdef tuple per_axis(str op, str name, object value, int spatial, int64_t least):
 
 
 cdef bint is_batched(str op, Tensor x, int spatial, object layout) except -1:
+    cdef int d
     if x.buf.ndim != spatial + 1 and x.buf.ndim != spatial + 2:
         raise ShapeError(
             f"{op}: expected an input of shape ({', '.join(layout)}) or "
             f"({', '.join(layout[1:])}), got {x.shape}"
         )
-    for extent in x.shape:
-        if extent > _LIMIT:
+    for d in range(x.buf.ndim):
+        if x.buf.shape[d] > _LIMIT:
             raise ShapeError(f"{op}: expected extents below 2**31, got {x.shape}")
     return x.buf.ndim == spatial + 2
 
@@ -68,16 +72,45 @@ cdef tuple as_triple(tuple values, int missing):
     return (missing,) * (3 - len(values)) + values
 
 
+cdef int fill_axes(
+    str op, str name, object value, int spatial, int64_t least, int64_t *out
+) except -1:
+    cdef int d, overflow = 0
+    cdef int64_t one
+    if type(value) is int:
+        one = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if not overflow and least <= one <= _LIMIT:
+            for d in range(3 - spatial, 3):
+                out[d] = one
+            return 0
+    found = per_axis(op, name, value, spatial, least)
+    for d in range(spatial):
+        out[3 - spatial + d] = found[d]
+    return 0
+
+
 cdef Tensor as_volume(Tensor x, int spatial, bint last):
-    shape = x.shape if x.buf.ndim == spatial + 2 else (1, *x.shape)
-    first = 1 if last else 2
-    units = (1,) * (3 - spatial)
-    return reshape_like(contiguous(x), shape[:first] + units + shape[first:])
+    cdef int d, given = 0, first = 1 if last else 2
+    cdef bint batched = x.buf.ndim == spatial + 2
+    cdef tl_buffer volume
+    volume.ndim = 5
+    for d in range(5):
+        if (d == 0 and not batched) or first <= d < first + 3 - spatial:
+            volume.shape[d] = 1
+        else:
+            volume.shape[d] = x.buf.shape[given]
+            given += 1
+    set_contiguous(&volume)
+    return reshape_to(contiguous(x), &volume)
 
 
 cdef Tensor from_volume(Tensor x, int spatial, bint last, bint batched):
-    cdef int first = 1 if last else 2
-    shape = x.shape
-    return reshape_like(
-        x, shape[0 if batched else 1:first] + shape[first + 3 - spatial:]
-    )
+    cdef int d, first = 1 if last else 2
+    cdef tl_buffer plain
+    plain.ndim = 0
+    for d in range(0 if batched else 1, 5):
+        if not first <= d < first + 3 - spatial:
+            plain.shape[plain.ndim] = x.buf.shape[d]
+            plain.ndim += 1
+    set_contiguous(&plain)
+    return reshape_to(x, &plain)
