@@ -69,6 +69,27 @@ inline void channel_tile(int64_t rows, int64_t columns, const channel_block<T> &
     channel_sums<T, A, B>(std::make_index_sequence<A * B>(), b, x, sums);
 }
 
+/* A vector for each of n elements, from up to a vector's channels `apart` from one to
+ * the next; lanes of no channel are zeros, vectors from n on undefined. */
+template <class T>
+inline void channel_vectors(const T *x, int64_t apart, int64_t channels, int64_t n,
+                            typename lanes<T>::vector (&v)[lanes<T>::count]) {
+    typedef lanes<T> L;
+    for (int64_t i = 0; i < L::count; i++) {
+        v[i] = typename L::vector{};
+        if (i >= channels) continue;
+#if defined(__AVX512F__)
+        v[i] = load_first(x + i * apart, n);
+#else
+        if (n == L::count)
+            v[i] = L::load(x + i * apart);
+        else
+            memcpy(&v[i], x + i * apart, n * sizeof(T));
+#endif
+    }
+    transpose_steps<typename L::vector, L::count, 1>(v);
+}
+
 /* Columns of one row of targets, at most as many as a vector has lanes. */
 template <class T>
 inline void channel_put_row(const typename lanes<T>::vector *sums, int64_t columns,
@@ -145,6 +166,87 @@ void channel_filters(const T *w, int64_t outs, int64_t depth, T *packed) {
     for (; k < depth; k++)
         for (int64_t o = 0; o < L::count; o++)
             packed[k * L::count + o] = o < outs ? w[o * depth + k] : T(0);
+}
+
+/* ---- the weight's gradient ------------------------------------------------------- */
+
+/* What a block of sums runs over: `rows` rows of targets of some images, and strides of
+ * the gradient, laid out as (columns, lanes), and of the packed source. */
+struct channel_walk {
+    int64_t images, slices, rows, columns;
+    int64_t x_image, x_slice, x_row;
+};
+
+/* Sums of N weights of a vector of channels: at[k] is where weight k meets the first
+ * target. Each starts from zero here, so that sums stay short. */
+template <class T, int N, size_t... I>
+inline void channel_products(std::index_sequence<I...>, const channel_walk &walk,
+                             const T *g, const T *x, const int64_t *at, T *sums) {
+    typedef lanes<T> L;
+    constexpr int step = 4; /* targets for which a source address is fetched once */
+    typename L::vector a[N] = {};
+    for (int64_t i = 0; i < walk.images * walk.slices * walk.rows; i++) {
+        int64_t image = i / (walk.slices * walk.rows);
+        int64_t slice = i / walk.rows % walk.slices, row = i % walk.rows, j = 0;
+        const T *from =
+            x + image * walk.x_image + slice * walk.x_slice + row * walk.x_row;
+        for (; j + step <= walk.columns; j += step, from += step) {
+            typename L::vector v[step];
+            for (int s = 0; s < step; s++, g += L::count)
+                v[s] = L::load(g);
+            ((a[I] += v[0] * from[at[I]], a[I] += v[1] * from[at[I] + 1],
+              a[I] += v[2] * from[at[I] + 2], a[I] += v[3] * from[at[I] + 3]),
+             ...);
+        }
+        for (; j < walk.columns; j++, from++, g += L::count) {
+            typename L::vector v = L::load(g);
+            ((a[I] += v * from[at[I]]), ...);
+        }
+    }
+    ((a[I] += L::load(sums + I * L::count),
+      memcpy(sums + I * L::count, &a[I], sizeof a[I])),
+     ...);
+}
+
+/* sums (depth, lanes) += the products of a box, for one vector of channels. */
+template <class T>
+void channel_gradient(const channel_walk &walk, const T *g, const T *x,
+                      const int64_t *at, int64_t depth, T *sums) {
+    constexpr int most = LANE_BYTES == 64 ? 24 : 9;
+    constexpr auto all = std::make_index_sequence<most>();
+    constexpr auto third = std::make_index_sequence<most / 3>();
+    constexpr auto one = std::make_index_sequence<1>();
+    int64_t k = 0;
+    for (; k + most <= depth; k += most)
+        channel_products<T, most>(all, walk, g, x, at + k, sums + k * lanes<T>::count);
+    for (; k + most / 3 <= depth; k += most / 3)
+        channel_products<T, most / 3>(third, walk, g, x, at + k,
+                                      sums + k * lanes<T>::count);
+    for (; k < depth; k++)
+        channel_products<T, 1>(one, walk, g, x, at + k, sums + k * lanes<T>::count);
+}
+
+/* n elements of each of up to a vector's channels, `apart` from one to the next, as (n,
+ * lanes); lanes of no channel are zeros. */
+template <class T>
+void channel_turn(const T *x, int64_t apart, int64_t channels, int64_t n, T *turned) {
+    typedef lanes<T> L;
+    for (int64_t j = 0; j < n; j += L::count) {
+        int64_t count = n - j < L::count ? n - j : L::count;
+        typename L::vector v[L::count];
+        channel_vectors(x + j, apart, channels, count, v);
+        memcpy(turned + j * L::count, v, count * sizeof v[0]);
+    }
+}
+
+/* Sums (depth, lanes) as filters (outs, depth). */
+template <class T>
+void channel_totals(const T *sums, int64_t outs, int64_t depth, T *w) {
+    typedef lanes<T> L;
+    const channel_store to = {outs, depth, 0, 1};
+    for (int64_t k = 0; k < depth; k += L::count)
+        channel_put_row<T>((const typename L::vector *)(sums + k * L::count),
+                           depth - k < L::count ? depth - k : L::count, to, w + k);
 }
 
 } /* namespace tl */

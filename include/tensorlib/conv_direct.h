@@ -174,6 +174,37 @@ inline void direct_list(const conv_shape *p, const direct_plan *d, bool input,
     begin[direct_phases(d)] = count;
 }
 
+/* Every second element from two overlapping vectors: b begins where a ends. */
+template <class V, size_t... I>
+inline V direct_evens(V a, V b, std::index_sequence<I...>) {
+    constexpr size_t half = sizeof...(I) / 2;
+    return __builtin_shufflevector(a, b, (int)(2 * I + (I >= half))...);
+}
+
+/* n elements, Step (1 or 2) apart, side by side. */
+template <class T, int Step> inline void direct_copy(const T *from, int64_t n, T *to) {
+    typedef lanes<T> L;
+    constexpr auto all = std::make_index_sequence<L::count>();
+    for (; n >= L::count; n -= L::count, from += Step * L::count, to += L::count) {
+        typename L::vector v = L::load(from);
+        if (Step == 2) v = direct_evens(v, L::load(from + L::count - 1), all);
+        memcpy(to, &v, sizeof v);
+    }
+#if defined(__AVX512F__)
+    const int64_t width = Step * (n - 1) + 1;
+    if (n == 0) return;
+    typename L::vector v = load_first(from, direct_min(width, L::count));
+    if (Step == 2 && width >= L::count)
+        v = direct_evens(v, load_first(from + L::count - 1, width - L::count + 1), all);
+    else if (Step == 2)
+        v = direct_evens(v, v, all);
+    store_first(to, n, v);
+#else
+    for (int64_t i = 0; i < n; i++)
+        to[i] = from[i * Step];
+#endif
+}
+
 /* One row of a source, from column `first` on, into a packed row; NULL: zeros. */
 template <class T>
 inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
@@ -187,11 +218,9 @@ inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
         for (int64_t i = 0; i < low; i++)
             row[i] = 0;
         if (step == 1)
-            for (int64_t i = low; i < high; i++)
-                row[i] = line[first + i];
+            direct_copy<T, 1>(line + first + low, high - low, row + low);
         else if (step == 2)
-            for (int64_t i = low; i < high; i++)
-                row[i] = line[first + i * 2];
+            direct_copy<T, 2>(line + first + low * 2, high - low, row + low);
         else
             for (int64_t i = low; i < high; i++)
                 row[i] = line[first + i * step];
@@ -259,13 +288,14 @@ inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
     return direct_packs(p, input, like);
 }
 
-/* The weight's gradient of many weights would outgrow the cache. */
+/* With rows in the lanes, sums of many weights would outgrow the cache. */
 template <class T> inline bool direct_suits_weight(const conv_shape *p, const T *like) {
-    return direct_suits(p, false, like) &&
-           (direct_depthwise(p) ||
-            (direct_rows(p->out[2], like) && p->n * p->positions >= 64 &&
-             p->o * p->depth * LANE_BYTES <= 2 << 20 &&
-             p->positions >= 8 * lanes<T>::count));
+    if (!direct_suits(p, false, like)) return false;
+    if (direct_depthwise(p)) return true;
+    if (p->n * p->positions < 64) return false;
+    return direct_describe(p, false, DIRECT_BOX, DIRECT_TASKS, like).channels ||
+           (p->o * p->depth * LANE_BYTES <= 2 << 20 &&
+            p->positions >= 8 * lanes<T>::count);
 }
 
 /* ---- forward, and the input's gradient ------------------------------------------- */
@@ -608,8 +638,11 @@ template <class T> inline int64_t direct_padded(const direct_plan *d, const T *)
     return d->to * d->box[0] * d->box[1] * direct_ceil(d->box[2], lane) * lane;
 }
 template <class T> inline int64_t direct_work(const direct_plan *d, const T *like) {
-    return d->to * d->from * d->taps * lanes<T>::count +
-           direct_batch(d, like) * (d->from * d->plane + direct_padded(d, like)) + 64;
+    const int64_t lane = lanes<T>::count, box = d->box[0] * d->box[1] * d->box[2];
+    const int64_t outs = d->channels ? direct_ceil(d->to, lane) : d->to;
+    const int64_t y = d->channels ? box * lane : direct_padded(d, like);
+    return outs * d->from * d->taps * lane +
+           direct_batch(d, like) * (d->from * d->plane + y) + 64;
 }
 
 /* Pack the boxes `index` of some images, and choose strides; y moves to where its
@@ -656,6 +689,65 @@ inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
     return walk;
 }
 
+/* The gradient of a box for a vector of channels, from y at the box, as (targets,
+ * lanes). */
+template <class T>
+inline void direct_turn(const direct_plan *d, const T *y, int64_t outs,
+                        const int64_t *start, const channel_walk &walk, T *turned) {
+    const int64_t plane = d->target[0] * d->target[1] * d->target[2];
+    const bool whole = walk.columns == d->target[2];
+    const int64_t run = whole ? walk.rows * walk.columns : walk.columns;
+    for (int64_t i = 0; i < walk.images; i++, y += d->groups * d->to * plane)
+        for (int64_t z = 0; z < walk.slices; z++)
+            for (int64_t r = 0; r < (whole ? 1 : walk.rows); r++) {
+                const T *from =
+                    y + ((start[0] + z) * d->target[1] + start[1] + r) * d->target[2];
+                channel_turn(from + start[2], plane, outs, run, turned);
+                turned += run * lanes<T>::count;
+            }
+}
+
+/* direct_weight with channels of y in the lanes of vectors. */
+template <class T>
+inline void direct_weight_channels(const direct_plan *d, const T *y, const T *x,
+                                   int64_t outs, const int64_t *at, int64_t first,
+                                   int64_t last, T *w, T *work) {
+    const int64_t lane = lanes<T>::count, depth = d->from * d->taps;
+    const int64_t batch = direct_batch(d, x), blocks = direct_ceil(outs, lane);
+    const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
+    const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
+    const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
+    const int64_t line = d->residues * d->run;
+    T *packed = work + blocks * depth * lane,
+      *turned = packed + batch * d->from * d->plane;
+    memset(work, 0, blocks * depth * lane * sizeof(T));
+    for (int64_t index = first; index < last; index += batch) {
+        int64_t image = index / boxes, start[3], count[3];
+        direct_start(d, index % boxes, start);
+        for (int a = 0; a < 3; a++)
+            count[a] = direct_min(d->target[a] - start[a], d->box[a]);
+        const channel_walk walk = {direct_min(batch, last - index),
+                                   count[0],
+                                   count[1],
+                                   count[2],
+                                   d->from * d->plane,
+                                   d->step[0] * d->inside[1] * line,
+                                   d->step[1] * line};
+        for (int64_t i = 0; i < walk.images; i++)
+            direct_pack(d, x + (image + i) * d->groups * of_x, start,
+                        packed + i * walk.x_image);
+        for (int64_t b = 0; b < blocks; b++) {
+            direct_turn(d, y + (image * d->groups * d->to + b * lane) * of_y,
+                        direct_min(outs - b * lane, lane), start, walk, turned);
+            channel_gradient<T>(walk, turned, packed, at, depth,
+                                work + b * depth * lane);
+        }
+    }
+    for (int64_t b = 0; b < blocks; b++)
+        channel_totals<T>(work + b * depth * lane, direct_min(outs - b * lane, lane),
+                          depth, w + b * lane * depth);
+}
+
 /* The boxes [first, last) of `outs` channels of one group, image by image: w (outs,
  * from * taps) is their sum. y and x start at these channels, and the group's, of the
  * first image; at is by channel and tap. */
@@ -664,6 +756,10 @@ inline void direct_weight(const direct_plan *d, const T *y, const T *x, int64_t 
                           const int64_t *at, int64_t first, int64_t last, T *w,
                           T *work) {
     typedef typename lanes<T>::vector vec;
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (d->channels)
+            return direct_weight_channels(d, y, x, outs, at, first, last, w, work);
+    }
     const int64_t depth = d->from * d->taps, batch = direct_batch(d, x);
     vec *sums = (vec *)work;
     T *packed = work + outs * depth * lanes<T>::count;

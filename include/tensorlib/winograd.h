@@ -397,6 +397,11 @@ template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
            p->c >= 16 && p->o >= 16 && 16 * tiles <= 1.8 * p->positions &&
            (p->n * tiles >= 32 || (p->n * tiles >= 12 && p->c * p->o <= FEW_FILTERS));
 }
+template <class T>
+inline bool winograd_suits_weight(const conv_shape *p, const T *like) {
+    int64_t tiles = direct_ceil(p->out[1], 4) * direct_ceil(p->out[2], 4);
+    return p->n * tiles >= 32 && winograd_suits(p, like);
+}
 
 } /* namespace tl */
 

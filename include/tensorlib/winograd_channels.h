@@ -37,27 +37,6 @@ template <class T> inline int64_t winograd_room(const winograd_plan *d, const T 
            POINTS * (winograd_apart(d, d->c, like) + winograd_apart(d, outs, like));
 }
 
-/* Vectors of up to a vector of channels, one a pixel, from planes `apart` elements
- * apart: the first n pixels of each, n at most a vector's lanes. */
-template <class T>
-inline void winograd_pixels(const T *x, int64_t apart, int64_t channels, int64_t n,
-                            typename lanes<T>::vector (&v)[lanes<T>::count]) {
-    typedef lanes<T> L;
-    for (int64_t i = 0; i < L::count; i++) {
-        v[i] = typename L::vector{};
-        if (i >= channels) continue;
-#if defined(__AVX512F__)
-        v[i] = load_first(x + i * apart, n);
-#else
-        if (n == L::count)
-            v[i] = L::load(x + i * apart);
-        else
-            memcpy(&v[i], x + i * apart, n * sizeof(T));
-#endif
-    }
-    transpose_steps<typename L::vector, L::count, 1>(v);
-}
-
 /* The rows that a block reads of an image, some channels of it: `frame` has the zeros
  * of its border already. */
 template <class T>
@@ -73,7 +52,7 @@ inline void winograd_fill(const winograd_plan *d, const winograd_block *b, const
     for (int64_t y = begin; y < end; y++)
         for (int64_t j = left; j < right; j += L::count) {
             int64_t n = direct_min(right - j, L::count);
-            winograd_pixels(x + y * d->size[1] + j, d->size[0] * d->size[1], channels,
+            channel_vectors(x + y * d->size[1] + j, d->size[0] * d->size[1], channels,
                             n, v);
             typename L::vector *to = frame + (y - top) * width + j + d->padding[1];
             for (int64_t i = 0; i < n; i++)
