@@ -185,22 +185,26 @@ inline void channel_products(std::index_sequence<I...>, const channel_walk &walk
     typedef lanes<T> L;
     constexpr int step = 4; /* targets for which a source address is fetched once */
     typename L::vector a[N] = {};
-    for (int64_t i = 0; i < walk.images * walk.slices * walk.rows; i++) {
-        int64_t image = i / (walk.slices * walk.rows);
-        int64_t slice = i / walk.rows % walk.slices, row = i % walk.rows, j = 0;
-        const T *from =
-            x + image * walk.x_image + slice * walk.x_slice + row * walk.x_row;
-        for (; j + step <= walk.columns; j += step, from += step) {
-            typename L::vector v[step];
-            for (int s = 0; s < step; s++, g += L::count)
-                v[s] = L::load(g);
-            ((a[I] += v[0] * from[at[I]], a[I] += v[1] * from[at[I] + 1],
-              a[I] += v[2] * from[at[I] + 2], a[I] += v[3] * from[at[I] + 3]),
-             ...);
-        }
-        for (; j < walk.columns; j++, from++, g += L::count) {
-            typename L::vector v = L::load(g);
-            ((a[I] += v * from[at[I]]), ...);
+    for (int64_t i = 0; i < walk.images; i++, x += walk.x_image) {
+        const T *slice = x;
+        for (int64_t z = 0; z < walk.slices; z++, slice += walk.x_slice) {
+            const T *row = slice;
+            for (int64_t r = 0; r < walk.rows; r++, row += walk.x_row) {
+                const T *from = row;
+                int64_t j = 0;
+                for (; j + step <= walk.columns; j += step, from += step) {
+                    typename L::vector v[step];
+                    for (int s = 0; s < step; s++, g += L::count)
+                        v[s] = L::load(g);
+                    ((a[I] += v[0] * from[at[I]], a[I] += v[1] * from[at[I] + 1],
+                      a[I] += v[2] * from[at[I] + 2], a[I] += v[3] * from[at[I] + 3]),
+                     ...);
+                }
+                for (; j < walk.columns; j++, from++, g += L::count) {
+                    typename L::vector v = L::load(g);
+                    ((a[I] += v * from[at[I]]), ...);
+                }
+            }
         }
     }
     ((a[I] += L::load(sums + I * L::count),

@@ -22,6 +22,7 @@ constexpr int DIRECT_OUTS = 6; /* channels of a register block, of two vectors e
 
 constexpr int64_t DIRECT_BOX = 196608; /* bytes, within the second cache level */
 constexpr int64_t DIRECT_TASKS = 16;   /* pieces of work, for as many threads */
+constexpr int64_t DIRECT_AHEAD = 512; /* elements of a plane, fetched before its turn */
 
 /* From a source (channels from) to a target (channels to) of a convolution. */
 struct direct_plan {
@@ -210,6 +211,8 @@ template <class T>
 inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
                             T *row) {
     int64_t step = d->step[2];
+    for (int64_t ahead = 0; line && ahead < d->source[2]; ahead += 64 / sizeof(T))
+        __builtin_prefetch(line + ahead + DIRECT_AHEAD);
     for (int64_t r = 0; r < d->residues; r++, row += d->run, first++) {
         int64_t low = first < 0 ? direct_ceil(-first, step) : 0;
         int64_t high = direct_ceil(direct_max(d->source[2] - first, 0), step);

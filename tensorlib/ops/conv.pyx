@@ -16,13 +16,14 @@ from tensorlib.core.abi cimport (
     TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, tl_buffer, tl_conv_params,
 )
 from tensorlib.core.dtype cimport dtype_of, is_complex_code, promote_codes
-from tensorlib.core.layout cimport copy_layout, parse_shape, set_contiguous
+from tensorlib.core.layout cimport copy_layout, parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_tensor
 from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 from tensorlib.ops.window cimport (
-    as_triple, as_volume, channels_last, from_volume, is_batched, per_axis,
+    as_triple, as_volume, channels_last, channels_moved, from_volume, is_batched,
+    is_plain, lay_volume, paddings, per_axis,
 )
 
 from tensorlib.autograd.batch import hide_levels, show_levels
@@ -340,25 +341,6 @@ cdef int _check_rank(str op, Tensor w, int spatial) except -1:
     return 0
 
 
-cdef tuple _paddings(
-    str op, object padding, tuple kernel, tuple stride, tuple dilation
-):
-    """What is added before and after each axis."""
-    if not isinstance(padding, str):
-        found = per_axis(op, "padding", padding, len(kernel), 0)
-        return found, found
-    if padding == "valid":
-        return (0,) * len(kernel), (0,) * len(kernel)
-    if padding != "same":
-        raise ValueError(
-            f"{op}: expected padding to be ints, 'same' or 'valid', got {padding!r}"
-        )
-    if max(stride) > 1:
-        raise ValueError(f"{op}: padding='same' needs stride 1, got {stride}")
-    totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
-    return tuple([t // 2 for t in totals]), tuple([t - t // 2 for t in totals])
-
-
 cdef Geometry _geometry(
     str op, int64_t groups, tuple stride, tuple padding, tuple dilation, bint last,
     tuple sizes, tuple kernel, tuple outs, tuple channels,
@@ -401,17 +383,9 @@ cdef Geometry _geometry(
     return how
 
 
-cdef Tensor _moved(Tensor x, int spatial, bint to_last):
-    """Channels from second to last, or back; x has spatial or spatial + 1 axes more."""
-    cdef int lead = x.buf.ndim - spatial - 1
-    axes = tuple(range(lead, lead + spatial + 1))
-    axes = axes[1:] + axes[:1] if to_last else axes[-1:] + axes[:-1]
-    return <Tensor>permute_dims(x, (*range(lead), *axes))
-
-
 cdef Tensor _weight_volume(Tensor w, int spatial, bint last):
     """(O, C, k...) as the kernels take it: five axes in the layout's order."""
-    return as_volume(_moved(w, spatial, True) if last else w, spatial, last)
+    return as_volume(channels_moved(w, spatial, True) if last else w, spatial, last)
 
 
 cdef Geometry _geometry_of_call(
@@ -424,7 +398,7 @@ cdef Geometry _geometry_of_call(
     steps = per_axis(op, "stride", stride, spatial, 1)
     gaps = per_axis(op, "dilation", dilation, spatial, 1)
     kernel = w.shape[2:]
-    before, after = _paddings(op, padding, kernel, steps, gaps)
+    before, after = paddings(op, padding, kernel, steps, gaps)
     shape = a.shape if batched else (1, *a.shape)
     channels = shape[-1] if last else shape[1]
     sizes = shape[1:-1] if last else shape[2:]
@@ -450,16 +424,6 @@ cdef dict _checked = {}
 cdef Py_ssize_t _CHECKED = 256
 
 
-cdef bint _is_plain(object value) noexcept:
-    """Whether equal values mean the same: an int, or a tuple of ints."""
-    if type(value) is tuple:
-        for item in <tuple>value:
-            if type(item) is not int:
-                return False
-        return True
-    return type(value) is int
-
-
 cdef Geometry _checked_geometry(
     str op, int spatial, Tensor a, Tensor w, Tensor b, object stride, object padding,
     object dilation, int64_t count, object layout, bint last,
@@ -467,8 +431,8 @@ cdef Geometry _checked_geometry(
     """The same, from an earlier call with the same arguments."""
     cdef tuple key
     if not (
-        _is_plain(stride) and _is_plain(dilation)
-        and (_is_plain(padding) or type(padding) is str)
+        is_plain(stride) and is_plain(dilation)
+        and (is_plain(padding) or type(padding) is str)
     ):
         return _geometry_of_call(
             op, spatial, a, w, b, stride, padding, dilation, count, layout, last
@@ -488,21 +452,6 @@ cdef Geometry _checked_geometry(
     return <Geometry>found
 
 
-cdef void _lay_volume(tl_buffer *volume, const tl_buffer *b, int spatial) noexcept:
-    """b, in C order with channels first, as it is with five axes."""
-    cdef int d, lead = b.ndim - spatial - 1      # axes before the channels
-    copy_layout(volume, b)
-    volume.storage = b.storage
-    volume.ndim = 5
-    volume.shape[0] = b.shape[0] if lead else 1
-    volume.shape[1] = b.shape[lead]
-    for d in range(2, 5 - spatial):
-        volume.shape[d] = 1
-    for d in range(spatial):
-        volume.shape[5 - spatial + d] = b.shape[lead + 1 + d]
-    set_contiguous(volume)
-
-
 cdef Tensor _unrecorded(Tensor a, Tensor w, Tensor b, Geometry how, int spatial):
     """The convolution alone, where nobody follows it: no views of five axes."""
     cdef tl_buffer x_volume, w_volume, y_volume, layout
@@ -516,9 +465,9 @@ cdef Tensor _unrecorded(Tensor a, Tensor w, Tensor b, Geometry how, int spatial)
     for d in range(spatial):
         layout.shape[a.buf.ndim - spatial + d] = how.shapes[Y][5 - spatial + d]
     out = new_tensor(&layout, a.buf.dtype, TL_CPU, 0)
-    _lay_volume(&x_volume, &a.buf, spatial)
-    _lay_volume(&w_volume, &w.buf, spatial)
-    _lay_volume(&y_volume, &out.buf, spatial)
+    lay_volume(&x_volume, &a.buf, spatial)
+    lay_volume(&w_volume, &w.buf, spatial)
+    lay_volume(&y_volume, &out.buf, spatial)
     params.keeps = may_keep(w)
     read[0], read[1] = &x_volume, &w_volume
     if b is not None:
@@ -553,7 +502,7 @@ cdef Tensor _convolve(
     batched = is_batched(op, a, spatial, layout)
     if last and count > 1 and w.buf.ndim > 1 and w.buf.shape[1] == 1:
         # Channel by channel there is no product: planes are quicker.
-        a, last, moved = _moved(a, spatial, False), False, True
+        a, last, moved = channels_moved(a, spatial, False), False, True
     how = _checked_geometry(
         op, spatial, a, w, b, stride, padding, dilation, count, layout, last
     )
@@ -564,7 +513,7 @@ cdef Tensor _convolve(
             as_volume(a, spatial, last), _weight_volume(w, spatial, last), b, how
         )
         out = from_volume(out, spatial, last, batched)
-    return _moved(out, spatial, True) if moved else out
+    return channels_moved(out, spatial, True) if moved else out
 
 
 cdef Tensor _convolve_transposed(
@@ -584,7 +533,7 @@ cdef Tensor _convolve_transposed(
     extra = per_axis(op, "output_padding", output_padding, spatial, 0)
     kernel = w.shape[2:]
     if last and count > 1 and w.buf.shape[1] == 1:
-        a, last, moved = _moved(a, spatial, False), False, True
+        a, last, moved = channels_moved(a, spatial, False), False, True
     shape = a.shape if batched else (1, *a.shape)
     channels = shape[-1] if last else shape[1]
     sizes = shape[1:-1] if last else shape[2:]
@@ -612,7 +561,7 @@ cdef Tensor _convolve_transposed(
         as_volume(a, spatial, last), _weight_volume(w, spatial, last), b, how
     )
     out = from_volume(out, spatial, last, batched)
-    return _moved(out, spatial, True) if moved else out
+    return channels_moved(out, spatial, True) if moved else out
 
 
 # ---- public functions ----------------------------------------------------------
