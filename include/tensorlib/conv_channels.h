@@ -14,8 +14,8 @@ namespace tl {
 
 /* Targets of a tile: what the registers hold beside filters and, where a product cannot
  * broadcast from memory, a source element. */
-constexpr int CHANNEL_TARGETS = LANE_BYTES == 64 ? 28 : 12;
-constexpr int CHANNEL_COLUMNS = LANE_BYTES == 64 ? 16 : 12;
+constexpr int CHANNEL_TARGETS = LANE_BYTES == 64 ? 28 : 14;
+constexpr int CHANNEL_COLUMNS = LANE_BYTES == 64 ? 16 : 14;
 
 /* Rows of a tile of so many columns, at most. */
 constexpr int channel_rows(int columns) {
@@ -90,6 +90,19 @@ inline void channel_vectors(const T *x, int64_t apart, int64_t channels, int64_t
     transpose_steps<typename L::vector, L::count, 1>(v);
 }
 
+#if defined(__AVX512F__)
+/* The first n lanes, into every second element. */
+inline void channel_put_seconds(lanes<float>::vector v, int64_t n, float *out) {
+    const uint32_t live = 0x55555555u & (uint32_t)((1ull << (2 * n)) - 1);
+    auto low =
+        __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    auto high = __builtin_shufflevector(v, v, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13,
+                                        13, 14, 14, 15, 15);
+    _mm512_mask_storeu_ps(out, (__mmask16)live, (__m512)low);
+    _mm512_mask_storeu_ps(out + 16, (__mmask16)(live >> 16), (__m512)high);
+}
+#endif
+
 /* Columns of one row of targets, at most as many as a vector has lanes. */
 template <class T>
 inline void channel_put_row(const typename lanes<T>::vector *sums, int64_t columns,
@@ -109,6 +122,11 @@ inline void channel_put_row(const typename lanes<T>::vector *sums, int64_t colum
             store_first(out, columns, v[o]);
             continue;
         }
+        if constexpr (std::is_same<T, float>::value)
+            if (to.right == 2) {
+                channel_put_seconds(v[o], columns, out);
+                continue;
+            }
 #endif
         for (int64_t j = 0; j < columns; j++)
             out[j * to.right] = v[o][j];
