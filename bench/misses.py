@@ -70,9 +70,9 @@ CAUSES = {
     ),
     "^(networks|latency): (CNN|ResNet).*inference": (
         "against ONNX Runtime, which folds normalization and relu into convolutions. "
-        "ResNet-9 takes 432 us on one thread (before filters were kept: 760 on two), of "
-        "which convolutions 290: 31 for 128 filters of 3x3 pixels to 79 for 64 to 128 of "
-        "7x7; the others are poolings and BatchNorm2d"
+        "ResNet-9 took 432 us of one core, of which convolutions 267: 31 for 128 "
+        "filters of 3x3 pixels to 79 for 64 to 128 of 7x7; the others are poolings, "
+        "BatchNorm2d and relu"
     ),
     "^(networks|latency): LSTM.*inference": (
         "perf: 57% OpenBLAS's product of a matrix and a vector, 31% our products: 1 MB "
@@ -86,17 +86,17 @@ CAUSES = {
     ),
     r"^convolution: conv2d 32x64x28x28.*stride 2": (
         "perf: 73% in the direct kernel, at 111 GFLOP/s a core of 117, 13% packing of "
-        "boxes, half of it waiting for memory; the filters' gradient 45% at 82"
+        "boxes, of which half was waiting for memory; the filters' gradient at 64"
     ),
     r"^convolution: conv2d 8x64x28x28.*dilation": (
-        "99 GFLOP/s a core with the packing of boxes, which oneDNN does without (113)"
+        "98 GFLOP/s a core with the packing of boxes, oneDNN 106 to 113"
     ),
     r"^convolution: conv2d 1x256x14x14.*backward": (
-        "forward 103 GFLOP/s a core; the filters' gradient, 196 places of 65,536 "
-        "filters, 70"
+        "forward 0.91; the filters' gradient, 196 places for each of 590,000 weights, "
+        "at 55 GFLOP/s a core"
     ),
     r"^convolution: conv2d .* of 5x5": (
-        "106 GFLOP/s a core of 117 forward, oneDNN 112; the filters' gradient 88"
+        "107 GFLOP/s a core of 117 forward, oneDNN 111; the filters' gradient 84"
     ),
     r"^convolution: conv2d 32x256x14x14, 64 of 1x1": (
         "perf: the plain product; a quarter of it is packing of images, which channels "
@@ -109,13 +109,9 @@ CAUSES = {
     "^convolution: conv2d 4x3x224": (
         "direct kernel at the rate of products; what is left is packing, not profiled"
     ),
-    "^convolution: conv_transpose2d": (
-        "forward 1.15 of channels-last PyTorch on one thread, forward and backward 1.13: "
-        "phases of 14 columns at stride 2, stored element by element"
-    ),
     "^convolution: conv_transpose3d": (
-        "8x8x8 positions of 8 channels: half the lanes are idle either way, and each of "
-        "8 phases sees few taps"
+        "forward 0.53 of channels-last PyTorch, with the gradients 1.47: 8 channels "
+        "leave half the lanes idle; the gradients not profiled"
     ),
     "^convolution: conv2d 16x64x32x32, 64 of 3x3, 64 groups": (
         "a channel a group: bound by loads, eight rows at a time; 0.94 when alone"
