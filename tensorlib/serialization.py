@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorlib as tl
 from tensorlib.core.interop import as_bits, over_bytes
-from tensorlib.core.tensor import Tensor
+from tensorlib.core.tensor import Tensor, address_to_read
 
 __all__ = ["load", "save"]
 
@@ -154,7 +154,10 @@ def _encode(name, array):
         raise tl.DTypeError(f"save: cannot write {name!r} of dtype {dtype}")
     if hasattr(safetensors, "TensorSpec"):
         return safetensors.TensorSpec(
-            dtype=dtype, shape=shape, data_ptr=array.data_ptr(), data_len=array.nbytes
+            dtype=dtype,
+            shape=shape,
+            data_ptr=address_to_read(array),
+            data_len=array.nbytes,
         )
     # safetensors < 0.8 takes the bytes.
     data = memoryview(as_bits(array)).tobytes()

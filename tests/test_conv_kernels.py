@@ -109,7 +109,19 @@ LAYERS = {
     "tiles of a large image": ((1, 48, 70, 75), (16, 48, 3, 3), {"padding": (0, 2)}),
     "tiles, groups": ((3, 32, 15, 16), (64, 16, 3, 3), {"padding": 1, "groups": 2}),
     "tiles, many channels": ((4, 130, 14, 14), (150, 130, 3, 3), {"padding": 1}),
+    "tiles of one small image": ((1, 20, 14, 13), (40, 20, 3, 3), {"padding": 1}),
     "sequence": ((2, 8, 1000), (20, 8, 5), {"padding": 2}),
+    "channels, short rows": ((2, 20, 7, 7), (32, 20, 3, 3), {"padding": 1}),
+    "channels, few pixels": ((1, 24, 3, 3), (48, 24, 3, 3), {"padding": 1}),
+    "channels, strides": ((2, 12, 28, 29), (30, 12, 3, 3), {"padding": 1, "stride": 2}),
+    "channels, three strides": ((3, 5, 22, 19), (16, 5, 4, 4), {"stride": 3}),
+    "channels, dilation": (
+        (1, 9, 20, 18), (16, 9, 5, 5), {"padding": 4, "dilation": 2},
+    ),
+    "channels, groups": ((2, 36, 10, 9), (48, 12, 3, 3), {"padding": 1, "groups": 3}),
+    "channels, several boxes": ((1, 70, 33, 35), (32, 70, 5, 5), {"padding": 2}),
+    "channels, volume": ((1, 5, 6, 7, 9), (16, 5, 3, 3, 3), {"padding": 1}),
+    "channels, sequence": ((2, 8, 5), (16, 8, 3), {"padding": 1}),
 }  # fmt: skip
 
 
@@ -120,10 +132,11 @@ def test_layer_matches_float64(name, dtype):
     _check(x, w, w[:1], dtype=dtype, **options)
 
 
+@pytest.mark.parametrize("outs", [8, 20, 32])
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_transposed_layer_matches_float64(stride):
+def test_transposed_layer_matches_float64(stride, outs):
     _check(
-        (2, 12, 14, 17), (12, 20, 4, 3), (20,), dtype="float32", transposed=True,
+        (2, 12, 14, 17), (12, outs, 4, 3), (outs,), dtype="float32", transposed=True,
         stride=stride, padding=1,
     )  # fmt: skip
 
@@ -196,6 +209,9 @@ def test_small_images_equal_float64(size, padding, groups):
 BITS = {
     "winograd": ((4, 32, 24, 24), (48, 32, 3, 3), {"padding": 1}),
     "winograd, small": ((40, 32, 7, 7), (48, 32, 3, 3), {"padding": 1}),
+    "winograd, one image": ((1, 32, 14, 14), (64, 32, 3, 3), {"padding": 1}),
+    "channels, one image": ((1, 64, 7, 7), (128, 64, 3, 3), {"padding": 1}),
+    "channels, strided": ((4, 16, 28, 28), (32, 16, 3, 3), {"stride": 2, "padding": 1}),
     "strided": ((4, 8, 40, 40), (24, 8, 5, 5), {"stride": 2, "padding": 2}),
     "depthwise": ((4, 32, 33, 32), (32, 1, 3, 3), {"padding": 1, "groups": 32}),
     "grouped": ((4, 32, 30, 32), (32, 8, 3, 3), {"padding": 1, "groups": 4}),

@@ -69,9 +69,11 @@ typedef struct tl_storage {
     uint8_t device_type;    /* tl_device_type */
     uint16_t device_index;  /* 0 on the CPU; TL_BATCHED: which hidden axes */
     uint32_t recorded_writes; /* in-place writes that autograd recorded */
+    uint32_t lent;          /* who else has the address: data may change unseen */
     const char *last_writer; /* name of the op that bumped version, or NULL */
     void *owner;            /* borrowed memory: what release is given */
     void (*release)(void *owner); /* called once, when refcount reaches 0 */
+    void *derived;           /* what kernels made of data and keep: core/storage.pyx */
 } tl_storage;
 
 enum { TL_C_CONTIGUOUS = 1 };

@@ -1,4 +1,6 @@
 /* Direct convolution of planes: no patches, a block of output channels in registers.
+ * Vectors run over targets, or over channels (conv_channels.h) where that leaves fewer
+ * lanes idle.
  *
  * A box of the source (all channels of a group) is copied once with its border of
  * zeros; columns that a stride skips between are put side by side. Every tap of a row
@@ -11,6 +13,7 @@
 #define TENSORLIB_CONV_DIRECT_H
 
 #include "tensorlib/conv.h"
+#include "tensorlib/conv_channels.h"
 #include "tensorlib/lanes.h"
 
 namespace tl {
@@ -19,6 +22,7 @@ constexpr int DIRECT_OUTS = 6; /* channels of a register block, of two vectors e
 
 constexpr int64_t DIRECT_BOX = 196608; /* bytes, within the second cache level */
 constexpr int64_t DIRECT_TASKS = 16;   /* pieces of work, for as many threads */
+constexpr int64_t DIRECT_AHEAD = 512; /* elements of a plane, fetched before its turn */
 
 /* From a source (channels from) to a target (channels to) of a convolution. */
 struct direct_plan {
@@ -37,6 +41,8 @@ struct direct_plan {
     int64_t residues;
     int64_t plane; /* elements of a channel's packed box */
     int64_t taps;
+    bool channels; /* in the lanes of vectors */
+    int64_t block; /* channels of a register block, at most */
 };
 
 inline int64_t direct_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -60,7 +66,7 @@ template <class T> inline int64_t direct_bytes(const direct_plan *d) {
 
 /* Extents of a packed box. */
 template <class T> inline void direct_extents(direct_plan *d) {
-    int64_t columns = direct_max(d->box[2], lanes<T>::count);
+    int64_t columns = d->channels ? d->box[2] : direct_max(d->box[2], lanes<T>::count);
     for (int a = 0; a < 2; a++)
         d->inside[a] = (d->box[a] - 1) * d->step[a] + d->reach[a] + 1;
     d->residues = direct_min(d->step[2], d->reach[2] + 1);
@@ -91,9 +97,21 @@ inline void direct_cut(direct_plan *d, int64_t bytes, int64_t tasks) {
     }
 }
 
+/* A channel a group leaves a product nothing to do, however short the rows. */
+inline bool direct_depthwise(const conv_shape *p) {
+    return p->groups > 1 && p->c == 1 && !p->channels_last;
+}
+
+/* Whether channels fill the lanes of vectors as well as rows of targets would. */
+template <class T> inline bool direct_channels(const direct_plan *d, const T *) {
+    const int64_t lane = lanes<T>::count, row = d->quota[2];
+    return sizeof(T) == sizeof(float) && d->from > 1 && 2 * d->to >= lane &&
+           d->to * direct_ceil(row, lane) >= row * direct_ceil(d->to, lane);
+}
+
 template <class T>
 inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t bytes,
-                                   int64_t tasks, const T *) {
+                                   int64_t tasks, const T *like) {
     direct_plan d;
     d.n = p->n;
     d.groups = p->groups;
@@ -116,6 +134,8 @@ inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t byte
         }
         d.quota[a] = direct_ceil(d.target[a], d.phases[a]);
     }
+    d.channels = direct_channels(&d, like);
+    d.block = d.channels ? lanes<T>::count : DIRECT_OUTS;
     direct_cut<T>(&d, bytes, tasks);
     return d;
 }
@@ -155,11 +175,44 @@ inline void direct_list(const conv_shape *p, const direct_plan *d, bool input,
     begin[direct_phases(d)] = count;
 }
 
+/* Every second element from two overlapping vectors: b begins where a ends. */
+template <class V, size_t... I>
+inline V direct_evens(V a, V b, std::index_sequence<I...>) {
+    constexpr size_t half = sizeof...(I) / 2;
+    return __builtin_shufflevector(a, b, (int)(2 * I + (I >= half))...);
+}
+
+/* n elements, Step (1 or 2) apart, side by side. */
+template <class T, int Step> inline void direct_copy(const T *from, int64_t n, T *to) {
+    typedef lanes<T> L;
+    constexpr auto all = std::make_index_sequence<L::count>();
+    for (; n >= L::count; n -= L::count, from += Step * L::count, to += L::count) {
+        typename L::vector v = L::load(from);
+        if (Step == 2) v = direct_evens(v, L::load(from + L::count - 1), all);
+        memcpy(to, &v, sizeof v);
+    }
+#if defined(__AVX512F__)
+    const int64_t width = Step * (n - 1) + 1;
+    if (n == 0) return;
+    typename L::vector v = load_first(from, direct_min(width, L::count));
+    if (Step == 2 && width >= L::count)
+        v = direct_evens(v, load_first(from + L::count - 1, width - L::count + 1), all);
+    else if (Step == 2)
+        v = direct_evens(v, v, all);
+    store_first(to, n, v);
+#else
+    for (int64_t i = 0; i < n; i++)
+        to[i] = from[i * Step];
+#endif
+}
+
 /* One row of a source, from column `first` on, into a packed row; NULL: zeros. */
 template <class T>
 inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
                             T *row) {
     int64_t step = d->step[2];
+    for (int64_t ahead = 0; line && ahead < d->source[2]; ahead += 64 / sizeof(T))
+        __builtin_prefetch(line + ahead + DIRECT_AHEAD);
     for (int64_t r = 0; r < d->residues; r++, row += d->run, first++) {
         int64_t low = first < 0 ? direct_ceil(-first, step) : 0;
         int64_t high = direct_ceil(direct_max(d->source[2] - first, 0), step);
@@ -168,11 +221,9 @@ inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
         for (int64_t i = 0; i < low; i++)
             row[i] = 0;
         if (step == 1)
-            for (int64_t i = low; i < high; i++)
-                row[i] = line[first + i];
+            direct_copy<T, 1>(line + first + low, high - low, row + low);
         else if (step == 2)
-            for (int64_t i = low; i < high; i++)
-                row[i] = line[first + i * 2];
+            direct_copy<T, 2>(line + first + low * 2, high - low, row + low);
         else
             for (int64_t i = low; i < high; i++)
                 row[i] = line[first + i * step];
@@ -199,11 +250,6 @@ inline void direct_pack(const direct_plan *d, const T *source, const int64_t *st
             }
 }
 
-/* A channel a group leaves a product nothing to do, however short the rows. */
-inline bool direct_depthwise(const conv_shape *p) {
-    return p->groups > 1 && p->c == 1 && !p->channels_last;
-}
-
 /* Whether boxes are small beside the work: wide dilations spread taps over large ones.
  */
 template <class T>
@@ -225,37 +271,84 @@ inline bool direct_near(const conv_shape *p) {
     return true;
 }
 
-/* Whether planes are long enough for the loops below, and positions many enough for the
- * filters' packing. */
+/* Whether rows of so many targets fill the lanes of vectors. */
+template <class T> inline bool direct_rows(int64_t row, const T *) {
+    return 3 * direct_ceil(row, lanes<T>::count) * lanes<T>::count <= 4 * row;
+}
+
+/* Whether planes or channels are long enough for the loops below, and positions many
+ * enough for the filters' packing. Of the input the other way adds overlapping patches,
+ * which loses to lanes half of which are idle. */
 template <class T>
 inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
-    int64_t whole = direct_ceil(p->out[2], lanes<T>::count) * lanes<T>::count;
     if (p->depth == 0 || p->o == 0 || p->pixels == 0 || p->positions == 0) return false;
     if (!direct_near(p)) return false;
-    if (!direct_depthwise(p) && (p->channels_last || p->pointwise ||
-                                 3 * whole > 4 * p->out[2] || p->n * p->positions < 64))
+    if (direct_depthwise(p)) return direct_packs(p, input, like);
+    if (p->channels_last || p->pointwise) return false;
+    direct_plan d = direct_describe(p, input, DIRECT_BOX, DIRECT_TASKS, like);
+    if (d.channels ? !input && !direct_rows(d.to, like)
+                   : !direct_rows(p->out[2], like) || p->n * p->positions < 64)
         return false;
     return direct_packs(p, input, like);
 }
 
-/* The weight's gradient of many weights would outgrow the cache. */
+/* With rows in the lanes, sums of many weights would outgrow the cache. */
 template <class T> inline bool direct_suits_weight(const conv_shape *p, const T *like) {
-    return direct_suits(p, false, like) &&
-           (direct_depthwise(p) || (p->o * p->depth * LANE_BYTES <= 2 << 20 &&
-                                    p->positions >= 8 * lanes<T>::count));
+    if (!direct_suits(p, false, like)) return false;
+    if (direct_depthwise(p)) return true;
+    if (p->n * p->positions < 64) return false;
+    return direct_describe(p, false, DIRECT_BOX, DIRECT_TASKS, like).channels ||
+           (p->o * p->depth * LANE_BYTES <= 2 << 20 &&
+            p->positions >= 8 * lanes<T>::count);
 }
 
 /* ---- forward, and the input's gradient ------------------------------------------- */
+
+/* Blocks of channels: whole vectors, or as even as they can be. */
+inline int64_t direct_blocks(const direct_plan *d) {
+    return direct_ceil(d->to, d->block);
+}
+inline int64_t direct_first(const direct_plan *d, int64_t block) {
+    if (d->channels) return direct_min(block * d->block, d->to);
+    return d->to * block / direct_blocks(d);
+}
+/* Tasks that share a box's blocks, where there are too few boxes for `tasks`; each
+ * packs the box anew, so that it has two blocks at least. */
+inline int64_t direct_parts(const direct_plan *d, int64_t tasks) {
+    int64_t count = d->n * d->groups * d->boxes[0] * d->boxes[1] * d->boxes[2];
+    if (!d->channels) return 1;
+    return direct_max(direct_min(direct_ceil(tasks, count), direct_blocks(d) / 2), 1);
+}
+
+/* Channels for which a block's filters have room. */
+inline int64_t direct_room(const direct_plan *d, int64_t outs) {
+    return d->channels ? d->block : outs;
+}
+/* Elements of a group's packed filters, for each tap of each source channel. */
+inline int64_t direct_width(const direct_plan *d) {
+    return d->channels ? direct_blocks(d) * d->block : d->to;
+}
+/* Elements before the filters of a block, all of one phase of a group lying together;
+ * `begin` taps are of phases before. */
+inline int64_t direct_place(const direct_plan *d, int64_t begin, int64_t taps,
+                            int64_t block) {
+    int64_t before = d->channels ? block * d->block : direct_first(d, block);
+    return (direct_width(d) * begin + before * taps) * d->from;
+}
 
 /* A block's filters side by side: channels [first, first + outs) of a group. */
 template <class T>
 inline void direct_filters(const direct_plan *d, bool input, const T *w, int64_t first,
                            int64_t outs, const int64_t *tap, int64_t taps, T *packed) {
+    if (d->channels && !input) { /* one phase of all taps, in order */
+        channel_filters(w + first * d->from * taps, outs, d->from * taps, packed);
+        return;
+    }
     for (int64_t c = 0; c < d->from; c++)
-        for (int64_t k = 0; k < taps; k++)
-            for (int64_t o = 0; o < outs; o++) {
+        for (int64_t k = 0; k < taps; k++, packed += direct_room(d, outs))
+            for (int64_t o = 0; o < direct_room(d, outs); o++) {
                 int64_t row = input ? c * d->to + first + o : (first + o) * d->from + c;
-                *packed++ = w[row * d->taps + tap[k]];
+                packed[o] = o < outs ? w[row * d->taps + tap[k]] : T(0);
             }
 }
 
@@ -357,19 +450,32 @@ inline void direct_outs(const direct_plan *d, int64_t outs, const T *x,
     }
 }
 
-/* Blocks of channels, as even as they can be. */
-inline int64_t direct_blocks(const direct_plan *d) {
-    return direct_ceil(d->to, DIRECT_OUTS);
-}
-inline int64_t direct_first(const direct_plan *d, int64_t block) {
-    return d->to * block / direct_blocks(d);
+/* A slice of targets of some channels: rows and columns of one phase. */
+template <class T>
+inline void direct_rows_of(const direct_plan *d, int64_t outs, const T *x,
+                           const int64_t *at, int64_t taps, const T *w, const T *bias,
+                           T *out, int64_t rows, int64_t columns) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (d->channels) {
+            channel_block<T> b = {
+                w, at, taps, d->from, d->plane, d->residues * d->run * d->step[1], {}};
+            for (int64_t o = 0; bias && o < outs; o++)
+                b.start[o] = bias[o];
+            channel_store to = {outs, d->target[0] * d->target[1] * d->target[2],
+                                d->target[2] * d->phases[1], d->phases[2]};
+            channel_plane(b, x, rows, columns, to, out);
+            return;
+        }
+    }
+    direct_outs(d, outs, x, at, taps, w, bias, out, rows, columns);
 }
 
-/* All targets of a packed box, of one image and group: `out` is its first channel. */
+/* Targets of blocks [low, high) of a packed box, of one image and group: `out` is its
+ * first channel. */
 template <class T>
 inline void direct_box(const direct_plan *d, const int64_t *start, const T *packed,
                        const int64_t *begin, const int64_t *at, const T *w,
-                       const T *bias, T *out) {
+                       const T *bias, T *out, int64_t low, int64_t high) {
     int64_t plane = d->target[0] * d->target[1] * d->target[2];
     for (int64_t f = 0; f < direct_phases(d); f++) {
         int64_t r[3] = {f / (d->phases[1] * d->phases[2]),
@@ -380,14 +486,14 @@ inline void direct_box(const direct_plan *d, const int64_t *start, const T *pack
             count[a] = direct_min(count[a] - start[a], d->box[a]);
         }
         if (count[1] <= 0 || count[2] <= 0) continue;
-        for (int64_t b = 0; b < direct_blocks(d); b++) {
+        for (int64_t b = low; b < high; b++) {
             int64_t first = direct_first(d, b), outs = direct_first(d, b + 1) - first;
-            const T *filters = w + (d->to * begin[f] + first * taps) * d->from;
+            const T *filters = w + direct_place(d, begin[f], taps, b);
             for (int64_t i = 0; i < count[0]; i++) {
                 int64_t z = (start[0] + i) * d->phases[0] + r[0];
                 int64_t y = start[1] * d->phases[1] + r[1];
                 int64_t x = start[2] * d->phases[2] + r[2];
-                direct_outs(
+                direct_rows_of(
                     d, outs,
                     packed + i * d->step[0] * d->inside[1] * d->residues * d->run,
                     at + begin[f], taps, filters, bias ? bias + first : bias,
@@ -536,8 +642,11 @@ template <class T> inline int64_t direct_padded(const direct_plan *d, const T *)
     return d->to * d->box[0] * d->box[1] * direct_ceil(d->box[2], lane) * lane;
 }
 template <class T> inline int64_t direct_work(const direct_plan *d, const T *like) {
-    return d->to * d->from * d->taps * lanes<T>::count +
-           direct_batch(d, like) * (d->from * d->plane + direct_padded(d, like)) + 64;
+    const int64_t lane = lanes<T>::count, box = d->box[0] * d->box[1] * d->box[2];
+    const int64_t outs = d->channels ? direct_ceil(d->to, lane) : d->to;
+    const int64_t y = d->channels ? box * lane : direct_padded(d, like);
+    return outs * d->from * d->taps * lane +
+           direct_batch(d, like) * (d->from * d->plane + y) + 64;
 }
 
 /* Pack the boxes `index` of some images, and choose strides; y moves to where its
@@ -584,6 +693,65 @@ inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
     return walk;
 }
 
+/* The gradient of a box for a vector of channels, from y at the box, as (targets,
+ * lanes). */
+template <class T>
+inline void direct_turn(const direct_plan *d, const T *y, int64_t outs,
+                        const int64_t *start, const channel_walk &walk, T *turned) {
+    const int64_t plane = d->target[0] * d->target[1] * d->target[2];
+    const bool whole = walk.columns == d->target[2];
+    const int64_t run = whole ? walk.rows * walk.columns : walk.columns;
+    for (int64_t i = 0; i < walk.images; i++, y += d->groups * d->to * plane)
+        for (int64_t z = 0; z < walk.slices; z++)
+            for (int64_t r = 0; r < (whole ? 1 : walk.rows); r++) {
+                const T *from =
+                    y + ((start[0] + z) * d->target[1] + start[1] + r) * d->target[2];
+                channel_turn(from + start[2], plane, outs, run, turned);
+                turned += run * lanes<T>::count;
+            }
+}
+
+/* direct_weight with channels of y in the lanes of vectors. */
+template <class T>
+inline void direct_weight_channels(const direct_plan *d, const T *y, const T *x,
+                                   int64_t outs, const int64_t *at, int64_t first,
+                                   int64_t last, T *w, T *work) {
+    const int64_t lane = lanes<T>::count, depth = d->from * d->taps;
+    const int64_t batch = direct_batch(d, x), blocks = direct_ceil(outs, lane);
+    const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
+    const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
+    const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
+    const int64_t line = d->residues * d->run;
+    T *packed = work + blocks * depth * lane,
+      *turned = packed + batch * d->from * d->plane;
+    memset(work, 0, blocks * depth * lane * sizeof(T));
+    for (int64_t index = first; index < last; index += batch) {
+        int64_t image = index / boxes, start[3], count[3];
+        direct_start(d, index % boxes, start);
+        for (int a = 0; a < 3; a++)
+            count[a] = direct_min(d->target[a] - start[a], d->box[a]);
+        const channel_walk walk = {direct_min(batch, last - index),
+                                   count[0],
+                                   count[1],
+                                   count[2],
+                                   d->from * d->plane,
+                                   d->step[0] * d->inside[1] * line,
+                                   d->step[1] * line};
+        for (int64_t i = 0; i < walk.images; i++)
+            direct_pack(d, x + (image + i) * d->groups * of_x, start,
+                        packed + i * walk.x_image);
+        for (int64_t b = 0; b < blocks; b++) {
+            direct_turn(d, y + (image * d->groups * d->to + b * lane) * of_y,
+                        direct_min(outs - b * lane, lane), start, walk, turned);
+            channel_gradient<T>(walk, turned, packed, at, depth,
+                                work + b * depth * lane);
+        }
+    }
+    for (int64_t b = 0; b < blocks; b++)
+        channel_totals<T>(work + b * depth * lane, direct_min(outs - b * lane, lane),
+                          depth, w + b * lane * depth);
+}
+
 /* The boxes [first, last) of `outs` channels of one group, image by image: w (outs,
  * from * taps) is their sum. y and x start at these channels, and the group's, of the
  * first image; at is by channel and tap. */
@@ -592,6 +760,10 @@ inline void direct_weight(const direct_plan *d, const T *y, const T *x, int64_t 
                           const int64_t *at, int64_t first, int64_t last, T *w,
                           T *work) {
     typedef typename lanes<T>::vector vec;
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (d->channels)
+            return direct_weight_channels(d, y, x, outs, at, first, last, w, work);
+    }
     const int64_t depth = d->from * d->taps, batch = direct_batch(d, x);
     vec *sums = (vec *)work;
     T *packed = work + outs * depth * lanes<T>::count;

@@ -7,7 +7,8 @@
  * points keep the largest error at 1e-6 to 4e-6 of the largest output (64 to 512
  * channels of random numbers), where 0, +-1, +-2 have five times as much (64 channels).
  * The weight's gradient is the same scheme with the roles of outputs and filter
- * exchanged. Vectors run over tiles, in the order of rows of tiles.
+ * exchanged, and vectors over tiles, in the order of rows of tiles; forward they run
+ * over channels (winograd_channels.h).
  *
  * Lavin, Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308.
  */
@@ -59,10 +60,12 @@ inline winograd_plan winograd_describe(const conv_shape *p, int64_t bytes, int64
     d.rows = direct_ceil(d.tiles[0], d.pieces);
     d.pieces = direct_ceil(d.tiles[0], d.rows);
     d.blocks = direct_ceil(d.n, d.images) * d.pieces;
-    d.pitch =
-        direct_ceil(d.images * d.rows * d.tiles[1], unit) * unit + lanes<T>::count;
+    const int64_t lane = lanes<T>::count;
+    d.pitch = direct_ceil(d.images * d.rows * d.tiles[1], lane) * lane + lane;
+    /* Each part transforms the inputs anew: two at most of few channels. */
+    const int64_t most_parts = direct_max(d.o / 64, direct_min(d.o / 16, 2));
     d.parts = direct_ceil(tasks, d.blocks * d.groups);
-    d.parts = direct_max(direct_min(d.parts, d.o / 64), 1);
+    d.parts = direct_max(direct_min(d.parts, most_parts), 1);
     return d;
 }
 
@@ -124,12 +127,6 @@ template <class T, int N, class V> inline void winograd_outputs(V *x, int step) 
 
 /* ---- columns to residues modulo 4, and back -----------------------------------------
  */
-template <int Upper, class V, size_t... I>
-inline V winograd_mix(V a, V b, std::index_sequence<I...>) {
-    constexpr int n = sizeof...(I), base = Upper * n / 2;
-    return __builtin_shufflevector(a, b, (int)(base + I / 2 + I % 2 * n)...);
-}
-
 /* Columns [first, first + lanes) of a line of `size`, zeros outside of it. */
 template <class T>
 inline typename lanes<T>::vector winograd_load(const T *line, int64_t first,
@@ -182,24 +179,11 @@ inline void winograd_part(const T *line, int64_t first, int64_t size, T *to,
         memcpy(to + i * step, &r[i], sizeof r[0]);
 }
 
-/* And one of each residue four vectors of a line. */
-template <class T, class V> inline void winograd_join(const V *x, T *line) {
-    typedef lanes<T> L;
-    constexpr auto all = std::make_index_sequence<L::count>();
-    V e = winograd_mix<0>(x[0], x[2], all), f = winograd_mix<1>(x[0], x[2], all);
-    V g = winograd_mix<0>(x[1], x[3], all), h = winograd_mix<1>(x[1], x[3], all);
-    V r[4] = {winograd_mix<0>(e, g, all), winograd_mix<1>(e, g, all),
-              winograd_mix<0>(f, h, all), winograd_mix<1>(f, h, all)};
-    memcpy(line, r, sizeof r);
-}
-
 /* ---- transforms of blocks -------------------------------------------------------- */
 
 /* Elements of a thread's work beside the values at the points. */
 template <class T> inline int64_t winograd_work(const winograd_plan *d, const T *) {
-    const int64_t lane = lanes<T>::count;
-    return direct_max(24 * ((d->rows + 1) * d->tiles[1] + lane),
-                      16 * (d->pitch + lane));
+    return 24 * ((d->rows + 1) * d->tiles[1] + lanes<T>::count);
 }
 
 /* Rows of a plane as residues of both axes: [row % 4][column of a tile][tile], for
@@ -318,36 +302,6 @@ inline bool winograd_copy(const float *from, int64_t n, float shift, float *to) 
     return odd;
 }
 
-/* One channel's outputs of a block from its values at the points; true: not finite. */
-template <class T>
-inline bool winograd_leave(const winograd_plan *d, const winograd_block *b, const T *at,
-                           int64_t apart, T bias, T *y, int64_t image, T *work) {
-    typedef lanes<T> L;
-    const int64_t line = 4 * (d->pitch + L::count);
-    bool odd = false;
-    for (int64_t t = 0; t < b->tiles; t += L::count) {
-        typename L::vector v[POINTS];
-        for (int j = 0; j < 6; j++) {
-            for (int r = 0; r < 6; r++)
-                v[6 * r + j] = L::load(at + (6 * r + j) * apart + t);
-            winograd_outputs<T, 4>(v + j, 6);
-        }
-        for (int r = 0; r < 4; r++) {
-            winograd_outputs<T, 4>(v + 6 * r, 1);
-            winograd_join(v + 6 * r, work + r * line + 4 * t);
-        }
-    }
-    for (int64_t i = 0; i < b->images; i++, y += image)
-        for (int64_t q = 0; q < b->rows; q++) {
-            const T *from = work + 4 * (i * b->rows + q) * d->tiles[1];
-            int64_t row = 4 * (b->row + q), rows = direct_min(d->out[0] - row, 4);
-            for (int64_t r = 0; r < rows; r++)
-                odd |= winograd_copy(from + r * line, d->out[1], bias,
-                                     y + (row + r) * d->out[1]);
-        }
-    return odd;
-}
-
 /* ---- filters --------------------------------------------------------------------- */
 
 /* Elements that a block's filters of one point take: a vector more than they are. */
@@ -355,18 +309,20 @@ template <class T> inline int64_t winograd_stride(int64_t outs, int64_t c, const
     return outs * c + lanes<T>::count;
 }
 
-/* Elements before a block's filters, all of a group's lying together. */
-inline int64_t winograd_blocks(const winograd_plan *d) {
-    return direct_ceil(d->o, DIRECT_OUTS);
-}
-inline int64_t winograd_first(const winograd_plan *d, int64_t block) {
-    return d->o * block / winograd_blocks(d);
+/* Blocks of a vector of channels, as even as they can be, and their first channels. */
+template <class T> inline int64_t winograd_blocks(const winograd_plan *d, const T *) {
+    return direct_ceil(d->o, lanes<T>::count);
 }
 template <class T>
+inline int64_t winograd_first(const winograd_plan *d, int64_t block, const T *like) {
+    return d->o * block / winograd_blocks(d, like);
+}
+/* Elements before a block's filters, all of a group's lying together. */
+template <class T>
 inline int64_t winograd_place(const winograd_plan *d, int64_t group, int64_t block,
-                              const T *) {
-    return POINTS * ((group * d->o + winograd_first(d, block)) * d->c +
-                     (group * winograd_blocks(d) + block) * lanes<T>::count);
+                              const T *like) {
+    return POINTS * ((group * d->o + winograd_first(d, block, like)) * d->c +
+                     (group * winograd_blocks(d, like) + block) * lanes<T>::count);
 }
 
 /* A block of output channels' filters w (outs, c, 9) at the points: u[point][i][o].
@@ -428,41 +384,8 @@ inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last
     return odd;
 }
 
-/* ---- the products ---------------------------------------------------------------- */
-template <class T, int O>
-inline void winograd_tile(int64_t c, int64_t tiles, int64_t pitch, const T *x,
-                          const T *u, T *m) {
-    typedef lanes<T> L;
-    const int64_t at = 0;
-    for (int64_t t = 0; t < tiles; t += 2 * L::count) {
-        typename L::vector sums[2 * O] = {};
-        direct_sums<T, O, 2>(std::make_index_sequence<2 * O>(),
-                             std::make_index_sequence<2>(), x + t, L::count, &at, 1, c,
-                             pitch, u, sums);
-        for (int i = 0; i < 2 * O; i++)
-            memcpy(m + i / 2 * pitch + i % 2 * L::count + t, &sums[i], sizeof sums[0]);
-    }
-}
-
-/* m (outs, tiles) = u (outs, c) x (c, tiles) at one point, for up to 6 channels. */
-template <class T>
-inline void winograd_multiply(int64_t outs, int64_t c, int64_t tiles, int64_t pitch,
-                              const T *x, const T *u, T *m) {
-    switch (outs) {
-    case 1:
-        return winograd_tile<T, 1>(c, tiles, pitch, x, u, m);
-    case 2:
-        return winograd_tile<T, 2>(c, tiles, pitch, x, u, m);
-    case 3:
-        return winograd_tile<T, 3>(c, tiles, pitch, x, u, m);
-    case 4:
-        return winograd_tile<T, 4>(c, tiles, pitch, x, u, m);
-    case 5:
-        return winograd_tile<T, 5>(c, tiles, pitch, x, u, m);
-    default:
-        return winograd_tile<T, 6>(c, tiles, pitch, x, u, m);
-    }
-}
+/* Filters that a dozen tiles pay for; their values at the points are 1 MB. */
+constexpr int64_t FEW_FILTERS = 8192;
 
 /* Whether tiles fit the outputs, and channels and tiles pay for the transforms. */
 template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
@@ -471,8 +394,13 @@ template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
            p->out[0] == 1 && p->kernel[0] == 1 && p->kernel[1] == 3 &&
            p->kernel[2] == 3 && p->stride[1] == 1 && p->stride[2] == 1 &&
            p->dilation[1] == 1 && p->dilation[2] == 1 && p->padding[0] == 0 &&
-           p->c >= 16 && p->o >= 16 && p->n * tiles >= 32 &&
-           16 * tiles <= 1.8 * p->positions;
+           p->c >= 16 && p->o >= 16 && 16 * tiles <= 1.8 * p->positions &&
+           (p->n * tiles >= 32 || (p->n * tiles >= 12 && p->c * p->o <= FEW_FILTERS));
+}
+template <class T>
+inline bool winograd_suits_weight(const conv_shape *p, const T *like) {
+    int64_t tiles = direct_ceil(p->out[1], 4) * direct_ceil(p->out[2], 4);
+    return p->n * tiles >= 32 && winograd_suits(p, like);
 }
 
 } /* namespace tl */

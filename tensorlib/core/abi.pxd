@@ -66,9 +66,11 @@ cdef extern from "tensorlib/buffer.h" nogil:
         uint8_t device_type
         uint16_t device_index
         uint32_t recorded_writes
+        uint32_t lent
         const char *last_writer
         void *owner
         void (*release)(void *owner) noexcept nogil
+        void *derived
 
     ctypedef struct tl_buffer:
         void *data
@@ -144,6 +146,7 @@ cdef extern from "tensorlib/kernels.h" nogil:
         int64_t padding[3]
         int64_t dilation[3]
         int32_t channels_last
+        int32_t keeps
 
     ctypedef struct tl_pool_params:
         int64_t kernel[3]

@@ -28,7 +28,9 @@ from tensorlib.core.dtype cimport (
     dtype_sizes, is_complex_code, is_float_code, is_integer_code,
 )
 from tensorlib.core.remote cimport open_remote, remote_of, tl_remote
-from tensorlib.core.storage cimport storage_release, storage_retain
+from tensorlib.core.storage cimport (
+    storage_lend, storage_release, storage_retain, storage_return,
+)
 from tensorlib.core.tensor cimport TRACK_GRAD, Tensor, is_exposed_readonly
 
 from tensorlib.core.errors import DeviceError, ShapeError
@@ -53,6 +55,7 @@ cdef struct Export:
 
 
 cdef void _drop_export(Export *exported) noexcept nogil:
+    storage_return(exported.storage)
     storage_release(exported.storage)
     free(exported)
 
@@ -117,6 +120,7 @@ cdef object _capsule(Tensor x, bint versioned, uint64_t flags):
         raise MemoryError("__dlpack__: no memory for the managed tensor")
     storage_retain(x.buf.storage)
     exported.storage = x.buf.storage
+    storage_lend(exported.storage)
     try:
         if versioned:
             _describe(exported, &exported.versioned.tensor, &x.buf)

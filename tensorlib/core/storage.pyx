@@ -7,10 +7,15 @@ from an arena to their size, and joined there when they are free (`arena.pyx`).
 
 The cache never holds more than the largest amount that was ever live (at least 64
 MiB), so a program whose shapes vary does not grow without end.
+
+A storage may hold what kernels made of its contents, as filters packed for a
+convolution. Such a form is made when the same contents are asked for the second time,
+so that weights which are trained never pay for one. It goes with the storage, at the
+next counted write, and as soon as anybody outside could write unseen.
 """
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memset
 
 from tensorlib.core.abi cimport TL_CPU, TL_STORAGE_BORROWED, tl_storage
 from tensorlib.core.arena cimport HEADER, Chunk, arena_give, arena_take, arena_trim
@@ -40,12 +45,16 @@ cdef extern from *:
     static inline int64_t tl_decrement(int64_t *count) {
         return __atomic_sub_fetch(count, 1, __ATOMIC_ACQ_REL);
     }
+    static inline void tl_lend(uint32_t *count, int change) {
+        __atomic_add_fetch(count, (uint32_t)change, __ATOMIC_SEQ_CST);
+    }
     static inline int tl_log2(uint64_t n) { return 63 - __builtin_clzll(n); }
     """
     void tl_lock(int *lock) noexcept nogil
     void tl_unlock(int *lock) noexcept nogil
     int64_t tl_increment(int64_t *count) noexcept nogil
     int64_t tl_decrement(int64_t *count) noexcept nogil
+    void tl_lend(uint32_t *count, int change) noexcept nogil
     int tl_log2(uint64_t n) noexcept nogil
 
 cdef extern from "<pthread.h>" nogil:
@@ -61,6 +70,17 @@ cdef enum:
     LARGEST = 1 << 16       # bytes of the last one; larger blocks are the arena's
     CLASSES = 4 * 10 + 1    # four an octave
     TRIMMED = 1 << 21       # bytes from which a freed block may shrink the cache
+    FORMS = 4               # derived forms that a storage holds
+
+cdef struct Form:
+    tl_derived_key key
+    uint32_t version        # of the storage when it was asked for
+    bint used
+    tl_storage *made        # or NULL: only asked for so far
+
+cdef struct Derived:
+    Form forms[FORMS]
+    int next                # the form that gives way to a new one
 
 cdef struct Statistics:
     int64_t allocated        # bytes in live blocks (capacity)
@@ -75,6 +95,7 @@ cdef struct Statistics:
 cdef Statistics _stats
 cdef tl_storage *_free_lists[CLASSES]   # chained through tl_storage.owner
 cdef int _lock = 0
+cdef int _derived_lock = 0      # taken before _lock, if both are
 cdef int64_t CACHE_FLOOR = 64 << 20
 cdef int _inference = 0     # contexts of inference mode in all threads
 
@@ -182,9 +203,11 @@ cdef tl_storage *scratch_new(int64_t nbytes) noexcept nogil:
     block.device_type = TL_CPU
     block.device_index = 0
     block.recorded_writes = 0
+    block.lent = 0
     block.last_writer = NULL
     block.owner = NULL
     block.release = NULL
+    block.derived = NULL
     return block
 
 
@@ -231,6 +254,8 @@ cdef void storage_release(tl_storage *storage) noexcept nogil:
     cdef int index
     if tl_decrement(&storage.refcount) != 0:
         return
+    if storage.derived != NULL:
+        derived_drop(storage)
     if storage.release != NULL:
         storage.release(storage.owner)
     tl_lock(&_lock)
@@ -245,12 +270,111 @@ cdef void storage_release(tl_storage *storage) noexcept nogil:
     tl_unlock(&_lock)
 
 
+# ---- derived forms ---------------------------------------------------------------
+cdef inline bint _may_keep(const tl_storage *of) noexcept nogil:
+    """Whether every write to the contents is counted."""
+    return of.lent == 0 and not of.flags & TL_STORAGE_BORROWED
+
+
+cdef Form *_form_of(tl_storage *of, const tl_derived_key *key) noexcept nogil:
+    cdef int i
+    cdef Derived *derived = <Derived *>of.derived
+    if derived != NULL:
+        for i in range(FORMS):
+            if derived.forms[i].used and memcmp(
+                &derived.forms[i].key, key, sizeof(tl_derived_key)
+            ) == 0:
+                return &derived.forms[i]
+    return NULL
+
+
+cdef int _ask(
+    tl_storage *of, const tl_derived_key *key, tl_storage **found, tl_storage **stale
+) noexcept nogil:
+    """The state for derived_take; who gives way goes to stale. The lock is held."""
+    cdef Derived *derived
+    cdef Form *form = _form_of(of, key)
+    if form != NULL and form.version == of.version:
+        if form.made == NULL:
+            return DERIVED_WANTED
+        storage_retain(form.made)
+        found[0] = form.made
+        return DERIVED_READY
+    if form == NULL:
+        if of.derived == NULL:
+            of.derived = calloc(1, sizeof(Derived))
+        derived = <Derived *>of.derived
+        if derived == NULL:
+            return DERIVED_SCRATCH
+        form = &derived.forms[derived.next]
+        derived.next = (derived.next + 1) % FORMS
+    stale[0] = form.made
+    form.key, form.version, form.used, form.made = key[0], of.version, True, NULL
+    return DERIVED_SCRATCH
+
+
+cdef tl_storage *derived_take(
+    tl_storage *of, const tl_derived_key *key, int64_t nbytes, int *state
+) noexcept nogil:
+    cdef tl_storage *found = NULL
+    cdef tl_storage *stale = NULL
+    state[0] = DERIVED_SCRATCH
+    if of != NULL and _may_keep(of):
+        tl_lock(&_derived_lock)
+        state[0] = _ask(of, key, &found, &stale)
+        tl_unlock(&_derived_lock)
+        if stale != NULL:
+            storage_release(stale)
+    return scratch_new(nbytes) if found == NULL else found
+
+
+cdef void derived_keep(
+    tl_storage *of, const tl_derived_key *key, tl_storage *made
+) noexcept nogil:
+    cdef Form *form
+    tl_lock(&_derived_lock)
+    form = _form_of(of, key)
+    if (
+        form != NULL and form.version == of.version and form.made == NULL
+        and _may_keep(of)
+    ):
+        storage_retain(made)
+        form.made = made
+    tl_unlock(&_derived_lock)
+
+
+cdef void derived_drop(tl_storage *of) noexcept nogil:
+    cdef int i
+    cdef Derived *derived
+    tl_lock(&_derived_lock)
+    derived = <Derived *>of.derived
+    of.derived = NULL
+    tl_unlock(&_derived_lock)
+    if derived == NULL:
+        return
+    for i in range(FORMS):
+        if derived.forms[i].made != NULL:
+            storage_release(derived.forms[i].made)
+    free(derived)
+
+
+cdef void storage_lend(tl_storage *storage) noexcept nogil:
+    tl_lend(&storage.lent, 1)
+    derived_drop(storage)
+
+
+cdef void storage_return(tl_storage *storage) noexcept nogil:
+    tl_lend(&storage.lent, -1)
+
+
 cdef void _before_fork() noexcept nogil:
+    tl_lock(&_derived_lock)
     tl_lock(&_lock)
 
 
 cdef void _after_fork() noexcept nogil:
     tl_unlock(&_lock)
+    tl_unlock(&_derived_lock)
 
 
 pthread_atfork(_before_fork, _after_fork, _after_fork)

@@ -33,7 +33,8 @@ from tensorlib.core.provenance cimport note_write
 from tensorlib.core.remote cimport TO_HOST, cross, storage_on
 from tensorlib.core.sealed cimport tl_seal
 from tensorlib.core.storage cimport (
-    STORAGE_INFERENCE, storage_new, storage_release, storage_retain,
+    STORAGE_INFERENCE, derived_drop, storage_lend, storage_new, storage_release,
+    storage_retain, storage_return,
 )
 
 from tensorlib.core.errors import DeviceError, DTypeError, GraphError, ShapeError
@@ -47,6 +48,12 @@ cdef extern from *:
     #define tl_type_dict(t) (((PyTypeObject *)(t))->tp_dict)
     """
     PyObject *tl_type_dict(object t)
+
+# What a buffer's consumer holds until it releases the buffer.
+cdef struct Lending:
+    tl_storage *storage
+    Py_ssize_t shape[TL_MAX_NDIM]
+    Py_ssize_t strides[TL_MAX_NDIM]     # bytes
 
 cdef Operators _operators
 
@@ -144,6 +151,7 @@ cdef class Tensor:
 
     def data_ptr(self):
         """Return the address of the first element as an int."""
+        storage_lend(self.buf.storage)      # for good: who has it is not known
         return <size_t>self.buf.data
 
     # ---- autograd --------------------------------------------------------------
@@ -354,7 +362,9 @@ cdef class Tensor:
         A tensor that has no NumPy array has no such attribute.
         """
         try:
-            return self.numpy().__array_interface__
+            found = self.numpy().__array_interface__
+            storage_lend(self.buf.storage)      # for good, as with data_ptr
+            return found
         except (DeviceError, DTypeError, GraphError) as error:
             raise AttributeError(f"__array_interface__: {error}") from None
 
@@ -494,7 +504,7 @@ cdef class Tensor:
     # ---- buffer protocol -------------------------------------------------------
     def __getbuffer__(self, Py_buffer *view, int flags):
         cdef int d, ndim = self.buf.ndim
-        cdef Py_ssize_t *layout
+        cdef Lending *lending
         cdef int itemsize = dtype_sizes()[self.buf.dtype]
         cdef bint readonly = is_exposed_readonly(self)
         if self.buf.device_type != TL_CPU:
@@ -512,12 +522,12 @@ cdef class Tensor:
                 ".astype('float32')"
             )
         check_contiguity(&self.buf, flags)
-        layout = <Py_ssize_t *>malloc(2 * TL_MAX_NDIM * sizeof(Py_ssize_t))
-        if layout == NULL:
+        lending = <Lending *>malloc(sizeof(Lending))
+        if lending == NULL:
             raise MemoryError("buffer: no memory for the shape")
         for d in range(ndim):
-            layout[d] = self.buf.shape[d]
-            layout[TL_MAX_NDIM + d] = self.buf.strides[d] * itemsize
+            lending.shape[d] = self.buf.shape[d]
+            lending.strides[d] = self.buf.strides[d] * itemsize
         view.buf = self.buf.data
         view.obj = self
         view.len = self.buf.size * itemsize
@@ -527,15 +537,37 @@ cdef class Tensor:
         view.format = NULL
         if flags & PyBUF_FORMAT:
             view.format = <char *>dtype_format(self.buf.dtype)
-        view.shape = layout if flags & PyBUF_ND else NULL
+        view.shape = lending.shape if flags & PyBUF_ND else NULL
         view.strides = NULL
         if (flags & PyBUF_STRIDES) == PyBUF_STRIDES:
-            view.strides = layout + TL_MAX_NDIM
+            view.strides = lending.strides
         view.suboffsets = NULL
-        view.internal = layout
+        view.internal = lending
+        lending.storage = self.buf.storage      # `data` may be assigned meanwhile
+        storage_retain(lending.storage)
+        storage_lend(lending.storage)
 
     def __releasebuffer__(self, Py_buffer *view):
+        cdef tl_storage *storage = (<Lending *>view.internal).storage
+        storage_return(storage)
+        storage_release(storage)
         free(view.internal)
+
+
+def address_to_read(Tensor x):
+    """Return the address of the first element, for who reads there at once.
+
+    Unlike `Tensor.data_ptr`, it lets kernels go on keeping what they made of the
+    elements.
+
+    Examples
+    --------
+    >>> import tensorlib as tl
+    >>> x = tl.ones((2,))
+    >>> address_to_read(x) == x.data_ptr()
+    True
+    """
+    return <size_t>x.buf.data
 
 
 cdef int _check_export(Tensor x) except -1:
@@ -606,6 +638,8 @@ cdef bint is_exposed_readonly(Tensor x) noexcept:
 cdef void bump_version(Tensor x, const char *op) noexcept:
     x.buf.storage.version += 1
     x.buf.storage.last_writer = op
+    if x.buf.storage.derived != NULL:
+        derived_drop(x.buf.storage)
     note_write(x.buf.storage, x.buf.storage.version)
 
 

@@ -1,6 +1,7 @@
 # Sizes of a convolution, shared by the families that compute it.
 from libc.stdint cimport int64_t
-from tensorlib.core.abi cimport tl_buffer, tl_conv_params
+from tensorlib.core.abi cimport tl_buffer, tl_conv_params, tl_storage
+from tensorlib.core.storage cimport tl_derived_key
 
 cdef extern from "tensorlib/conv.h" namespace "tl" nogil:
     # Extents are of one image; c and o are the channels of one group.
@@ -33,3 +34,18 @@ cdef extern from "tensorlib/conv.h" namespace "tl" nogil:
         const tl_buffer *y)
     # total[i] = sum of partial[k][i] over the slices k, in order.
     void add_slices[T](const T *partial, int64_t slices, int64_t n, T *total)
+
+# What a form of the whole weight w is kept by.
+cdef inline tl_derived_key filters_key(
+    const conv_shape *p, const void *w, const void *maker
+) noexcept nogil:
+    cdef tl_derived_key key
+    key.data, key.maker = w, maker
+    key.sizes[0], key.sizes[1], key.sizes[2], key.sizes[3] = p.groups, p.o, p.c, p.taps
+    return key
+
+# Where it may stay: with the weight's storage, or NULL.
+cdef inline tl_storage *filters_keeper(
+    const tl_conv_params *params, const tl_buffer *w
+) noexcept nogil:
+    return w.storage if params.keeps else NULL

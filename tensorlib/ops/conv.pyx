@@ -12,15 +12,18 @@ from tensorlib.autograd.batch cimport aligned, hide_axis
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, record, run, tracking,
 )
-from tensorlib.core.abi cimport TL_BATCHED, TL_CUDA, tl_buffer, tl_conv_params
+from tensorlib.core.abi cimport (
+    TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, tl_buffer, tl_conv_params,
+)
 from tensorlib.core.dtype cimport dtype_of, is_complex_code, promote_codes
-from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.layout cimport copy_layout, parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_tensor
 from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 from tensorlib.ops.window cimport (
-    as_triple, as_volume, channels_last, from_volume, is_batched, per_axis,
+    as_triple, as_volume, channels_last, channels_moved, from_volume, is_batched,
+    is_plain, lay_volume, paddings, per_axis,
 )
 
 from tensorlib.autograd.batch import hide_levels, show_levels
@@ -64,6 +67,7 @@ cdef class Trilinear(Primitive):
     cdef Tensor apply(self, Tensor a, Tensor b, Tensor bias, Geometry how):
         cdef Tensor out
         cdef tl_buffer layout
+        cdef tl_conv_params params
         cdef Tensor single
         cdef int track = a.track | b.track | (0 if bias is None else bias.track)
         a, b = contiguous(a), contiguous(b)
@@ -83,7 +87,9 @@ cdef class Trilinear(Primitive):
             ):
                 _input_without_steps(out, a, single, bias, how)
             else:
-                _launch(self, out, a, b, bias, &how.params)
+                params = how.params
+                params.keeps = self.role == Y and may_keep(b)
+                _launch(self, out, a, b, bias, &params)
         if track and tracking(track):
             saved = (a if b.track else None, b if a.track else None)
             inputs = (a, b) if bias is None else (a, b, bias)
@@ -172,6 +178,11 @@ cdef Tensor _contract(int role, list operands, Geometry how):
     elif role == W:
         p = _conv_weight
     return p.apply(<Tensor>operands[p.first], <Tensor>operands[p.second], None, how)
+
+
+cdef bint may_keep(Tensor w) noexcept:
+    """Whether kernels may keep what they make of w: where it is not being trained."""
+    return w.buf.device_type == TL_CPU and not tracking(w.track)
 
 
 # ---- under vmap ----------------------------------------------------------------
@@ -273,6 +284,7 @@ cdef int _input_without_steps(
         swapped = permute_dims(flip(split, axis=(3, 4, 5)), (0, 2, 1, 3, 4, 5))
         shape = (groups * shape[1], shape[0] // groups, *shape[2:])
     turned = reshape_like(contiguous(<Tensor>swapped), shape)
+    params.keeps = False    # for `turned` goes
     for d in range(3):
         params.padding[d] = (
             params.dilation[d] * (turned.buf.shape[at + d] - 1) - params.padding[d]
@@ -329,25 +341,6 @@ cdef int _check_rank(str op, Tensor w, int spatial) except -1:
     return 0
 
 
-cdef tuple _paddings(
-    str op, object padding, tuple kernel, tuple stride, tuple dilation
-):
-    """What is added before and after each axis."""
-    if not isinstance(padding, str):
-        found = per_axis(op, "padding", padding, len(kernel), 0)
-        return found, found
-    if padding == "valid":
-        return (0,) * len(kernel), (0,) * len(kernel)
-    if padding != "same":
-        raise ValueError(
-            f"{op}: expected padding to be ints, 'same' or 'valid', got {padding!r}"
-        )
-    if max(stride) > 1:
-        raise ValueError(f"{op}: padding='same' needs stride 1, got {stride}")
-    totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
-    return tuple([t // 2 for t in totals]), tuple([t - t // 2 for t in totals])
-
-
 cdef Geometry _geometry(
     str op, int64_t groups, tuple stride, tuple padding, tuple dilation, bint last,
     tuple sizes, tuple kernel, tuple outs, tuple channels,
@@ -390,36 +383,22 @@ cdef Geometry _geometry(
     return how
 
 
-cdef Tensor _moved(Tensor x, int spatial, bint to_last):
-    """Channels from second to last, or back; x has spatial or spatial + 1 axes more."""
-    cdef int lead = x.buf.ndim - spatial - 1
-    axes = tuple(range(lead, lead + spatial + 1))
-    axes = axes[1:] + axes[:1] if to_last else axes[-1:] + axes[:-1]
-    return <Tensor>permute_dims(x, (*range(lead), *axes))
-
-
 cdef Tensor _weight_volume(Tensor w, int spatial, bint last):
     """(O, C, k...) as the kernels take it: five axes in the layout's order."""
-    return as_volume(_moved(w, spatial, True) if last else w, spatial, last)
+    return as_volume(channels_moved(w, spatial, True) if last else w, spatial, last)
 
 
-cdef Tensor _convolve(
-    str op, int spatial, object x, object weight, object bias, object stride,
-    object padding, object dilation, object groups, object layout,
+cdef Geometry _geometry_of_call(
+    str op, int spatial, Tensor a, Tensor w, Tensor b, object stride, object padding,
+    object dilation, int64_t count, object layout, bint last,
 ):
-    cdef Tensor a, w, b, out
-    cdef bint last = channels_last(op, layout, spatial), moved = False, batched
-    cdef int64_t count = _group_count(op, groups)
-    a, w, b = _operands(op, x, weight, bias)
-    batched = is_batched(op, a, spatial, layout)
+    """Check the arguments of a convolution, and find the extents of its result."""
+    cdef bint batched = is_batched(op, a, spatial, layout)
     _check_rank(op, w, spatial)
     steps = per_axis(op, "stride", stride, spatial, 1)
     gaps = per_axis(op, "dilation", dilation, spatial, 1)
     kernel = w.shape[2:]
-    before, after = _paddings(op, padding, kernel, steps, gaps)
-    if last and count > 1 and w.buf.shape[1] == 1:
-        # Channel by channel there is no product: planes are quicker.
-        a, last, moved = _moved(a, spatial, False), False, True
+    before, after = paddings(op, padding, kernel, steps, gaps)
     shape = a.shape if batched else (1, *a.shape)
     channels = shape[-1] if last else shape[1]
     sizes = shape[1:-1] if last else shape[2:]
@@ -433,15 +412,108 @@ cdef Tensor _convolve(
                 f"{sizes}, kernel {kernel}, padding {before}, dilation {gaps}"
             )
         outs.append(room // s + 1)
-    how = _geometry(
+    return _geometry(
         op, count, steps, before, gaps, last, sizes, kernel, tuple(outs),
         (shape[0], channels, w.buf.shape[1], w.buf.shape[0]),
     )
-    out = _conv.apply(
-        as_volume(a, spatial, last), _weight_volume(w, spatial, last), b, how
+
+
+# Geometries of calls that were checked, by their arguments: a module's are the same at
+# every call, and checking them took longer than a convolution of a small image.
+cdef dict _checked = {}
+cdef Py_ssize_t _CHECKED = 256
+
+
+cdef Geometry _checked_geometry(
+    str op, int spatial, Tensor a, Tensor w, Tensor b, object stride, object padding,
+    object dilation, int64_t count, object layout, bint last,
+):
+    """The same, from an earlier call with the same arguments."""
+    cdef tuple key
+    if not (
+        is_plain(stride) and is_plain(dilation)
+        and (is_plain(padding) or type(padding) is str)
+    ):
+        return _geometry_of_call(
+            op, spatial, a, w, b, stride, padding, dilation, count, layout, last
+        )
+    key = (
+        spatial, last, a.shape, w.shape, None if b is None else b.shape, stride,
+        padding, dilation, count,
     )
-    out = from_volume(out, spatial, last, batched)
-    return _moved(out, spatial, True) if moved else out
+    found = _checked.get(key)
+    if found is None:
+        found = _geometry_of_call(
+            op, spatial, a, w, b, stride, padding, dilation, count, layout, last
+        )
+        if len(_checked) >= _CHECKED:
+            _checked.clear()
+        _checked[key] = found
+    return <Geometry>found
+
+
+cdef Tensor _unrecorded(Tensor a, Tensor w, Tensor b, Geometry how, int spatial):
+    """The convolution alone, where nobody follows it: no views of five axes."""
+    cdef tl_buffer x_volume, w_volume, y_volume, layout
+    cdef const tl_buffer *written = &y_volume
+    cdef const tl_buffer *read[3]
+    cdef tl_conv_params params = how.params
+    cdef Tensor out
+    cdef int d
+    copy_layout(&layout, &a.buf)
+    layout.shape[a.buf.ndim - spatial - 1] = w.buf.shape[0]
+    for d in range(spatial):
+        layout.shape[a.buf.ndim - spatial + d] = how.shapes[Y][5 - spatial + d]
+    out = new_tensor(&layout, a.buf.dtype, TL_CPU, 0)
+    lay_volume(&x_volume, &a.buf, spatial)
+    lay_volume(&w_volume, &w.buf, spatial)
+    lay_volume(&y_volume, &out.buf, spatial)
+    params.keeps = may_keep(w)
+    read[0], read[1] = &x_volume, &w_volume
+    if b is not None:
+        read[2] = &b.buf
+    run(_conv, a.buf.dtype, &written, 1, read, 2 if b is None else 3, &params,
+        out.buf.size + a.buf.size + w.buf.size)
+    return out
+
+
+cdef bint _is_unfollowed(Tensor a, Tensor w, Tensor b) noexcept:
+    """Whether memory of the host is all that a call looks at."""
+    cdef int track = a.track | w.track
+    if b is not None:
+        track |= b.track
+        if b.buf.device_type != TL_CPU:
+            return False
+    return (
+        a.buf.device_type == TL_CPU and w.buf.device_type == TL_CPU
+        and a.buf.flags & w.buf.flags & TL_C_CONTIGUOUS and not tracking(track)
+    )
+
+
+cdef Tensor _convolve(
+    str op, int spatial, object x, object weight, object bias, object stride,
+    object padding, object dilation, object groups, object layout,
+):
+    cdef Tensor a, w, b, out
+    cdef Geometry how
+    cdef bint last = channels_last(op, layout, spatial), moved = False, batched
+    cdef int64_t count = _group_count(op, groups)
+    a, w, b = _operands(op, x, weight, bias)
+    batched = is_batched(op, a, spatial, layout)
+    if last and count > 1 and w.buf.ndim > 1 and w.buf.shape[1] == 1:
+        # Channel by channel there is no product: planes are quicker.
+        a, last, moved = channels_moved(a, spatial, False), False, True
+    how = _checked_geometry(
+        op, spatial, a, w, b, stride, padding, dilation, count, layout, last
+    )
+    if not last and _is_unfollowed(a, w, b):
+        out = _unrecorded(a, w, b, how, spatial)
+    else:
+        out = _conv.apply(
+            as_volume(a, spatial, last), _weight_volume(w, spatial, last), b, how
+        )
+        out = from_volume(out, spatial, last, batched)
+    return channels_moved(out, spatial, True) if moved else out
 
 
 cdef Tensor _convolve_transposed(
@@ -461,7 +533,7 @@ cdef Tensor _convolve_transposed(
     extra = per_axis(op, "output_padding", output_padding, spatial, 0)
     kernel = w.shape[2:]
     if last and count > 1 and w.buf.shape[1] == 1:
-        a, last, moved = _moved(a, spatial, False), False, True
+        a, last, moved = channels_moved(a, spatial, False), False, True
     shape = a.shape if batched else (1, *a.shape)
     channels = shape[-1] if last else shape[1]
     sizes = shape[1:-1] if last else shape[2:]
@@ -489,7 +561,7 @@ cdef Tensor _convolve_transposed(
         as_volume(a, spatial, last), _weight_volume(w, spatial, last), b, how
     )
     out = from_volume(out, spatial, last, batched)
-    return _moved(out, spatial, True) if moved else out
+    return channels_moved(out, spatial, True) if moved else out
 
 
 # ---- public functions ----------------------------------------------------------

@@ -1,5 +1,6 @@
 # Arguments of ops that slide a window: convolutions, pooling, unfold.
 from libc.stdint cimport int64_t
+from tensorlib.core.abi cimport tl_buffer
 from tensorlib.core.tensor cimport Tensor
 
 # Whether channels come last in a layout such as "NCHW"; raises for an unknown one.
@@ -17,3 +18,12 @@ cdef tuple as_triple(tuple values, int missing)
 cdef Tensor from_volume(Tensor x, int spatial, bint last, bint batched)
 # Raises unless x has `spatial` axes, channels and perhaps a batch; returns the latter.
 cdef bint is_batched(str op, Tensor x, int spatial, object layout) except -1
+# What is added before and after each axis, from ints, "same" or "valid".
+cdef tuple paddings(
+    str op, object padding, tuple kernel, tuple stride, tuple dilation)
+# Whether equal values mean the same: an int, or a tuple of ints.
+cdef bint is_plain(object value) noexcept
+# b, in C order with channels first, as `as_volume` has it.
+cdef void lay_volume(tl_buffer *volume, const tl_buffer *b, int spatial) noexcept
+# Channels from second to last, or back; x has spatial or spatial + 1 axes more.
+cdef Tensor channels_moved(Tensor x, int spatial, bint to_last)

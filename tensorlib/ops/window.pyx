@@ -7,12 +7,13 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.number cimport PyNumber_Index as index
 from libc.stdint cimport int64_t
 from tensorlib.core.abi cimport tl_buffer
-from tensorlib.core.layout cimport set_contiguous
+from tensorlib.core.layout cimport copy_layout, set_contiguous
 from tensorlib.core.tensor cimport Tensor
 from tensorlib.ops.elementwise cimport contiguous
 from tensorlib.ops.shape cimport reshape_to
 
 from tensorlib.core.errors import ShapeError
+from tensorlib.ops.shape import permute_dims
 
 cdef tuple _LAYOUTS = (
     ("NCL", "NCHW", "NCDHW"),
@@ -114,3 +115,55 @@ cdef Tensor from_volume(Tensor x, int spatial, bint last, bint batched):
             plain.ndim += 1
     set_contiguous(&plain)
     return reshape_to(x, &plain)
+
+
+cdef tuple paddings(
+    str op, object padding, tuple kernel, tuple stride, tuple dilation
+):
+    """What is added before and after each axis."""
+    if not isinstance(padding, str):
+        found = per_axis(op, "padding", padding, len(kernel), 0)
+        return found, found
+    if padding == "valid":
+        return (0,) * len(kernel), (0,) * len(kernel)
+    if padding != "same":
+        raise ValueError(
+            f"{op}: expected padding to be ints, 'same' or 'valid', got {padding!r}"
+        )
+    if max(stride) > 1:
+        raise ValueError(f"{op}: padding='same' needs stride 1, got {stride}")
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
+    return tuple([t // 2 for t in totals]), tuple([t - t // 2 for t in totals])
+
+
+cdef bint is_plain(object value) noexcept:
+    """Whether equal values mean the same: an int, or a tuple of ints."""
+    if type(value) is tuple:
+        for item in <tuple>value:
+            if type(item) is not int:
+                return False
+        return True
+    return type(value) is int
+
+
+cdef void lay_volume(tl_buffer *volume, const tl_buffer *b, int spatial) noexcept:
+    """b, in C order with channels first, as it is with five axes."""
+    cdef int d, lead = b.ndim - spatial - 1      # axes before the channels
+    copy_layout(volume, b)
+    volume.storage = b.storage
+    volume.ndim = 5
+    volume.shape[0] = b.shape[0] if lead else 1
+    volume.shape[1] = b.shape[lead]
+    for d in range(2, 5 - spatial):
+        volume.shape[d] = 1
+    for d in range(spatial):
+        volume.shape[5 - spatial + d] = b.shape[lead + 1 + d]
+    set_contiguous(volume)
+
+
+cdef Tensor channels_moved(Tensor x, int spatial, bint to_last):
+    """Channels from second to last, or back; x has spatial or spatial + 1 axes more."""
+    cdef int lead = x.buf.ndim - spatial - 1
+    axes = tuple(range(lead, lead + spatial + 1))
+    axes = axes[1:] + axes[:1] if to_last else axes[-1:] + axes[:-1]
+    return <Tensor>permute_dims(x, (*range(lead), *axes))
