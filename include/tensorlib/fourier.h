@@ -22,6 +22,7 @@ template <class T> struct fourier : fourier_passes<T> {
     typedef typename P::to_rows to_rows;
     using P::begin, P::enter, P::get, P::leave, P::leave_directly, P::passes, P::put,
         P::W;
+    static_assert(W <= TL_FOURIER_LANES, "plans are made for vectors of 32 bytes");
 
     /* ---- real lines ------------------------------------------------------------ */
     /* With e = a + conj(b), o = a - conj(b) and t = o * root, of terms a = z[k] and

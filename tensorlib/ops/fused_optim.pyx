@@ -11,6 +11,7 @@ from tensorlib.core.dtype cimport is_float_code
 from tensorlib.core.layout cimport (
     copy_layout, is_dense, same_shape, same_strides, set_contiguous,
 )
+from tensorlib.core.storage cimport derived_drop
 from tensorlib.core.tensor cimport (
     Tensor, bump_version, check_same_device, check_writable, new_ordered, new_view,
 )
@@ -142,6 +143,10 @@ cdef int _update(
                 p, dtype, written, <int>(used * width), read,
                 <int>used + (held is not None), params, work,
             )
+            # Another thread may have read a parameter meanwhile, at this version.
+            for i in range(used * width):
+                if written[i].storage.derived != NULL:
+                    derived_drop(written[i].storage)
             pending = later
     finally:
         free(written)
