@@ -167,7 +167,7 @@ cdef class Total(Primitive):
         return <Tensor>(sum(tangents[0], keepdims=len(node.shape_tuple()) > 0) * scale)
 
 
-cdef Total _sum_of_all = Total("sum", kernel="complex_total")
+cdef Total _sum_of_all = Total("complex_sum", kernel="complex_total")
 cdef Parts _parts = Parts("view_as_real")
 cdef Whole _whole = Whole("view_as_complex")
 cdef Joined _joined = Joined("complex")
