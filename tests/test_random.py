@@ -95,6 +95,11 @@ def test_uniform_halves_are_rounded_float32_below_the_bound(dtype, low, high):
     np.testing.assert_array_equal(found[near], rounded[near])
 
 
+def test_uniform_halves_beyond_their_range_raise():
+    with pytest.raises(ValueError, match=r"uniform: expected bounds within .*65504"):
+        tl.uniform(-1e6, 1e6, (3,), dtype=tl.float16)
+
+
 @pytest.mark.parametrize("dtype", [tl.float16, tl.bfloat16], ids=str)
 def test_uniform_halves_of_one_value_are_that_value(dtype):
     assert tl.uniform(0.5, 0.5, (3,), dtype=dtype).tolist() == [0.5] * 3

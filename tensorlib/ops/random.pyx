@@ -27,6 +27,7 @@ from tensorlib.ops.elementwise cimport as_float, cast
 from tensorlib.ops.shape cimport reshape_to
 from tensorlib.ops.transfer cimport usable_device
 
+from tensorlib.core.dtype import finfo
 from tensorlib.core.errors import DTypeError
 from tensorlib.core.naming import own_errors
 from tensorlib.core.tensor import is_batched
@@ -166,6 +167,12 @@ cdef Tensor _draw(
     cdef Generator source
     cdef Device where
     if p is _uniform and (code == TL_FLOAT16 or code == TL_BFLOAT16):
+        most = finfo(dtype_of(code)).max
+        if not (-most <= params.low and params.high <= most):
+            raise ValueError(
+                f"{op}: expected bounds within ±{most} for {dtype_of(code)}, got "
+                f"{params.low} and {params.high}"
+            )
         return _rounded_below(
             params, code,
             _draw(op, p, shape, None, default, allowed, device, generator, params),
@@ -259,7 +266,7 @@ def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, device=None, generator=N
     Raises
     ------
     ValueError
-        If the bounds are not finite or ``low > high``.
+        If the bounds are not finite or ``low > high``, or a 16-bit float cannot hold them.
 
     Examples
     --------
