@@ -266,7 +266,7 @@ def uniform(low=0.0, high=1.0, shape=(), *, dtype=None, device=None, generator=N
     Raises
     ------
     ValueError
-        If the bounds are not finite or ``low > high``, or a 16-bit float cannot hold them.
+        If the bounds are not finite, are beyond a 16-bit `dtype`, or ``low > high``.
 
     Examples
     --------
