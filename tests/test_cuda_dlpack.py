@@ -35,6 +35,22 @@ def torch_with_cuda():
     return torch
 
 
+def cupy_with_cuda():
+    cupy = pytest.importorskip("cupy")
+    if not cupy.cuda.is_available():
+        pytest.skip("CuPy sees no GPU")
+    return cupy
+
+
+def jax_with_cuda(monkeypatch):
+    # JAX takes most of a GPU's memory at its first use unless it is told not to.
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    jax = pytest.importorskip("jax")
+    if jax.default_backend() != "gpu":
+        pytest.skip("JAX sees no GPU")
+    return jax
+
+
 class Foreign:
     """Another library's array on a GPU, which notes how it was asked."""
 
@@ -373,3 +389,58 @@ def test_pytorch_work_on_another_stream_is_waited_for():
         x = tl.from_dlpack(t)
     assert bool((x == 51).all())
     side.synchronize()
+
+
+# ---- CuPy --------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("view", VIEWS)
+def test_cupy_and_back(dtype, view):
+    cupy = cupy_with_cuda()
+    x = VIEWS[view](sample(dtype))
+    for a in (cupy.from_dlpack(x), cupy.asarray(x)):
+        assert cupy.asnumpy(a).tolist() == x.tolist()
+        y, z = tl.from_dlpack(a), tl.asarray(a)
+        assert y.tolist() == z.tolist() == x.tolist()
+        assert y.dtype == z.dtype == x.dtype
+        if x.size and min(x.strides, default=0) >= 0:
+            assert x.data_ptr() == a.data.ptr == y.data_ptr() == z.data_ptr()
+
+
+def test_cupy_on_another_stream_sees_what_was_computed_and_back():
+    cupy = cupy_with_cuda()
+    x = tl.ones((1 << 20,), device="cuda")
+    for _ in range(50):
+        x = x * 1.0 + 1.0
+    side = cupy.cuda.Stream(non_blocking=True)
+    with side:
+        a = cupy.from_dlpack(x)
+        for _ in range(50):
+            a = a * 1.0 + 1.0
+        y = tl.from_dlpack(a)
+    assert bool((y == 101).all())
+    side.synchronize()
+
+
+# ---- JAX ---------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int32", "uint8", "float16",
+                                   "bfloat16", "float32"])  # fmt: skip
+@pytest.mark.parametrize("view", ["plain", "empty", "scalar"])
+def test_jax_and_back(dtype, view, monkeypatch):
+    jax = jax_with_cuda(monkeypatch)
+    x = VIEWS[view](sample(dtype))
+    a = jax.dlpack.from_dlpack(x)
+    assert np.asarray(a).tolist() == x.tolist()
+    y = tl.from_dlpack(a)
+    assert y.device == x.device
+    assert y.dtype == x.dtype
+    assert y.tolist() == x.tolist()
+
+
+def test_jax_sees_what_was_computed_and_back(monkeypatch):
+    jax = jax_with_cuda(monkeypatch)
+    x = tl.ones((1 << 20,), device="cuda")
+    for _ in range(50):
+        x = x * 1.0 + 1.0
+    a = jax.dlpack.from_dlpack(x)
+    y = tl.from_dlpack(jax.jit(lambda a: a * 2 + 1)(a))
+    assert bool((y == 103).all())

@@ -33,10 +33,10 @@ from tensorlib.core.dtype cimport (
     promote_codes, scalar_code,
 )
 from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.number cimport read_scalar, write_scalar
 from tensorlib.core.remote cimport open_remote, remote_of, tl_remote
 from tensorlib.core.tensor cimport (
-    TRACK_GRAD, Tensor, check_host, new_over, new_scalar, new_tensor, read_scalar,
-    write_scalar,
+    TRACK_GRAD, Tensor, check_host, new_over, new_scalar, new_tensor,
 )
 
 import sys
@@ -632,7 +632,9 @@ cdef object _from_object(object x):
     """A Tensor from an array, a list from another sequence; raises otherwise."""
     if type(x) is Tensor:
         return x
-    if PyObject_CheckBuffer(x):
+    if PyObject_CheckBuffer(x) and (
+        _is_ndarray(x) or not hasattr(type(x), CUDA_INTERFACE)
+    ):                              # CuPy's arrays have a buffer, which only raises
         return _from_exporter(x)
     _check_kind(x)
     described = getattr(x, "__array_interface__", None)

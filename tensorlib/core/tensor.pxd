@@ -47,8 +47,6 @@ cdef int check_writable(str op, Tensor x) except -1
 cdef bint is_exposed_readonly(Tensor x) noexcept
 # Count a write by the op with this immortal C name.
 cdef void bump_version(Tensor x, const char *op) noexcept
-cdef object read_scalar(int dtype, const void *data)
-cdef int write_scalar(int dtype, void *data, object value) except -1
 
 ctypedef object (*unary_operator)(object x)
 ctypedef object (*binary_operator)(object x, object y)

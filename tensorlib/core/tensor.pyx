@@ -8,16 +8,11 @@ are filled by the ops package, which depends on this module and not the reverse.
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.object cimport PyObject, PyTypeObject
-from libc.stdint cimport (
-    int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t,
-)
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 from tensorlib.core.abi cimport (
-    TL_BATCHED, TL_BFLOAT16, TL_BOOL, TL_C_CONTIGUOUS, TL_COMPLEX64, TL_COMPLEX128,
-    TL_CPU, TL_CUDA, TL_FLOAT16, TL_FLOAT32, TL_FLOAT64, TL_INT8, TL_INT16, TL_INT32,
-    TL_INT64, TL_MAX_NDIM, TL_STORAGE_READONLY, TL_UINT8, TL_UINT16, TL_UINT32,
-    TL_UINT64, tl_bfloat16, tl_bfloat16_of_float, tl_bfloat16_to_float, tl_buffer,
-    tl_double_to_odd, tl_float16, tl_float16_of_float, tl_float16_to_float, tl_storage,
+    TL_BATCHED, TL_BFLOAT16, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, TL_MAX_NDIM,
+    TL_STORAGE_READONLY, tl_buffer, tl_storage,
 )
 from tensorlib.core.hidden cimport batched_storage
 from tensorlib.core.device cimport device_of
@@ -28,6 +23,7 @@ from tensorlib.core.layout cimport (
     check_contiguity, copy_layout, keep_order, same_shape, set_contiguous, shape_tuple,
     strides_tuple,
 )
+from tensorlib.core.number cimport nested_list, read_scalar, write_scalar
 from tensorlib.core.pooled cimport tl_pool
 from tensorlib.core.provenance cimport note_write
 from tensorlib.core.remote cimport TO_HOST, cross, storage_on
@@ -323,7 +319,7 @@ cdef class Tensor:
         check_host("tolist", self, True)
         if self.buf.device_type != TL_CPU:
             return self.cpu().tolist()
-        return _to_list(&self.buf, 0, <const char *>self.buf.data)
+        return nested_list(&self.buf, 0, <const char *>self.buf.data)
 
     def numpy(self):
         """Return a NumPy array over the same memory.
@@ -641,95 +637,6 @@ cdef void bump_version(Tensor x, const char *op) noexcept:
     if x.buf.storage.derived != NULL:
         derived_drop(x.buf.storage)
     note_write(x.buf.storage, x.buf.storage.version)
-
-
-cdef object read_scalar(int dtype, const void *data):
-    if dtype == TL_FLOAT32:
-        return <double>(<const float *>data)[0]
-    if dtype == TL_FLOAT64:
-        return (<const double *>data)[0]
-    if dtype == TL_INT64:
-        return (<const int64_t *>data)[0]
-    if dtype == TL_INT32:
-        return (<const int32_t *>data)[0]
-    if dtype == TL_BOOL:
-        return (<const uint8_t *>data)[0] != 0
-    if dtype == TL_UINT8:
-        return (<const uint8_t *>data)[0]
-    if dtype == TL_INT8:
-        return (<const int8_t *>data)[0]
-    if dtype == TL_INT16:
-        return (<const int16_t *>data)[0]
-    if dtype == TL_UINT16:
-        return (<const uint16_t *>data)[0]
-    if dtype == TL_UINT32:
-        return (<const uint32_t *>data)[0]
-    if dtype == TL_UINT64:
-        return (<const uint64_t *>data)[0]
-    if dtype == TL_COMPLEX64:
-        return complex((<const float *>data)[0], (<const float *>data)[1])
-    if dtype == TL_COMPLEX128:
-        return complex((<const double *>data)[0], (<const double *>data)[1])
-    if dtype == TL_FLOAT16:
-        return <double>tl_float16_to_float((<const tl_float16 *>data)[0])
-    return <double>tl_bfloat16_to_float((<const tl_bfloat16 *>data)[0])
-
-
-cdef int write_scalar(int dtype, void *data, object value) except -1:
-    if dtype == TL_FLOAT32 and type(value) is float:
-        (<float *>data)[0] = <float><double>value
-        return 0
-    try:
-        if dtype == TL_FLOAT32:
-            (<float *>data)[0] = <float><double>value
-        elif dtype == TL_FLOAT64:
-            (<double *>data)[0] = value
-        elif dtype == TL_INT64:
-            (<int64_t *>data)[0] = value
-        elif dtype == TL_INT32:
-            (<int32_t *>data)[0] = value
-        elif dtype == TL_BOOL:
-            (<uint8_t *>data)[0] = 1 if value else 0
-        elif dtype == TL_UINT8:
-            (<uint8_t *>data)[0] = value
-        elif dtype == TL_INT8:
-            (<int8_t *>data)[0] = value
-        elif dtype == TL_INT16:
-            (<int16_t *>data)[0] = value
-        elif dtype == TL_UINT16:
-            (<uint16_t *>data)[0] = value
-        elif dtype == TL_UINT32:
-            (<uint32_t *>data)[0] = value
-        elif dtype == TL_UINT64:
-            (<uint64_t *>data)[0] = value
-        elif dtype == TL_COMPLEX64:
-            (<float *>data)[0] = <float><double>value.real
-            (<float *>data)[1] = <float><double>value.imag
-        elif dtype == TL_COMPLEX128:
-            (<double *>data)[0] = value.real
-            (<double *>data)[1] = value.imag
-        elif dtype == TL_FLOAT16:
-            (<tl_float16 *>data)[0] = tl_float16_of_float(tl_double_to_odd(value))
-        else:
-            (<tl_bfloat16 *>data)[0] = tl_bfloat16_of_float(tl_double_to_odd(value))
-    except AttributeError:
-        raise TypeError(
-            f"expected a number, got {type(value).__name__}"
-        ) from None
-    except OverflowError:
-        raise OverflowError(
-            f"the Python integer {value} is out of range for {dtype_of(dtype)}"
-        ) from None
-    return 0
-
-
-cdef object _to_list(const tl_buffer *b, int axis, const char *data):
-    cdef int64_t i
-    cdef int64_t step
-    if axis == b.ndim:
-        return read_scalar(b.dtype, data)
-    step = b.strides[axis] * dtype_sizes()[b.dtype]
-    return [_to_list(b, axis + 1, data + i * step) for i in range(b.shape[axis])]
 
 
 def _iterate(Tensor x):

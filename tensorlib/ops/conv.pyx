@@ -15,19 +15,22 @@ from tensorlib.autograd.primitive cimport (
 from tensorlib.core.abi cimport (
     TL_BATCHED, TL_C_CONTIGUOUS, TL_CPU, TL_CUDA, tl_buffer, tl_conv_params,
 )
-from tensorlib.core.dtype cimport dtype_of, is_complex_code, promote_codes
 from tensorlib.core.layout cimport copy_layout, parse_shape
 from tensorlib.core.tensor cimport Tensor, detached, new_tensor
-from tensorlib.ops.elementwise cimport as_float, as_tensor, cast, contiguous
+from tensorlib.ops.conv_geometry cimport (
+    MOST, Geometry, check_channels, check_rank, checked_geometry, checked_operands,
+    group_count, new_geometry,
+)
+from tensorlib.ops.elementwise cimport contiguous
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 from tensorlib.ops.window cimport (
-    as_triple, as_volume, channels_last, channels_moved, from_volume, is_batched,
-    is_plain, lay_volume, paddings, per_axis,
+    as_volume, channels_last, channels_moved, from_volume, is_batched, lay_volume,
+    per_axis,
 )
 
 from tensorlib.autograd.batch import hide_levels, show_levels
-from tensorlib.core.errors import DTypeError, ShapeError
+from tensorlib.core.errors import ShapeError
 from tensorlib.ops.reduce import sum
 from tensorlib.ops.shape import flip, permute_dims
 from tensorlib.kernels import load_families
@@ -38,21 +41,6 @@ cdef enum:
     X = 0
     W = 1
     Y = 2
-
-cdef int64_t _LIMIT = 2147483647    # sizes that a 32-bit BLAS can count
-
-
-cdef class Geometry:
-    """Parameters of one convolution and the shapes of its x, w and y."""
-    cdef tl_conv_params params
-    cdef tuple shapes
-
-    cdef bint has_steps(self):
-        cdef int d
-        for d in range(3):
-            if self.params.stride[d] != 1:
-                return True
-        return False
 
 
 cdef class Trilinear(Primitive):
@@ -240,7 +228,7 @@ cdef Geometry _widened(Geometry how, object rows, object count, bint shared):
             shape[0] *= rows
         shape[0 if role == W else 4 if last else 1] *= factor
         shapes.append(tuple(shape))
-    if max(shapes[Y][4 if last else 1], shapes[X][4 if last else 1]) > _LIMIT:
+    if max(shapes[Y][4 if last else 1], shapes[X][4 if last else 1]) > MOST:
         raise ValueError(
             f"conv: expected less than 2**31 channels of {count} examples together, "
             f"got weights of shape {how.shapes[W]} each"
@@ -292,164 +280,9 @@ cdef int _input_without_steps(
     return _launch(_conv, out, y, turned, bias, &params)
 
 
-# ---- arguments -----------------------------------------------------------------
-cdef tuple _operands(str op, object x, object weight, object bias):
-    """The three as floating tensors of one dtype and device."""
-    cdef Tensor a = as_float(as_tensor(op, x))
-    cdef Tensor w = as_float(as_tensor(op, weight))
-    cdef Tensor b = None if bias is None else as_tensor(op, bias)
-    cdef int dtype = promote_codes(a.buf.dtype, w.buf.dtype)
-    if b is not None:
-        dtype = promote_codes(dtype, b.buf.dtype)
-        b = contiguous(cast(b, dtype))
-    if is_complex_code(dtype):
-        raise DTypeError(f"{op}: expected real numbers, got {dtype_of(dtype)}")
-    return cast(a, dtype), cast(w, dtype), b
-
-
-cdef int64_t _group_count(str op, object groups) except -1:
-    return per_axis(op, "groups", groups, 1, 1)[0]
-
-
-cdef int _check_channels(
-    str op, Tensor w, Tensor b, int spatial, int64_t channels, int64_t groups,
-    int64_t produced, bint transposed,
-) except -1:
-    """Raise unless weight, bias and groups fit an input of so many channels."""
-    cdef int64_t wanted = channels if transposed else channels // groups
-    cdef int64_t found = w.buf.shape[0 if transposed else 1]
-    kernel = ", ".join(("kD", "kH", "kW")[3 - spatial:])
-    if channels % groups or w.buf.shape[0] % groups or found != wanted:
-        names = "(C, O / groups" if transposed else "(O, C / groups"
-        raise ShapeError(
-            f"{op}: expected weight of shape {names}, {kernel}) with C and O divisible "
-            f"by groups, got weight.shape={w.shape} for {channels} input channels and "
-            f"groups={groups}"
-        )
-    if 0 in w.shape[2:]:
-        raise ShapeError(f"{op}: expected a kernel that is not empty, got {w.shape}")
-    if b is not None and (b.buf.ndim != 1 or b.buf.shape[0] != produced):
-        raise ShapeError(f"{op}: expected a bias of shape ({produced},), got {b.shape}")
-    return 0
-
-
-cdef int _check_rank(str op, Tensor w, int spatial) except -1:
-    if w.buf.ndim != spatial + 2:
-        raise ShapeError(
-            f"{op}: expected a weight of {spatial + 2} dimensions, got {w.shape}"
-        )
-    return 0
-
-
-cdef Geometry _geometry(
-    str op, int64_t groups, tuple stride, tuple padding, tuple dilation, bint last,
-    tuple sizes, tuple kernel, tuple outs, tuple channels,
-):
-    """channels: of x, of x in a group, of y; each checked against a 32-bit BLAS."""
-    cdef Geometry how = Geometry.__new__(Geometry)
-    cdef int d
-    sizes, kernel, outs = (
-        as_triple(sizes, 1), as_triple(kernel, 1), as_triple(outs, 1)
-    )
-    stride, padding, dilation = (
-        as_triple(stride, 1), as_triple(padding, 0), as_triple(dilation, 1)
-    )
-    count, (c, c_group, o) = channels[0], channels[1:]
-    for size in (
-        sizes[0] * sizes[1] * sizes[2], outs[0] * outs[1] * outs[2], c, o,
-        c_group * kernel[0] * kernel[1] * kernel[2],
-        o // groups * kernel[0] * kernel[1] * kernel[2],
-    ):
-        if size > _LIMIT:
-            raise ValueError(
-                f"{op}: expected less than 2**31 elements a channel, channels and "
-                f"weights an output channel, got input extents {sizes}, kernel "
-                f"{kernel}, output extents {outs} and {c} to {o} channels"
-            )
-    how.params.groups = groups
-    how.params.channels_last = last
-    for d in range(3):
-        how.params.stride[d] = stride[d]
-        how.params.padding[d] = padding[d]
-        how.params.dilation[d] = dilation[d]
-    if last:
-        how.shapes = (
-            (count, *sizes, c), (o, *kernel, c_group), (count, *outs, o)
-        )
-    else:
-        how.shapes = (
-            (count, c, *sizes), (o, c_group, *kernel), (count, o, *outs)
-        )
-    return how
-
-
 cdef Tensor _weight_volume(Tensor w, int spatial, bint last):
     """(O, C, k...) as the kernels take it: five axes in the layout's order."""
     return as_volume(channels_moved(w, spatial, True) if last else w, spatial, last)
-
-
-cdef Geometry _geometry_of_call(
-    str op, int spatial, Tensor a, Tensor w, Tensor b, object stride, object padding,
-    object dilation, int64_t count, object layout, bint last,
-):
-    """Check the arguments of a convolution, and find the extents of its result."""
-    cdef bint batched = is_batched(op, a, spatial, layout)
-    _check_rank(op, w, spatial)
-    steps = per_axis(op, "stride", stride, spatial, 1)
-    gaps = per_axis(op, "dilation", dilation, spatial, 1)
-    kernel = w.shape[2:]
-    before, after = paddings(op, padding, kernel, steps, gaps)
-    shape = a.shape if batched else (1, *a.shape)
-    channels = shape[-1] if last else shape[1]
-    sizes = shape[1:-1] if last else shape[2:]
-    _check_channels(op, w, b, spatial, channels, count, w.buf.shape[0], False)
-    outs = []
-    for size, k, s, d, low, high in zip(sizes, kernel, steps, gaps, before, after):
-        room = size + low + high - d * (k - 1) - 1
-        if room < 0:
-            raise ShapeError(
-                f"{op}: the kernel is larger than the padded input: got input extents "
-                f"{sizes}, kernel {kernel}, padding {before}, dilation {gaps}"
-            )
-        outs.append(room // s + 1)
-    return _geometry(
-        op, count, steps, before, gaps, last, sizes, kernel, tuple(outs),
-        (shape[0], channels, w.buf.shape[1], w.buf.shape[0]),
-    )
-
-
-# Geometries of calls that were checked, by their arguments: a module's are the same at
-# every call, and checking them took longer than a convolution of a small image.
-cdef dict _checked = {}
-cdef Py_ssize_t _CHECKED = 256
-
-
-cdef Geometry _checked_geometry(
-    str op, int spatial, Tensor a, Tensor w, Tensor b, object stride, object padding,
-    object dilation, int64_t count, object layout, bint last,
-):
-    """The same, from an earlier call with the same arguments."""
-    cdef tuple key
-    if not (
-        is_plain(stride) and is_plain(dilation)
-        and (is_plain(padding) or type(padding) is str)
-    ):
-        return _geometry_of_call(
-            op, spatial, a, w, b, stride, padding, dilation, count, layout, last
-        )
-    key = (
-        spatial, last, a.shape, w.shape, None if b is None else b.shape, stride,
-        padding, dilation, count,
-    )
-    found = _checked.get(key)
-    if found is None:
-        found = _geometry_of_call(
-            op, spatial, a, w, b, stride, padding, dilation, count, layout, last
-        )
-        if len(_checked) >= _CHECKED:
-            _checked.clear()
-        _checked[key] = found
-    return <Geometry>found
 
 
 cdef Tensor _unrecorded(Tensor a, Tensor w, Tensor b, Geometry how, int spatial):
@@ -497,13 +330,13 @@ cdef Tensor _convolve(
     cdef Tensor a, w, b, out
     cdef Geometry how
     cdef bint last = channels_last(op, layout, spatial), moved = False, batched
-    cdef int64_t count = _group_count(op, groups)
-    a, w, b = _operands(op, x, weight, bias)
+    cdef int64_t count = group_count(op, groups)
+    a, w, b = checked_operands(op, x, weight, bias)
     batched = is_batched(op, a, spatial, layout)
     if last and count > 1 and w.buf.ndim > 1 and w.buf.shape[1] == 1:
         # Channel by channel there is no product: planes are quicker.
         a, last, moved = channels_moved(a, spatial, False), False, True
-    how = _checked_geometry(
+    how = checked_geometry(
         op, spatial, a, w, b, stride, padding, dilation, count, layout, last
     )
     if not last and _is_unfollowed(a, w, b):
@@ -523,10 +356,10 @@ cdef Tensor _convolve_transposed(
 ):
     cdef Tensor a, w, b, out
     cdef bint last = channels_last(op, layout, spatial), moved = False, batched
-    cdef int64_t count = _group_count(op, groups)
-    a, w, b = _operands(op, x, weight, bias)
+    cdef int64_t count = group_count(op, groups)
+    a, w, b = checked_operands(op, x, weight, bias)
     batched = is_batched(op, a, spatial, layout)
-    _check_rank(op, w, spatial)
+    check_rank(op, w, spatial)
     steps = per_axis(op, "stride", stride, spatial, 1)
     gaps = per_axis(op, "dilation", dilation, spatial, 1)
     pads = per_axis(op, "padding", padding, spatial, 0)
@@ -538,7 +371,7 @@ cdef Tensor _convolve_transposed(
     channels = shape[-1] if last else shape[1]
     sizes = shape[1:-1] if last else shape[2:]
     produced = w.buf.shape[1] * count
-    _check_channels(op, w, b, spatial, channels, count, produced, True)
+    check_channels(op, w, b, spatial, channels, count, produced, True)
     outs = []
     for size, k, s, d, p, e in zip(sizes, kernel, steps, gaps, pads, extra):
         if e >= s and e >= d:
@@ -553,7 +386,7 @@ cdef Tensor _convolve_transposed(
                 f"{sizes}, kernel {kernel}, stride {steps}, padding {pads}, "
                 f"output_padding {extra}"
             )
-    how = _geometry(
+    how = new_geometry(
         op, count, steps, pads, gaps, last, tuple(outs), kernel, sizes,
         (shape[0], produced, w.buf.shape[1], channels),
     )

@@ -24,9 +24,10 @@ from tensorlib.core.layout cimport (
     broadcast_shape, broadcast_view, keep_order, same_shape,
 )
 from tensorlib.core.remote cimport is_host_scalar
+from tensorlib.core.number cimport write_scalar
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, check_same_device, check_writable, new_like,
-    new_ordered, new_scalar, new_tensor, operators, write_scalar,
+    new_ordered, new_scalar, new_tensor, operators,
 )
 
 from tensorlib.core.errors import DTypeError, GraphError, ShapeError, rename

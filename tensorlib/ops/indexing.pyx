@@ -21,9 +21,9 @@ from tensorlib.core.layout cimport (
     broadcast_view, copy_layout, parse_axis, parse_shape, same_shape, shape_tuple,
     update_layout,
 )
+from tensorlib.core.number cimport write_scalar
 from tensorlib.core.tensor cimport (
     TRACK_GRAD, Tensor, bump_version, new_scalar, new_tensor, new_view, operators,
-    write_scalar,
 )
 from tensorlib.ops.elementwise cimport (
     adopt, as_tensor, beside, cast, check_inplace, contiguous, copy, copy_into,
