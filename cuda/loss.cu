@@ -1,4 +1,5 @@
-// Cross-entropy of rows of logits, and its gradient. A group of threads goes along a
+// Cross-entropy of rows of logits, and its gradient; losses of 16-bit logits and their
+// cotangents are float32's. A group of threads goes along a
 // row; rows that do not begin at a pack have a few elements before and behind the
 // packs.
 #include "rows.cuh"
@@ -88,7 +89,7 @@ template <typename T> struct AddTotals {
 
 template <typename T, int P>
 __global__ void __launch_bounds__(1024)
-    cross_entropy_kernel(Logits<T> logits, T *loss, computed_t<T> *lse) {
+    cross_entropy_kernel(Logits<T> logits, computed_t<T> *loss, computed_t<T> *lse) {
     using V = computed_t<T>;
     const int lanes = logits.lanes, lane = threadIdx.x % lanes;
     const int64_t row =
@@ -107,14 +108,14 @@ __global__ void __launch_bounds__(1024)
     const int64_t target = logits.class_of(row, lane);
     lse[row] = found;
     if (target < 0) {
-        tl::store(loss + row, V(0));
+        loss[row] = 0;
         return;
     }
     const V hit = found - tl::load(x + target * logits.step);
     const double spread = found - add.sum / static_cast<V>(logits.n);
-    tl::store(loss + row, smoothing == 0 ? hit
-                                         : static_cast<V>((1 - smoothing) * hit +
-                                                          smoothing * spread));
+    loss[row] = smoothing == 0
+                    ? hit
+                    : static_cast<V>((1 - smoothing) * hit + smoothing * spread);
 }
 
 // ---- its gradient -----------------------------------------------------------------
@@ -152,8 +153,7 @@ template <typename T> struct WriteGradient {
 };
 
 template <typename T> struct Cotangent {
-    const computed_t<T> *lse;
-    const T *g;
+    const computed_t<T> *lse, *g;
     int64_t lse_step, g_step;
     double scale;
 };
@@ -169,7 +169,7 @@ __global__ void __launch_bounds__(tl::kThreads)
         static_cast<int64_t>(block) * (blockDim.x / lanes) + threadIdx.x / lanes;
     if (row >= logits.rows) return;
     const T *x = logits.x + row * logits.row_step;
-    const double g = tl::load(cotangent.g + row * cotangent.g_step);
+    const double g = cotangent.g[row * cotangent.g_step];
     WriteGradient<T> write = {
         logits,
         x,
@@ -238,7 +238,7 @@ template <typename T> tl_status cross_entropy(const tl_call *call) {
     if (!on_device(call)) return TL_DECLINED;
     Logits<T> logits = logits_of<T>(call, call->in[1]);
     if (logits.rows == 0) return TL_OK;
-    T *loss = static_cast<T *>(call->out[0]->data);
+    V *loss = static_cast<V *>(call->out[0]->data);
     V *lse = static_cast<V *>(call->out[1]->data);
     const bool packs = in_packs(logits);
     const int threads = share(logits, packs ? P : 1);
@@ -256,7 +256,7 @@ template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
     const tl_buffer *lse = call->in[1], *g = call->in[3];
     const auto *params = static_cast<const tl_cross_entropy_params *>(call->params);
     const Cotangent<T> cotangent = {static_cast<const V *>(lse->data),
-                                    static_cast<const T *>(g->data), lse->strides[0],
+                                    static_cast<const V *>(g->data), lse->strides[0],
                                     g->strides[0], params->scale};
     T *out = static_cast<T *>(call->out[0]->data);
     // Packs are written where they are read: both rows must begin at the same place.

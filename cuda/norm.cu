@@ -435,6 +435,8 @@ template <typename T> tl_status layer_norm(const tl_call *call) {
 }
 
 // ---- batch normalization ----------------------------------------------------------
+// Weights and biases of 16-bit inputs are float32, and so are their gradients.
+//
 // What a channel's elements are transformed with. Forward: (x - mean) * scale + shift;
 // gradient: scale * (g - shift - (x - mean) * slope).
 template <typename V> struct alignas(4 * sizeof(V)) Channel {
@@ -447,7 +449,8 @@ template <typename T> struct ChannelStatistics {
     using Value = computed_t<T>;
     using State = tl::Moments<Value>;
     using Local = Value;
-    const T *x, *weight, *bias;
+    const T *x;
+    const Value *weight, *bias;
     Value *mean, *var, *rstd;
     Channel<Value> *channels;
     double count, eps;
@@ -477,11 +480,11 @@ template <typename T> struct ChannelStatistics {
         const Value centre = static_cast<Value>(exact);
         const double spread = state.squares / count;
         const Value inverse = static_cast<Value>(1.0 / std::sqrt(spread + eps));
-        const Value scale = inverse * tl::load(weight + c);
+        const Value scale = inverse * weight[c];
         mean[c] = centre;
         var[c] = static_cast<Value>(spread);
         rstd[c] = inverse;
-        const double shift = tl::load(bias + c) - (exact - centre) * scale;
+        const double shift = bias[c] - (exact - centre) * scale;
         channels[c] = {centre, scale, static_cast<Value>(shift), 0};
     }
 };
@@ -497,9 +500,9 @@ template <typename T> struct ChannelSlopes {
         V sum, product;
     };
     using Local = V;
-    const T *g, *x, *weight;
-    const V *mean, *rstd;
-    T *weight_grad, *bias_grad;
+    const T *g, *x;
+    const V *weight, *mean, *rstd;
+    V *weight_grad, *bias_grad;
     Channel<V> *channels;
     double count;
 
@@ -538,9 +541,9 @@ template <typename T> struct ChannelSlopes {
         const V inverse = rstd[c];
         const V average = static_cast<V>(state.sum / count);
         const V along = static_cast<V>(state.product / count * inverse * inverse);
-        tl::store(bias_grad + c, state.sum);
-        tl::store(weight_grad + c, state.product * inverse);
-        channels[c] = {centre, tl::load(weight + c) * inverse, average, along};
+        bias_grad[c] = state.sum;
+        weight_grad[c] = state.product * inverse;
+        channels[c] = {centre, weight[c] * inverse, average, along};
     }
 };
 
@@ -655,8 +658,8 @@ template <typename T> tl_status batch_norm(const tl_call *call) {
     auto *channels = scratch.as<Channel<V>>();
     if (channels == nullptr) return TL_OUT_OF_MEMORY;
     const ChannelStatistics<T> op = {read_only<T>(x),
-                                     read_only<T>(call->in[1]),
-                                     read_only<T>(call->in[2]),
+                                     read_only<V>(call->in[1]),
+                                     read_only<V>(call->in[2]),
                                      written<V>(call->out[1]),
                                      written<V>(call->out[2]),
                                      written<V>(call->out[3]),
@@ -678,9 +681,9 @@ template <typename T> tl_status batch_norm_grad(const tl_call *call) {
     auto *channels = scratch.as<Channel<V>>();
     if (channels == nullptr) return TL_OUT_OF_MEMORY;
     const ChannelSlopes<T> op = {read_only<T>(call->in[0]), read_only<T>(x),
-                                 read_only<T>(call->in[4]), read_only<V>(call->in[2]),
-                                 read_only<V>(call->in[3]), written<T>(call->out[1]),
-                                 written<T>(call->out[2]),  channels,
+                                 read_only<V>(call->in[4]), read_only<V>(call->in[2]),
+                                 read_only<V>(call->in[3]), written<V>(call->out[1]),
+                                 written<V>(call->out[2]),  channels,
                                  channel_count(x)};
     const tl_buffer moved = channels_first(x);
     const tl_status status = tl::reduce(op, &moved, call->out[1], 2);

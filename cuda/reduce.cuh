@@ -177,6 +177,10 @@ struct ColumnsPlan {
     int64_t out_step;
 };
 
+// Rows that a thread has in flight: of narrow elements more, to have as many bytes.
+template <class Op, int P>
+constexpr int kRows = kUnits<P> * (P > 1 && Op::kPack > P ? 2 : 1);
+
 // Joins what the block's rows of threads hold; the first gets the results.
 template <class Op, int P>
 __device__ __forceinline__ void join_down(const Op &op,
@@ -204,7 +208,7 @@ __device__ __forceinline__ void fold_columns(const Op &op, const ColumnsPlan &pl
                                              const typename Op::Local (&local)[P],
                                              int64_t base, uint32_t begin, uint32_t end,
                                              typename Op::State (&state)[P]) {
-    constexpr int U = kUnits<P>;
+    constexpr int U = kRows<Op, P>;
     const uint32_t step = blockDim.y;
     uint32_t r = begin + threadIdx.y;
 #pragma unroll 1
@@ -355,7 +359,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     const int64_t n = plan.reduced.count, packs = plan.columns / P;
     int64_t across = power_of_two_above(packs < kWarp ? packs : kWarp);
     int64_t down = kReduceThreads / across;
-    const int64_t useful = power_of_two_above(ceil_div(n, kUnits<P>));
+    const int64_t useful = power_of_two_above(ceil_div(n, kRows<Op, P>));
     if (down > useful) { // few rows: wider tiles
         down = useful;
         const int64_t wide = power_of_two_above(packs);
@@ -363,7 +367,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     }
     plan.tiles = static_cast<uint32_t>(ceil_div(packs, across));
     const int64_t blocks = static_cast<int64_t>(plan.batch.count) * plan.tiles;
-    const int64_t room = processors() * 8 / blocks, most = n / (down * kUnits<P> * 2);
+    const int64_t room = processors() * 8 / blocks, most = n / (down * kRows<Op, P> * 2);
     int64_t splits = room < most ? room : most;
     splits = splits < 1 ? 1 : splits;
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits));

@@ -5,8 +5,14 @@ import pytest
 import tensorlib as tl
 from tensorlib import nn
 
-# float32: sums of a few hundred products in another order. float64: the same.
-TOLERANCE = {"float32": (1e-5, 2e-5), "float64": (1e-12, 1e-12)}
+# float32: sums of a few hundred products in another order. float64: the same. 16 bits:
+# a rounding or two.
+TOLERANCE = {
+    "bfloat16": (1.6e-2, 1e-2),
+    "float16": (2e-3, 2e-3),
+    "float32": (1e-5, 2e-5),
+    "float64": (1e-12, 1e-12),
+}
 
 
 def torch_module():
@@ -15,7 +21,10 @@ def torch_module():
 
 def to_torch(x):
     torch = torch_module()
-    return torch.from_numpy(x.detach().contiguous().numpy().copy())
+    x = x.detach().contiguous()
+    if x.dtype.name == "bfloat16":  # which NumPy lacks
+        return to_torch(x.astype("float32")).to(torch.bfloat16)
+    return torch.from_numpy(x.numpy().copy())
 
 
 def sample(shape, dtype="float64", seed=0):

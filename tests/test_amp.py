@@ -367,6 +367,40 @@ def test_casts_are_forgotten_at_the_end():
     assert tl.memory_stats()["allocated"] == before
 
 
+@pytest.mark.parametrize("low", ["bfloat16", "float16"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_reads_low_logits_without_a_copy(low, reduction):
+    logits, target = normal(5, 7, dtype=low, grad=True), tl.arange(5)
+    wide = logits.detach().astype("float32").requires_grad_(True)
+    with tl.autocast("cpu", low):
+        loss = tl.cross_entropy(logits, target, reduction=reduction)
+    expected = tl.cross_entropy(wide, target, reduction=reduction)
+    assert loss.dtype == tl.float32
+    assert loss.tolist() == expected.tolist()
+    (loss * loss).sum().backward()
+    (expected * expected).sum().backward()
+    assert logits.grad.dtype.name == low
+    assert logits.grad.tolist() == wide.grad.astype(low).tolist()
+    names, nodes = set(), [loss.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        names.add(node.name)
+        nodes += [n for n in node.next_functions if hasattr(n, "next_functions")]
+    assert "cross_entropy" in names
+    assert "astype" not in names
+
+
+def test_batch_norm_between_convolutions_stays_low():
+    layer = nn.BatchNorm2d(3)
+    x = normal(4, 3, 5, 5, dtype="bfloat16", grad=True)
+    with tl.autocast("cpu"):
+        y = layer(x)
+    assert y.dtype == tl.bfloat16
+    assert layer.running_var.dtype == tl.float32
+    (y * y).sum().backward()
+    assert (x.grad.dtype, layer.weight.grad.dtype) == (tl.bfloat16, tl.float32)
+
+
 # ---- as PyTorch ------------------------------------------------------------------
 TORCH_OPS = (
     "matmul", "@", "linear", "einsum", "tensordot", "conv1d", "conv2d", "conv3d",

@@ -27,6 +27,56 @@ def test_backward_twice_accumulates():
     assert x.grad.tolist() == [4.0, 8.0]
 
 
+PARTS = {
+    "disjoint": lambda y: [y[0], y[1], y[2]],
+    "overlapping": lambda y: [y[:2], y[1:], y[1]],
+    "stepped": lambda y: [y[::2], y[:, ::-1], y[2, 1:3]],
+    "split": lambda y: tl.split(y, [1, 2]),
+    "unstacked": lambda y: list(tl.unstack(y, axis=1)),
+    "new axes": lambda y: [y[None, 0], y[..., 1, None]],
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("order", [1, -1])
+def test_gradients_of_several_parts_are_those_of_zeros_around_each(parts, order):
+    x = leaf(*range(12)).reshape((3, 4)).detach().requires_grad_(True)
+    y = x * 1.0
+    expected = np.zeros((3, 4))
+    total = 0.0
+    for n, part in enumerate(PARTS[parts](y)[::order]):
+        total = total + (part * (n + 1) * part).sum()
+        held = np.arange(12.0).reshape(3, 4)
+        place = PARTS[parts](tl.arange(12).reshape((3, 4)))[::order][n].numpy()
+        np.add.at(expected.reshape(-1), place, 2 * (n + 1) * held.reshape(-1)[place])
+    total.backward()
+    assert x.grad.tolist() == expected.tolist()
+
+
+def test_gradients_of_parts_leave_the_callers_cotangents_alone():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    whole, first = tl.ones(2), tl.full((), 5.0)
+    (gradient,) = tl.autograd.grad([y, y[0]], [x], grad_outputs=[whole, first])
+    assert gradient.tolist() == [12.0, 2.0]
+    assert whole.tolist() == [1.0, 1.0]
+    assert first.item() == 5.0
+
+
+def test_gradients_of_parts_are_differentiable_and_repeat():
+    x = leaf(1.0, 2.0, 3.0)
+    y = x * x
+    z = (y[:2] * y[1:]).sum()
+    for _ in range(2):
+        (g,) = tl.autograd.grad(z, [x], create_graph=True)
+        assert g.tolist() == [8.0, 40.0, 24.0]
+    (second,) = tl.autograd.grad(g.sum(), [x], retain_graph=True)
+    # d/dx of 2 x0 x1^2 + 2 x1 (x0^2 + x2^2) + 2 x2 x1^2, summed
+    assert second.tolist() == [16.0, 52.0, 32.0]
+    z.backward()
+    assert x.grad.tolist() == [8.0, 40.0, 24.0]
+
+
 def test_accumulation_is_in_place():
     x = leaf(1.0, 2.0)
     x.sum().backward()

@@ -149,16 +149,16 @@ def test_softmax_of_infinities(kernels, op, n):
 def check_cross_entropy(kernels, x, target, dtype, smoothing):
     rows, n = x.shape
     params = CrossEntropyParams(ignore_index=-100, label_smoothing=smoothing, scale=1.0)
-    loss, lse = empty(rows, dtype), np.empty(rows, working(dtype))
+    loss, lse = np.empty(rows, working(dtype)), np.empty(rows, working(dtype))
     assert kernels.call("cross_entropy", [loss, lse], [x, target], params, dtype) == OK
     log = softmax(numbers(x), True)
     live = target != -100
     hot = np.zeros((rows, n))
     hot[live, target[live]] = 1 - smoothing
     hot[live] += smoothing / n
-    close(loss, -(log * hot).sum(1), dtype, 10)
+    close(loss, -(log * hot).sum(1), working(dtype), 10)
     assert np.allclose(lse, (numbers(x) - log)[:, 0], rtol=1e-5)
-    g = sample(rows, dtype, 2)
+    g = sample(rows, working(dtype), 2)
     params.scale = 0.5
     out = empty((rows, n), dtype)
     inputs = [x, lse, target, g]
@@ -331,7 +331,8 @@ def test_layer_norm_grad_without_rows_is_zero(kernels):
 def test_batch_norm_and_gradient(kernels, shape, dtype):
     channels = shape[1]
     x, g = sample(shape, dtype), sample(shape, dtype, 1)
-    weight, bias = sample(channels, dtype, 2), sample(channels, dtype, 3)
+    wide_dtype = working(dtype)
+    weight, bias = sample(channels, wide_dtype, 2), sample(channels, wide_dtype, 3)
     wide, along = numbers(x), numbers(weight)[:, None]
     average, var = wide.mean((0, 2)), wide.var((0, 2))
     inverse = 1 / np.sqrt(var + 1e-5)
@@ -344,7 +345,7 @@ def test_batch_norm_and_gradient(kernels, shape, dtype):
     close(y, hat * along + numbers(bias)[:, None], dtype, 4)
     for got, expected in zip(found, (average, var, inverse), strict=True):
         assert np.allclose(got, expected, rtol=2e-5, atol=1e-6)
-    outs = [empty(shape, dtype), empty(channels, dtype), empty(channels, dtype)]
+    outs = [empty(shape, dtype), *(np.empty(channels, wide_dtype) for _ in range(2))]
     inputs = [g, x, found[0], found[2], weight]
     kernels.call("batch_norm_grad", outs, inputs, dtype=dtype)
     wide_g = numbers(g)
@@ -352,5 +353,5 @@ def test_batch_norm_and_gradient(kernels, shape, dtype):
     count = wide.size / channels
     slope = wide_g - (total[:, None] + hat * product[:, None]) / count
     close(outs[0], along * inverse[:, None] * slope, dtype, 10)
-    close(outs[1], product, dtype, 10 * count**0.5)
-    close(outs[2], total, dtype, 10 * count**0.5)
+    close(outs[1], product, wide_dtype, 10 * count**0.5)
+    close(outs[2], total, wide_dtype, 10 * count**0.5)

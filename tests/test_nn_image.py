@@ -170,6 +170,30 @@ def test_derivatives_equal_differences(function):
     assert tl.autograd.gradgradcheck(lambda x: function(x * x), [x])
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_batch_norm_of_low_numbers_with_float32_weights_equals_pytorch(dtype, training):
+    torch = torch_module()
+    x = sample((6, 3, 4, 5), "float32").astype(dtype).requires_grad_(True)
+    w, b, average = (
+        tl.tensor(v, dtype="float32") for v in ([1.5, -2, 1], [0, 1, 3], [1, 0, 2])
+    )
+    variance = tl.tensor([1.0, 2.0, 0.5])
+    given = [x, average, variance, w.requires_grad_(True), b.requires_grad_(True)]
+    theirs = [to_torch(v.detach()) for v in given]
+    for k in (0, 3, 4):
+        theirs[k].requires_grad_(True)
+    ours = tl.batch_norm(*given, training=training)
+    expected = torch.nn.functional.batch_norm(*theirs, training=training)
+    assert ours.dtype.name == dtype
+    g = sample(ours.shape, "float32").astype(dtype)
+    ours.backward(g)
+    expected.backward(to_torch(g))
+    assert_close(ours.detach(), expected.detach(), dtype)
+    for k in (0, 3, 4):
+        assert_close(given[k].grad, theirs[k].grad, dtype)  # dtypes, too
+
+
 @pytest.mark.parametrize("scale", [1e4, -1e4, 1e-30])
 def test_batch_norm_of_extreme_values_equals_pytorch(scale):
     torch = torch_module()

@@ -23,6 +23,9 @@ cdef class Primitive:
     cdef tuple vjp(self, Node node, Tensor g)
     # The output's tangent; tangents[i] is None for an input that has none.
     cdef Tensor jvp(self, Node node, tuple tangents)
+    # For a rule that puts g among zeros: where, in a gradient of the only input that is
+    # there already; g is then added there, and no zeros are made. None: not so.
+    cdef Tensor place_in(self, Node node, Tensor total)
     # What messages and drawings call an application; the primitive's name by default.
     cdef str label(self, Node node)
 

@@ -71,6 +71,9 @@ cdef class Primitive:
     cdef Tensor jvp(self, Node node, tuple tangents):
         raise GraphError(f"{self.name}: has no forward-mode derivative")
 
+    cdef Tensor place_in(self, Node node, Tensor total):
+        return None
+
     cdef str label(self, Node node):
         return self.name
 

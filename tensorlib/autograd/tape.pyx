@@ -311,6 +311,26 @@ cdef class _Pass:
                 node.spared |= <uint32_t>1 << i
         return leads
 
+    cdef bint add_in_place(self, Node node, Tensor g) except -1:
+        """Add g to its place in the cotangent of the node's input, if it has both."""
+        cdef Tensor total, place
+        cdef object edge = edge_at(node, 0)
+        if type(edge) is not Node or (<Node>edge).cotangent is None:
+            return False
+        total = <Tensor>(<Node>edge).cotangent
+        # Two references: the node's and ours.
+        if (
+            (<Node>edge).run != self.run or g.track or g.buf.dtype != total.buf.dtype
+            or g.buf.device_type == TL_BATCHED or not _is_on_same(total, g)
+            or not _is_ours_alone(<PyObject *>total, 2)
+        ):
+            return False
+        place = node.primitive.place_in(node, total)
+        if place is None:
+            return False
+        _tape_ops.accumulate(place, g)
+        return True
+
     cdef int drain(self) except -1:
         cdef Node node = None
         cdef Tensor g
@@ -330,6 +350,11 @@ cdef class _Pass:
                     if not self.leads_on(node):
                         node.spared = 0
                         continue
+                if node.inputs == 1 and self.add_in_place(node, g):
+                    g = None
+                    if not self.retain:
+                        node.release()
+                    continue
                 grads = _pulled_back(node, g)
                 node.spared = 0
                 g = None

@@ -4,7 +4,7 @@ from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, differentiated, record, run, tracking,
 )
-from tensorlib.core.abi cimport TL_CPU, tl_buffer, tl_norm_params
+from tensorlib.core.abi cimport TL_CPU, TL_FLOAT32, tl_buffer, tl_norm_params
 from tensorlib.core.dtype cimport (
     dtype_of, is_float_code, promote_codes, working_code,
 )
@@ -30,7 +30,7 @@ load_families("norm")
 cdef class BatchNorm(Composite):
     """(N, C, S) by the statistics of each channel; params: eps.
 
-    Saved: x, weight, bias, mean and rstd.
+    Saved: x, weight, bias, mean and rstd. Of a 16-bit x all others are float32.
     """
 
     cdef tuple apply(self, Tensor x, Tensor weight, Tensor bias, double eps):
@@ -43,9 +43,9 @@ cdef class BatchNorm(Composite):
         params.eps = eps
         x, weight, bias = aligned(self.name, (x, weight, bias))
         out = new_like(x, x.buf.dtype)
-        average = new_like(weight, working_code(x.buf.dtype))
-        spread = new_like(weight, average.buf.dtype)
-        rstd = new_like(weight, average.buf.dtype)
+        average = new_like(weight, weight.buf.dtype)
+        spread = new_like(weight, weight.buf.dtype)
+        rstd = new_like(weight, weight.buf.dtype)
         written[0], written[1] = &out.buf, &average.buf
         written[2], written[3] = &spread.buf, &rstd.buf
         read[0], read[1], read[2] = &x.buf, &weight.buf, &bias.buf
@@ -58,10 +58,12 @@ cdef class BatchNorm(Composite):
     cdef Tensor compose(self, tuple inputs, object params):
         x, weight, bias = inputs
         shape = (weight.shape[0], 1)
-        centred = x - mean(x, axis=(0, 2), keepdims=True)
+        wide = cast(x, (<Tensor>weight).buf.dtype)
+        centred = wide - mean(wide, axis=(0, 2), keepdims=True)
         scale = rsqrt(mean(centred * centred, axis=(0, 2), keepdims=True) + params)
-        return <Tensor>(
-            centred * scale * weight.reshape(shape) + bias.reshape(shape)
+        return cast(
+            <Tensor>(centred * scale * weight.reshape(shape) + bias.reshape(shape)),
+            (<Tensor>x).buf.dtype,
         )
 
     cdef tuple vjp(self, Node node, Tensor g):
@@ -81,8 +83,8 @@ cdef class BatchNorm(Composite):
             self.name, (contiguous(g), x, weight, average, rstd)
         )
         grad_x = new_like(x, x.buf.dtype)
-        grad_weight = new_like(weight, x.buf.dtype)
-        grad_bias = new_like(weight, x.buf.dtype)
+        grad_weight = new_like(weight, weight.buf.dtype)
+        grad_bias = new_like(weight, weight.buf.dtype)
         written[0], written[1] = &grad_x.buf, &grad_weight.buf
         written[2] = &grad_bias.buf
         read[0], read[1], read[2] = &g.buf, &x.buf, &average.buf
@@ -97,7 +99,8 @@ cdef class BatchNorm(Composite):
 cdef class ChannelNorm(Composite):
     """(N, C, S) by statistics that are given; params: eps.
 
-    Inputs and saved: x, weight, bias, mean and variance.
+    Inputs and saved: x, weight, bias, mean and variance. Of a 16-bit x all others are
+    float32.
     """
 
     cdef Tensor apply(self, tuple inputs, double eps):
@@ -150,10 +153,12 @@ cdef Tensor _channel_values(str op, str name, object given, Tensor x):
 
 
 cdef Tensor _constant(Tensor like, int64_t channels, object value):
+    """A weight or bias that is not given."""
     cdef tl_buffer layout
     parse_shape("norm", (channels,), &layout)
     return full_like(new_tensor(
-        &layout, like.buf.dtype, like.buf.device_type, like.buf.device_index
+        &layout, working_code(like.buf.dtype), like.buf.device_type,
+        like.buf.device_index,
     ), value)
 
 
@@ -172,10 +177,15 @@ cdef tuple _operands(
     str op, object x, object weight, object bias, object running_mean,
     object running_var,
 ):
-    """The five as tensors, the first three of one floating dtype."""
+    """The five as tensors, the first three of one floating dtype.
+
+    But a 16-bit x stays so where weight and bias are float32, as in mixed precision,
+    and 16-bit weights become float32: what is multiplied is.
+    """
     cdef Tensor a = as_float(as_tensor(op, x))
     cdef Tensor w, b
-    cdef int dtype = a.buf.dtype
+    cdef int dtype = a.buf.dtype, wide
+    cdef bint mixed = working_code(dtype) == TL_FLOAT32
     if a.buf.ndim < 2:
         raise ShapeError(f"{op}: expected (N, C) or (N, C, ...), got {a.shape}")
     w = _channel_values(op, "weight", weight, a)
@@ -183,10 +193,14 @@ cdef tuple _operands(
     for given in (w, b):
         if given is not None:
             dtype = promote_codes(dtype, (<Tensor>given).buf.dtype)
+            mixed &= (<Tensor>given).buf.dtype == TL_FLOAT32
+    wide = working_code(dtype)
+    if mixed:
+        dtype = a.buf.dtype
     return (
         cast(a, dtype),
-        None if w is None else cast(w, dtype),
-        None if b is None else cast(b, dtype),
+        None if w is None else cast(w, wide),
+        None if b is None else cast(b, wide),
         _channel_values(op, "running_mean", running_mean, a),
         _channel_values(op, "running_var", running_var, a),
     )
@@ -253,6 +267,7 @@ def batch_norm(
     running_mean, running_var : Tensor of shape (C,), optional
         Changed in place in training, used otherwise.
     weight, bias : Tensor of shape (C,), optional
+        Float32 ones leave a 16-bit `x` its dtype.
     training : bool, default False
         Whether the batch's statistics are used.
     momentum : float, default 0.1

@@ -1,5 +1,6 @@
 """Losses with kernels of their own."""
 from libc.stdint cimport int64_t
+from tensorlib.autograd.autocast cimport autocast_contexts, autocast_dtype
 from tensorlib.autograd.batch cimport aligned
 from tensorlib.autograd.primitive cimport (
     Node, Primitive, add_tangents, differentiated, record1, record2, run, tracking,
@@ -39,20 +40,18 @@ load_families("ctc")
 
 # ---- cross-entropy -------------------------------------------------------------
 cdef class CrossEntropy(Primitive):
-    """Loss of each row of logits; saved: logits, target, logsumexp of each row."""
+    """Loss of each row of logits; saved: logits, target, logsumexp of each row.
+
+    Losses of 16-bit logits are float32's.
+    """
 
     cdef Tensor apply(self, Tensor logits, Tensor target, Loss how):
-        cdef tl_buffer rows
         cdef Tensor loss, lse
         cdef const tl_buffer *written[2]
         cdef const tl_buffer *read[2]
         logits, target = aligned(self.name, (logits, target))
-        rows.ndim = 1
-        rows.shape[0] = logits.buf.shape[0]
-        loss = new_tensor(
-            &rows, logits.buf.dtype, logits.buf.device_type, logits.buf.device_index
-        )
-        lse = new_like(loss, working_code(loss.buf.dtype))
+        loss = _new_rows(logits)
+        lse = new_like(loss, loss.buf.dtype)
         written[0], written[1] = &loss.buf, &lse.buf
         read[0], read[1] = &logits.buf, &target.buf
         run(self, logits.buf.dtype, written, 2, read, 2, &how.params, logits.buf.size)
@@ -67,11 +66,11 @@ cdef class CrossEntropy(Primitive):
 
     cdef Tensor jvp(self, Node node, tuple tangents):
         cdef Tensor logits = node.get(0)
-        one = _row_ones(logits)
         slope = _cross_entropy_grad.apply(
-            logits, node.get(2), node.get(1), one, node.params
+            logits, node.get(2), node.get(1), full_like(_new_rows(logits), 1),
+            node.params,
         )
-        return <Tensor>sum(tangents[0] * slope, axis=1)
+        return _row_dot(<Tensor>tangents[0], slope)
 
 
 cdef class CrossEntropyGrad(Primitive):
@@ -95,28 +94,37 @@ cdef class CrossEntropyGrad(Primitive):
 
     cdef Tensor curve(self, Node node, Tensor t):
         """The Hessian of each row's loss times its g, applied to t: symmetric."""
-        p = softmax(node.get(0), 1)
+        cdef int dtype = t.buf.dtype, wide = working_code(dtype)
+        p = softmax(cast(node.get(0), wide), 1)
+        t = cast(t, wide)
         live = (node.get(2) != (<Loss>node.params).params.ignore_index)
         g = select(live, node.get(3), 0.0)
-        return p * (t - sum(t * p, axis=1, keepdims=True)) * expand_dims(g, 1)
+        return cast(
+            <Tensor>(p * (t - sum(t * p, axis=1, keepdims=True)) * expand_dims(g, 1)),
+            dtype,
+        )
 
     cdef Tensor unit(self, Node node):
         return self.apply(
-            node.get(0), node.get(1), node.get(2), _row_ones(node.get(0)), node.params
+            node.get(0), node.get(1), node.get(2),
+            full_like(_new_rows(node.get(0)), 1), node.params,
         )
 
     cdef tuple vjp(self, Node node, Tensor g):
         return (
             self.curve(node, g) if node.needs(0) else None,
-            <Tensor>sum(g * self.unit(node), axis=1) if node.needs(1) else None,
+            _row_dot(g, self.unit(node)) if node.needs(1) else None,
         )
 
     cdef Tensor jvp(self, Node node, tuple tangents):
-        cdef Tensor out = None
+        cdef Tensor slope, out = None
         if tangents[0] is not None:
             out = self.curve(node, <Tensor>tangents[0])
         if tangents[1] is not None:
-            out = add_tangents(out, self.unit(node) * expand_dims(tangents[1], 1))
+            slope = self.unit(node)
+            out = add_tangents(out, cast(
+                <Tensor>(slope * expand_dims(tangents[1], 1)), slope.buf.dtype
+            ))
         return out
 
 
@@ -129,15 +137,26 @@ cdef CrossEntropy _cross_entropy = CrossEntropy("cross_entropy")
 cdef CrossEntropyGrad _cross_entropy_grad = CrossEntropyGrad("cross_entropy_grad")
 
 
-cdef Tensor _row_ones(Tensor logits):
+cdef Tensor _new_rows(Tensor logits):
+    """A number for each row, in the dtype that losses have."""
     cdef tl_buffer rows
-    cdef Tensor out
     rows.ndim = 1
     rows.shape[0] = logits.buf.shape[0]
-    out = new_tensor(
-        &rows, logits.buf.dtype, logits.buf.device_type, logits.buf.device_index
+    return new_tensor(
+        &rows, working_code(logits.buf.dtype), logits.buf.device_type,
+        logits.buf.device_index,
     )
-    return full_like(out, 1)
+
+
+cdef Tensor _row_dot(Tensor a, Tensor b):
+    """The sum of the products of each row, in the dtype that losses have."""
+    cdef int dtype = working_code(a.buf.dtype)
+    return <Tensor>sum(cast(a, dtype) * cast(b, dtype), axis=1)
+
+
+cdef Tensor _unconverted(str op, object logits):
+    """As a tensor: autocast's float32 is what the kernels compute in anyway."""
+    return <Tensor>logits if type(logits) is Tensor else as_tensor(op, logits)
 
 
 def cross_entropy(
@@ -187,9 +206,10 @@ def cross_entropy(
     >>> tl.cross_entropy(z, tl.tensor([0, 1]), reduction="none")
     tensor([0.       , 0.6931472])
     """
-    cdef Tensor z = as_float(as_tensor("cross_entropy", logits))
+    cdef Tensor z = as_float(_unconverted("cross_entropy", logits))
     cdef Tensor t = as_tensor("cross_entropy", target)
-    cdef Tensor loss
+    cdef int dtype = z.buf.dtype
+    cdef Tensor loss, total
     cdef Loss how = Loss.__new__(Loss)
     cdef int64_t classes
     if reduction not in ("mean", "sum", "none"):
@@ -221,18 +241,21 @@ def cross_entropy(
     how.params.ignore_index = ignore_index
     how.params.label_smoothing = label_smoothing
     how.params.scale = 1.0
+    if autocast_contexts:
+        dtype = autocast_dtype("cross_entropy", z)
     loss = _cross_entropy.apply(z, t, how)
     if reduction == "none":
-        return reshape_like(loss, expected)
-    total = sum(loss)
+        return cast(reshape_like(loss, expected), dtype)
+    total = <Tensor>sum(loss)
     if reduction == "sum":
-        return total
+        return cast(total, dtype)
     # On a GPU counting is cheaper than waiting for the smallest class.
     if ignore_index < 0 and t.buf.size and t.buf.device_type == TL_CPU and (
         reduce_min(t).item() >= 0
     ):
-        return total / t.buf.size
-    return total / cast(<Tensor>sum(t != ignore_index), z.buf.dtype)
+        return cast(<Tensor>(total / t.buf.size), dtype)
+    count = cast(<Tensor>sum(t != ignore_index), total.buf.dtype)
+    return cast(<Tensor>(total / count), dtype)
 
 
 # ---- connectionist temporal classification -------------------------------------

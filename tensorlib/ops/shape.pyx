@@ -71,6 +71,9 @@ cdef class View(Primitive):
     cdef tuple vjp(self, Node node, Tensor g):
         return (_spread(g, node.params),)
 
+    cdef Tensor place_in(self, Node node, Tensor total):
+        return _select(total, node.params)
+
     cdef Tensor jvp(self, Node node, tuple tangents):
         return _select(<Tensor>tangents[0], node.params)
 
