@@ -1,5 +1,6 @@
 // Binary elementwise kernels, keyed by the dtype of the operands.
 #include "elementwise.cuh"
+#include "narrow.cuh"
 
 #include "tensorlib/scalar_elementary.h"
 #include "tensorlib/scalar_ops.h"
@@ -51,6 +52,24 @@ template <typename H> struct nextafter_half_form : Dear {
         return next_half<H>(x, y);
     }
 };
+
+} // namespace
+
+// A 16-bit second operand goes with a float32 first, as residuals in mixed precision
+// do.
+template <>
+tl_status run_form<add_form, float, float, float, None>(const tl_call *call) {
+    switch (call->in[1]->dtype) {
+    case TL_FLOAT16:
+        return run_form<add_form, float, float, tl_float16>(call);
+    case TL_BFLOAT16:
+        return run_form<add_form, float, float, tl_bfloat16>(call);
+    default:
+        return run_two<add_form, float, float, float, None>(call, 0);
+    }
+}
+
+namespace {
 
 // ---- the table: an output of the operands' type, or bool ----------------------------
 #define TL_ROW(op, form, code, R, T) {op, code, run_form<form, R, T, T>, nullptr},
@@ -114,7 +133,9 @@ const tl_cuda_entry entries[] = {
     TL_COMPARE_SIGNLESS_ROWS(not_equal)
     TL_BINARY_FLOAT_OPS(TL_FLOAT_ROWS)
     TL_BINARY_MATH_OPS(TL_FLOAT_ROWS)
-    TL_FLOAT_ROWS(gelu_grad)
+    TL_WIDE_FLOAT_ROWS(gelu_grad)
+    TL_SAME("gelu_grad", narrow_gelu_grad_form, TL_FLOAT16, tl_float16)
+    TL_SAME("gelu_grad", narrow_gelu_grad_form, TL_BFLOAT16, tl_bfloat16)
     TL_ELEMENTARY_BINARY_OPS(TL_WIDE_FLOAT_ROWS)
     TL_SAME("nextafter", nextafter_half_form<tl_float16>, TL_FLOAT16, tl_float16)
     TL_SAME("nextafter", nextafter_half_form<tl_bfloat16>, TL_BFLOAT16, tl_bfloat16)

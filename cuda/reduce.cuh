@@ -179,7 +179,7 @@ struct ColumnsPlan {
 
 // Rows that a thread has in flight: of narrow elements more, to have as many bytes.
 template <class Op, int P>
-constexpr int kRows = kUnits<P> * (P > 1 && Op::kPack > P ? 2 : 1);
+constexpr int kRows = kUnits<P> *(P > 1 && Op::kPack > P ? 2 : 1);
 
 // Joins what the block's rows of threads hold; the first gets the results.
 template <class Op, int P>
@@ -367,7 +367,8 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     }
     plan.tiles = static_cast<uint32_t>(ceil_div(packs, across));
     const int64_t blocks = static_cast<int64_t>(plan.batch.count) * plan.tiles;
-    const int64_t room = processors() * 8 / blocks, most = n / (down * kRows<Op, P> * 2);
+    const int64_t room = processors() * 8 / blocks,
+                  most = n / (down * kRows<Op, P> * 2);
     int64_t splits = room < most ? room : most;
     splits = splits < 1 ? 1 : splits;
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(splits));

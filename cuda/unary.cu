@@ -1,5 +1,6 @@
 // Unary elementwise kernels, keyed by the dtype of the operand.
 #include "elementwise.cuh"
+#include "narrow.cuh"
 
 #include "tensorlib/scalar_elementary.h"
 #include "tensorlib/scalar_ops.h"
@@ -48,7 +49,10 @@ const tl_cuda_entry entries[] = {
     TL_UNARY_FLOAT_OPS(TL_FLOAT_ROWS)
     TL_UNARY_MATH_OPS(TL_FLOAT_ROWS)
     TL_SPLIT_OPS(TL_FLOAT_ROWS)
-    TL_FLOAT_ROWS(gelu)
+    TL_SAME(gelu, TL_FLOAT32, float)
+    TL_SAME(gelu, TL_FLOAT64, double)
+    TL_ROW("gelu", narrow_gelu_form, TL_FLOAT16, tl_float16, tl_float16)
+    TL_ROW("gelu", narrow_gelu_form, TL_BFLOAT16, tl_bfloat16, tl_bfloat16)
     TL_ELEMENTARY_OPS(TL_FLOAT_ROWS)
     TL_ELEMENTARY_SPLIT_OPS(TL_FLOAT_ROWS)
     TL_UNARY_OPS(TL_ARITHMETIC_ROWS)

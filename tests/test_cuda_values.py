@@ -1,6 +1,7 @@
 """Tensors on a GPU as Python values: printed, copied, pickled, saved, assigned."""
 
 import copy
+import math
 import pickle
 
 import numpy as np
@@ -211,3 +212,76 @@ def test_the_seed_gives_the_same_dropout_on_both_devices():
         tl.manual_seed(7)
         found.append(tl.dropout(tl.ones(100, device=device), 0.4).tolist())
     assert found[0] == found[1]
+
+
+# ---- mixed precision ---------------------------------------------------------------
+def every_number(dtype):
+    """All numbers of a 16-bit dtype, in float64."""
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    if dtype == "float16":
+        return bits.view(np.float16).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [("float16", 11), ("bfloat16", 8)])
+def test_gelu_of_every_16_bit_number_and_its_slope(dtype, digits):
+    special = pytest.importorskip("scipy.special")
+    numbers = every_number(dtype)
+    numbers = numbers[np.abs(numbers) < 1e30]  # squares are float64's
+    x = on_gpu(numbers, dtype=dtype).requires_grad_(True)
+    y = tl.gelu(x)
+    y.backward(tl.ones_like(y))
+    y, slope = (v.detach().cpu().astype("float64").numpy() for v in (y, x.grad))
+    normal = special.ndtr(numbers)
+    least = 2.0**-24 if dtype == "float16" else 2.0**-126  # of float32, where it ends
+    expected = numbers * normal
+    ulp = np.maximum(np.abs(expected) * 2.0 ** (1 - digits), least)
+    assert (np.abs(y - expected) / ulp).max() < 0.6
+    expected = normal + numbers * np.exp(-(numbers**2) / 2) / np.sqrt(2 * np.pi)
+    ulp = np.maximum(np.abs(expected) * 2.0 ** (1 - digits), least)
+    # Where the slope crosses zero an error of its two terms stays.
+    assert (np.abs(slope - expected) < 0.6 * ulp + 1e-5 * normal).all()
+
+
+def test_gelu_of_infinities_and_nan_in_16_bits():
+    x = on_gpu([math.inf, -math.inf, math.nan], dtype="bfloat16").requires_grad_(True)
+    y = tl.gelu(x)
+    y.backward(tl.ones_like(y))
+    assert str(y.tolist()) == "[inf, 0.0, nan]"
+    assert str(x.grad.tolist()) == "[1.0, 0.0, nan]"
+
+
+@pytest.mark.parametrize("low", ["float16", "bfloat16"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("shapes", [((5, 8), (5, 8)), ((5, 8), (8,)), ((8,), (5, 8))])
+def test_sum_of_float32_and_16_bit_numbers_is_that_of_the_cpu(low, first, shapes):
+    pair = [tl.randn(shape, generator=tl.Generator(3)) for shape in shapes]
+    pair[first] = pair[first].astype(low)
+    g = tl.randn((5, 8), generator=tl.Generator(4))
+    found = []
+    for device in ("cpu", "cuda"):
+        a, b = (x.to(device).detach().requires_grad_(True) for x in pair)
+        y = a + b
+        y.backward(g.to(device))
+        point = (a.detach(), b.detach())
+        tangent = tl.jvp(lambda a, b: a + b, point, point)[1]
+        results = (y.detach(), tangent, a.grad, b.grad)
+        assert [v.dtype.name for v in results] == [
+            "float32",
+            "float32",
+            pair[0].dtype.name,
+            pair[1].dtype.name,
+        ]
+        found.append([v.cpu().astype("float64").tolist() for v in results])
+    assert found[0][:2] == found[1][:2]
+    for ours, expected in zip(found[1][2:], found[0][2:], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-2, atol=1e-6)
+
+
+def test_sum_of_turned_16_bit_numbers_and_float32():
+    x = tl.randn((64, 48), generator=tl.Generator(3), device="cuda")
+    y = tl.randn((48, 64), generator=tl.Generator(4), device="cuda").astype("bfloat16")
+    expected = x.cpu() + y.cpu().T
+    assert (x + y.T).tolist() == expected.tolist()
+    assert (y.T + x).tolist() == expected.tolist()

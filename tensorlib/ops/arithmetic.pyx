@@ -14,6 +14,9 @@ from tensorlib.core.errors import DTypeError, rename
 
 # ---- primitives ----------------------------------------------------------------
 cdef class Add(Binary):
+    def __cinit__(self, str name):
+        self.mixes = True
+
     cdef Tensor derivative_a(self, Node node, Tensor g):
         return g
 

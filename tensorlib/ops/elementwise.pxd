@@ -15,6 +15,7 @@ cdef class Elementwise(Primitive):
     cdef int saves          # SAVE_*
     cdef bint float_only    # integers and bool are computed in float32
     cdef bint to_bool       # the result is bool
+    cdef bint mixes         # commutes; CUDA's kernel adds 16-bit numbers to float32
 
 cdef class Unary(Elementwise):
     cdef Tensor apply(self, Tensor a)

@@ -18,7 +18,7 @@ from tensorlib.core.abi cimport (
 from tensorlib.core.device cimport as_device
 from tensorlib.core.dtype cimport (
     as_dtype, dtype_of, is_complex_code, is_inexact_code, is_integer_code,
-    promote_codes, promote_scalar, scalar_code,
+    promote_codes, promote_scalar, scalar_code, working_code,
 )
 from tensorlib.core.layout cimport (
     broadcast_shape, broadcast_view, keep_order, same_shape,
@@ -328,6 +328,16 @@ cdef Tensor new_result(Tensor a, Tensor b, int dtype):
     return out
 
 
+cdef bint _mix(Tensor a, Tensor b) noexcept:
+    """Whether one is float32 and one of 16-bit floats, both on a GPU."""
+    cdef int dtype = a.buf.dtype, other = b.buf.dtype
+    if a.buf.device_type != TL_CUDA or b.buf.device_type != TL_CUDA or dtype == other:
+        return False
+    return (dtype == TL_FLOAT32 or other == TL_FLOAT32) and (
+        working_code(dtype) == working_code(other) == TL_FLOAT32
+    )
+
+
 cdef class Binary(Elementwise):
     """Two inputs, promoted to one dtype and broadcast to one shape.
 
@@ -355,7 +365,7 @@ cdef class Binary(Elementwise):
             out = add_tangents(out, self.derivative_b(node, <Tensor>tangents[1]))
         if out.buf.ndim != node.ndim or out.shape != node.shape_tuple():
             out = <Tensor>out.broadcast_to(node.shape_tuple())
-        return out
+        return cast(out, node.dtype)    # of the wider operand, where two are mixed
 
     cdef object operate(self, object a, object b):
         if type(a) is Tensor:
@@ -400,8 +410,11 @@ cdef class Binary(Elementwise):
             dtype = promote_codes(dtype, b.buf.dtype)
             if self.float_only and not is_inexact_code(dtype):
                 dtype = TL_FLOAT32
-            a = cast(a, dtype)
-            b = cast(b, dtype)
+            if not self.mixes or not _mix(a, b):
+                a = cast(a, dtype)
+                b = cast(b, dtype)
+            elif a.buf.dtype != TL_FLOAT32:
+                a, b = b, a
         if same_shape(&a.buf, &b.buf) and alike(a, b):
             out = new_result(a, b, TL_BOOL if self.to_bool else dtype)
             run2(self, out, &a.buf, &b.buf, NULL)
