@@ -53,6 +53,19 @@ def test_gradients_of_several_parts_are_those_of_zeros_around_each(parts, order)
     assert x.grad.tolist() == expected.tolist()
 
 
+def test_gradient_of_a_permuted_tensors_part_lies_in_its_order():
+    x = tl.arange(24.0).reshape((2, 3, 4)).requires_grad_(True)
+    orders = []
+    y = x.permute_dims((2, 0, 1))
+    y.register_hook(lambda g: orders.append(g.strides))
+    (y[1] * y[2]).sum().backward()
+    assert orders == [y.strides] == [(1, 12, 4)]
+    expected = np.zeros((2, 3, 4))
+    held = x.detach().numpy()
+    expected[..., 1], expected[..., 2] = held[..., 2], held[..., 1]
+    assert x.grad.tolist() == expected.tolist()
+
+
 def test_gradients_of_parts_leave_the_callers_cotangents_alone():
     x = leaf(1.0, 2.0)
     y = x * 2

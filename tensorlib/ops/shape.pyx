@@ -12,11 +12,13 @@ from cpython.bytes cimport (
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
-from tensorlib.core.abi cimport TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer
+from tensorlib.core.abi cimport (
+    TL_BATCHED, TL_C_CONTIGUOUS, TL_MAX_NDIM, tl_buffer,
+)
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
-    broadcast_shape, copy_layout, parse_axes, parse_axis, parse_shape, plain_extents,
-    plain_shape, reshape_view, set_contiguous, shape_tuple, update_layout,
+    broadcast_shape, copy_layout, is_dense, parse_axes, parse_axis, parse_shape,
+    plain_extents, plain_shape, reshape_view, set_contiguous, shape_tuple, update_layout,
 )
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport (
@@ -28,6 +30,8 @@ from math import prod
 
 from tensorlib.core.errors import GraphError, ShapeError
 from tensorlib.ops.arguments import ints_of
+
+cdef int64_t ORDERED = <int64_t>1 << 32    # on a selection's count: strides follow
 
 
 # ---- primitives ----------------------------------------------------------------
@@ -220,28 +224,48 @@ cdef Tensor select_basic(Tensor x, const BasicIndex *by):
 # What rules keep is packed into bytes: cheaper to make than tuples of ints, and a view
 # is often the smallest op on the tape.
 cdef bytes selection_of(const tl_buffer *base, const BasicIndex *by):
-    """The index's n items as one run, its count first, then the base's extents."""
+    """The index's n items as one run, its count first, then the base's extents.
+
+    A base whose axes lie in another order adds its strides: its gradient then lies so,
+    too, and what permuted the axes finds it contiguous.
+    """
+    cdef bint ordered = (
+        not base.flags & TL_C_CONTIGUOUS and base.device_type != TL_BATCHED
+        and is_dense(base)
+    )
     cdef Py_ssize_t head = sizeof(int64_t) + <Py_ssize_t>(by.n * sizeof(IndexItem))
-    cdef Py_ssize_t tail = base.ndim * sizeof(int64_t)
-    cdef bytes packed = PyBytes_FromStringAndSize(NULL, head + tail)
-    memcpy(PyBytes_AS_STRING(packed), by, head)
-    memcpy(PyBytes_AS_STRING(packed) + head, base.shape, tail)
+    cdef Py_ssize_t each = base.ndim * sizeof(int64_t)
+    cdef bytes packed = PyBytes_FromStringAndSize(
+        NULL, head + (2 * each if ordered else each)
+    )
+    cdef char *data = PyBytes_AS_STRING(packed)
+    memcpy(data, by, head)
+    memcpy(data + head, base.shape, each)
+    if ordered:
+        (<int64_t *>data)[0] += ORDERED
+        memcpy(data + head + each, base.strides, each)
     return packed
 
 
-cdef int _unpack_selection(
-    bytes packed, BasicIndex *by, tl_buffer *shape
+cdef bint _unpack_selection(
+    bytes packed, BasicIndex *by, tl_buffer *base
 ) except -1:
+    """Fill in the index and the base's extents; whether its strides are there, too."""
     cdef const char *data = PyBytes_AS_STRING(packed)
-    cdef Py_ssize_t head
-    memcpy(&by.n, data, sizeof(int64_t))
-    head = sizeof(int64_t) + <Py_ssize_t>(by.n * sizeof(IndexItem))
+    cdef int64_t count = (<const int64_t *>data)[0]
+    cdef bint ordered = count >= ORDERED
+    cdef Py_ssize_t head, each
+    if ordered:
+        count -= ORDERED
+    head = sizeof(int64_t) + <Py_ssize_t>(count * sizeof(IndexItem))
+    each = (PyBytes_GET_SIZE(packed) - head) // (2 if ordered else 1)
     memcpy(by, data, head)
-    shape.ndim = <int>(
-        (PyBytes_GET_SIZE(packed) - head) // <Py_ssize_t>sizeof(int64_t)
-    )
-    memcpy(shape.shape, data + head, PyBytes_GET_SIZE(packed) - head)
-    return 0
+    by.n = count
+    base.ndim = <int>(each // <Py_ssize_t>sizeof(int64_t))
+    memcpy(base.shape, data + head, each)
+    if ordered:
+        memcpy(base.strides, data + head + each, each)
+    return ordered
 
 
 cdef Tensor _select(Tensor x, bytes selection):
@@ -253,10 +277,13 @@ cdef Tensor _select(Tensor x, bytes selection):
 
 cdef Tensor _spread(Tensor g, bytes selection):
     cdef BasicIndex by
-    cdef tl_buffer shape, layout
+    cdef tl_buffer base, layout
     cdef Tensor out
-    _unpack_selection(selection, &by, &shape)
-    out = new_tensor(&shape, g.buf.dtype, g.buf.device_type, g.buf.device_index)
+    cdef bint ordered = _unpack_selection(selection, &by, &base)
+    out = new_tensor(&base, g.buf.dtype, g.buf.device_type, g.buf.device_index)
+    if ordered and g.buf.device_type != TL_BATCHED:
+        memcpy(out.buf.strides, base.strides, base.ndim * sizeof(int64_t))
+        update_layout(&out.buf)
     fill(out, 0)
     index_layout(&layout, &out.buf, &by)
     copy_into("view", new_view(out, &layout), g)
