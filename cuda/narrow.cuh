@@ -2,48 +2,69 @@
 // since their exact forms take longer than the memory that they read and write.
 #pragma once
 
+#include <cmath>
+
 #include "elementwise.cuh"
 
 namespace tl {
 
-// Phi(-a) and exp(-a^2 / 2) for 0 <= a <= 16, to 5e-6 of themselves. The first is
-// Mills' ratio times the second, the ratio a polynomial of 1 / (1 + p a): the form of
-// Abramowitz and Stegun, 26.2.17, with coefficients fitted to the relative error.
+// One instruction each; numbers below the least normal one are 0.
+#ifdef TL_CUDA_EMULATED
+inline float quick_reciprocal(float x) { return 1.0f / x; }
+inline float quick_exp2(float x) { return std::exp2(x); }
+inline float least_or_nan(float x, float y) { return x < y || x != x ? x : y; }
+#else
+__device__ __forceinline__ float quick_reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ __forceinline__ float quick_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ __forceinline__ float least_or_nan(float x, float y) {
+    float z;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+    return z;
+}
+#endif
+
+// Phi(-|x|) and exp(-x^2 / 2), to 5e-6 of themselves. The first is Mills' ratio times
+// the second, the ratio a polynomial of 1 / (1 + p |x|): the form of Abramowitz and
+// Stegun, 26.2.17, with coefficients fitted to the relative error. Beyond 16 both are 0
+// in 16 bits, and infinities would make NaN; NaN stays.
 struct NarrowNormal {
-    float tail, bell;
-    __device__ __forceinline__ explicit NarrowNormal(float a) {
-        const float t = __fdividef(1.0f, 1.0f + 0.30906908f * a);
+    float size, tail, bell; // the first: |x|, at most 16
+    __device__ __forceinline__ explicit NarrowNormal(float x)
+        : size(least_or_nan(fabsf(x), 16.0f)) {
+        constexpr float scale = -0.72134752f; // -log2(e) / 2
+        const float t = quick_reciprocal(1.0f + 0.30906908f * size);
         float ratio = -0.07464456f;
         ratio = ratio * t + 0.18472889f;
         ratio = ratio * t + 0.01181981f;
         ratio = ratio * t + 0.13485520f;
         ratio = ratio * t + 0.11972230f;
         ratio = ratio * t + 0.12351632f;
-        bell = __expf(-0.5f * a * a);
+        bell = quick_exp2(size * scale * size);
         tail = ratio * t * bell;
     }
 };
 
-// x with a limit beyond which Phi is 0 or 1 in 16 bits and infinities stay; NaN is
-// kept.
-__device__ __forceinline__ float narrow_clamp(float x) {
-    return fabsf(x) > 16.0f ? copysignf(16.0f, x) : x;
-}
-
 struct narrow_gelu_form : Common {
     __device__ __forceinline__ float operator()(float x) const {
-        const float a = fabsf(narrow_clamp(x));
-        return (x < 0.0f ? 0.0f : x) - a * NarrowNormal(a).tail;
+        const NarrowNormal normal(x);
+        return (x < 0.0f ? 0.0f : x) - normal.size * normal.tail;
     }
 };
 
 struct narrow_gelu_grad_form : Common {
     __device__ __forceinline__ float operator()(float g, float x) const {
         constexpr float height = 0.3989422804f; // 1 / sqrt(2 pi)
-        const float near = narrow_clamp(x);
-        const NarrowNormal normal(fabsf(near));
-        const float below = x < 0.0f ? normal.tail : 1.0f - normal.tail;
-        return g * (below + near * height * normal.bell);
+        const NarrowNormal normal(x);
+        const float below = normal.tail - normal.size * height * normal.bell;
+        return g * (x < 0.0f ? below : 1.0f - below);
     }
 };
 

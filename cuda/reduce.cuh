@@ -177,9 +177,14 @@ struct ColumnsPlan {
     int64_t out_step;
 };
 
+// Columns that a thread takes: a pack, where a state for each fits the registers.
+template <class Op>
+constexpr int kColumns = Op::kPack <= 4 || Op::kPack * sizeof(typename Op::State) <= 32
+                             ? Op::kPack
+                             : 4;
 // Rows that a thread has in flight: of narrow elements more, to have as many bytes.
 template <class Op, int P>
-constexpr int kRows = kUnits<P> *(P > 1 && Op::kPack > P ? 2 : 1);
+constexpr int kRows = (P > 4 || (P > 1 && Op::kPack > P) ? 2 : 1) * kUnits<P>;
 
 // Joins what the block's rows of threads hold; the first gets the results.
 template <class Op, int P>
@@ -397,7 +402,7 @@ template <int K> bool keeps_packs(const Layout<K> &layout, int first, int width)
 
 template <class Op>
 tl_status plan_columns(const Op &op, const Layout<2> &kept, const Layout<1> &reduced) {
-    constexpr int P = Op::kPack < 4 ? Op::kPack : 4; // a thread has a state for each
+    constexpr int P = kColumns<Op>;
     ColumnsPlan plan;
     Walk<2> all;
     if (!all.set(kept) || !plan.batch.set(kept, 1) || !plan.reduced.set(reduced))

@@ -52,6 +52,33 @@ def assert_states_equal(found, expected):
 
 
 # ---- modules -----------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_recurrent_layer_takes_packed_sequences(kind, bidirectional):
+    tl.manual_seed(0)
+    layer = getattr(nn, kind)(3, 4, bidirectional=bidirectional)
+    sequences = [
+        tl.randn(n, 3, generator=tl.Generator(n)) for n in (2, 5, 1)
+    ]  # fmt: skip
+    found = []
+    for device in ("cpu", "cuda"):
+        layer = layer.to(device)
+        layer.zero_grad()
+        packed = nn.utils.rnn.pack_sequence(
+            [x.to(device) for x in sequences], enforce_sorted=False
+        )
+        y = layer(packed)[0]
+        assert y.data.device.type == device
+        padded, lengths = nn.utils.rnn.pad_packed_sequence(y)
+        assert (padded.device.type, lengths.device.type) == (device, "cpu")
+        assert lengths.tolist() == [2, 5, 1]
+        (y.data * y.data).sum().backward()
+        grads = [p.grad.cpu() for p in layer.parameters()]
+        found.append([y.data.detach().cpu(), *grads])
+    for ours, expected in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("move", [lambda m: m.to("cuda"), lambda m: m.cuda()])
 def test_module_moves_in_place_and_back(move):
     net = network()

@@ -288,7 +288,7 @@ def pad_packed_sequence(
     if sequence.unsorted_indices is not None:
         padded = tl.take(padded, sequence.unsorted_indices, axis=1)
         lengths = lengths[sequence.unsorted_indices]
-    return (tl.transpose(padded, 0, 1) if batch_first else padded), lengths
+    return (tl.transpose(padded, 0, 1) if batch_first else padded), lengths.cpu()
 
 
 def unpack_sequence(packed_sequences):
@@ -323,9 +323,11 @@ def unpacked(sequence, padding_value=0.0):
         [start + n if n < size else 0 for n in range(batch)]
         for start, size in zip(starts, sizes, strict=True)
     ]
-    lengths = tl.tensor([sum(size > n for size in sizes) for n in range(batch)])
     data = sequence.data
-    live = tl.expand_dims(tl.arange(len(sizes)), 1) < lengths
+    lengths = tl.tensor(
+        [sum(size > n for size in sizes) for n in range(batch)], device=data.device
+    )
+    live = tl.expand_dims(tl.arange(len(sizes), device=data.device), 1) < lengths
     live = live.reshape((*live.shape, *[1] * (data.ndim - 1)))
     value = tl.full((), padding_value).astype(data.dtype)
     return tl.where(live, data[tl.tensor(positions)], value), lengths
