@@ -56,6 +56,8 @@ class Case:
         The largest good ratio of our time to PyTorch's.
     share : float
         The least good share of bandwidth or peak; 0 asks for none.
+    compiled : bool
+        Whether PyTorch's side goes through ``torch.compile``.
     """
 
     section: str
@@ -70,6 +72,7 @@ class Case:
     peak: str = "bfloat16"
     ratio: float = 1.0
     share: float = 0.0
+    compiled: bool = False
 
     @property
     def label(self):

@@ -294,6 +294,27 @@ def _training(cap):
             )  # fmt: skip
 
 
+def _compiled(cap):
+    """Against torch.compile, which fuses: training steps, and a few chains."""
+    for name, build in training.MODELS.items():
+        yield Case(
+            "compiled", name, "step()", "step()",
+            prepare=training.step(build, cap < 1024, False), compiled=True,
+        )  # fmt: skip
+    n = min(1 << 26, cap)
+    x, y = Operand((n // 1024 or 1, min(1024, n))), Operand((min(1024, n),))
+    for name, ours, torch in (
+        ("softmax", "tl.softmax(x)", "torch.softmax(x, -1)"),
+        ("layer_norm", f"tl.layer_norm(x, ({y.size},), y, y)",
+         f"F.layer_norm(x, ({y.size},), y, y)"),
+        ("bias and gelu", "tl.gelu(x + y)", "F.gelu(x + y)"),
+    ):  # fmt: skip
+        yield Case(
+            "compiled", f"{name} {_size(n)}", ours, torch, {"x": x, "y": y},
+            nbytes=8 * n, compiled=True,
+        )  # fmt: skip
+
+
 def _optimizers(n):
     for name, passes in (("Adam", 7), ("AdamW", 7), ("SGD", 5)):
         yield Case(
@@ -335,6 +356,7 @@ def all_cases(*, only=None, cap=1 << 26):
         *_products(products, ["tf32", "float32"]),
         *(row for size in (1 << 10, 1 << 16, 1 << 20) if size < n(1 << 26)
           for family in (_memory, _rows_of, _indexing) for row in family(size)),
+        *(_compiled(cap) if cap > 1024 else []),
     ]  # fmt: skip
     kept = {case.label: case for case in reversed(found)}  # the first of a label
     return [

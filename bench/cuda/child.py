@@ -98,8 +98,12 @@ def names_for(card, case, library):
     for position, (name, operand) in enumerate(case.operands.items()):
         names[name] = _operand(card, library, operand, position)
     tf32(False)(library, names, card.device)  # unless the row's name says so
+    compiled = case.compiled and library == "torch"
     if case.prepare is not None:
-        case.prepare(library, names, card.device)
+        case.prepare("compile" if compiled else library, names, card.device)
+    elif compiled:
+        exec(f"def call():\n    return {case.torch}", names)
+        names["call"] = torch.compile(names["call"], dynamic=False)
     return names
 
 
@@ -146,7 +150,9 @@ def _loops(card, case):
     if case.check and small:
         wrong = compare(case, scopes)
     loops = {
-        library: compile_loop(case.statement(library), names)
+        library: compile_loop(
+            "call()" if "call" in names else case.statement(library), names
+        )
         for library, names in scopes.items()
     }
     return loops, wrong

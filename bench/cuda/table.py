@@ -22,6 +22,7 @@ __all__ = ["RESULTS", "Row", "markdown", "run"]
 
 RESULTS = Path(__file__).parents[1] / "RESULTS-cuda.md"
 PATIENCE = 25.0  # seconds without a word from the child
+COMPILING = 120.0  # the same while PyTorch compiles
 START = 120.0  # the same until its first: it loads two libraries and finds the peaks
 MOST_CHILDREN = 12
 # The checkout comes last on the path: what is installed is what is measured.
@@ -150,7 +151,8 @@ def markdown(rows, peaks, facts, left):
         "",
         "Written by `python -m bench.peers --device cuda`. Times are of calls back to "
         "back between two synchronisations, both libraries in turn, the median of "
-        "several samples; ratio is our time over PyTorch's. Shares are of the copy's "
+        "several samples; ratio is our time over PyTorch's, in the section `compiled` "
+        "over torch.compile's. Shares are of the copy's "
         "bandwidth, or of the rate of an 8192 x 8192 product, both as PyTorch reaches "
         "them on the same card just before.",
         "",
@@ -270,6 +272,8 @@ class _Session:
                     self.write()
                 elif "begins" in said:
                     begun = said["begins"]
+                    if self.cases[len(self.rows)].compiled:
+                        patience = COMPILING
                 elif "row" in said:
                     self.add(said["row"])
                     begun = None

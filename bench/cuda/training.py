@@ -13,20 +13,20 @@ class _OnDevice(Library):
 
     def randn(self, *shape):
         """Return normal numbers on the device."""
-        if self.name == "torch":
+        if self.name != "ours":
             return self.root.randn(shape, device=self.device)
         return on_device(self.root.randn, shape, device=self.device)
 
     def randint(self, below, *shape):
         """Return integers in 0..below-1 on the device."""
-        if self.name == "torch":
+        if self.name != "ours":
             return self.root.randint(below, shape, device=self.device)
         return on_device(self.root.randint, 0, below, shape, device=self.device)
 
     def adamw(self, model, capturable):
         """Return the optimizer, PyTorch's fused."""
         more = {}
-        if self.name == "torch" and self.device == "cuda":
+        if self.name != "ours" and self.device == "cuda":
             more = {"fused": True, "capturable": capturable}
         return self.optim.AdamW(model.parameters(), lr=1e-4, **more)
 
@@ -94,6 +94,7 @@ def step(build, small, graphed):
     def prepare(library, names, device):
         lib = _OnDevice(library, device)
         model, loss_of = build(lib, small)
+        loss_of = lib.compiled(loss_of)
         optimizer = lib.adamw(model, graphed)
 
         def train():
