@@ -367,10 +367,20 @@ __global__ void __launch_bounds__(kThreads)
                columns, one, sum);
 }
 
-template <typename T> struct InnerOnly {
-    T *inner;
-    __device__ void operator()(int64_t row, T sum) const { inner[row] = sum; }
-};
+// Every row's sum of y times its gradient, a warp each.
+template <typename T> __global__ void row_sums_kernel(Heads<T> heads, T *inner) {
+    const int64_t rows = heads.batch * heads.queries;
+    const int64_t step = static_cast<int64_t>(gridDim.x) * (blockDim.x / kWarp);
+    for (int64_t row = blockIdx.x * static_cast<int64_t>(blockDim.x / kWarp) +
+                       threadIdx.x / kWarp;
+         row < rows; row += step) {
+        T sum = T(0);
+        for (int i = threadIdx.x % kWarp; i < heads.width; i += kWarp)
+            sum += heads.g[row * heads.width + i] * heads.y[row * heads.width + i];
+        sum = warp_reduce(sum, Sum());
+        if (threadIdx.x % kWarp == 0) inner[row] = sum;
+    }
+}
 
 // ---- run functions ------------------------------------------------------------------
 template <typename T>
@@ -451,7 +461,9 @@ template <typename T> tl_status run_attention_grad(const tl_call *call) {
         return TL_DECLINED;
     Scratch scratch(heads.batch * heads.queries * sizeof(T));
     if (scratch.data() == nullptr) return TL_OUT_OF_MEMORY;
-    tl_status status = row_sums(heads, InnerOnly<T>{scratch.as<T>()});
+    const int grid = blocks_for(heads.batch * heads.queries, kThreads / kWarp);
+    tl_status status =
+        launch(grid, kThreads, 0, row_sums_kernel<T>, heads, scratch.as<T>());
     for (int target = kToQueries; target <= kToValues && status == TL_OK; ++target) {
         if (call->out[target]->size == 0 &&
             (target != kToQueries || call->out[3] == nullptr))

@@ -170,27 +170,4 @@ template <typename T> bool describe(const tl_call *call, int first, Heads<T> &he
     return detail::merge_lead(heads, operands);
 }
 
-// keep(row, sum of y times its gradient) for every row of queries, a warp each.
-template <typename T, typename Keep>
-__global__ void row_sums_kernel(Heads<T> heads, Keep keep) {
-    using R = computed_t<T>;
-    const int64_t rows = heads.batch * heads.queries;
-    const int64_t step = static_cast<int64_t>(gridDim.x) * (blockDim.x / kWarp);
-    for (int64_t row = blockIdx.x * static_cast<int64_t>(blockDim.x / kWarp) +
-                       threadIdx.x / kWarp;
-         row < rows; row += step) {
-        R sum = R(0);
-        for (int i = threadIdx.x % kWarp; i < heads.width; i += kWarp)
-            sum += load(heads.g + row * heads.width + i) *
-                   load(heads.y + row * heads.width + i);
-        sum = warp_reduce(sum, Sum());
-        if (threadIdx.x % kWarp == 0) keep(row, sum);
-    }
-}
-template <typename T, typename Keep>
-tl_status row_sums(const Heads<T> &heads, const Keep &keep) {
-    return launch(blocks_for(heads.batch * heads.queries, kThreads / kWarp), kThreads,
-                  0, row_sums_kernel<T, Keep>, heads, keep);
-}
-
 } // namespace tl

@@ -452,16 +452,39 @@ __global__ void __launch_bounds__(kForwardThreads)
 struct RowNote {
     float level, inner;
 };
-template <typename T> struct NoteRows {
-    const float *stats;
-    RowNote *notes;
-    __device__ void operator()(int64_t row, float sum) const {
-        const float top = stats[2 * row], inverse = stats[2 * row + 1];
-        // A row that sees nothing has weights of zero, whatever its scores.
-        notes[row] = top == -INFINITY ? RowNote{INFINITY, 0.0f}
-                                      : RowNote{top * kLog2E - log2f(inverse), sum};
+// Every row's note: as many lanes as there are pieces in its columns, of a power of
+// two.
+template <typename T>
+__global__ void row_notes_kernel(Heads<T> heads, RowNote *notes, int lanes) {
+    const int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    const int64_t row = at / lanes;
+    const int column = static_cast<int>(threadIdx.x) % lanes * kPiece;
+    const bool exists = row < heads.batch * heads.queries;
+    float sum = 0.0f;
+    if (exists && column < heads.width) {
+        const int64_t from = row * heads.width + column;
+        const auto g = *reinterpret_cast<const Pack<T, kPiece> *>(heads.g + from);
+        const auto y = *reinterpret_cast<const Pack<T, kPiece> *>(heads.y + from);
+#pragma unroll
+        for (int i = 0; i < kPiece; ++i)
+            sum += load(&g.at[i]) * load(&y.at[i]);
     }
-};
+    for (int apart = lanes / 2; apart > 0; apart /= 2)
+        sum += __shfl_xor_sync(kAllLanes, sum, apart);
+    if (!exists || column != 0) return;
+    const float top = heads.stats[2 * row], inverse = heads.stats[2 * row + 1];
+    // A row that sees nothing has weights of zero, whatever its scores.
+    notes[row] = top == -INFINITY ? RowNote{INFINITY, 0.0f}
+                                  : RowNote{top * kLog2E - log2f(inverse), sum};
+}
+template <typename T> tl_status row_notes(const Heads<T> &heads, RowNote *notes) {
+    int lanes = 1;
+    while (lanes * kPiece < heads.width)
+        lanes *= 2;
+    const int64_t blocks = ceil_div(heads.batch * heads.queries, kThreads / lanes);
+    return launch(static_cast<unsigned>(blocks), kThreads, 0, row_notes_kernel<T>,
+                  heads, notes, lanes);
+}
 
 constexpr int kOtherRows = 64, kOwnRows = 64, kGradientThreads = 128;
 
@@ -622,7 +645,7 @@ template <typename T> bool has_pieces(const Heads<T> &heads) {
     bool whole = heads.depth % kPiece == 0 && heads.width % kPiece == 0 &&
                  heads.depth > 0 && heads.width > 0 && is_aligned(heads.q, 16) &&
                  is_aligned(heads.k, 16) && is_aligned(heads.v, 16) &&
-                 is_aligned(heads.g, 16);
+                 is_aligned(heads.g, 16) && is_aligned(heads.y, 16);
     for (int i = 0; i < kMask; ++i) {
         whole = whole && heads.row[i] % kPiece == 0;
         for (int axis = 0; axis < heads.lead; ++axis)
@@ -693,8 +716,7 @@ tl_status attention_grad(const Heads<T> &heads, T *const (&out)[4]) {
     if (!served(heads)) return TL_DECLINED;
     Scratch notes(heads.batch * heads.queries * sizeof(RowNote));
     if (notes.data() == nullptr) return TL_OUT_OF_MEMORY;
-    const tl_status status =
-        row_sums(heads, NoteRows<T>{heads.stats, notes.as<RowNote>()});
+    const tl_status status = row_notes(heads, notes.as<RowNote>());
     if (status != TL_OK) return status;
     const RowNote *read = notes.as<RowNote>();
     if (is_special(heads, out[3]))

@@ -2,6 +2,8 @@
 // tiles of 128-byte rows. For compute capability 9.0 (build: sm_90a).
 #pragma once
 
+#include <algorithm>
+
 #include "attention_tensor.cuh"
 
 namespace tl {
@@ -12,120 +14,135 @@ constexpr int kGroup = 128;   // threads of a warpgroup
 constexpr int kWideRows = 64; // of one product
 constexpr int kPanel = 64;    // elements in the 128 bytes of a swizzled row
 
+// Which blocks of rows a thread block works on: there are as many thread blocks as
+// processors, so that one item's first copies run beside the work on another. With
+// causality, matrices come in sections whose operands fit the L2 cache; within one,
+// blocks of rows go by rank, the longest first, forth and back over the thread blocks,
+// in the next section back and forth: none has more than 1.05 times the mean of tiles
+// to do, for the shapes of bench/ on 132 processors.
+struct Schedule {
+    uint32_t batch, blocks; // matrices; blocks of rows of each
+    uint32_t section;       // matrices
+    uint32_t rounds;        // over the thread blocks, for a section
+    bool ranked;            // else a matrix's blocks follow each other
+    // The next item of this thread block, from `round` on; false: no more.
+    __device__ __forceinline__ bool next(uint32_t &round, uint32_t &matrix,
+                                         int &rank) const {
+        for (;;) {
+            const uint32_t which = round / rounds, within = round % rounds;
+            const uint32_t first = which * section;
+            if (first >= batch) return false;
+            ++round;
+            const uint32_t here = min(section, batch - first);
+            const uint32_t at =
+                within * gridDim.x +
+                ((within + which) & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
+            if (at >= here * blocks) continue; // the section ends before this block
+            rank = static_cast<int>(ranked ? at / here : at % blocks);
+            matrix = first + (ranked ? at % here : at / blocks);
+            return true;
+        }
+    }
+};
+// bytes: of the operands of a matrix that every block of its rows reads.
+inline Schedule make_schedule(int64_t batch, int64_t blocks, int64_t bytes,
+                              bool causal) {
+    constexpr int64_t cached = 16 << 20; // a third of an H100's
+    int64_t section = batch;
+    if (causal) {
+        const int64_t most = cached / bytes < 1 ? 1 : cached / bytes;
+        section = ceil_div(batch, ceil_div(batch, most));
+    }
+    const int64_t grid = std::min<int64_t>(processors(), batch * blocks);
+    return {static_cast<uint32_t>(batch), static_cast<uint32_t>(blocks),
+            static_cast<uint32_t>(section),
+            static_cast<uint32_t>(ceil_div(section * blocks, grid)), causal};
+}
+inline unsigned thread_blocks(const Schedule &schedule) {
+    return std::min(static_cast<uint32_t>(processors()),
+                    schedule.batch * schedule.blocks);
+}
+
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 // ---- the instructions ---------------------------------------------------------------
-#define TL_FOUR(i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
-// d (64 x 128) = or += a b^T, both in shared memory with depth contiguous.
+// One product of depth 16: the accumulators' registers come first, the operands after
+// them. add: whether what the accumulators held counts.
+#define TL_SUMS_64                                                                     \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "          \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, "           \
+    "%30, %31}"
+#define TL_SUMS_128                                                                    \
+    "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "          \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, "           \
+    "%30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "           \
+    "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, "           \
+    "%58, %59, %60, %61, %62, %63}"
+#define TL_PRODUCT(type, add, columns, operands)                                       \
+    "{ .reg .pred add; setp.ne.b32 add, " #add ", 0; "                                 \
+    "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type              \
+    " " TL_SUMS_##columns ", " operands "; }"
+#define TL_WIDE_PRODUCT(T, add, columns, operands, ...)                                \
+    if constexpr (std::is_same_v<T, tl_bfloat16>)                                      \
+        asm volatile(TL_PRODUCT("bf16", add, columns, operands) : __VA_ARGS__);        \
+    else                                                                               \
+        asm volatile(TL_PRODUCT("f16", add, columns, operands) : __VA_ARGS__)
+#define TL_FOUR(way, i) way(d[i][0]), way(d[i][1]), way(d[i][2]), way(d[i][3])
+#define TL_SUMS_OF_64(way)                                                             \
+    TL_FOUR(way, 0), TL_FOUR(way, 1), TL_FOUR(way, 2), TL_FOUR(way, 3),                \
+        TL_FOUR(way, 4), TL_FOUR(way, 5), TL_FOUR(way, 6), TL_FOUR(way, 7)
+#define TL_SUMS_OF_128(way)                                                            \
+    TL_SUMS_OF_64(way), TL_FOUR(way, 8), TL_FOUR(way, 9), TL_FOUR(way, 10),            \
+        TL_FOUR(way, 11), TL_FOUR(way, 12), TL_FOUR(way, 13), TL_FOUR(way, 14),        \
+        TL_FOUR(way, 15)
+#define TL_ROWS(a) "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3])
+// Sums that begin here have no value before, which leaves the compiler more registers.
+// d (64 x 64) = a b^T, both in shared memory with depth contiguous.
 template <typename T>
-__device__ __forceinline__ void wide_scores(float (&d)[16][4], uint64_t a, uint64_t b,
-                                            int add) {
-    if constexpr (std::is_same_v<T, tl_bfloat16>)
-        asm volatile(
-            "{ .reg .pred p; setp.ne.b32 p, %66, 0; "
-            "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%0, %1, %2, %3, "
-            "%4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
-            "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, "
-            "%33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-            "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, "
-            "%61, %62, %63}, %64, %65, p, 1, 1, 0, 0; }"
-            : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4), TL_FOUR(5),
-              TL_FOUR(6), TL_FOUR(7), TL_FOUR(8), TL_FOUR(9), TL_FOUR(10), TL_FOUR(11),
-              TL_FOUR(12), TL_FOUR(13), TL_FOUR(14), TL_FOUR(15)
-            : "l"(a), "l"(b), "r"(add));
-    else
-        asm volatile(
-            "{ .reg .pred p; setp.ne.b32 p, %66, 0; "
-            "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {%0, %1, %2, %3, %4, "
-            "%5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "
-            "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
-            "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-            "%62, %63}, %64, %65, p, 1, 1, 0, 0; }"
-            : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4), TL_FOUR(5),
-              TL_FOUR(6), TL_FOUR(7), TL_FOUR(8), TL_FOUR(9), TL_FOUR(10), TL_FOUR(11),
-              TL_FOUR(12), TL_FOUR(13), TL_FOUR(14), TL_FOUR(15)
-            : "l"(a), "l"(b), "r"(add));
+__device__ __forceinline__ void first_scores(float (&d)[8][4], uint64_t a, uint64_t b) {
+    TL_WIDE_PRODUCT(T, 0, 64, "%32, %33, add, 1, 1, 0, 0", TL_SUMS_OF_64("=f")
+                    : "l"(a), "l"(b));
 }
-// d (64 x 64) = or += a b^T, both in shared memory with depth contiguous.
 template <typename T>
-__device__ __forceinline__ void wide_scores(float (&d)[8][4], uint64_t a, uint64_t b,
-                                            int add) {
-    if constexpr (std::is_same_v<T, tl_bfloat16>)
-        asm volatile("{ .reg .pred p; setp.ne.b32 p, %34, 0; "
-                     "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, %1, "
-                     "%2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-                     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, "
-                     "%28, %29, %30, %31}, %32, %33, p, 1, 1, 0, 0; }"
-                     : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4),
-                       TL_FOUR(5), TL_FOUR(6), TL_FOUR(7)
-                     : "l"(a), "l"(b), "r"(add));
-    else
-        asm volatile("{ .reg .pred p; setp.ne.b32 p, %34, 0; "
-                     "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0, %1, "
-                     "%2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-                     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, "
-                     "%28, %29, %30, %31}, %32, %33, p, 1, 1, 0, 0; }"
-                     : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4),
-                       TL_FOUR(5), TL_FOUR(6), TL_FOUR(7)
-                     : "l"(a), "l"(b), "r"(add));
+__device__ __forceinline__ void first_scores(float (&d)[16][4], uint64_t a,
+                                             uint64_t b) {
+    TL_WIDE_PRODUCT(T, 0, 128, "%64, %65, add, 1, 1, 0, 0", TL_SUMS_OF_128("=f")
+                    : "l"(a), "l"(b));
 }
-// d (64 x 128) += a b; a in registers, b in shared memory with its columns contiguous.
+// The same added.
 template <typename T>
-__device__ __forceinline__ void wide_values(float (&d)[16][4], const uint32_t (&a)[4],
+__device__ __forceinline__ void more_scores(float (&d)[8][4], uint64_t a, uint64_t b) {
+    TL_WIDE_PRODUCT(T, 1, 64, "%32, %33, add, 1, 1, 0, 0", TL_SUMS_OF_64("+f")
+                    : "l"(a), "l"(b));
+}
+template <typename T>
+__device__ __forceinline__ void more_scores(float (&d)[16][4], uint64_t a, uint64_t b) {
+    TL_WIDE_PRODUCT(T, 1, 128, "%64, %65, add, 1, 1, 0, 0", TL_SUMS_OF_128("+f")
+                    : "l"(a), "l"(b));
+}
+// d (64 x 64 or 128) += a b; a in registers, b in shared memory with its columns
+// contiguous.
+template <typename T>
+__device__ __forceinline__ void more_values(float (&d)[8][4], const uint32_t (&a)[4],
                                             uint64_t b) {
-    if constexpr (std::is_same_v<T, tl_bfloat16>)
-        asm volatile(
-            "{ .reg .pred p; setp.ne.b32 p, %69, 0; "
-            "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%0, %1, %2, %3, "
-            "%4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
-            "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, "
-            "%33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "
-            "%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, "
-            "%61, %62, %63}, {%64, %65, %66, %67}, %68, p, 1, 1, 1; }"
-            : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4), TL_FOUR(5),
-              TL_FOUR(6), TL_FOUR(7), TL_FOUR(8), TL_FOUR(9), TL_FOUR(10), TL_FOUR(11),
-              TL_FOUR(12), TL_FOUR(13), TL_FOUR(14), TL_FOUR(15)
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
-    else
-        asm volatile(
-            "{ .reg .pred p; setp.ne.b32 p, %69, 0; "
-            "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {%0, %1, %2, %3, %4, "
-            "%5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "
-            "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
-            "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-            "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, "
-            "%62, %63}, {%64, %65, %66, %67}, %68, p, 1, 1, 1; }"
-            : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4), TL_FOUR(5),
-              TL_FOUR(6), TL_FOUR(7), TL_FOUR(8), TL_FOUR(9), TL_FOUR(10), TL_FOUR(11),
-              TL_FOUR(12), TL_FOUR(13), TL_FOUR(14), TL_FOUR(15)
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
+    TL_WIDE_PRODUCT(T, 1, 64, "{%32, %33, %34, %35}, %36, add, 1, 1, 1",
+                    TL_SUMS_OF_64("+f")
+                    : TL_ROWS(a), "l"(b));
 }
-// d (64 x 64) += a b; a in registers, b in shared memory with its columns contiguous.
 template <typename T>
-__device__ __forceinline__ void wide_values(float (&d)[8][4], const uint32_t (&a)[4],
+__device__ __forceinline__ void more_values(float (&d)[16][4], const uint32_t (&a)[4],
                                             uint64_t b) {
-    if constexpr (std::is_same_v<T, tl_bfloat16>)
-        asm volatile(
-            "{ .reg .pred p; setp.ne.b32 p, %37, 0; "
-            "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {%0, %1, %2, %3, "
-            "%4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, "
-            "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, {%32, "
-            "%33, %34, %35}, %36, p, 1, 1, 1; }"
-            : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4), TL_FOUR(5),
-              TL_FOUR(6), TL_FOUR(7)
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
-    else
-        asm volatile(
-            "{ .reg .pred p; setp.ne.b32 p, %37, 0; "
-            "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0, %1, %2, %3, %4, "
-            "%5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "
-            "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, {%32, %33, "
-            "%34, %35}, %36, p, 1, 1, 1; }"
-            : TL_FOUR(0), TL_FOUR(1), TL_FOUR(2), TL_FOUR(3), TL_FOUR(4), TL_FOUR(5),
-              TL_FOUR(6), TL_FOUR(7)
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
+    TL_WIDE_PRODUCT(T, 1, 128, "{%64, %65, %66, %67}, %68, add, 1, 1, 1",
+                    TL_SUMS_OF_128("+f")
+                    : TL_ROWS(a), "l"(b));
 }
+#undef TL_ROWS
+#undef TL_SUMS_OF_128
+#undef TL_SUMS_OF_64
 #undef TL_FOUR
+#undef TL_WIDE_PRODUCT
+#undef TL_PRODUCT
+#undef TL_SUMS_128
+#undef TL_SUMS_64
 
 __device__ __forceinline__ void products_begin() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -159,6 +176,17 @@ __device__ __forceinline__ void barrier_await(uint64_t *barrier, int parity) {
                  "ready: }" ::"r"(shared_address(barrier)),
                  "r"(parity)
                  : "memory");
+}
+
+__device__ __forceinline__ bool barrier_passed(uint64_t *barrier, int parity) {
+    int passed;
+    asm volatile("{ .reg .pred done;\n"
+                 "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+                 "selp.s32 %0, 1, 0, done; }"
+                 : "=r"(passed)
+                 : "r"(shared_address(barrier)), "r"(parity)
+                 : "memory");
+    return passed != 0;
 }
 
 // A matrix in shared memory for wgmma, 128-byte rows with their 16-byte pieces
@@ -213,10 +241,48 @@ template <int UnderWay> __device__ __forceinline__ void announce(uint64_t *barri
     barrier_arrive(barrier);
 }
 
+// Ends a batch of copies, which `barrier` is to tell of, and tells of the one before,
+// which has had the time that starting this one took.
+__device__ __forceinline__ void submit(uint64_t *barrier, uint64_t *&pending) {
+    commit_copies();
+    if (pending != nullptr) announce<1>(pending);
+    pending = barrier;
+}
+__device__ __forceinline__ void flush(uint64_t *&pending) {
+    if (pending != nullptr) announce<0>(pending);
+    pending = nullptr;
+}
+// Waits until what is to be overwritten was read, telling first of what was copied: its
+// readers may be those waited for.
+__device__ __forceinline__ void reserve(uint64_t *read, int parity,
+                                        uint64_t *&pending) {
+    if (barrier_passed(read, parity)) return;
+    flush(pending);
+    barrier_await(read, parity);
+}
+
+// The stages of a buffer in turn, and the parity of the barriers of this time around.
+template <int Stages> struct Ring {
+    int stage = 0, parity = 0;
+    __device__ __forceinline__ void advance() {
+        if (++stage == Stages) stage = 0, parity ^= 1;
+    }
+};
+
 // One arrival a warp.
 __device__ __forceinline__ void release(uint64_t *barrier) {
     __syncwarp();
     if (threadIdx.x % kWarp == 0) barrier_arrive(barrier);
+}
+
+// What products have written is read after this, not before; and what they add to has
+// its value by here, not in their midst, where the assembler would do them one by one.
+template <int N> __device__ __forceinline__ void settle(float (&s)[N][4]) {
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            asm volatile("" : "+f"(s[n][i])::"memory");
 }
 
 // Waits for all products, after the arithmetic that made `weight`, which is not
@@ -238,8 +304,11 @@ __device__ __forceinline__ void ask_scores(float (&s)[N][4], const T *a, const T
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
         const int panel = k / 4 * kPanel * size, within = k % 4 * 16 * size;
-        wide_scores<T>(s, further(left, panel * Left + within),
-                       further(right, panel * 8 * N + within), k > 0);
+        if (k == 0)
+            first_scores<T>(s, left, right);
+        else
+            more_scores<T>(s, further(left, panel * Left + within),
+                           further(right, panel * 8 * N + within));
     }
     products_commit();
 }
@@ -253,7 +322,7 @@ ask_values(float (&sum)[N][4], const uint32_t (&weights)[K][4], const T *b) {
     products_begin();
 #pragma unroll
     for (int k = 0; k < K; ++k)
-        wide_values<T>(sum, weights[k], further(right, k * 16 * row));
+        more_values<T>(sum, weights[k], further(right, k * 16 * row));
     products_commit();
 }
 
