@@ -19,9 +19,9 @@ template <typename T> struct Logits {
     int lanes;
     tl::Fault fault;
 
-    // The row's class, or -1: ignored, or none at all, which is reported.
-    __device__ int64_t class_of(int64_t row, int lane) const {
-        const int64_t found = target[row * target_step];
+    __device__ int64_t label(int64_t row) const { return target[row * target_step]; }
+    // The class of a label, or -1: ignored, or none at all, which is reported.
+    __device__ int64_t class_of(int64_t found, int lane) const {
         if (found == ignored) return -1;
         if (found >= 0 && found < n) return found;
         if (lane == 0) fault.raise(TL_BAD_TARGET);
@@ -96,21 +96,25 @@ __global__ void __launch_bounds__(1024)
     const bool live = row < logits.rows;
     const T *x = logits.x + (live ? row : 0) * logits.row_step;
     const double smoothing = logits.smoothing;
+    // Asked for before the row is read, and the class's logit before sums are joined:
+    // a row waits for neither.
+    const int64_t label = live && lane == 0 ? logits.label(row) : logits.ignored;
     AddTotals<T> add = {logits, x, smoothing != 0, tl::no_exponentials<V>(), V(0)};
     if (live) along_row<P>(x, logits.n, lane, lanes, add);
+    const int64_t target = logits.class_of(label, lane);
+    const V chosen = target < 0 ? V(0) : tl::load(x + target * logits.step);
     const tl::Exponentials<V> totals = tl::group_exponentials(add.exponentials, lanes);
     if (smoothing != 0) add.sum = tl::group_reduce(add.sum, lanes, tl::Sum{});
     if (!live || lane != 0) return;
     // A row whose largest element is infinite is NaN, as the difference from it is.
     const V largest = totals.largest;
     const V found = largest + tl::log(totals.sum + (largest - largest));
-    const int64_t target = logits.class_of(row, lane);
     lse[row] = found;
     if (target < 0) {
         tl::store(loss + row, V(0));
         return;
     }
-    const V hit = found - tl::load(x + target * logits.step);
+    const V hit = found - chosen;
     const double spread = found - add.sum / static_cast<V>(logits.n);
     tl::store(loss + row, smoothing == 0 ? hit
                                          : static_cast<V>((1 - smoothing) * hit +
@@ -174,7 +178,7 @@ __global__ void __launch_bounds__(tl::kThreads)
         logits,
         x,
         out + row * logits.n,
-        logits.class_of(row, lane),
+        logits.class_of(logits.label(row), lane),
         cotangent.lse[row * cotangent.lse_step],
         static_cast<V>(cotangent.scale * g),
         static_cast<V>(logits.smoothing / static_cast<double>(logits.n)),
