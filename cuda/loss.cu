@@ -89,6 +89,7 @@ template <typename T> struct AddTotals {
 template <typename T, int P>
 __global__ void __launch_bounds__(1024)
     cross_entropy_kernel(Logits<T> logits, T *loss, computed_t<T> *lse) {
+    tl::wait_for_previous();
     using V = computed_t<T>;
     const int lanes = logits.lanes, lane = threadIdx.x % lanes;
     const int64_t row =
@@ -166,6 +167,7 @@ template <typename T, int P>
 __global__ void __launch_bounds__(tl::kThreads)
     cross_entropy_grad_kernel(Logits<T> logits, Cotangent<T> cotangent, T *out,
                               unsigned parts) {
+    tl::wait_for_previous();
     using V = computed_t<T>;
     const int lanes = logits.lanes, lane = threadIdx.x % lanes;
     const unsigned block = blockIdx.x / parts, part = blockIdx.x - block * parts;
@@ -246,9 +248,10 @@ template <typename T> tl_status cross_entropy(const tl_call *call) {
     V *lse = static_cast<V *>(call->out[1]->data);
     const bool packs = in_packs(logits);
     const int threads = share(logits, packs ? P : 1);
-    return tl::launch(blocks_of(logits, threads), threads, 0,
-                      packs ? cross_entropy_kernel<T, P> : cross_entropy_kernel<T, 1>,
-                      logits, loss, lse);
+    return tl::launch_early(blocks_of(logits, threads), threads, 0,
+                            packs ? cross_entropy_kernel<T, P>
+                                  : cross_entropy_kernel<T, 1>,
+                            logits, loss, lse);
 }
 
 template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
@@ -275,10 +278,10 @@ template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
         const int64_t units = logits.n / (packs ? P : 1);
         parts = static_cast<unsigned>(tl::ceil_div(units, tl::kThreads * 8));
     }
-    return tl::launch(blocks_of(logits, tl::kThreads) * parts, tl::kThreads, 0,
-                      packs ? cross_entropy_grad_kernel<T, P>
-                            : cross_entropy_grad_kernel<T, 1>,
-                      logits, cotangent, out, parts);
+    return tl::launch_early(blocks_of(logits, tl::kThreads) * parts, tl::kThreads, 0,
+                            packs ? cross_entropy_grad_kernel<T, P>
+                                  : cross_entropy_grad_kernel<T, 1>,
+                            logits, cotangent, out, parts);
 }
 
 #define TL_REALS(name, run)                                                            \
