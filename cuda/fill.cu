@@ -19,7 +19,7 @@ template <typename T> struct Fill : Light {
 
 // Up to here a memset costs the host a third of a launch; a larger one is a launch,
 // too.
-constexpr int64_t kMemsetBytes = 1 << 16;
+constexpr int64_t kMemsetBytes = 1 << 12;
 
 // Whether an element is one byte, repeated.
 bool is_one_byte(const unsigned char *element, size_t size) {
