@@ -23,15 +23,30 @@ struct DeviceInfo {
 };
 DeviceInfo devices[TL_CUDA_MAX_DEVICES];
 
+// Whether the device has programmatic launches, the driver has them in graphs, too, and
+// kernels were compiled to wait (launch.cuh): they all have this one's architecture.
+#ifdef TL_CUDA_EMULATED
+bool can_be_early(int) { return false; }
+#else
+__global__ void architecture_kernel() {}
+bool can_be_early(int device) {
+    const tl::DeviceScope scope(device);
+    int driver = 0;
+    cudaFuncAttributes code;
+    if (cudaDriverGetVersion(&driver) == cudaSuccess &&
+        cudaFuncGetAttributes(&code, architecture_kernel) == cudaSuccess)
+        return driver >= 12030 && code.ptxVersion >= 90;
+    cudaGetLastError(); // clear the runtime's copy
+    return false;
+}
+#endif
+
 DeviceInfo &device_info(int device) {
     DeviceInfo &info = devices[device];
     std::call_once(info.once, [&] {
         cudaDeviceGetAttribute(&info.processors, cudaDevAttrMultiProcessorCount,
                                device);
-        int major = 0, driver = 0;
-        cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-        cudaDriverGetVersion(&driver);
-        info.early = major >= 9 && driver >= 12030; // from there on in graphs, too
+        info.early = can_be_early(device);
         void *memory = nullptr;
         if (cudaHostAlloc(&memory, sizeof(tl::Fault::Report), cudaHostAllocPortable) ==
             cudaSuccess)
