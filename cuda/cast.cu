@@ -38,6 +38,7 @@ struct Tiles {
 template <typename T, int V>
 __global__ void __launch_bounds__(kThreads)
     tile_kernel(Tiles tiles, T *out, const T *in) {
+    wait_for_previous();
     constexpr int side = kSide * V, warps = kThreads / 32, steps = kSide / warps;
     __shared__ Pack<T, V> tile[side][kSide];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -125,8 +126,8 @@ tl_status copy_tiles(const Layout<2> &layout, int turned, void *out, const void 
             return copy_tiles<T, 1>(layout, turned, out, in);
     }
     const Tiles tiles = tiles_of(layout, turned, kSide * V);
-    return launch(tiles.count, kThreads, 0, tile_kernel<T, V>, tiles,
-                  static_cast<T *>(out), static_cast<const T *>(in));
+    return launch_early(tiles.count, kThreads, 0, tile_kernel<T, V>, tiles,
+                        static_cast<T *>(out), static_cast<const T *>(in));
 }
 
 // The dimension along which the input lies, where tiles serve; else 0.

@@ -241,8 +241,9 @@ bool pose(const tl::MatrixProduct &p, Problem &found) {
     const char a = tl::leading(p.m, p.k, p.a_row, p.a_col, &found.ld[1]);
     const char c = tl::leading(p.m, p.n, p.c_row, p.c_col, &found.ld[2]);
     if (a == 0 || b == 0 || c != 'N' || p.m * p.n * p.k == 0 ||
-        !set_types(p.dtype, found) || cudaGetDevice(&found.device) != cudaSuccess)
+        !set_types(p.dtype, found))
         return false;
+    found.device = tl::current_device();
     found.trans_a = b == 'T' ? kTransposed : kPlain;
     found.trans_b = a == 'T' ? kTransposed : kPlain;
     found.accumulate = p.accumulate;

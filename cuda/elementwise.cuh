@@ -229,6 +229,7 @@ template <class Op, class R, class A, class B, class C>
 __global__ void __launch_bounds__(kThreads)
     elementwise_kernel(Walk<Form<Op, R, A, B, C>::operands> walk, R *out, Source<A> a,
                        Source<B> b, Source<C> c, Op op) {
+    wait_for_previous();
     using F = Form<Op, R, A, B, C>;
     if (F::pack > 1)
         run_packs<F::pack, F::packs_at_once>(0, walk.packs, walk, out, a, b, c, op);
@@ -439,11 +440,11 @@ tl_status launch_form(const tl_call *call,
     const int64_t blocks = plan.walk.packs
                                ? ceil_div(plan.walk.packs, kThreads * F::packs_at_once)
                                : blocks_for(ceil_div(plan.walk.size, F::at_once));
-    return launch(static_cast<unsigned>(blocks), kThreads, 0,
-                  elementwise_kernel<Op, R, A, B, C>, plan.walk,
-                  reinterpret_cast<R *>(const_cast<char *>(plan.data[0])),
-                  source_of<A>(call, plan, 1), source_of<B>(call, plan, 2),
-                  source_of<C>(call, plan, 3), formula_of<Op>(call));
+    return launch_early(static_cast<unsigned>(blocks), kThreads, 0,
+                        elementwise_kernel<Op, R, A, B, C>, plan.walk,
+                        reinterpret_cast<R *>(const_cast<char *>(plan.data[0])),
+                        source_of<A>(call, plan, 1), source_of<B>(call, plan, 2),
+                        source_of<C>(call, plan, 3), formula_of<Op>(call));
 }
 
 // out = op(in...): R, A, B and C are the types of the output and the inputs.

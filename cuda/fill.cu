@@ -17,7 +17,23 @@ template <typename T> struct Fill : Light {
     __device__ __forceinline__ T operator()() const { return element; }
 };
 
+// Up to here a memset costs the host a third of a launch; a larger one is a launch,
+// too.
+constexpr int64_t kMemsetBytes = 1 << 12;
+
+// Whether an element is one byte, repeated.
+bool is_one_byte(const unsigned char *element, size_t size) {
+    return memcmp(element, element + 1, size - 1) == 0;
+}
+
 template <typename T> tl_status run_fill(const tl_call *call) {
+    const tl_buffer &out = *call->out[0];
+    const auto *element = static_cast<const unsigned char *>(call->params);
+    const int64_t nbytes = out.size * static_cast<int64_t>(sizeof(T));
+    if (nbytes > 0 && nbytes <= kMemsetBytes && (out.flags & TL_C_CONTIGUOUS) &&
+        is_one_byte(element, sizeof(T)))
+        return check(cudaMemsetAsync(out.data, element[0], static_cast<size_t>(nbytes),
+                                     stream()));
     return run_form<Fill<T>, T>(call);
 }
 

@@ -91,6 +91,7 @@ __device__ __forceinline__ void split_place(const Product<T> &p, int64_t at,
 
 // ---- one thread an element --------------------------------------------------------
 template <typename T, typename Ring> __global__ void naive_kernel(Product<T> p) {
+    wait_for_previous();
     using S = summed_t<T>;
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
     for (int64_t at = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -109,8 +110,8 @@ template <typename T, typename Ring> __global__ void naive_kernel(Product<T> p) 
 }
 
 template <typename T, typename Ring> tl_status naive_product(const Product<T> &p) {
-    return launch(blocks_for(p.batch * p.m * p.n), kThreads, 0, naive_kernel<T, Ring>,
-                  p);
+    return launch_early(blocks_for(p.batch * p.m * p.n), kThreads, 0,
+                        naive_kernel<T, Ring>, p);
 }
 
 // ---- tiles in shared memory -------------------------------------------------------

@@ -20,9 +20,9 @@ template <typename T> struct Logits {
     int lanes;
     tl::Fault fault;
 
-    // The row's class, or -1: ignored, or none at all, which is reported.
-    __device__ int64_t class_of(int64_t row, int lane) const {
-        const int64_t found = target[row * target_step];
+    __device__ int64_t label(int64_t row) const { return target[row * target_step]; }
+    // The class of a label, or -1: ignored, or none at all, which is reported.
+    __device__ int64_t class_of(int64_t found, int lane) const {
         if (found == ignored) return -1;
         if (found >= 0 && found < n) return found;
         if (lane == 0) fault.raise(TL_BAD_TARGET);
@@ -90,6 +90,7 @@ template <typename T> struct AddTotals {
 template <typename T, int P>
 __global__ void __launch_bounds__(1024)
     cross_entropy_kernel(Logits<T> logits, computed_t<T> *loss, computed_t<T> *lse) {
+    tl::wait_for_previous();
     using V = computed_t<T>;
     const int lanes = logits.lanes, lane = threadIdx.x % lanes;
     const int64_t row =
@@ -97,21 +98,25 @@ __global__ void __launch_bounds__(1024)
     const bool live = row < logits.rows;
     const T *x = logits.x + (live ? row : 0) * logits.row_step;
     const double smoothing = logits.smoothing;
+    // Asked for before the row is read, and the class's logit before sums are joined:
+    // a row waits for neither.
+    const int64_t label = live && lane == 0 ? logits.label(row) : logits.ignored;
     AddTotals<T> add = {logits, x, smoothing != 0, tl::no_exponentials<V>(), V(0)};
     if (live) along_row<P>(x, logits.n, lane, lanes, add);
+    const int64_t target = logits.class_of(label, lane);
+    const V chosen = target < 0 ? V(0) : tl::load(x + target * logits.step);
     const tl::Exponentials<V> totals = tl::group_exponentials(add.exponentials, lanes);
     if (smoothing != 0) add.sum = tl::group_reduce(add.sum, lanes, tl::Sum{});
     if (!live || lane != 0) return;
     // A row whose largest element is infinite is NaN, as the difference from it is.
     const V largest = totals.largest;
     const V found = largest + tl::log(totals.sum + (largest - largest));
-    const int64_t target = logits.class_of(row, lane);
     lse[row] = found;
     if (target < 0) {
         loss[row] = 0;
         return;
     }
-    const V hit = found - tl::load(x + target * logits.step);
+    const V hit = found - chosen;
     const double spread = found - add.sum / static_cast<V>(logits.n);
     loss[row] = smoothing == 0
                     ? hit
@@ -162,6 +167,7 @@ template <typename T, int P>
 __global__ void __launch_bounds__(tl::kThreads)
     cross_entropy_grad_kernel(Logits<T> logits, Cotangent<T> cotangent, T *out,
                               unsigned parts) {
+    tl::wait_for_previous();
     using V = computed_t<T>;
     const int lanes = logits.lanes, lane = threadIdx.x % lanes;
     const unsigned block = blockIdx.x / parts, part = blockIdx.x - block * parts;
@@ -174,7 +180,7 @@ __global__ void __launch_bounds__(tl::kThreads)
         logits,
         x,
         out + row * logits.n,
-        logits.class_of(row, lane),
+        logits.class_of(logits.label(row), lane),
         cotangent.lse[row * cotangent.lse_step],
         static_cast<V>(cotangent.scale * g),
         static_cast<V>(logits.smoothing / static_cast<double>(logits.n)),
@@ -242,9 +248,10 @@ template <typename T> tl_status cross_entropy(const tl_call *call) {
     V *lse = static_cast<V *>(call->out[1]->data);
     const bool packs = in_packs(logits);
     const int threads = share(logits, packs ? P : 1);
-    return tl::launch(blocks_of(logits, threads), threads, 0,
-                      packs ? cross_entropy_kernel<T, P> : cross_entropy_kernel<T, 1>,
-                      logits, loss, lse);
+    return tl::launch_early(blocks_of(logits, threads), threads, 0,
+                            packs ? cross_entropy_kernel<T, P>
+                                  : cross_entropy_kernel<T, 1>,
+                            logits, loss, lse);
 }
 
 template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
@@ -271,10 +278,10 @@ template <typename T> tl_status cross_entropy_grad(const tl_call *call) {
         const int64_t units = logits.n / (packs ? P : 1);
         parts = static_cast<unsigned>(tl::ceil_div(units, tl::kThreads * 8));
     }
-    return tl::launch(blocks_of(logits, tl::kThreads) * parts, tl::kThreads, 0,
-                      packs ? cross_entropy_grad_kernel<T, P>
-                            : cross_entropy_grad_kernel<T, 1>,
-                      logits, cotangent, out, parts);
+    return tl::launch_early(blocks_of(logits, tl::kThreads) * parts, tl::kThreads, 0,
+                            packs ? cross_entropy_grad_kernel<T, P>
+                                  : cross_entropy_grad_kernel<T, 1>,
+                            logits, cotangent, out, parts);
 }
 
 #define TL_REALS(name, run)                                                            \

@@ -1,11 +1,12 @@
 // The op `matmul`: batches of matrix products of any strides.
 //
 // Products of floating dtypes go to cuBLASLt; to a kernel of our own (gemm.cuh,
-// vectors.cuh) where one operand is a vector, where the product is tiny, and where the
-// library is not there or has none. Integers wrap around and bool is an or of ands,
-// always in our own.
+// sliced.cuh, vectors.cuh) where one operand is a vector, where the product is small,
+// and where the library is not there or has none. Integers wrap around and bool is an
+// or of ands, always in our own.
 #include "gemm.cuh"
 #include "layout.cuh"
+#include "sliced.cuh"
 #include "vectors.cuh"
 
 #include <utility>
@@ -137,12 +138,48 @@ template <typename T> tl_status fill_rows(const MatrixProduct &p) {
     return tl::for_each(p.batch * p.m * p.n, FillRows<T>{tl::product_of<T>(p)});
 }
 
+// ---- small products ---------------------------------------------------------------
+// Up to here tiles of our own are done before the library's call is, on an H200 back to
+// back: a launch takes the host a third of the library's time. In TF32 the library is
+// quicker sooner.
+constexpr int64_t kSmall = 1 << 26, kSmallTf32 = 1 << 24; // multiply-adds
+constexpr int64_t kSmallDepth = 1024; // more is cut among blocks by the library alone
+constexpr int64_t kThinDepth = 512;   // the same for few rows or columns
+
+bool small_products = true;
+
+template <typename T> bool is_small(const tl::Product<T> &p) {
+    const bool tf32 = sizeof(T) == 4 && tl_cuda_float32_precision() != 0;
+    const bool thin = p.m <= kThin || p.n <= kThin;
+    return small_products && p.k <= (thin ? kThinDepth : kSmallDepth) &&
+           p.batch * p.m * p.n * p.k <= (tf32 ? kSmallTf32 : kSmall) &&
+           tl::sliced::readable(p);
+}
+
+// The fewer blocks tiles make, the smaller they are.
+tl_status small_product(const tl::Product<float> &p) {
+    const int64_t blocks = p.batch * tl::ceil_div(p.m, 32) * tl::ceil_div(p.n, 32);
+    if (blocks < 150) return tl::sliced::run_tiles<float, 16, 32>(p);
+    return blocks < 300 ? tl::sliced::run_tiles<float, 32, 32>(p)
+                        : tl::sliced::run_tiles<float, 64, 32>(p);
+}
+tl_status small_product(const tl::Product<double> &) { return TL_DECLINED; }
+template <typename T> tl_status small_product(const tl::Product<T> &p) {
+    const int64_t blocks = p.batch * tl::ceil_div(p.m, 32) * tl::ceil_div(p.n, 32);
+    return blocks < 300 ? tl::sliced::run_tiles<T, 32, 32>(p)
+                        : tl::sliced::run_tiles<T, 64, 64>(p);
+}
+
 template <typename T> tl_status floating_product(const MatrixProduct &p) {
     const tl::Product<T> own = tl::product_of<T>(p);
     if (p.k <= kTinyDepth && p.batch * p.m * p.n * p.k <= kTiny)
         return tl::naive_product<T, tl::Arithmetic>(own);
     tl_status status = tl::vector_product(own);
     if (status != TL_DECLINED) return status;
+    if (is_small(own)) {
+        status = small_product(own);
+        if (status != TL_DECLINED) return status;
+    }
     status = library_product(p);
     if (status == TL_DECLINED && p.bias != nullptr && tl::have_cublaslt()) {
         MatrixProduct added = p; // the library has no epilogue for this dtype
@@ -417,6 +454,8 @@ extern "C" const tl_cuda_entry *tl_cuda_matmul_entries(int *count) {
     *count = sizeof entries / sizeof *entries;
     return entries;
 }
+
+extern "C" void tl_cuda_set_small_products(int used) { small_products = used != 0; }
 
 extern "C" int tl_cuda_teaching_matmul(int which, int device, int64_t m, int64_t n,
                                        int64_t k, const void *a, const void *b,

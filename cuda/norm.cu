@@ -216,6 +216,7 @@ template <typename T> struct GradRows {
 // column.
 template <typename T, int P, int K>
 __global__ void __launch_bounds__(1024) layer_norm_grad_kernel(GradRows<T> plan) {
+    tl::wait_for_previous();
     using V = computed_t<T>;
     const LayerNormGradOp<T> &op = plan.op;
     const int lanes = plan.lanes, lane = threadIdx.x % lanes,
@@ -284,6 +285,7 @@ constexpr int kDown = 8;
 template <typename T>
 __global__ void __launch_bounds__(kDown *tl::kWarp)
     layer_norm_columns_kernel(GradRows<T> plan) {
+    tl::wait_for_previous();
     using V = computed_t<T>;
     const LayerNormGradOp<T> &op = plan.op;
     const int64_t column = static_cast<int64_t>(blockIdx.x) * tl::kWarp + threadIdx.x;
@@ -317,6 +319,7 @@ template <typename T>
 __global__ void __launch_bounds__(1024)
     layer_norm_sums_kernel(const computed_t<T> *partial, int parts, int64_t n,
                            T *weight, T *bias) {
+    tl::wait_for_previous();
     const int64_t column = static_cast<int64_t>(blockIdx.x) * tl::kWarp + threadIdx.x;
     double sum = 0;
     const int64_t wanted = bias == nullptr ? n : 2 * n;
@@ -339,9 +342,9 @@ template <typename T> constexpr int kRowElements = 32 / sizeof(computed_t<T>);
 template <typename T, int P>
 tl_status launch_grad_rows(GradRows<T> &plan, int *parts, const tl::Scratch &scratch) {
     plan.partial = scratch.as<computed_t<T>>();
-    return tl::launch(static_cast<unsigned>(*parts),
-                      plan.lanes > tl::kWarp ? plan.lanes : tl::kThreads, 0,
-                      layer_norm_grad_kernel<T, P, kRowElements<T> / P>, plan);
+    return tl::launch_early(static_cast<unsigned>(*parts),
+                            plan.lanes > tl::kWarp ? plan.lanes : tl::kThreads, 0,
+                            layer_norm_grad_kernel<T, P, kRowElements<T> / P>, plan);
 }
 
 // Threads of a row and blocks of layer_norm_grad_kernel; false where a row is too long.
@@ -364,10 +367,10 @@ template <typename T>
 tl_status sum_grad_parts(const tl_call *call, const void *partial, int parts,
                          int64_t n) {
     const int down = parts >= 128 ? 32 : 8;
-    return tl::launch(dim3(static_cast<unsigned>(tl::ceil_div(2 * n, tl::kWarp))),
-                      dim3(tl::kWarp, down), 0, layer_norm_sums_kernel<T>,
-                      static_cast<const computed_t<T> *>(partial), parts, n,
-                      written<T>(call->out[1]), given<T>(call->out[2]));
+    return tl::launch_early(dim3(static_cast<unsigned>(tl::ceil_div(2 * n, tl::kWarp))),
+                            dim3(tl::kWarp, down), 0, layer_norm_sums_kernel<T>,
+                            static_cast<const computed_t<T> *>(partial), parts, n,
+                            written<T>(call->out[1]), given<T>(call->out[2]));
 }
 
 template <typename T> tl_status layer_norm_grad(const tl_call *call) {
@@ -406,10 +409,10 @@ template <typename T> tl_status layer_norm_grad(const tl_call *call) {
         status = packs ? launch_grad_rows<T, P>(plan, &parts, scratch)
                        : launch_grad_rows<T, 1>(plan, &parts, scratch);
     } else {
-        status =
-            tl::launch(dim3(static_cast<unsigned>(tl::ceil_div(n, tl::kWarp)),
-                            static_cast<unsigned>(parts)),
-                       dim3(tl::kWarp, kDown), 0, layer_norm_columns_kernel<T>, plan);
+        status = tl::launch_early(
+            dim3(static_cast<unsigned>(tl::ceil_div(n, tl::kWarp)),
+                 static_cast<unsigned>(parts)),
+            dim3(tl::kWarp, kDown), 0, layer_norm_columns_kernel<T>, plan);
         if (status == TL_OK)
             status = tl::long_rows(plan.op, gx, call->in[0], call->in[1]);
     }
@@ -573,6 +576,7 @@ template <typename T> struct ChannelMap {
 template <typename T, bool Grad, int P>
 __global__ void __launch_bounds__(tl::kThreads)
     map_channels_kernel(ChannelMap<T> map, int64_t packs) {
+    tl::wait_for_previous();
     using V = computed_t<T>;
     constexpr int U = Grad || P > 4 ? 2 : 4;
     const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
@@ -630,10 +634,10 @@ tl_status map_channels(const tl_buffer *out, const T *a, const T *b,
     const bool packs = size % P == 0 && tl::is_aligned(map.out, 16) &&
                        tl::is_aligned(a, 16) && tl::is_aligned(b, 16);
     const int64_t count = packs ? size / P : size;
-    return tl::launch(tl::blocks_for(tl::ceil_div(count, 2)), tl::kThreads, 0,
-                      packs ? map_channels_kernel<T, Grad, P>
-                            : map_channels_kernel<T, Grad, 1>,
-                      map, count);
+    return tl::launch_early(tl::blocks_for(tl::ceil_div(count, 2)), tl::kThreads, 0,
+                            packs ? map_channels_kernel<T, Grad, P>
+                                  : map_channels_kernel<T, Grad, 1>,
+                            map, count);
 }
 
 // (N, C, S) with the channels first, and an output of one number a channel.

@@ -75,6 +75,7 @@ template <typename Rule, typename E, int kOperands> struct Update {
 template <typename Rule, typename E, int kOperands>
 __global__ void __launch_bounds__(kThreads)
     optimizer_kernel(Batch<E, kOperands> batch, Update<Rule, E, kOperands> update) {
+    wait_for_previous();
     if (update.settings != nullptr)
         fill_rule(update.rule, update.settings, computed_t<E>(0));
     int low = 0; // the last parameter whose first block is not behind this one
@@ -113,8 +114,8 @@ tl_status run_batch(Batch<E, kOperands> *batch,
     if (count == 0) return TL_OK;
     Batch<E, kOperands> full = *batch;
     full.count = count;
-    return launch(grid, kThreads, 0, optimizer_kernel<Rule, E, kOperands>, full,
-                  update);
+    return launch_early(grid, kThreads, 0, optimizer_kernel<Rule, E, kOperands>, full,
+                        update);
 }
 
 bool is_plain(const tl_buffer *x) {

@@ -103,31 +103,48 @@ template <typename T, typename Kind> struct Fill {
     T *out;
     int64_t n;
     uint64_t seed, first; // block
-    bool aligned;
+    int64_t whole;        // blocks that are written as packs
     Kind kind;
-    __device__ void operator()(int64_t block) const {
+    __device__ void operator()(int64_t block) const { write(block, whole); }
+    template <typename Index>
+    __device__ __forceinline__ void write(Index block, Index packs) const {
         constexpr int kElements = Kind::kElements;
         const Words words = words_of(seed, first + static_cast<uint64_t>(block));
         Pack<T, kElements> found;
         kind.fill(words, found.at);
-        const int64_t start = block * kElements;
-        if (aligned && start + kElements <= n) {
-            *reinterpret_cast<Pack<T, kElements> *>(out + start) = found;
+        if (block < packs) {
+            reinterpret_cast<Pack<T, kElements> *>(out)[block] = found;
             return;
         }
+        const int64_t start = static_cast<int64_t>(block) * kElements;
         for (int k = 0; k < kElements; ++k)
             if (start + k < n) out[start + k] = found.at[k];
     }
 };
 
+// Counts of 32 bits: a fill is bound by instructions.
+template <typename T, typename Kind>
+__global__ void __launch_bounds__(kThreads)
+    fill_kernel(Fill<T, Kind> fill, uint32_t blocks, uint32_t packs) {
+    wait_for_previous();
+    const uint32_t step = gridDim.x * kThreads;
+    for (uint32_t i = blockIdx.x * kThreads + threadIdx.x; i < blocks; i += step)
+        fill.write(i, packs);
+}
+
 template <typename T, typename Kind> tl_status run_fill(const tl_call *call) {
     const auto &params = *static_cast<const tl_random_params *>(call->params);
     T *out = static_cast<T *>(call->out[0]->data);
-    const int64_t n = call->out[0]->size;
-    return for_each(ceil_div(n, Kind::kElements),
-                    Fill<T, Kind>{out, n, params.seed, params.offset,
-                                  is_aligned(out, sizeof(T) * Kind::kElements),
-                                  Kind(params)});
+    const int64_t n = call->out[0]->size, blocks = ceil_div(n, Kind::kElements);
+    const bool aligned = is_aligned(out, sizeof(T) * Kind::kElements);
+    const Fill<T, Kind> fill = {
+        out,         n, params.seed, params.offset, aligned ? n / Kind::kElements : 0,
+        Kind(params)};
+    if (blocks == 0) return TL_OK;
+    if (blocks >> 31) return for_each(blocks, fill);
+    return launch_early(blocks_for(blocks), kThreads, 0, fill_kernel<T, Kind>, fill,
+                        static_cast<uint32_t>(blocks),
+                        static_cast<uint32_t>(fill.whole));
 }
 
 // ---- dropout ------------------------------------------------------------------------

@@ -136,6 +136,7 @@ join_group(const Op &, const Exponentials<V> &state, int lanes) {
 template <class Op, int P>
 __global__ void __launch_bounds__(kReduceThreads, 4)
     reduce_rows_kernel(Op op, RowsPlan plan, Parts<typename Op::State> parts) {
+    wait_for_previous();
     const int lane = threadIdx.x % plan.lanes;
     const uint32_t groups = blockDim.x / plan.lanes;
     // Fewer than 2^31: there are parts of rows only where rows are few.
@@ -243,6 +244,7 @@ __device__ __forceinline__ void fold_columns(const Op &op, const ColumnsPlan &pl
 template <class Op, int P>
 __global__ void __launch_bounds__(kReduceThreads, 4)
     reduce_columns_kernel(Op op, ColumnsPlan plan, Parts<typename Op::State> parts) {
+    wait_for_previous();
     const uint32_t batch = blockIdx.x / plan.tiles,
                    tile = blockIdx.x - batch * plan.tiles;
     const uint32_t column = (tile * blockDim.x + threadIdx.x) * P;
@@ -300,6 +302,7 @@ template <class Op>
 __global__ void reduce_parts_kernel(Op op, Walk<2> kept,
                                     const typename Op::State *states, int64_t parts,
                                     int lanes) {
+    wait_for_previous();
     const int lane = threadIdx.x % lanes;
     const uint32_t groups = blockDim.x / lanes;
     const uint32_t row = blockIdx.x * groups + threadIdx.x / lanes;
@@ -323,13 +326,14 @@ tl_status join_parts(const Op &op, const Walk<2> &kept,
     int lanes = static_cast<int>(power_of_two_above(ceil_div(parts, 4)));
     if (lanes > kWarp) lanes = kept.count > 4096 ? kWarp : kReduceThreads;
     const int64_t groups = kReduceThreads / lanes;
-    return launch(static_cast<unsigned>(ceil_div(kept.count, groups)), kReduceThreads,
-                  0, reduce_parts_kernel<Op>, op, kept, states, parts, lanes);
+    return launch_early(static_cast<unsigned>(ceil_div(kept.count, groups)),
+                        kReduceThreads, 0, reduce_parts_kernel<Op>, op, kept, states,
+                        parts, lanes);
 }
 
 // How many threads work on a row of `units`, and in how many parts it is cut.
 inline void share_row(int64_t units, RowsPlan &plan) {
-    const int64_t rows = plan.kept.count, full = processors() * 16;
+    const int64_t rows = plan.kept.count, full = processors() * 8;
     plan.splits = 1;
     plan.lanes = static_cast<int>(power_of_two_above(ceil_div(units, 4)));
     if (plan.lanes <= kWarp) return;
@@ -351,12 +355,13 @@ tl_status run_rows(const Op &op, RowsPlan &plan, int64_t units) {
     const unsigned grid = static_cast<unsigned>(blocks);
     Parts<typename Op::State> parts = {nullptr, nullptr};
     if (plan.splits == 1)
-        return launch(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan,
-                      parts);
+        return launch_early(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op,
+                            plan, parts);
     const Scratch scratch(tasks * static_cast<int64_t>(sizeof(typename Op::State)));
     parts = {scratch.as<typename Op::State>(), tickets()};
     if (parts.states == nullptr || parts.tickets == nullptr) return TL_OUT_OF_MEMORY;
-    return launch(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan, parts);
+    return launch_early(grid, kReduceThreads, 0, reduce_rows_kernel<Op, P>, op, plan,
+                        parts);
 }
 
 template <class Op, int P>
@@ -372,7 +377,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     }
     plan.tiles = static_cast<uint32_t>(ceil_div(packs, across));
     const int64_t blocks = static_cast<int64_t>(plan.batch.count) * plan.tiles;
-    const int64_t room = processors() * 8 / blocks,
+    const int64_t room = processors() * 4 / blocks,
                   most = n / (down * kRows<Op, P> * 2);
     int64_t splits = room < most ? room : most;
     splits = splits < 1 ? 1 : splits;
@@ -380,7 +385,8 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     const dim3 block(static_cast<unsigned>(across), static_cast<unsigned>(down));
     Parts<typename Op::State> parts = {nullptr, nullptr};
     if (splits == 1)
-        return launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, parts);
+        return launch_early(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan,
+                            parts);
     const Scratch scratch(kept.count * splits *
                           static_cast<int64_t>(sizeof(typename Op::State)));
     parts.states = scratch.as<typename Op::State>();
@@ -388,7 +394,7 @@ tl_status run_columns(const Op &op, ColumnsPlan &plan, const Walk<2> &kept) {
     if (splits <= down * 2 && blocks <= kTickets) parts.tickets = tickets();
     if (parts.states == nullptr) return TL_OUT_OF_MEMORY;
     const tl_status status =
-        launch(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, parts);
+        launch_early(grid, block, 0, reduce_columns_kernel<Op, P>, op, plan, parts);
     if (status != TL_OK || parts.tickets != nullptr) return status;
     return join_parts<Op>(op, kept, parts.states, splits);
 }

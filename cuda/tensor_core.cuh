@@ -16,12 +16,19 @@ __device__ __forceinline__ Shared shared(void *p) {
     return static_cast<Shared>(__cvta_generic_to_shared(p));
 }
 
-// 16 bytes to shared memory, past the registers; zeros where `inside` is false.
-__device__ __forceinline__ void copy_async(Shared target, const void *source,
-                                           bool inside) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(target),
-                 "l"(source), "r"(inside ? 16 : 0)
-                 : "memory");
+// 16 or 4 bytes to shared memory, past the registers: the first `count` are copied, the
+// others zeros.
+template <int Bytes>
+__device__ __forceinline__ void copy_bytes(Shared target, const void *source,
+                                           int count) {
+    if (Bytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(target),
+                     "l"(source), "r"(count)
+                     : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;\n" ::"r"(target),
+                     "l"(source), "r"(count), "n"(Bytes)
+                     : "memory");
 }
 __device__ __forceinline__ void commit_copies() {
     asm volatile("cp.async.commit_group;\n" ::: "memory");
@@ -67,9 +74,9 @@ using Shared = char *;
 
 inline Shared shared(void *p) { return static_cast<char *>(p); }
 
-inline void copy_async(Shared target, const void *source, bool inside) {
-    static const char zeros[16] = {};
-    std::memcpy(target, inside ? source : zeros, 16);
+template <int Bytes> void copy_bytes(Shared target, const void *source, int count) {
+    std::memset(target, 0, Bytes);
+    std::memcpy(target, source, static_cast<size_t>(count));
 }
 inline void commit_copies() {}
 template <int Pending> void wait_copies() {}
@@ -125,6 +132,12 @@ void mma(T, float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 }
 
 #endif
+
+// 16 bytes, zeros where `inside` is false.
+__device__ __forceinline__ void copy_async(Shared target, const void *source,
+                                           bool inside) {
+    copy_bytes<16>(target, source, inside ? 16 : 0);
+}
 
 } // namespace tensor
 } // namespace tl

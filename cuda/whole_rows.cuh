@@ -61,6 +61,7 @@ __device__ __forceinline__ void write_unit(T *y, int64_t unit, int64_t step,
 
 template <class Op, int P, int K>
 __global__ void __launch_bounds__(1024) whole_rows_kernel(Op op, WholeRows plan) {
+    wait_for_previous();
     using V = computed_t<typename Op::T>;
     constexpr bool two = Op::kInputs == 2;
     RowPart part = {static_cast<int>(threadIdx.x) % plan.lanes, plan.lanes, plan.units,
@@ -121,6 +122,7 @@ template <class Op> struct JoinStates {
 template <class Op, int P>
 __global__ void __launch_bounds__(kLongThreads)
     long_rows_state_kernel(Op op, WholeRows plan, typename Op::State *states) {
+    wait_for_previous();
     using V = computed_t<typename Op::T>;
     constexpr int U = 8 / P > 1 ? 8 / P : 1;
     const LongPart part(plan);
@@ -159,6 +161,7 @@ __global__ void __launch_bounds__(kLongThreads)
 template <class Op, int P>
 __global__ void __launch_bounds__(kLongThreads)
     long_rows_result_kernel(Op op, WholeRows plan, const typename Op::State *states) {
+    wait_for_previous();
     using V = computed_t<typename Op::T>;
     const LongPart part(plan);
     int64_t at[3];
@@ -186,6 +189,7 @@ __global__ void __launch_bounds__(kLongThreads)
 template <class Op>
 __global__ void __launch_bounds__(kLongThreads)
     side_rows_kernel(Op op, WholeRows plan) {
+    wait_for_previous();
     using V = computed_t<typename Op::T>;
     constexpr int U = 4;
     __shared__ typename Op::State tile[kLongThreads];
@@ -239,11 +243,11 @@ template <class Op, int P> tl_status run_long_rows(const Op &op, WholeRows &plan
     auto *states = scratch.as<typename Op::State>();
     if (states == nullptr) return TL_OUT_OF_MEMORY;
     const dim3 grid(static_cast<unsigned>(tasks));
-    const tl_status status =
-        launch(grid, kLongThreads, 0, long_rows_state_kernel<Op, P>, op, plan, states);
+    const tl_status status = launch_early(
+        grid, kLongThreads, 0, long_rows_state_kernel<Op, P>, op, plan, states);
     if (status != TL_OK) return status;
-    return launch(grid, kLongThreads, 0, long_rows_result_kernel<Op, P>, op, plan,
-                  static_cast<const typename Op::State *>(states));
+    return launch_early(grid, kLongThreads, 0, long_rows_result_kernel<Op, P>, op, plan,
+                        static_cast<const typename Op::State *>(states));
 }
 
 template <class Op, int P> tl_status run_rows_of(const Op &op, WholeRows &plan) {
@@ -268,8 +272,9 @@ template <class Op, int P> tl_status run_rows_of(const Op &op, WholeRows &plan) 
     const dim3 grid(static_cast<unsigned>(blocks)),
         block(static_cast<unsigned>(threads));
     if (plan.n <= few * kWarp)
-        return launch(grid, block, 0, whole_rows_kernel<Op, P, few / P>, op, plan);
-    return launch(grid, block, 0, whole_rows_kernel<Op, P, many / P>, op, plan);
+        return launch_early(grid, block, 0, whole_rows_kernel<Op, P, few / P>, op,
+                            plan);
+    return launch_early(grid, block, 0, whole_rows_kernel<Op, P, many / P>, op, plan);
 }
 
 template <class Op> tl_status run_side_rows(const Op &op, const WholeRows &plan) {
@@ -282,9 +287,10 @@ template <class Op> tl_status run_side_rows(const Op &op, const WholeRows &plan)
         across /= 2;
         down *= 2;
     }
-    return launch(dim3(static_cast<unsigned>(ceil_div(rows, across))),
-                  dim3(static_cast<unsigned>(across), static_cast<unsigned>(down)), 0,
-                  side_rows_kernel<Op>, op, plan);
+    return launch_early(
+        dim3(static_cast<unsigned>(ceil_div(rows, across))),
+        dim3(static_cast<unsigned>(across), static_cast<unsigned>(down)), 0,
+        side_rows_kernel<Op>, op, plan);
 }
 
 } // namespace detail

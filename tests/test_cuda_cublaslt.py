@@ -26,7 +26,9 @@ def fake(tmp_path_factory):
     found = ctypes.CDLL(str(target))
     flush = ctypes.cast(library.tl_cuda_synchronize, ctypes.c_void_p)
     ctypes.c_void_p.in_dll(found, "fake_flush").value = flush.value
+    library.tl_cuda_set_small_products(0)  # or no test's product would get there
     yield kernels, found
+    library.tl_cuda_set_small_products(1)
     ctypes.c_void_p.in_dll(found, "fake_flush").value = None
 
 
@@ -63,6 +65,17 @@ def test_cublaslt_is_given_bias_and_output(fake, dtype):
 def test_cublaslt_is_given_batches(fake, case):
     kernels, _ = fake
     matmul.test_matmul_of_batches_matches_numpy(kernels, "float32", case)
+
+
+def test_cublaslt_is_spared_small_products(fake):
+    kernels, found = fake
+    kernels.library.tl_cuda_set_small_products(1)
+    before = calls(found)
+    matmul.test_matmul_of_any_strides_matches_numpy(
+        kernels, "float32", "bt", (80, 70, 40)
+    )
+    kernels.library.tl_cuda_set_small_products(0)
+    assert calls(found) == before
 
 
 def test_cublaslt_is_asked_for_a_kernel_once(fake):

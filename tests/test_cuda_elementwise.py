@@ -476,16 +476,20 @@ def test_glu_grad_writes_both_parts(kernels, dtype, width):
     assert np.allclose(widened(out, dtype), expected, rtol=eps, atol=eps / 100)
 
 
+@pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("dtype", [*NAMES])
-def test_fill_of_any_layout(kernels, dtype):
+def test_fill_of_any_layout(kernels, dtype, zero):
     value = sample(dtype, 1, np.random.default_rng(10))
+    if zero:  # small ones are a memset
+        value[:] = 0
     element = (ctypes.c_uint64 * 2)()
     ctypes.memmove(element, value.tobytes(), value.itemsize)
     for target in (
-        np.zeros((7, 37), storage(dtype)),
-        np.zeros((7, 37), storage(dtype))[::-1, ::3],
-        np.zeros((), storage(dtype)),
-        np.zeros(0, storage(dtype)),
+        np.ones((7, 37), storage(dtype)),
+        np.ones((7, 37), storage(dtype))[::-1, ::3],
+        np.ones(70_000, storage(dtype)),
+        np.ones((), storage(dtype)),
+        np.ones(0, storage(dtype)),
     ):
         run(kernels, "fill", dtype, target, [], dtype, FillParams(element=element))
         assert (np.ascontiguousarray(target) == value[0]).all()

@@ -14,9 +14,13 @@ INTEGERS = ["bool", "int8", "uint8", "int32", "int64", "uint64"]
 TOLERANCES = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1e-6, "float64": 1e-14}
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    return load("matmul", "cublaslt", "libraries")
+@pytest.fixture(scope="module", params=[1, 0], ids=["small", "large"])
+def kernels(request):
+    """With and without the tiles for small products, which all of these are."""
+    kernels = load("matmul", "cublaslt", "libraries")
+    kernels.library.tl_cuda_set_small_products(request.param)
+    yield kernels
+    kernels.library.tl_cuda_set_small_products(1)
 
 
 def as_bits(x):
@@ -164,6 +168,38 @@ def test_matmul_of_batches_matches_numpy(kernels, dtype, case):
     b = np.broadcast_to(b, (*lead, 16, 24))
     assert run(kernels, out, [a, b], dtype) == OK
     assert_product(out, expected, dtype)
+
+
+@pytest.mark.parametrize("ragged", [0, 1])
+@pytest.mark.parametrize("b_order", "CF")
+@pytest.mark.parametrize("a_order", "CF")
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(40, 72, 264), (320, 328, 40), (16, 664, 72)])
+def test_matmul_of_parts_in_any_order_matches_numpy(
+    kernels, dtype, shape, a_order, b_order, ragged
+):
+    m, n, k = (extent - 3 * ragged for extent in shape)
+    rng = np.random.default_rng(6)
+    a, exact_a = sample(rng, (m + 8, k + 16), dtype)
+    b, exact_b = sample(rng, (k + 16, n + 8), dtype)
+    bias, exact_bias = sample(rng, (n,), dtype)
+    a = np.asarray(a, order=a_order)[8:, 8 : k + 8]
+    b = np.asarray(b, order=b_order)[8 : k + 8, 8:]
+    out = empty((m, n), dtype)
+    assert run(kernels, out, [a, b, bias], dtype) == OK
+    exact = exact_a[8:, 8 : k + 8] @ exact_b[8 : k + 8, 8:] + exact_bias
+    assert_product(out, exact, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_matmul_of_small_batches_that_share_b_matches_numpy(kernels, dtype):
+    rng = np.random.default_rng(7)
+    a, exact_a = sample(rng, (3, 48, 136), dtype)
+    b, exact_b = sample(rng, (136, 40), dtype)
+    out = empty((3, 40, 48), dtype).transpose(0, 2, 1)
+    shared = np.broadcast_to(b, (3, 136, 40))
+    assert run(kernels, out, [a, shared], dtype) == OK
+    assert_product(out, exact_a @ exact_b, dtype)
 
 
 def test_matmul_over_nothing_is_zero(kernels):

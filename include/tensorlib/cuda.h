@@ -89,6 +89,9 @@ void tl_cuda_set_float32_precision(int precision);
 int tl_cuda_float32_precision(void);
 /* Whether convolutions go to cuDNN where it is installed: 1 (the default) or 0. */
 void tl_cuda_set_cudnn(int used);
+/* Whether small products go to tiles of our own (sliced.cuh): 1 (the default), or 0, as
+ * larger ones go, to cuBLASLt where it is installed. */
+void tl_cuda_set_small_products(int used);
 
 /* One rung of the ladder of matrix products (gemm.cuh), for benchmarks: c = a @ b of
  * row-major device arrays, a (m, k), b (k, n), on the current stream. Sizes a rung does

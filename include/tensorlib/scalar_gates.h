@@ -33,7 +33,9 @@ template <class T> TL_HD inline T exp_raised(T v, T low) {
 /* a / b for b of moderate size; on a GPU to 2 ulp, without the cases of extreme b. */
 TL_HD inline float ratio(float a, float b) {
 #ifdef __CUDA_ARCH__
-    return __fdividef(a, b);
+    float y; /* of b's reciprocal, which is a normal number */
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(b));
+    return a * y;
 #else
     return a / b;
 #endif

@@ -123,18 +123,19 @@ TL_HD inline float sin_turn(uint32_t w, float *cosine) {
 #endif
 }
 
-/* Box-Muller: two standard normals from two words; |z| <= 5.77 (float), 8.57. */
+/* Box-Muller: two standard normals from two words; |z| <= 5.77 (float), 8.57. What the
+ * logarithm is of is a positive normal number. */
 TL_HD inline void normal_pair(uint32_t w0, uint32_t w1, float *z0, float *z1) {
     float u = static_cast<float>(static_cast<int32_t>((w0 >> 8) + 1u)) *
               5.9604644775390625e-8f;
-    float radius = std::sqrt(-2.0f * log(u)), c;
+    float radius = std::sqrt(-2.0f * log_moderate(u)), c;
     float s = sin_turn(w1, &c);
     *z0 = radius * c;
     *z1 = radius * s;
 }
 TL_HD inline void normal_pair(uint64_t w0, uint64_t w1, double *z0, double *z1) {
     double u = 1.0 - unit_interval(w0);
-    double radius = std::sqrt(-2.0 * log(u));
+    double radius = std::sqrt(-2.0 * log_moderate(u));
     double angle = unit_interval(w1) * 6.28318530717958647692;
     *z0 = radius * cos_moderate(angle); /* below 2 pi */
     *z1 = radius * sin_moderate(angle);

@@ -56,6 +56,7 @@ cdef Device _new_device(str type, int type_code, int index):
     return made
 
 cdef Device _cpu = _new_device("cpu", TL_CPU, 0)
+cdef dict _usual = {"cpu": _cpu, "cuda": _new_device("cuda", TL_CUDA, 0)}
 
 
 cdef Device device_of(int type_code, int index):
@@ -74,6 +75,9 @@ cdef Device as_device(object spec):
     if type(spec) is Device:
         return <Device>spec
     if isinstance(spec, str):
+        usual = _usual.get(spec)
+        if usual is not None:
+            return <Device>usual
         kind, colon, number = (<str>spec).partition(":")
         if kind in ("cpu", "cuda") and (not colon or number.isdigit()):
             return device(kind, int(number or 0))

@@ -10,7 +10,7 @@ from tensorlib.core.abi cimport tl_buffer, tl_norm_params
 from tensorlib.core.dtype cimport (
     dtype_of, is_float_code, promote_codes, working_code,
 )
-from tensorlib.core.layout cimport parse_shape
+from tensorlib.core.layout cimport parse_shape, same_shape
 from tensorlib.core.tensor cimport Tensor, new_like, new_tensor
 from tensorlib.ops.composite cimport Composite
 from tensorlib.ops.elementwise cimport (
@@ -36,6 +36,60 @@ cdef Tensor _along(Tensor x, int axis, int dtype):
     layout.ndim = 1
     layout.shape[0] = x.buf.shape[axis]
     return new_tensor(&layout, dtype, x.buf.device_type, x.buf.device_index)
+
+
+cdef bint _ends_in(const tl_buffer *x, const tl_buffer *inner) noexcept:
+    """Whether the last axes of x are those of `inner`."""
+    cdef int d, lead = x.ndim - inner.ndim
+    if lead < 0:
+        return False
+    for d in range(inner.ndim):
+        if x.shape[lead + d] != inner.shape[d]:
+            return False
+    return True
+
+
+cdef int _parse_inner(
+    str op, Tensor x, object normalized_shape, tl_buffer *inner
+) except -1:
+    """Describe the axes that are normalized, which must be the last ones of x."""
+    cdef int d
+    parse_shape(op, normalized_shape, inner)
+    if inner.ndim == 0 or not _ends_in(&x.buf, inner):
+        wanted = ", ".join([str(inner.shape[d]) for d in range(inner.ndim)])
+        raise ShapeError(f"{op}: expected x of shape (..., {wanted}), got {x.shape}")
+    return 0
+
+
+cdef Tensor _affine(str op, str name, object given, const tl_buffer *inner):
+    """A weight or bias, None where there is none; it must have the shape `inner`."""
+    cdef Tensor x
+    cdef int d
+    if given is None:
+        return None
+    x = as_tensor(op, given)
+    if x.buf.ndim != inner.ndim or not _ends_in(&x.buf, inner):
+        wanted = tuple([inner.shape[d] for d in range(inner.ndim)])
+        raise ShapeError(f"{op}: expected {name} of shape {wanted}, got {x.shape}")
+    return x
+
+
+cdef Tensor _as_vector(Tensor x, int dtype):
+    x = contiguous(cast(x, dtype))
+    return x if x.buf.ndim == 1 else reshape_like(x, (x.buf.size,))
+
+
+cdef Tensor _as_rows(Tensor x, int dtype, const tl_buffer *inner):
+    """x as a matrix, with a row for what is normalized together."""
+    x = contiguous(cast(x, dtype))
+    if x.buf.ndim == 2 and inner.ndim == 1:
+        return x
+    rows = x.buf.size // inner.size if inner.size else 0
+    return reshape_like(x, (rows, inner.size))
+
+
+cdef Tensor _shaped_as(Tensor rows, Tensor x):
+    return rows if same_shape(&rows.buf, &x.buf) else reshape_like(rows, x.shape)
 
 
 cdef tuple _row_grads(
@@ -190,38 +244,24 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     """
     cdef Tensor a = as_float(as_tensor("layer_norm", x))
     cdef tl_buffer inner
-    cdef Tensor w = None, b = None, out
-    cdef int d, dtype = a.buf.dtype
-    parse_shape("layer_norm", normalized_shape, &inner)
-    wanted = tuple([inner.shape[d] for d in range(inner.ndim)])
-    if inner.ndim == 0 or inner.ndim > a.buf.ndim or (
-        a.shape[a.buf.ndim - inner.ndim:] != wanted
-    ):
-        raise ShapeError(
-            f"layer_norm: expected x of shape (..., {', '.join(map(str, wanted))}), "
-            f"got {a.shape}"
-        )
-    affine = []
-    for name, given in (("weight", weight), ("bias", bias)):
-        if given is not None:
-            given = as_tensor("layer_norm", given)
-            if given.shape != wanted:
-                raise ShapeError(
-                    f"layer_norm: expected {name} of shape {wanted}, got {given.shape}"
-                )
-            dtype = promote_codes(dtype, (<Tensor>given).buf.dtype)
-        affine.append(given)
-    if affine[0] is not None:
-        w = reshape_like(contiguous(cast(<Tensor>affine[0], dtype)), (inner.size,))
-    if affine[1] is not None:
-        b = reshape_like(contiguous(cast(<Tensor>affine[1], dtype)), (inner.size,))
-        if w is None:
-            w = full_like(b.detach(), 1)
-    shape = a.shape
-    rows = a.buf.size // inner.size if inner.size else 0
-    a = reshape_like(contiguous(cast(a, dtype)), (rows, inner.size))
-    out = _layer_norm.apply(a, w, b, float_of("layer_norm", "eps", eps))
-    return reshape_like(out, shape)
+    cdef Tensor w, b
+    cdef int dtype = a.buf.dtype
+    _parse_inner("layer_norm", a, normalized_shape, &inner)
+    w = _affine("layer_norm", "weight", weight, &inner)
+    b = _affine("layer_norm", "bias", bias, &inner)
+    if w is not None:
+        dtype = promote_codes(dtype, w.buf.dtype)
+    if b is not None:
+        dtype = promote_codes(dtype, b.buf.dtype)
+        b = _as_vector(b, dtype)
+    if w is not None:
+        w = _as_vector(w, dtype)
+    elif b is not None:
+        w = full_like(b.detach(), 1)
+    rows = _layer_norm.apply(
+        _as_rows(a, dtype, &inner), w, b, float_of("layer_norm", "eps", eps)
+    )
+    return _shaped_as(<Tensor>rows, a)
 
 
 # ---- groups of channels --------------------------------------------------------
@@ -431,6 +471,17 @@ cdef RmsNorm _rms_norm = RmsNorm("rms_norm")
 cdef Primitive _rms_norm_grad = Primitive("rms_norm_grad")
 
 
+cdef dict _epsilons = {}    # by dtype code
+
+
+cdef double _epsilon(int dtype) except -1:
+    """The spacing of the dtype's numbers at 1."""
+    cdef object known = _epsilons.get(dtype)
+    if known is None:
+        known = _epsilons[dtype] = finfo(dtype_of(dtype)).eps
+    return known
+
+
 def rms_norm(x, normalized_shape, weight=None, eps=None):
     """Divide by the root of the mean square over the last axes, then scale.
 
@@ -467,33 +518,17 @@ def rms_norm(x, normalized_shape, weight=None, eps=None):
     """
     cdef Tensor a = as_float(as_tensor("rms_norm", x))
     cdef tl_buffer inner
-    cdef Tensor w = None
-    cdef int d, dtype = a.buf.dtype
-    parse_shape("rms_norm", normalized_shape, &inner)
-    wanted = tuple([inner.shape[d] for d in range(inner.ndim)])
-    if inner.ndim == 0 or inner.ndim > a.buf.ndim or (
-        a.shape[a.buf.ndim - inner.ndim:] != wanted
-    ):
-        raise ShapeError(
-            f"rms_norm: expected x of shape (..., {', '.join(map(str, wanted))}), "
-            f"got {a.shape}"
-        )
-    if eps is None:
-        eps = finfo(dtype_of(a.buf.dtype)).eps
-    eps = float_of("rms_norm", "eps", eps)
-    if weight is not None:
-        w = as_tensor("rms_norm", weight)
-        if w.shape != wanted:
-            raise ShapeError(
-                f"rms_norm: expected weight of shape {wanted}, got {w.shape}"
-            )
+    cdef Tensor w, rows
+    cdef int dtype = a.buf.dtype
+    _parse_inner("rms_norm", a, normalized_shape, &inner)
+    eps = _epsilon(dtype) if eps is None else float_of("rms_norm", "eps", eps)
+    w = _affine("rms_norm", "weight", weight, &inner)
+    if w is not None:
         dtype = promote_codes(dtype, w.buf.dtype)
-        w = reshape_like(contiguous(cast(w, dtype)), (inner.size,))
-    shape = a.shape
-    rows = a.buf.size // inner.size if inner.size else 0
-    a = reshape_like(contiguous(cast(a, dtype)), (rows, inner.size))
+        w = _as_vector(w, dtype)
+    rows = _as_rows(a, dtype, &inner)
     if is_float_code(dtype):
-        a = _rms_norm.apply(a, w, eps)
-    elif a.buf.size:    # complex
-        a = _rms_norm.compose((a,) if w is None else (a, w), eps)
-    return reshape_like(a, shape)
+        rows = _rms_norm.apply(rows, w, eps)
+    elif rows.buf.size:    # complex
+        rows = _rms_norm.compose((rows,) if w is None else (rows, w), eps)
+    return _shaped_as(rows, a)
