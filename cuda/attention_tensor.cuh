@@ -15,7 +15,6 @@ namespace tensor {
 
 // ---- the instructions ---------------------------------------------------------------
 #ifdef TL_CUDA_EMULATED
-inline float exp2_fast(float x) { return std::exp2(x); }
 inline void copy_async(void *to, const void *from, bool exists) {
     if (exists)
         *static_cast<Pack<uint32_t, 4> *>(to) =
@@ -79,11 +78,6 @@ template <typename T> inline uint32_t pack_pair(float low, float high) {
     return x[0].bits | static_cast<uint32_t>(x[1].bits) << 16;
 }
 #else
-__device__ __forceinline__ float exp2_fast(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 __device__ __forceinline__ uint32_t shared_address(const void *p) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }

@@ -2,26 +2,18 @@
 // since their exact forms take longer than the memory that they read and write.
 #pragma once
 
-#include <cmath>
-
 #include "elementwise.cuh"
 
 namespace tl {
 
 // One instruction each; numbers below the least normal one are 0.
 #ifdef TL_CUDA_EMULATED
-inline float quick_reciprocal(float x) { return 1.0f / x; }
-inline float quick_exp2(float x) { return std::exp2(x); }
+inline float reciprocal_fast(float x) { return 1.0f / x; }
 inline float least_or_nan(float x, float y) { return x < y || x != x ? x : y; }
 #else
-__device__ __forceinline__ float quick_reciprocal(float x) {
+__device__ __forceinline__ float reciprocal_fast(float x) {
     float y;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-__device__ __forceinline__ float quick_exp2(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 __device__ __forceinline__ float least_or_nan(float x, float y) {
@@ -40,14 +32,14 @@ struct NarrowNormal {
     __device__ __forceinline__ explicit NarrowNormal(float x)
         : size(least_or_nan(fabsf(x), 16.0f)) {
         constexpr float scale = -0.72134752f; // -log2(e) / 2
-        const float t = quick_reciprocal(1.0f + 0.30906908f * size);
+        const float t = reciprocal_fast(1.0f + 0.30906908f * size);
         float ratio = -0.07464456f;
         ratio = ratio * t + 0.18472889f;
         ratio = ratio * t + 0.01181981f;
         ratio = ratio * t + 0.13485520f;
         ratio = ratio * t + 0.11972230f;
         ratio = ratio * t + 0.12351632f;
-        bell = quick_exp2(size * scale * size);
+        bell = exp2_fast(size * scale * size);
         tail = ratio * t * bell;
     }
 };

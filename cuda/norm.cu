@@ -314,27 +314,30 @@ __global__ void __launch_bounds__(kDown *tl::kWarp)
 }
 
 // Column sums of `parts` rows of 2n numbers, in double: to weight's gradient and
-// bias's, which rms_norm has not.
+// bias's, which rms_norm has not. A block has few columns, since there are few of them.
+constexpr int kSumColumns = 16, kSumRows = 64;
 template <typename T>
-__global__ void __launch_bounds__(1024)
+__global__ void __launch_bounds__(kSumColumns *kSumRows)
     layer_norm_sums_kernel(const computed_t<T> *partial, int parts, int64_t n,
                            T *weight, T *bias) {
     tl::wait_for_previous();
-    const int64_t column = static_cast<int64_t>(blockIdx.x) * tl::kWarp + threadIdx.x;
+    const int64_t column = static_cast<int64_t>(blockIdx.x) * kSumColumns + threadIdx.x;
     double sum = 0;
     const int64_t wanted = bias == nullptr ? n : 2 * n;
     if (column < wanted)
 #pragma unroll 8
         for (int part = threadIdx.y; part < parts; part += blockDim.y)
             sum += static_cast<double>(partial[part * 2 * n + column]);
-    __shared__ double tile[tl::kWarp][tl::kWarp + 1];
+    __shared__ double tile[kSumRows][kSumColumns + 1];
     tile[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
+    for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half)
+            tile[threadIdx.y][threadIdx.x] += tile[threadIdx.y + half][threadIdx.x];
+    }
     if (threadIdx.y > 0 || column >= wanted) return;
-    for (unsigned i = 1; i < blockDim.y; ++i)
-        sum += tile[i][threadIdx.x];
     T *out = column < n ? weight + column : bias + (column - n);
-    tl::store(out, static_cast<computed_t<T>>(sum));
+    tl::store(out, static_cast<computed_t<T>>(tile[0][threadIdx.x]));
 }
 
 template <typename T> constexpr int kRowElements = 32 / sizeof(computed_t<T>);
@@ -366,11 +369,12 @@ template <typename T> bool share_grad_rows(GradRows<T> &plan, int64_t n, int *bl
 template <typename T>
 tl_status sum_grad_parts(const tl_call *call, const void *partial, int parts,
                          int64_t n) {
-    const int down = parts >= 128 ? 32 : 8;
-    return tl::launch_early(dim3(static_cast<unsigned>(tl::ceil_div(2 * n, tl::kWarp))),
-                            dim3(tl::kWarp, down), 0, layer_norm_sums_kernel<T>,
-                            static_cast<const computed_t<T> *>(partial), parts, n,
-                            written<T>(call->out[1]), given<T>(call->out[2]));
+    const int down = parts >= 128 ? kSumRows : 8;
+    return tl::launch_early(
+        dim3(static_cast<unsigned>(tl::ceil_div(2 * n, kSumColumns))),
+        dim3(kSumColumns, down), 0, layer_norm_sums_kernel<T>,
+        static_cast<const computed_t<T> *>(partial), parts, n, written<T>(call->out[1]),
+        given<T>(call->out[2]));
 }
 
 template <typename T> tl_status layer_norm_grad(const tl_call *call) {

@@ -29,6 +29,7 @@ inline float load(const tl_float16 *p) { return tl_float16_to_float(*p); }
 inline float load(const tl_bfloat16 *p) { return tl_bfloat16_to_float(*p); }
 inline void store(tl_float16 *p, float x) { *p = tl_float16_of_float(x); }
 inline void store(tl_bfloat16 *p, float x) { *p = tl_bfloat16_of_float(x); }
+inline float exp2_fast(float x) { return std::exp2(x); }
 #else
 __device__ __forceinline__ float load(const tl_float16 *p) {
     return __half2float(__ushort_as_half(p->bits));
@@ -41,6 +42,12 @@ __device__ __forceinline__ void store(tl_float16 *p, float x) {
 }
 __device__ __forceinline__ void store(tl_bfloat16 *p, float x) {
     p->bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));
+}
+// 2^x to 2 ulp by one instruction; below the least normal number 0.
+__device__ __forceinline__ float exp2_fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 #endif
 

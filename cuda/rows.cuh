@@ -169,7 +169,7 @@ template <typename V> __device__ __forceinline__ V larger(V a, V b) {
 template <typename T>
 __device__ __forceinline__ computed_t<T> exp_for(computed_t<T> x) {
     if constexpr (sizeof(T) == 2)
-        return __expf(x);
+        return exp2_fast(1.4426950408889634f * x);
     else
         return tl::exp(x);
 }
