@@ -481,6 +481,9 @@ template <class T, int V, size_t... K, size_t... R>
 inline void direct_columns(std::index_sequence<K...> taps, std::index_sequence<R...>,
                            const T *x, int64_t line, const int64_t *at, int64_t n,
                            const T *w, typename lanes<T>::vector (&sums)[V]) {
+    typename lanes<T>::vector a[V]; /* in registers, as `sums` may not be */
+    for (int v = 0; v < V; v++)
+        a[v] = sums[v];
     for (int64_t j = 0; j < n; j++, w++) {
         const T *from = x + at[j], tap[] = {w[(int64_t)K * n]...};
         (
@@ -488,10 +491,12 @@ inline void direct_columns(std::index_sequence<K...> taps, std::index_sequence<R
                 auto v = lanes<T>::load(from);
                 from += line;
                 direct_meet<V, (int)R>(
-                    taps, [&](auto target, auto k) { sums[target] += v * tap[k]; });
+                    taps, [&](auto target, auto k) { a[target] += v * tap[k]; });
             }(),
             ...);
     }
+    for (int v = 0; v < V; v++)
+        sums[v] = a[v];
 }
 
 /* V rows of targets, a row of the source from each other, of one channel. */
@@ -503,8 +508,9 @@ inline void direct_tall(std::index_sequence<I...>, const direct_plan *d, const T
     constexpr auto taps = std::make_index_sequence<K>();
     constexpr auto rows = std::make_index_sequence<V + K - 1>();
     const int64_t line = d->residues * d->run, wide = d->kernel[2];
-    typename lanes<T>::vector sums[V] = {(start + T(0 * I)) -
-                                         typename lanes<T>::vector{}...};
+    typename lanes<T>::vector sums[V];
+    for (int v = 0; v < V; v++)
+        sums[v] = start - typename lanes<T>::vector{};
     for (int64_t c = 0; c < d->from; c++, x += d->plane)
         for (int64_t k = 0; k < d->taps;) {
             const int64_t left = d->tall - k / wide % d->tall;
