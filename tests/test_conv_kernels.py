@@ -125,6 +125,10 @@ LAYERS = {
     "tiles of one small image": ((1, 20, 14, 13), (40, 20, 3, 3), {"padding": 1}),
     "sequence": ((2, 8, 1000), (20, 8, 5), {"padding": 2}),
     "channels, short rows": ((2, 20, 7, 7), (32, 20, 3, 3), {"padding": 1}),
+    "channels, half a vector": ((3, 12, 7, 6), (8, 12, 3, 3), {"padding": 1}),
+    "channels, half a vector of a volume": (
+        (2, 8, 9, 8, 7), (9, 8, 4, 3, 4), {"padding": 1, "stride": 2},
+    ),
     "channels, few pixels": ((1, 24, 3, 3), (48, 24, 3, 3), {"padding": 1}),
     "channels, strides": ((2, 12, 28, 29), (30, 12, 3, 3), {"padding": 1, "stride": 2}),
     "channels, three strides": ((3, 5, 22, 19), (16, 5, 4, 4), {"stride": 3}),

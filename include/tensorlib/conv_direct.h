@@ -314,8 +314,8 @@ template <class T> inline bool direct_rows(int64_t row, const T *) {
 }
 
 /* Whether planes or channels are long enough for the loops below, and positions many
- * enough for the filters' packing. Of the input the other way adds overlapping patches,
- * which loses to lanes half of which are idle. */
+ * enough for the filters' packing. The other way, products of patches, loses to lanes
+ * half of which are idle. */
 template <class T>
 inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
     if (p->depth == 0 || p->o == 0 || p->pixels == 0 || p->positions == 0) return false;
@@ -323,8 +323,7 @@ inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
     if (direct_depthwise(p)) return direct_packs(p, input, like);
     if (p->channels_last || p->pointwise) return false;
     direct_plan d = direct_describe(p, input, DIRECT_BOX, DIRECT_TASKS, like);
-    if (d.channels ? !input && !direct_rows(d.to, like)
-                   : !direct_rows(p->out[2], like) || p->n * p->positions < 64)
+    if (!d.channels && (!direct_rows(p->out[2], like) || p->n * p->positions < 64))
         return false;
     return direct_packs(p, input, like);
 }
