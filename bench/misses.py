@@ -128,7 +128,7 @@ CAUSES = {
         "PyTorch on one thread"
     ),
     "^convolution: conv2d 16x64x32x32, 64 of 3x3, 64 groups": (
-        "1.04 and 2.7 of channels-last PyTorch on one thread in two runs; 800 us of one "
+        "1.04 and 2.7 of channels-last PyTorch on one thread in two runs; 800 us of a "
         "core before a row was loaded for three rows of taps, 610 since. perf: 40% in "
         "that loop, a quarter copies planes into a border of zeros"
     ),
