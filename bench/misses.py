@@ -104,11 +104,12 @@ CAUSES = {
         "98 GFLOP/s a core with the packing of boxes, oneDNN 106 to 113"
     ),
     r"^convolution: conv2d 1x256x14x14.*backward": (
-        "forward 0.91; the filters' gradient, 196 places for each of 590,000 weights, "
-        "at 55 GFLOP/s a core"
+        "on one thread 1.08 and 1.13 of PyTorch: forward 2.1 ms, the input's gradient "
+        "3.2, of which 0.7 turn the filters around, a loop call for 9 numbers; the "
+        "filters' gradient 2.9, at 80 GFLOP/s of 117"
     ),
     r"^convolution: conv2d .* of 5x5": (
-        "107 GFLOP/s a core of 117 forward, oneDNN 111; the filters' gradient 84"
+        "110 GFLOP/s a core of 117 forward, oneDNN 111; the filters' gradient 97"
     ),
     r"^convolution: conv2d 32x256x14x14, 64 of 1x1": (
         "perf: the plain product; a quarter of it is packing of images, which channels "
@@ -122,11 +123,22 @@ CAUSES = {
         "direct kernel at the rate of products; what is left is packing, not profiled"
     ),
     "^convolution: conv_transpose3d": (
-        "forward 0.53 of channels-last PyTorch, with the gradients 1.47: 8 channels "
-        "leave half the lanes idle; the gradients not profiled"
+        "8 channels leave half the lanes idle; the gradients took 570 and 620 us of "
+        "one core as products of patches, 276 and 330 since they are direct: 0.85 of "
+        "PyTorch on one thread"
     ),
     "^convolution: conv2d 16x64x32x32, 64 of 3x3, 64 groups": (
-        "a channel a group: bound by loads, eight rows at a time; 0.94 when alone"
+        "1.04 and 2.7 of channels-last PyTorch on one thread in two runs; 800 us of a "
+        "core before a row was loaded for three rows of taps, 610 since. perf: 40% in "
+        "that loop, a quarter copies planes into a border of zeros"
+    ),
+    "^convolution: conv2d 8x64x16x16, 64 of 3x3, 4 groups, forward": (
+        "0.66 of PyTorch on one thread: 206 us forward, 216 and 390 its gradients; two "
+        "threads were not measured alone"
+    ),
+    "^convolution: max_pool2d 3x3, stride 2, 8x64x112x112, forward": (
+        "0.93 and 0.95 of PyTorch on one thread: 4.3 ms forward with places and 3.4 "
+        "backward, which move 90 MB at 12 GB/s, 26 MB of it places of 64 bits"
     ),
     r"^sequence: lstm 35x20x200.*backward": (
         "perf on one thread: six products of 224 MFLOP, 14% each, at 95 GFLOP/s of "

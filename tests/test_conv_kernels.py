@@ -99,6 +99,19 @@ LAYERS = {
         (2, 6, 17, 9), (12, 1, 3, 3), {"padding": 1, "groups": 6},
     ),
     "depthwise, short rows": ((3, 8, 7, 5), (8, 1, 3, 3), {"padding": 1, "groups": 8}),
+    "depthwise, five rows of taps": (
+        (2, 6, 20, 19), (6, 1, 5, 4), {"padding": 2, "groups": 6},
+    ),
+    "depthwise, seven rows of taps": (
+        (2, 4, 9, 33), (4, 1, 7, 7), {"padding": 3, "groups": 4},
+    ),
+    "depthwise, volume": ((2, 3, 5, 11, 18), (3, 1, 2, 3, 3), {"groups": 3}),
+    "depthwise, wide padding": (
+        (1, 4, 9, 17), (4, 1, 9, 3), {"padding": (20, 18), "groups": 4},
+    ),
+    "depthwise, dilated columns": (
+        (1, 4, 20, 21), (4, 1, 4, 3), {"dilation": (1, 2), "groups": 4},
+    ),
     "four groups": ((3, 32, 16, 16), (64, 8, 3, 3), {"padding": 1, "groups": 4}),
     "image": ((2, 3, 70, 66), (32, 3, 7, 7), {"padding": 3, "stride": 2}),
     "several boxes": ((1, 40, 48, 50), (16, 40, 3, 3), {"padding": 1}),
@@ -112,6 +125,10 @@ LAYERS = {
     "tiles of one small image": ((1, 20, 14, 13), (40, 20, 3, 3), {"padding": 1}),
     "sequence": ((2, 8, 1000), (20, 8, 5), {"padding": 2}),
     "channels, short rows": ((2, 20, 7, 7), (32, 20, 3, 3), {"padding": 1}),
+    "channels, half a vector": ((3, 12, 7, 6), (8, 12, 3, 3), {"padding": 1}),
+    "channels, half a vector of a volume": (
+        (2, 8, 9, 8, 7), (9, 8, 4, 3, 4), {"padding": 1, "stride": 2},
+    ),
     "channels, few pixels": ((1, 24, 3, 3), (48, 24, 3, 3), {"padding": 1}),
     "channels, strides": ((2, 12, 28, 29), (30, 12, 3, 3), {"padding": 1, "stride": 2}),
     "channels, three strides": ((3, 5, 22, 19), (16, 5, 4, 4), {"stride": 3}),
@@ -153,6 +170,17 @@ def test_weight_gradient_keeps_nan_to_the_taps_that_see_it(shape):
     assert np.isnan(found[:, 0, :, 2]).all()
     assert not np.isnan(found[:, 0, :, :2]).any()
     assert not np.isnan(found[:, 1:]).any()
+
+
+def test_depthwise_weight_gradient_keeps_nan_to_the_taps_that_see_it():
+    x = np.ones((1, 2, 20, 21), np.float32)
+    x[0, 0, 5, 20] = np.nan
+    w = tl.zeros((2, 1, 3, 3), requires_grad=True)
+    y = tl.conv2d(tl.asarray(x), w, groups=2)
+    found = np.asarray(tl.autograd.grad(y, [w], tl.ones(y.shape))[0])
+    assert np.isnan(found[0, 0, :, 2]).all()
+    assert not np.isnan(found[0, 0, :, :2]).any()
+    assert not np.isnan(found[1]).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
@@ -214,10 +242,13 @@ BITS = {
     "channels, strided": ((4, 16, 28, 28), (32, 16, 3, 3), {"stride": 2, "padding": 1}),
     "strided": ((4, 8, 40, 40), (24, 8, 5, 5), {"stride": 2, "padding": 2}),
     "depthwise": ((4, 32, 33, 32), (32, 1, 3, 3), {"padding": 1, "groups": 32}),
+    "depthwise, few rows": (
+        (4, 32, 9, 14), (32, 1, 5, 5), {"padding": 2, "groups": 32},
+    ),
     "grouped": ((4, 32, 30, 32), (32, 8, 3, 3), {"padding": 1, "groups": 4}),
     "pointwise": ((4, 64, 20, 20), (96, 64, 1, 1), {}),
     "volume": ((2, 8, 12, 12, 16), (16, 8, 3, 3, 3), {"padding": 1}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BITS)

@@ -20,6 +20,8 @@ namespace tl {
 
 constexpr int DIRECT_OUTS = 6; /* channels of a register block, of two vectors each */
 
+constexpr int DIRECT_TALL = 8; /* rows of a tile of one channel */
+
 constexpr int64_t DIRECT_BOX = 196608; /* bytes, within the second cache level */
 constexpr int64_t DIRECT_TASKS = 16;   /* pieces of work, for as many threads */
 constexpr int64_t DIRECT_AHEAD = 512; /* elements of a plane, fetched before its turn */
@@ -41,6 +43,8 @@ struct direct_plan {
     int64_t residues;
     int64_t plane; /* elements of a channel's packed box */
     int64_t taps;
+    int64_t
+        tall; /* rows of taps, each a row of the source below the one before; or 1 */
     bool channels; /* in the lanes of vectors */
     int64_t block; /* channels of a register block, at most */
 };
@@ -134,6 +138,7 @@ inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t byte
         }
         d.quota[a] = direct_ceil(d.target[a], d.phases[a]);
     }
+    d.tall = !input && d.step[1] == 1 && p->dilation[1] == 1 ? d.kernel[1] : 1;
     d.channels = direct_channels(&d, like);
     d.block = d.channels ? lanes<T>::count : DIRECT_OUTS;
     direct_cut<T>(&d, bytes, tasks);
@@ -182,14 +187,20 @@ inline V direct_evens(V a, V b, std::index_sequence<I...>) {
     return __builtin_shufflevector(a, b, (int)(2 * I + (I >= half))...);
 }
 
-/* n elements, Step (1 or 2) apart, side by side. */
+/* n elements, Step (1 or 2) apart, side by side; the last vector moves back to their
+ * end. */
 template <class T, int Step> inline void direct_copy(const T *from, int64_t n, T *to) {
     typedef lanes<T> L;
     constexpr auto all = std::make_index_sequence<L::count>();
-    for (; n >= L::count; n -= L::count, from += Step * L::count, to += L::count) {
-        typename L::vector v = L::load(from);
-        if (Step == 2) v = direct_evens(v, L::load(from + L::count - 1), all);
-        memcpy(to, &v, sizeof v);
+    if (n >= L::count) {
+        for (int64_t i = 0; i < n; i += L::count) {
+            const int64_t j = direct_min(i, n - L::count);
+            typename L::vector v = L::load(from + Step * j);
+            if (Step == 2)
+                v = direct_evens(v, L::load(from + 2 * j + L::count - 1), all);
+            memcpy(to + j, &v, sizeof v);
+        }
+        return;
     }
 #if defined(__AVX512F__)
     const int64_t width = Step * (n - 1) + 1;
@@ -206,38 +217,48 @@ template <class T, int Step> inline void direct_copy(const T *from, int64_t n, T
 #endif
 }
 
-/* One row of a source, from column `first` on, into a packed row; NULL: zeros. */
+/* Zeros in a row of n, but for elements [low, high); where these are written later, a
+ * vector at either end may reach into them. */
 template <class T>
+inline void direct_clear(T *row, int64_t n, int64_t low, int64_t high) {
+    typedef lanes<T> L;
+    const typename L::vector zero{};
+    if (n >= L::count && low <= L::count && n - high <= L::count) {
+        if (low > 0) memcpy(row, &zero, sizeof zero);
+        if (high < n) memcpy(row + n - L::count, &zero, sizeof zero);
+        return;
+    }
+    memset(row, 0, low * sizeof(T));
+    memset(row + high, 0, (n - high) * sizeof(T));
+}
+
+/* One row of a source, from column `first` on, into a packed row. Step: of the plan, 0
+ * where only a call knows it, for divisions by it take longest. */
+template <class T, int Step>
 inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
                             T *row) {
-    int64_t step = d->step[2];
-    for (int64_t ahead = 0; line && ahead < d->source[2]; ahead += 64 / sizeof(T))
-        __builtin_prefetch(line + ahead + DIRECT_AHEAD);
+    const int64_t step = Step ? Step : d->step[2];
     for (int64_t r = 0; r < d->residues; r++, row += d->run, first++) {
         int64_t low = first < 0 ? direct_ceil(-first, step) : 0;
         int64_t high = direct_ceil(direct_max(d->source[2] - first, 0), step);
-        high = line ? direct_min(high, d->run) : 0;
+        high = direct_min(high, d->run);
         low = direct_min(low, high);
-        for (int64_t i = 0; i < low; i++)
-            row[i] = 0;
-        if (step == 1)
-            direct_copy<T, 1>(line + first + low, high - low, row + low);
-        else if (step == 2)
-            direct_copy<T, 2>(line + first + low * 2, high - low, row + low);
+        direct_clear(row, d->run, low, high);
+        if constexpr (Step != 0)
+            direct_copy<T, Step>(line + first + low * Step, high - low, row + low);
         else
             for (int64_t i = low; i < high; i++)
                 row[i] = line[first + i * step];
-        for (int64_t i = high; i < d->run; i++)
-            row[i] = 0;
     }
 }
 
 /* The source of a box whose first targets are `start`: one group's channels. */
-template <class T>
-inline void direct_pack(const direct_plan *d, const T *source, const int64_t *start,
-                        T *packed) {
-    int64_t size = d->source[0] * d->source[1] * d->source[2];
-    int64_t at[3], row = d->residues * d->run;
+template <class T, int Step>
+inline void direct_pack_by(const direct_plan *d, const T *source, const int64_t *start,
+                           T *packed) {
+    const int64_t size = d->source[0] * d->source[1] * d->source[2];
+    const int64_t row = d->residues * d->run;
+    int64_t at[3];
     for (int a = 0; a < 3; a++)
         at[a] = start[a] * d->step[a] + d->base[a];
     for (int64_t c = 0; c < d->from; c++, source += size)
@@ -246,8 +267,24 @@ inline void direct_pack(const direct_plan *d, const T *source, const int64_t *st
                 int64_t z = at[0] + i, y = at[1] + j;
                 bool inside = z >= 0 && z < d->source[0] && y >= 0 && y < d->source[1];
                 const T *line = source + (z * d->source[1] + y) * d->source[2];
-                direct_pack_row(d, inside ? line : (const T *)0, at[2], packed);
+                if (!inside) {
+                    memset(packed, 0, row * sizeof(T));
+                    continue;
+                }
+                for (int64_t k = 0; k < d->source[2]; k += 64 / (int64_t)sizeof(T))
+                    __builtin_prefetch(line + k + DIRECT_AHEAD);
+                direct_pack_row<T, Step>(d, line, at[2], packed);
             }
+}
+template <class T>
+inline void direct_pack(const direct_plan *d, const T *source, const int64_t *start,
+                        T *packed) {
+    if (d->step[2] == 1)
+        direct_pack_by<T, 1>(d, source, start, packed);
+    else if (d->step[2] == 2)
+        direct_pack_by<T, 2>(d, source, start, packed);
+    else
+        direct_pack_by<T, 0>(d, source, start, packed);
 }
 
 /* Whether boxes are small beside the work: wide dilations spread taps over large ones.
@@ -277,8 +314,8 @@ template <class T> inline bool direct_rows(int64_t row, const T *) {
 }
 
 /* Whether planes or channels are long enough for the loops below, and positions many
- * enough for the filters' packing. Of the input the other way adds overlapping patches,
- * which loses to lanes half of which are idle. */
+ * enough for the filters' packing. The other way, products of patches, loses to lanes
+ * half of which are idle. */
 template <class T>
 inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
     if (p->depth == 0 || p->o == 0 || p->pixels == 0 || p->positions == 0) return false;
@@ -286,8 +323,7 @@ inline bool direct_suits(const conv_shape *p, bool input, const T *like) {
     if (direct_depthwise(p)) return direct_packs(p, input, like);
     if (p->channels_last || p->pointwise) return false;
     direct_plan d = direct_describe(p, input, DIRECT_BOX, DIRECT_TASKS, like);
-    if (d.channels ? !input && !direct_rows(d.to, like)
-                   : !direct_rows(p->out[2], like) || p->n * p->positions < 64)
+    if (!d.channels && (!direct_rows(p->out[2], like) || p->n * p->positions < 64))
         return false;
     return direct_packs(p, input, like);
 }
@@ -426,12 +462,97 @@ inline void direct_slice(const direct_plan *d, const T *x, const int64_t *at,
         }
 }
 
+/* Row R of a source meets tap k of target R - k: visit(target, tap) for each of K taps
+ * that has one of V targets, numbers as types. */
+template <int V, int R, class Visit, size_t... K>
+inline void direct_meet(std::index_sequence<K...>, Visit visit) {
+    auto meet = [&](auto k) {
+        constexpr int target = R - (int)k;
+        if constexpr (target >= 0 && target < V)
+            visit(std::integral_constant<int, target>(), k);
+    };
+    (meet(std::integral_constant<int, (int)K>()), ...);
+}
+
+/* sums[v] += K rows of taps, each a row below the one before, of n columns at[0..n): a
+ * row of the source is loaded once for all rows of targets that it meets. */
+template <class T, int V, size_t... K, size_t... R>
+inline void direct_columns(std::index_sequence<K...> taps, std::index_sequence<R...>,
+                           const T *x, int64_t line, const int64_t *at, int64_t n,
+                           const T *w, typename lanes<T>::vector (&sums)[V]) {
+    typename lanes<T>::vector a[V]; /* in registers, as `sums` may not be */
+    for (int v = 0; v < V; v++)
+        a[v] = sums[v];
+    for (int64_t j = 0; j < n; j++, w++) {
+        const T *from = x + at[j], tap[] = {w[(int64_t)K * n]...};
+        (
+            [&] {
+                auto v = lanes<T>::load(from);
+                from += line;
+                direct_meet<V, (int)R>(
+                    taps, [&](auto target, auto k) { a[target] += v * tap[k]; });
+            }(),
+            ...);
+    }
+    for (int v = 0; v < V; v++)
+        sums[v] = a[v];
+}
+
+/* V rows of targets, a row of the source from each other, of one channel. */
+template <class T, int V, size_t... I>
+inline void direct_tall(std::index_sequence<I...>, const direct_plan *d, const T *x,
+                        const int64_t *at, const T *w, T start, T *out, int64_t down,
+                        const direct_store *to) {
+    constexpr int K = 3; /* rows of taps at a time */
+    constexpr auto taps = std::make_index_sequence<K>();
+    constexpr auto rows = std::make_index_sequence<V + K - 1>();
+    const int64_t line = d->residues * d->run, wide = d->kernel[2];
+    typename lanes<T>::vector sums[V];
+    for (int v = 0; v < V; v++)
+        sums[v] = start - typename lanes<T>::vector{};
+    for (int64_t c = 0; c < d->from; c++, x += d->plane)
+        for (int64_t k = 0; k < d->taps;) {
+            const int64_t left = d->tall - k / wide % d->tall;
+            if (left >= K) {
+                direct_columns<T, V>(taps, rows, x, line, at + k, wide, w, sums);
+                k += K * wide, w += K * wide;
+            } else {
+                direct_columns<T, V>(std::index_sequence<0>(),
+                                     std::index_sequence<I...>(), x, line, at + k, wide,
+                                     w, sums);
+                k += wide, w += wide;
+            }
+        }
+    (direct_put(sums[I], out + (int64_t)I * down, to), ...);
+}
+
+/* direct_slice of one channel, by tall tiles. */
+template <class T, int V>
+inline void direct_tall_slice(const direct_plan *d, const T *x, const int64_t *at,
+                              const T *w, const T *bias, T *out, int64_t rows,
+                              int64_t columns) {
+    const int64_t lane = lanes<T>::count, line = d->residues * d->run;
+    const int64_t down = d->target[2], reach = direct_min(lane, columns);
+    const direct_store to = {0, 0, reach, 1};
+    for (int64_t r = 0; r < rows; r += V)
+        for (int64_t j = 0; j < columns; j += lane) {
+            int64_t row = direct_min(r, rows - V);
+            int64_t column = direct_min(j, columns - reach);
+            direct_tall<T, V>(std::make_index_sequence<V>(), d, x + row * line + column,
+                              at, w, bias ? *bias : T(0), out + row * down + column,
+                              down, &to);
+        }
+}
+
 template <class T>
 inline void direct_outs(const direct_plan *d, int64_t outs, const T *x,
                         const int64_t *at, int64_t taps, const T *w, const T *bias,
                         T *out, int64_t rows, int64_t columns) {
     switch (outs) {
     case 1:
+        if (d->tall > 1 && rows >= DIRECT_TALL)
+            return direct_tall_slice<T, DIRECT_TALL>(d, x, at, w, bias, out, rows,
+                                                     columns);
         if (rows >= 8)
             return direct_slice<T, 1, 8>(d, x, at, taps, w, bias, out, rows, columns);
         if (rows >= 4 || (rows == 1 && columns >= 4 * lanes<T>::count))
@@ -502,281 +623,6 @@ inline void direct_box(const direct_plan *d, const int64_t *start, const T *pack
             }
         }
     }
-}
-
-/* ---- the weight's gradient ------------------------------------------------------- */
-
-/* The lanes of n vectors added up: halving as many vectors as one has lanes leaves one
- * with a total in each lane. */
-template <class T>
-inline void direct_totals(const typename lanes<T>::vector *sums, int64_t n, T *total) {
-    typedef lanes<T> L;
-    constexpr auto all = std::make_index_sequence<L::count>();
-    int64_t i = 0;
-    for (; i + L::count <= n; i += L::count) {
-        typename L::vector v[L::count];
-        memcpy(v, sums + i, sizeof v);
-        for (int64_t left = L::count / 2; left > 0; left /= 2)
-            for (int64_t k = 0; k < left; k++)
-                v[k] = every_second<0>(v[2 * k], v[2 * k + 1], all) +
-                       every_second<1>(v[2 * k], v[2 * k + 1], all);
-        memcpy(total + i, v, sizeof v[0]);
-    }
-    for (; i < n; i++)
-        total[i] = (T)across_in_double<add_step, T>(sums[i]);
-}
-
-/* What a block of sums runs over: a box's targets, and strides of both operands. */
-struct direct_walk {
-    int64_t images, slices, rows, columns;
-    int64_t y_plane, y_image, y_slice, y_row; /* of the gradient */
-    int64_t x_image, x_slice, x_row;          /* of the packed boxes */
-};
-
-/* sums[o][k] += y of channel o times x at distance at[k], lane by lane. The last vector
- * of a row may be part of one: x is cleared there (y was), so that no NaN comes in. */
-template <class T, int O, int K, size_t... I, size_t... J>
-inline void direct_products(std::index_sequence<I...>, std::index_sequence<J...>,
-                            const direct_walk *walk, const T *y, const T *x,
-                            const int64_t *at, typename lanes<T>::vector *sums,
-                            int64_t ld) {
-    typedef lanes<T> L;
-    typedef typename L::vector vec;
-    const int64_t whole = walk->columns / L::count * L::count;
-    const bool rest = whole < walk->columns;
-    vec a[O * K], v[K], live, lane;
-    for (int l = 0; l < L::count; l++)
-        lane[l] = T(l);
-    auto wanted = lane < T(walk->columns - whole) - vec{};
-    int64_t far[K] = {at[J]...};
-    ((a[I] = sums[I / K * ld + I % K]), ...);
-    for (int64_t i = 0; i < walk->images * walk->slices; i++)
-        for (int64_t r = 0; r < walk->rows; r++) {
-            int64_t image = i / walk->slices, slice = i % walk->slices, j = 0;
-            const T *from =
-                x + image * walk->x_image + slice * walk->x_slice + r * walk->x_row;
-            const T *g =
-                y + image * walk->y_image + slice * walk->y_slice + r * walk->y_row;
-            for (; j < whole; j += L::count, g += L::count, from += L::count) {
-                ((v[J] = L::load(from + far[J])), ...);
-                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]),
-                 ...);
-            }
-            if (rest) {
-                ((live = L::load(from + far[J]), v[J] = wanted ? live : vec{}), ...);
-                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]),
-                 ...);
-            }
-        }
-    ((sums[I / K * ld + I % K] = a[I]), ...);
-}
-
-/* O channels with all taps of all channels: K of them at a time, then the others. */
-template <class T, int O, int K>
-inline void direct_gradient_row(const direct_walk *walk, const T *y, const T *x,
-                                const int64_t *at, int64_t depth,
-                                typename lanes<T>::vector *sums) {
-    int64_t k = 0;
-    for (; k + K <= depth; k += K)
-        direct_products<T, O, K>(std::make_index_sequence<O * K>(),
-                                 std::make_index_sequence<K>(), walk, y, x, at + k,
-                                 sums + k, depth);
-    for (; k < depth; k++)
-        direct_products<T, O, 1>(std::make_index_sequence<O>(),
-                                 std::make_index_sequence<1>(), walk, y, x, at + k,
-                                 sums + k, depth);
-}
-
-/* sums (to, depth) += this box's part; at has a distance for each of depth. */
-template <class T>
-inline void direct_gradient(int64_t to, int64_t depth, const direct_walk *walk,
-                            const T *y, const T *x, const int64_t *at,
-                            typename lanes<T>::vector *sums) {
-    for (int64_t o = 0; o < to;) {
-        const T *g = y + o * walk->y_plane;
-        typename lanes<T>::vector *row = sums + o * depth;
-        if (to - o >= 4) {
-            direct_gradient_row<T, 4, 3>(walk, g, x, at, depth, row);
-            o += 4;
-        } else if (to - o >= 2) {
-            direct_gradient_row<T, 2, 5>(walk, g, x, at, depth, row);
-            o += 2;
-        } else {
-            direct_gradient_row<T, 1, 9>(walk, g, x, at, depth, row);
-            o += 1;
-        }
-    }
-}
-
-/* The gradient's rows of a box, each filled up with zeros to whole vectors. */
-template <class T>
-inline void direct_pad(const direct_plan *d, const T *y, int64_t outs,
-                       const int64_t *start, const int64_t *count, int64_t width,
-                       T *packed) {
-    for (int64_t o = 0; o < outs; o++)
-        for (int64_t i = 0; i < count[0]; i++)
-            for (int64_t j = 0; j < count[1]; j++, packed += width) {
-                const T *line =
-                    y +
-                    (((o * d->target[0] + start[0] + i) * d->target[1] + start[1] + j) *
-                         d->target[2] +
-                     start[2]);
-                for (int64_t k = 0; k < count[2]; k++)
-                    packed[k] = line[k];
-                for (int64_t k = count[2]; k < width; k++)
-                    packed[k] = 0;
-            }
-}
-
-/* Images whose boxes are packed at once: where one box is an image, sums are fetched
- * from memory less often if they run over several. */
-template <class T> inline int64_t direct_batch(const direct_plan *d, const T *) {
-    constexpr int64_t bytes = 262144;
-    if (d->boxes[0] * d->boxes[1] * d->boxes[2] > 1) return 1;
-    return direct_max(direct_min(bytes / direct_bytes<T>(d), d->n), 1);
-}
-
-/* Elements of the work space of direct_weight: sums, packed x and padded y. */
-template <class T> inline int64_t direct_padded(const direct_plan *d, const T *) {
-    const int64_t lane = lanes<T>::count;
-    return d->to * d->box[0] * d->box[1] * direct_ceil(d->box[2], lane) * lane;
-}
-template <class T> inline int64_t direct_work(const direct_plan *d, const T *like) {
-    const int64_t lane = lanes<T>::count, box = d->box[0] * d->box[1] * d->box[2];
-    const int64_t outs = d->channels ? direct_ceil(d->to, lane) : d->to;
-    const int64_t y = d->channels ? box * lane : direct_padded(d, like);
-    return outs * d->from * d->taps * lane +
-           direct_batch(d, like) * (d->from * d->plane + y) + 64;
-}
-
-/* Pack the boxes `index` of some images, and choose strides; y moves to where its
- * channels are read, in place or in `padded`. */
-template <class T>
-inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
-                                  int64_t index, int64_t outs, int64_t images,
-                                  T *packed, T *padded) {
-    const int64_t lane = lanes<T>::count, line = d->residues * d->run;
-    const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
-    const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
-    const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
-    int64_t image = index / boxes, start[3], count[3];
-    direct_start(d, index % boxes, start);
-    for (int a = 0; a < 3; a++)
-        count[a] = direct_min(d->target[a] - start[a], d->box[a]);
-    direct_walk walk = {images,
-                        count[0],
-                        count[1],
-                        count[2],
-                        of_y,
-                        d->groups * d->to * of_y,
-                        d->target[1] * d->target[2],
-                        d->target[2],
-                        d->from * d->plane,
-                        d->step[0] * d->inside[1] * line,
-                        d->step[1] * line};
-    const T *g = *y + image * walk.y_image;
-    for (int64_t i = 0; i < images; i++)
-        direct_pack(d, x + (image + i) * d->groups * of_x, start,
-                    packed + i * walk.x_image);
-    *y = g + (start[0] * d->target[1] + start[1]) * d->target[2] + start[2];
-    if (count[2] % lane == 0) return walk;
-    const int64_t width = direct_ceil(count[2], lane) * lane,
-                  each = direct_padded(d, x);
-    for (int64_t i = 0; i < images; i++)
-        direct_pad(d, g + i * walk.y_image, outs, start, count, width,
-                   padded + i * each);
-    *y = padded;
-    walk.y_image = each;
-    walk.y_row = width;
-    walk.y_slice = count[1] * width;
-    walk.y_plane = count[0] * walk.y_slice;
-    return walk;
-}
-
-/* The gradient of a box for a vector of channels, from y at the box, as (targets,
- * lanes). */
-template <class T>
-inline void direct_turn(const direct_plan *d, const T *y, int64_t outs,
-                        const int64_t *start, const channel_walk &walk, T *turned) {
-    const int64_t plane = d->target[0] * d->target[1] * d->target[2];
-    const bool whole = walk.columns == d->target[2];
-    const int64_t run = whole ? walk.rows * walk.columns : walk.columns;
-    for (int64_t i = 0; i < walk.images; i++, y += d->groups * d->to * plane)
-        for (int64_t z = 0; z < walk.slices; z++)
-            for (int64_t r = 0; r < (whole ? 1 : walk.rows); r++) {
-                const T *from =
-                    y + ((start[0] + z) * d->target[1] + start[1] + r) * d->target[2];
-                channel_turn(from + start[2], plane, outs, run, turned);
-                turned += run * lanes<T>::count;
-            }
-}
-
-/* direct_weight with channels of y in the lanes of vectors. */
-template <class T>
-inline void direct_weight_channels(const direct_plan *d, const T *y, const T *x,
-                                   int64_t outs, const int64_t *at, int64_t first,
-                                   int64_t last, T *w, T *work) {
-    const int64_t lane = lanes<T>::count, depth = d->from * d->taps;
-    const int64_t batch = direct_batch(d, x), blocks = direct_ceil(outs, lane);
-    const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
-    const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
-    const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
-    const int64_t line = d->residues * d->run;
-    T *packed = work + blocks * depth * lane,
-      *turned = packed + batch * d->from * d->plane;
-    memset(work, 0, blocks * depth * lane * sizeof(T));
-    for (int64_t index = first; index < last; index += batch) {
-        int64_t image = index / boxes, start[3], count[3];
-        direct_start(d, index % boxes, start);
-        for (int a = 0; a < 3; a++)
-            count[a] = direct_min(d->target[a] - start[a], d->box[a]);
-        const channel_walk walk = {direct_min(batch, last - index),
-                                   count[0],
-                                   count[1],
-                                   count[2],
-                                   d->from * d->plane,
-                                   d->step[0] * d->inside[1] * line,
-                                   d->step[1] * line};
-        for (int64_t i = 0; i < walk.images; i++)
-            direct_pack(d, x + (image + i) * d->groups * of_x, start,
-                        packed + i * walk.x_image);
-        for (int64_t b = 0; b < blocks; b++) {
-            direct_turn(d, y + (image * d->groups * d->to + b * lane) * of_y,
-                        direct_min(outs - b * lane, lane), start, walk, turned);
-            channel_gradient<T>(walk, turned, packed, at, depth,
-                                work + b * depth * lane);
-        }
-    }
-    for (int64_t b = 0; b < blocks; b++)
-        channel_totals<T>(work + b * depth * lane, direct_min(outs - b * lane, lane),
-                          depth, w + b * lane * depth);
-}
-
-/* The boxes [first, last) of `outs` channels of one group, image by image: w (outs,
- * from * taps) is their sum. y and x start at these channels, and the group's, of the
- * first image; at is by channel and tap. */
-template <class T>
-inline void direct_weight(const direct_plan *d, const T *y, const T *x, int64_t outs,
-                          const int64_t *at, int64_t first, int64_t last, T *w,
-                          T *work) {
-    typedef typename lanes<T>::vector vec;
-    if constexpr (sizeof(T) == sizeof(float)) {
-        if (d->channels)
-            return direct_weight_channels(d, y, x, outs, at, first, last, w, work);
-    }
-    const int64_t depth = d->from * d->taps, batch = direct_batch(d, x);
-    vec *sums = (vec *)work;
-    T *packed = work + outs * depth * lanes<T>::count;
-    T *padded = packed + batch * d->from * d->plane;
-    for (int64_t i = 0; i < outs * depth; i++)
-        sums[i] = vec{};
-    for (int64_t index = first; index < last; index += batch) {
-        const T *g = y;
-        direct_walk walk = direct_prepare(
-            d, &g, x, index, outs, direct_min(batch, last - index), packed, padded);
-        direct_gradient(outs, depth, &walk, g, packed, at, sums);
-    }
-    direct_totals<T>(sums, outs * depth, w);
 }
 
 } /* namespace tl */

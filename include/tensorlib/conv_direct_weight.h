@@ -1,0 +1,383 @@
+/* The weight's gradient of direct convolution: boxes of the source as conv_direct.h
+ * packs them, and sums of many weights that stay in registers over a box.
+ *
+ * Vectors run over positions, whose lanes are added up at the end, or over output
+ * channels (conv_channels.h), as forward.
+ */
+#ifndef TENSORLIB_CONV_DIRECT_WEIGHT_H
+#define TENSORLIB_CONV_DIRECT_WEIGHT_H
+
+#include "tensorlib/conv_direct.h"
+
+namespace tl {
+
+/* The lanes of n vectors added up: halving as many vectors as one has lanes leaves one
+ * with a total in each lane. */
+template <class T>
+inline void direct_totals(const typename lanes<T>::vector *sums, int64_t n, T *total) {
+    typedef lanes<T> L;
+    constexpr auto all = std::make_index_sequence<L::count>();
+    int64_t i = 0;
+    for (; i + L::count <= n; i += L::count) {
+        typename L::vector v[L::count];
+        memcpy(v, sums + i, sizeof v);
+        for (int64_t left = L::count / 2; left > 0; left /= 2)
+            for (int64_t k = 0; k < left; k++)
+                v[k] = every_second<0>(v[2 * k], v[2 * k + 1], all) +
+                       every_second<1>(v[2 * k], v[2 * k + 1], all);
+        memcpy(total + i, v, sizeof v[0]);
+    }
+    for (; i < n; i++)
+        total[i] = (T)across_in_double<add_step, T>(sums[i]);
+}
+
+/* What a block of sums runs over: a box's targets, and strides of both operands. */
+struct direct_walk {
+    int64_t images, slices, rows, columns;
+    int64_t y_plane, y_image, y_slice, y_row; /* of the gradient */
+    int64_t x_image, x_slice, x_row;          /* of the packed boxes */
+};
+
+/* sums[o][k] += y of channel o times x at distance at[k], lane by lane. The last vector
+ * of a row may be part of one: x is cleared there (y was), so that no NaN comes in. */
+template <class T, int O, int K, size_t... I, size_t... J>
+inline void direct_products(std::index_sequence<I...>, std::index_sequence<J...>,
+                            const direct_walk *walk, const T *y, const T *x,
+                            const int64_t *at, typename lanes<T>::vector *sums,
+                            int64_t ld) {
+    typedef lanes<T> L;
+    typedef typename L::vector vec;
+    const int64_t whole = walk->columns / L::count * L::count;
+    const bool rest = whole < walk->columns;
+    vec a[O * K], v[K], live, lane;
+    for (int l = 0; l < L::count; l++)
+        lane[l] = T(l);
+    auto wanted = lane < T(walk->columns - whole) - vec{};
+    int64_t far[K] = {at[J]...};
+    ((a[I] = sums[I / K * ld + I % K]), ...);
+    for (int64_t i = 0; i < walk->images * walk->slices; i++)
+        for (int64_t r = 0; r < walk->rows; r++) {
+            int64_t image = i / walk->slices, slice = i % walk->slices, j = 0;
+            const T *from =
+                x + image * walk->x_image + slice * walk->x_slice + r * walk->x_row;
+            const T *g =
+                y + image * walk->y_image + slice * walk->y_slice + r * walk->y_row;
+            for (; j < whole; j += L::count, g += L::count, from += L::count) {
+                ((v[J] = L::load(from + far[J])), ...);
+                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]),
+                 ...);
+            }
+            if (rest) {
+                ((live = L::load(from + far[J]), v[J] = wanted ? live : vec{}), ...);
+                ((a[I] += L::load(g + (int64_t)(I / K) * walk->y_plane) * v[I % K]),
+                 ...);
+            }
+        }
+    ((sums[I / K * ld + I % K] = a[I]), ...);
+}
+
+/* sums[k * n + j] += V rows of y, a row of x from each other, times K rows of taps that
+ * start a row below each other, for n columns of taps: a row of x that is loaded meets
+ * all rows of y that it belongs to. load: cuts off what is not of the box. */
+template <class T, int V, class Load, size_t... K, size_t... R, size_t... I>
+inline void direct_tall_products(std::index_sequence<K...> taps,
+                                 std::index_sequence<R...>, std::index_sequence<I...>,
+                                 const T *y, int64_t below, const T *x, int64_t line,
+                                 const int64_t *at, int64_t n, Load load,
+                                 typename lanes<T>::vector *sums) {
+    typedef lanes<T> L;
+    typename L::vector g[V] = {L::load(y + (int64_t)I * below)...};
+    for (int64_t j = 0; j < n; j++) {
+        const T *from = x + at[j];
+        typename L::vector a[] = {sums[(int64_t)K * n + j]...};
+        (
+            [&] {
+                auto v = load(from);
+                from += line;
+                direct_meet<V, (int)R>(taps,
+                                       [&](auto row, auto k) { a[k] += g[row] * v; });
+            }(),
+            ...);
+        ((sums[(int64_t)K * n + j] = a[K]), ...);
+    }
+}
+
+/* The sums of one channel of y, for all taps of one channel of x. */
+template <class T, int V, class Load>
+inline void direct_tall_strip(const direct_plan *d, const T *y, int64_t below,
+                              const T *x, const int64_t *at, Load load,
+                              typename lanes<T>::vector *sums) {
+    constexpr int K = 3; /* rows of taps at a time */
+    constexpr auto each = std::make_index_sequence<V>();
+    const int64_t line = d->residues * d->run, wide = d->kernel[2];
+    for (int64_t k = 0; k < d->taps;) {
+        const int64_t left = d->tall - k / wide % d->tall;
+        if (left >= K) {
+            direct_tall_products<T, V>(std::make_index_sequence<K>(),
+                                       std::make_index_sequence<V + K - 1>(), each, y,
+                                       below, x, line, at + k, wide, load, sums + k);
+            k += K * wide;
+        } else {
+            direct_tall_products<T, V>(std::index_sequence<0>(), each, each, y, below,
+                                       x, line, at + k, wide, load, sums + k);
+            k += wide;
+        }
+    }
+}
+
+/* A vector of columns of a slice. */
+template <class T, class Load>
+inline void direct_tall_rows(const direct_plan *d, const direct_walk *walk, const T *y,
+                             const T *x, const int64_t *at, Load load,
+                             typename lanes<T>::vector *sums) {
+    int64_t r = 0;
+    for (; r + DIRECT_TALL <= walk->rows; r += DIRECT_TALL)
+        direct_tall_strip<T, DIRECT_TALL>(d, y + r * walk->y_row, walk->y_row,
+                                          x + r * walk->x_row, at, load, sums);
+    for (; r < walk->rows; r++)
+        direct_tall_strip<T, 1>(d, y + r * walk->y_row, walk->y_row,
+                                x + r * walk->x_row, at, load, sums);
+}
+
+/* One channel of y, whose windows' rows lie a row of the source apart. */
+template <class T>
+inline void direct_tall_gradient(const direct_plan *d, const direct_walk *walk,
+                                 const T *y, const T *x, const int64_t *at,
+                                 typename lanes<T>::vector *sums) {
+    typedef lanes<T> L;
+    typedef typename L::vector vec;
+    const int64_t whole = walk->columns / L::count * L::count;
+    vec lane;
+    for (int l = 0; l < L::count; l++)
+        lane[l] = T(l);
+    const auto wanted = lane < T(walk->columns - whole) - vec{};
+    for (int64_t c = 0; c < d->from; c++, at += d->taps, sums += d->taps)
+        for (int64_t i = 0; i < walk->images * walk->slices; i++) {
+            const int64_t image = i / walk->slices, slice = i % walk->slices;
+            const T *from = x + image * walk->x_image + slice * walk->x_slice;
+            const T *g = y + image * walk->y_image + slice * walk->y_slice;
+            for (int64_t j = 0; j < whole; j += L::count)
+                direct_tall_rows(
+                    d, walk, g + j, from + j, at, [](const T *p) { return L::load(p); },
+                    sums);
+            if (whole < walk->columns)
+                direct_tall_rows(
+                    d, walk, g + whole, from + whole, at,
+                    [wanted](const T *p) { return wanted ? L::load(p) : vec{}; }, sums);
+        }
+}
+
+/* O channels with all taps of all channels: K of them at a time, then the others. */
+template <class T, int O, int K>
+inline void direct_gradient_row(const direct_walk *walk, const T *y, const T *x,
+                                const int64_t *at, int64_t depth,
+                                typename lanes<T>::vector *sums) {
+    int64_t k = 0;
+    for (; k + K <= depth; k += K)
+        direct_products<T, O, K>(std::make_index_sequence<O * K>(),
+                                 std::make_index_sequence<K>(), walk, y, x, at + k,
+                                 sums + k, depth);
+    for (; k < depth; k++)
+        direct_products<T, O, 1>(std::make_index_sequence<O>(),
+                                 std::make_index_sequence<1>(), walk, y, x, at + k,
+                                 sums + k, depth);
+}
+
+/* sums (to, depth) += this box's part; at has a distance for each of depth. */
+template <class T>
+inline void direct_gradient(int64_t to, int64_t depth, const direct_walk *walk,
+                            const T *y, const T *x, const int64_t *at,
+                            typename lanes<T>::vector *sums) {
+    for (int64_t o = 0; o < to;) {
+        const T *g = y + o * walk->y_plane;
+        typename lanes<T>::vector *row = sums + o * depth;
+        if (to - o >= 4) {
+            direct_gradient_row<T, 4, 3>(walk, g, x, at, depth, row);
+            o += 4;
+        } else if (to - o >= 2) {
+            direct_gradient_row<T, 2, 5>(walk, g, x, at, depth, row);
+            o += 2;
+        } else {
+            direct_gradient_row<T, 1, 9>(walk, g, x, at, depth, row);
+            o += 1;
+        }
+    }
+}
+
+/* The gradient's rows of a box, each filled up with zeros to whole vectors. */
+template <class T>
+inline void direct_pad(const direct_plan *d, const T *y, int64_t outs,
+                       const int64_t *start, const int64_t *count, int64_t width,
+                       T *packed) {
+    for (int64_t o = 0; o < outs; o++)
+        for (int64_t i = 0; i < count[0]; i++)
+            for (int64_t j = 0; j < count[1]; j++, packed += width) {
+                const T *line =
+                    y +
+                    (((o * d->target[0] + start[0] + i) * d->target[1] + start[1] + j) *
+                         d->target[2] +
+                     start[2]);
+                for (int64_t k = 0; k < count[2]; k++)
+                    packed[k] = line[k];
+                for (int64_t k = count[2]; k < width; k++)
+                    packed[k] = 0;
+            }
+}
+
+/* Images whose boxes are packed at once: where one box is an image, sums are fetched
+ * from memory less often if they run over several. */
+template <class T> inline int64_t direct_batch(const direct_plan *d, const T *) {
+    constexpr int64_t bytes = 262144;
+    if (d->boxes[0] * d->boxes[1] * d->boxes[2] > 1) return 1;
+    return direct_max(direct_min(bytes / direct_bytes<T>(d), d->n), 1);
+}
+
+/* Elements of the work space of direct_weight: sums, packed x and padded y. */
+template <class T> inline int64_t direct_padded(const direct_plan *d, const T *) {
+    const int64_t lane = lanes<T>::count;
+    return d->to * d->box[0] * d->box[1] * direct_ceil(d->box[2], lane) * lane;
+}
+template <class T> inline int64_t direct_work(const direct_plan *d, const T *like) {
+    const int64_t lane = lanes<T>::count, box = d->box[0] * d->box[1] * d->box[2];
+    const int64_t outs = d->channels ? direct_ceil(d->to, lane) : d->to;
+    const int64_t y = d->channels ? box * lane : direct_padded(d, like);
+    return outs * d->from * d->taps * lane +
+           direct_batch(d, like) * (d->from * d->plane + y) + 64;
+}
+
+/* Pack the boxes `index` of some images, and choose strides; y moves to where its
+ * channels are read, in place or in `padded`. */
+template <class T>
+inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
+                                  int64_t index, int64_t outs, int64_t images,
+                                  T *packed, T *padded) {
+    const int64_t lane = lanes<T>::count, line = d->residues * d->run;
+    const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
+    const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
+    const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
+    int64_t image = index / boxes, start[3], count[3];
+    direct_start(d, index % boxes, start);
+    for (int a = 0; a < 3; a++)
+        count[a] = direct_min(d->target[a] - start[a], d->box[a]);
+    direct_walk walk = {images,
+                        count[0],
+                        count[1],
+                        count[2],
+                        of_y,
+                        d->groups * d->to * of_y,
+                        d->target[1] * d->target[2],
+                        d->target[2],
+                        d->from * d->plane,
+                        d->step[0] * d->inside[1] * line,
+                        d->step[1] * line};
+    const T *g = *y + image * walk.y_image;
+    for (int64_t i = 0; i < images; i++)
+        direct_pack(d, x + (image + i) * d->groups * of_x, start,
+                    packed + i * walk.x_image);
+    *y = g + (start[0] * d->target[1] + start[1]) * d->target[2] + start[2];
+    if (count[2] % lane == 0) return walk;
+    const int64_t width = direct_ceil(count[2], lane) * lane,
+                  each = direct_padded(d, x);
+    for (int64_t i = 0; i < images; i++)
+        direct_pad(d, g + i * walk.y_image, outs, start, count, width,
+                   padded + i * each);
+    *y = padded;
+    walk.y_image = each;
+    walk.y_row = width;
+    walk.y_slice = count[1] * width;
+    walk.y_plane = count[0] * walk.y_slice;
+    return walk;
+}
+
+/* The gradient of a box for a vector of channels, from y at the box, as (targets,
+ * lanes). */
+template <class T>
+inline void direct_turn(const direct_plan *d, const T *y, int64_t outs,
+                        const int64_t *start, const channel_walk &walk, T *turned) {
+    const int64_t plane = d->target[0] * d->target[1] * d->target[2];
+    const bool whole = walk.columns == d->target[2];
+    const int64_t run = whole ? walk.rows * walk.columns : walk.columns;
+    for (int64_t i = 0; i < walk.images; i++, y += d->groups * d->to * plane)
+        for (int64_t z = 0; z < walk.slices; z++)
+            for (int64_t r = 0; r < (whole ? 1 : walk.rows); r++) {
+                const T *from =
+                    y + ((start[0] + z) * d->target[1] + start[1] + r) * d->target[2];
+                channel_turn(from + start[2], plane, outs, run, turned);
+                turned += run * lanes<T>::count;
+            }
+}
+
+/* direct_weight with channels of y in the lanes of vectors. */
+template <class T>
+inline void direct_weight_channels(const direct_plan *d, const T *y, const T *x,
+                                   int64_t outs, const int64_t *at, int64_t first,
+                                   int64_t last, T *w, T *work) {
+    const int64_t lane = lanes<T>::count, depth = d->from * d->taps;
+    const int64_t batch = direct_batch(d, x), blocks = direct_ceil(outs, lane);
+    const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
+    const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
+    const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
+    const int64_t line = d->residues * d->run;
+    T *packed = work + blocks * depth * lane,
+      *turned = packed + batch * d->from * d->plane;
+    memset(work, 0, blocks * depth * lane * sizeof(T));
+    for (int64_t index = first; index < last; index += batch) {
+        int64_t image = index / boxes, start[3], count[3];
+        direct_start(d, index % boxes, start);
+        for (int a = 0; a < 3; a++)
+            count[a] = direct_min(d->target[a] - start[a], d->box[a]);
+        const channel_walk walk = {direct_min(batch, last - index),
+                                   count[0],
+                                   count[1],
+                                   count[2],
+                                   d->from * d->plane,
+                                   d->step[0] * d->inside[1] * line,
+                                   d->step[1] * line};
+        for (int64_t i = 0; i < walk.images; i++)
+            direct_pack(d, x + (image + i) * d->groups * of_x, start,
+                        packed + i * walk.x_image);
+        for (int64_t b = 0; b < blocks; b++) {
+            direct_turn(d, y + (image * d->groups * d->to + b * lane) * of_y,
+                        direct_min(outs - b * lane, lane), start, walk, turned);
+            channel_gradient<T>(walk, turned, packed, at, depth,
+                                work + b * depth * lane);
+        }
+    }
+    for (int64_t b = 0; b < blocks; b++)
+        channel_totals<T>(work + b * depth * lane, direct_min(outs - b * lane, lane),
+                          depth, w + b * lane * depth);
+}
+
+/* The boxes [first, last) of `outs` channels of one group, image by image: w (outs,
+ * from * taps) is their sum. y and x start at these channels, and the group's, of the
+ * first image; at is by channel and tap. */
+template <class T>
+inline void direct_weight(const direct_plan *d, const T *y, const T *x, int64_t outs,
+                          const int64_t *at, int64_t first, int64_t last, T *w,
+                          T *work) {
+    typedef typename lanes<T>::vector vec;
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (d->channels)
+            return direct_weight_channels(d, y, x, outs, at, first, last, w, work);
+    }
+    const int64_t depth = d->from * d->taps, batch = direct_batch(d, x);
+    vec *sums = (vec *)work;
+    T *packed = work + outs * depth * lanes<T>::count;
+    T *padded = packed + batch * d->from * d->plane;
+    for (int64_t i = 0; i < outs * depth; i++)
+        sums[i] = vec{};
+    for (int64_t index = first; index < last; index += batch) {
+        const T *g = y;
+        direct_walk walk = direct_prepare(
+            d, &g, x, index, outs, direct_min(batch, last - index), packed, padded);
+        if (outs == 1 && d->tall > 1 && walk.rows >= DIRECT_TALL)
+            direct_tall_gradient(d, &walk, g, packed, at, sums);
+        else
+            direct_gradient(outs, depth, &walk, g, packed, at, sums);
+    }
+    direct_totals<T>(sums, outs * depth, w);
+}
+
+} /* namespace tl */
+
+#endif /* TENSORLIB_CONV_DIRECT_WEIGHT_H */
