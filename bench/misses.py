@@ -6,15 +6,6 @@ __all__ = ["why"]
 
 # Regular expression over "section: name" -> the cause and what was tried.
 CAUSES = {
-    "^movement: stack axis 1 10\\^5": (
-        "perf: 88% in a loop of six instructions, 3 cycles an element on one thread "
-        "where NumPy takes 1; the same instructions took 31 us in the run before. "
-        "Where the operands begin changes it from 112 to 186 us; not understood"
-    ),
-    r"^elementwise: (log10|sinh) 10\^5": (
-        "not profiled, and not settled: log10 1.61 of NumPy in one run, below it in "
-        "the others; sinh 1.39, 0.82 and 1.33 of NumPy"
-    ),
     r"^elementwise: add row 1000x1000": (
         "8 MB read and written at 165 GB/s, more than copies reach in the last cache; "
         "rows of whole cache lines take as long, and PyTorch the same: 0.97 to 1.04"
