@@ -137,9 +137,9 @@ def concat(tensors, /, *, axis=0):
 
 
 cdef bint _alternate(Tensor out, list items, int axis) except -1:
-    """Whether two tensors' elements alternate in out; they are then written in one pass.
+    """Whether elements of two tensors alternate in out: they are then in it.
 
-    As parts of complex numbers, which are moved whatever their bits mean.
+    One pass, as parts of complex numbers, moves them whatever their bits mean.
     """
     cdef tl_buffer[3] view
     cdef Tensor x
