@@ -53,7 +53,7 @@ cdef class Concat(Primitive):
 
 
 cdef Concat _concat = Concat("concat")
-cdef Primitive _pairs = Primitive("concat", kernel="complex")
+cdef Primitive _pairs = Primitive("concat_pairs", kernel="complex")
 
 
 cdef list _tensors(str op, object tensors):
