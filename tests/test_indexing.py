@@ -428,3 +428,18 @@ def test_number_assigned_at_a_key_out_of_range_names_the_axis():
         IndexError, match="index 3 is out of range for axis 0 of size 3"
     ):
         x[3] = 1.5
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_positions_behind_whole_slices_read_and_differentiate_along_their_axis(axis):
+    x = np.random.default_rng(0).normal(size=(4, 5, 6)).astype("float32")
+    places = np.array([[0, 3], [-1, 0]])
+    key = (slice(None),) * axis
+    a = tl.tensor(x, requires_grad=True)
+    found = a[(*key, tl.tensor(places))]
+    expected = x[(*key, places)]
+    assert (found.detach().numpy() == expected).all()
+    found.sum().backward()
+    counted = np.zeros_like(x)
+    np.add.at(counted, (*key, places), 1.0)
+    assert (a.grad.numpy() == counted).all()

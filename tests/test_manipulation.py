@@ -265,3 +265,23 @@ def test_roll_of_many_axes_equals_numpy_with_gradient():
 def test_rolled_of_an_axis_that_is_not_there_raises():
     with pytest.raises(tl.AxisError, match="roll"):
         rolled(tl.ones(3), {1: 1})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint32", "int64", "complex64"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (1001,), (5, 6, 7)])
+def test_stack_of_two_along_the_last_axis_moves_bits_unchanged(shape, dtype):
+    rng = np.random.default_rng(0)
+    size = np.dtype(dtype).itemsize
+    bits = rng.integers(0, 256, (2, *shape, size), dtype="uint8")
+    a, b = (np.ascontiguousarray(x).view(dtype)[..., 0] for x in bits)
+    found = tl.stack((tl.tensor(a), tl.tensor(b)), axis=-1).numpy()
+    assert found.shape == (*shape, 2)
+    assert found.tobytes() == np.stack((a, b), -1).tobytes()
+
+
+def test_concat_of_two_columns_of_strided_tensors_matches_numpy():
+    x = np.arange(60, dtype="float32").reshape(6, 10)
+    a, b = tl.tensor(x)[::-1, 3:4], tl.tensor(x).T[:6, ::2][:, 1:2]
+    found = tl.concat((a, b), axis=1)
+    expected = np.concatenate((x[::-1, 3:4], x.T[:6, ::2][:, 1:2]), axis=1)
+    assert (found.numpy() == expected).all()

@@ -9,11 +9,14 @@ is not entered at all: a forked child depends on that.
 An operand that is read by columns (a transpose) would fetch a cache line for every
 element. It is walked in blocks instead, each turned around in a small buffer first.
 
+Where an operation takes tens of instructions, short runs and strided ones are collected
+in blocks first, since loops are vectorized for elements that adjoin.
+
 A narrow dtype has no loops: its operands run through the wide dtype's loop in blocks
 that stay in the L1 cache, converted on the way in and on the way out.
 """
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, int8_t
 
 from tensorlib.core.abi cimport (
     TL_C_CONTIGUOUS, TL_DTYPE_COUNT, TL_MAX_NDIM, TL_OK, tl_buffer, tl_call, tl_loop,
@@ -32,6 +35,8 @@ cdef enum:
     BLOCK_ROWS = 64             # of a block that is turned: some cache lines
     BLOCK_LINE = 448            # bytes of such a row: 7 lines, to spread over the sets
     WIDE_BLOCK = 1024           # elements of a block that is converted
+    COLLECTED = 512             # elements of a block that is collected
+    COLLECTED_RUN = 128         # a longer run of elements that adjoin is left alone
 
 cdef extern from *:
     """
@@ -308,6 +313,133 @@ cdef int _run_turned(
     return status
 
 
+# ---- operands that are collected --------------------------------------------------
+# What a piece has collected; it stands in for the call's params.
+ctypedef struct Collection:
+    tl_loop loop
+    const void *params
+    int operands
+    int64_t held                # elements
+    int64_t itemsize[OPERANDS]
+    int64_t strides[OPERANDS]   # of the loop: 0 for an operand of one element
+    char *out                   # of the first element held
+    char blocks[OPERANDS][COLLECTED * 8]    # none of the output
+
+ctypedef fused item:
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+
+
+cdef bint _is_worth_collecting(const Plan *plan, const tl_call *call) noexcept nogil:
+    """Whether elements that adjoin in the output lie apart, or in short runs."""
+    cdef int k, inner = plan.ndim - 1
+    cdef int64_t itemsize
+    cdef bint scattered = plan.shape[inner] < COLLECTED_RUN
+    if not call.out[0].flags & TL_C_CONTIGUOUS:
+        return False
+    for k in range(1, plan.operands):
+        itemsize = tl_sizes[call.in_[k - 1].dtype]
+        if itemsize > 8:
+            return False
+        scattered |= not 0 <= plan.strides[inner][k] <= itemsize
+    return scattered
+
+
+cdef void _copy_run(
+    item *block, const item *source, int64_t stride, int64_t n
+) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        block[i] = source[i * stride]
+
+
+cdef void _collect(
+    char *block, const char *source, int64_t stride, int64_t itemsize, int64_t n
+) noexcept nogil:
+    if itemsize == 1:
+        _copy_run(<int8_t *>block, <const int8_t *>source, stride, n)
+    elif itemsize == 2:
+        _copy_run(<int16_t *>block, <const int16_t *>source, stride, n)
+    elif itemsize == 4:
+        _copy_run(<int32_t *>block, <const int32_t *>source, stride, n)
+    else:
+        _copy_run(<int64_t *>block, <const int64_t *>source, stride, n)
+
+
+cdef int _run_collection(Collection *c) noexcept nogil:
+    cdef int64_t n = c.held
+    c.held = 0
+    return c.loop(
+        c.out, c.blocks[1], c.blocks[2], c.blocks[3], c.strides, n, c.params
+    )
+
+
+cdef int _collecting_loop(
+    char *out, const char *a, const char *b, const char *c,
+    const int64_t *strides, int64_t n, const void *params,
+) noexcept nogil:
+    """A tl_loop on runs of any kind: they are collected, and computed by blocks."""
+    cdef Collection *job = <Collection *>params
+    cdef const char **data = [out, a, b, c]
+    cdef int k, status = TL_OK
+    cdef int64_t m
+    while n > 0:
+        m = min(n, COLLECTED - job.held)
+        if job.held == 0:
+            job.out = <char *>data[0]
+        for k in range(1, job.operands):
+            if job.strides[k]:
+                _collect(
+                    job.blocks[k] + job.held * job.itemsize[k], data[k], strides[k],
+                    job.itemsize[k], m,
+                )
+            data[k] += m * strides[k] * job.itemsize[k]
+        data[0] += m * job.itemsize[0]
+        n -= m
+        job.held += m
+        if job.held == COLLECTED:
+            status |= _run_collection(job)
+    return status
+
+
+cdef int _run_collected(
+    const Plan *plan, const tl_call *call, int64_t start, int64_t stop
+) noexcept nogil:
+    cdef tl_call collecting = call[0]
+    cdef Collection job
+    cdef int k, d, status
+    job.loop, job.params = <tl_loop>call.loop, call.params
+    job.operands, job.held = plan.operands, 0
+    job.itemsize[0], job.strides[0] = tl_sizes[call.out[0].dtype], 1
+    for k in range(1, plan.operands):
+        job.itemsize[k], job.strides[k] = tl_sizes[call.in_[k - 1].dtype], 0
+        for d in range(plan.ndim):
+            if plan.strides[d][k] != 0:
+                job.strides[k] = 1
+        if job.strides[k] == 0:     # one element serves every block
+            _collect(job.blocks[k], plan.data[k], 0, job.itemsize[k], 1)
+    collecting.loop, collecting.params = <const void *>_collecting_loop, &job
+    status = _run_piece(plan, &collecting, start, stop)
+    if job.held:
+        status |= _run_collection(&job)
+    return status
+
+
+cdef tl_status _run_collected_pieces(
+    const Plan *plan, const tl_call *call, int64_t n, int threads
+) noexcept nogil:
+    cdef int status = TL_OK, k
+    if threads == 1:
+        return <tl_status>_run_collected(plan, call, 0, n)
+    for k in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        status |= _run_collected(
+            plan, call, piece_start(n, k, threads), piece_start(n, k + 1, threads)
+        )
+    return <tl_status>status
+
+
 cdef int64_t _flat_stride(const tl_buffer *buffer) noexcept nogil:
     """1 for contiguous, 0 for one broadcast element, -1 for anything else."""
     cdef int d
@@ -333,6 +465,7 @@ cdef tl_status _run_strided(const tl_call *call, int64_t grain) noexcept nogil:
     cdef Turned turned
     cdef const tl_buffer *operand
     cdef int k, threads
+    cdef bint collected = False
     cdef int64_t n = call.out[0].size
     _gather(&plan, call)
     if plan.ndim == 0:
@@ -342,7 +475,9 @@ cdef tl_status _run_strided(const tl_call *call, int64_t grain) noexcept nogil:
             plan.strides[0][k] = 0
     else:
         _collapse(&plan)
-        _choose_inner(&plan)
+        collected = grain == TRANSCENDENTAL_GRAIN and _is_worth_collecting(&plan, call)
+        if not collected:
+            _choose_inner(&plan)
     for k in range(OPERANDS):
         plan.run_strides[k] = 0
         if k < plan.operands:
@@ -353,6 +488,8 @@ cdef tl_status _run_strided(const tl_call *call, int64_t grain) noexcept nogil:
     threads = _plan_threads(&plan, n, grain)
     if _find_turned(&plan, call, &turned):
         return <tl_status>_run_turned(&plan, call, &turned, threads)
+    if collected:
+        return _run_collected_pieces(&plan, call, n, threads_for(n, grain))
     if threads == 1:
         return <tl_status>_run_piece(&plan, call, 0, n)
     return <tl_status>_run_pieces(&plan, call, n, threads)

@@ -30,8 +30,8 @@ from tensorlib.ops.elementwise cimport (
     disjoint, fill, full_like,
 )
 from tensorlib.ops.keys cimport (
-    Key, add_item, as_positions, axis_key, check_key, count_true, flat_nonzero,
-    mask_positions, plain_key, resolve_key,
+    Key, add_item, as_positions, axis_key, behind_slices, check_key, count_true,
+    flat_nonzero, mask_positions, plain_key, resolve_key,
 )
 from tensorlib.ops.logic cimport select, select_into
 from tensorlib.ops.reduce cimport broadcast
@@ -556,6 +556,7 @@ cdef object _getitem_op(object x, object key):
     cdef tl_buffer before
     cdef BasicIndex by
     cdef Key resolved
+    cdef int axis
     if type(key) is int and a.buf.ndim:
         by.n = 0
         add_item(&by, key, 0, a.buf.shape[0])
@@ -563,8 +564,9 @@ cdef object _getitem_op(object x, object key):
             return select_basic(a, &by)
         _element(&before, &a.buf, by.items[0].start)
         return new_view(a, &before)
-    if _is_positions(a, key):
-        return _read(a, axis_key(<Tensor>key, 0, tracking(a.track)))
+    last = behind_slices(key, &axis)
+    if axis < a.buf.ndim and _is_positions(a, last):
+        return _read(a, axis_key(<Tensor>last, axis, tracking(a.track)))
     if _is_whole_mask(a, key) and (
         a.buf.flags & (<Tensor>key).buf.flags & TL_C_CONTIGUOUS
     ):

@@ -30,3 +30,5 @@ cdef int64_t count_true(Tensor mask) except -1
 cdef Tensor as_positions(Tensor index)
 # The key of integer positions on one axis, on the device of what they index.
 cdef Key axis_key(Tensor positions, int axis, bint kept)
+# The tensor that a key of whole slices ends in, and its axis; else the key, and 0.
+cdef object behind_slices(object key, int *axis)

@@ -294,6 +294,25 @@ cdef Key axis_key(Tensor positions, int axis, bint kept):
     return out
 
 
+cdef object behind_slices(object key, int *axis):
+    """The tensor that a key of whole slices ends in, and its axis; else the key, 0."""
+    cdef int d, last
+    axis[0] = 0
+    if type(key) is not tuple or not key:
+        return key
+    last = <int>len(<tuple>key) - 1
+    if type((<tuple>key)[last]) is not Tensor:
+        return key
+    for d in range(last):
+        item = (<tuple>key)[d]
+        if type(item) is not slice or not (
+            item.start is None and item.stop is None and item.step is None
+        ):
+            return key
+    axis[0] = last
+    return (<tuple>key)[last]
+
+
 cdef tuple _broadcast_indices(list found):
     cdef tl_buffer shape, wider
     cdef Tensor positions

@@ -3,11 +3,13 @@
 Both are a copy of a view that has an axis of repetitions, of stride 0, before or after
 each axis that is repeated.
 """
-from tensorlib.core.abi cimport TL_INT64, TL_MAX_NDIM
+from libc.stdint cimport int64_t
+from tensorlib.autograd.primitive cimport tracking
+from tensorlib.core.abi cimport TL_INT64, TL_MAX_NDIM, tl_buffer
 from tensorlib.core.dtype cimport is_integer_code
-from tensorlib.core.layout cimport parse_axis
-from tensorlib.core.tensor cimport Tensor
-from tensorlib.ops.elementwise cimport as_tensor, cast, copy
+from tensorlib.core.layout cimport copy_layout, parse_axis, update_layout
+from tensorlib.core.tensor cimport Tensor, new_tensor, new_view
+from tensorlib.ops.elementwise cimport as_tensor, cast, copy, copy_into
 from tensorlib.ops.reduce cimport broadcast
 from tensorlib.ops.shape cimport reshape_like
 
@@ -17,6 +19,10 @@ from tensorlib.ops.creation import zeros
 from tensorlib.ops.indexing import nonzero, take
 from tensorlib.ops.joining import concat
 from tensorlib.ops.reduce import cumsum
+
+cdef enum:
+    MOST_TIMES = 1024
+    MOST_ELEMENTS = 1099511627776     # as often as that: their number does not overflow
 
 
 cdef Tensor _spread(str op, Tensor x, tuple single, tuple wide, tuple merged):
@@ -141,12 +147,48 @@ def repeat(x, repeats, /, *, axis=None):
 cdef Tensor _repeat_all(Tensor x, object times, int axis):
     if times < 0:
         raise ShapeError(f"repeat: expected repeats >= 0, got {times}")
+    if (
+        times <= MOST_TIMES and x.buf.size <= MOST_ELEMENTS
+        and x.buf.ndim < TL_MAX_NDIM and not tracking(x.track)
+    ):
+        return _repeat_untracked(x, times, axis)
     shape = x.shape
     before, n, after = shape[:axis], shape[axis], shape[axis + 1:]
     return _spread(
         "repeat", x, (*before, n, 1, *after), (*before, n, times, *after),
         (*before, n * times, *after),
     )
+
+
+cdef Tensor _repeat_untracked(Tensor x, int64_t times, int axis):
+    """The same copy, where no graph asks for the steps to it."""
+    cdef Tensor out
+    cdef tl_buffer layout, source, target
+    copy_layout(&layout, &x.buf)
+    layout.shape[axis] *= times
+    out = new_tensor(&layout, x.buf.dtype, x.buf.device_type, x.buf.device_index)
+    copy_layout(&source, &x.buf)
+    copy_layout(&target, &out.buf)
+    _insert_repetitions(&source, axis, x.buf.shape[axis], times, x.buf.strides[axis], 0)
+    _insert_repetitions(
+        &target, axis, x.buf.shape[axis], times, out.buf.strides[axis] * times,
+        out.buf.strides[axis],
+    )
+    copy_into("repeat", new_view(out, &target), new_view(x, &source))
+    return out
+
+
+cdef void _insert_repetitions(
+    tl_buffer *b, int axis, int64_t n, int64_t times, int64_t stride, int64_t step
+) noexcept:
+    """Make an axis two: n elements by `stride`, each of them seen `times` by `step`."""
+    cdef int d
+    for d in range(b.ndim, axis + 1, -1):
+        b.shape[d], b.strides[d] = b.shape[d - 1], b.strides[d - 1]
+    b.shape[axis], b.strides[axis] = n, stride
+    b.shape[axis + 1], b.strides[axis + 1] = times, step
+    b.ndim += 1
+    update_layout(b)
 
 
 def _places(counts):

@@ -7,6 +7,7 @@ from tensorlib.core.dtype import DType, result_type
 from tensorlib.core.dtype import dtype as dtype_of
 from tensorlib.core.errors import ShapeError
 from tensorlib.core.naming import own_errors
+from tensorlib.core.tensor import Tensor
 from tensorlib.ops.arguments import axis_of, tensor_of
 from tensorlib.ops.arithmetic import abs as magnitude
 from tensorlib.ops.creation import full
@@ -18,6 +19,7 @@ from tensorlib.ops.reduce import all as every
 from tensorlib.ops.reduce import cumsum
 from tensorlib.ops.reduce import sum as total
 
+_BOOL = dtype_of("bool")
 _KINDS = {
     "bool": "b",
     "signed integer": "i",
@@ -52,10 +54,9 @@ def count_nonzero(x, /, *, axis=None, keepdims=False):
     >>> tl.count_nonzero(tl.tensor([0.0, 3.0, -1.0]))
     tensor(2)
     """
-    x = tensor_of("count_nonzero", x)
-    dtype = x.dtype
-    if dtype.kind != "b":
-        x = x != 0 if dtype.is_complex else astype(x, "bool")
+    if type(x) is not Tensor or x.dtype is not _BOOL:
+        x = tensor_of("count_nonzero", x)
+        x = x != 0 if x.dtype.is_complex else astype(x, "bool", copy=False)
     return total(x, axis, keepdims)
 
 

@@ -37,8 +37,8 @@ def _lengths(starts, size):
     return ends - starts
 
 
-def _distinct(op, x, *, equal_nan=False, inverse=True):
-    """Return values, first positions, inverse and counts."""
+def _distinct(op, x, *, equal_nan=False, inverse=True, counts=True):
+    """Return values, first positions, inverse and counts, None where not asked."""
     flat = _flat(op, x)
     if flat.dtype.is_complex:
         order, starts, back = _complex_runs(flat, equal_nan)
@@ -46,9 +46,9 @@ def _distinct(op, x, *, equal_nan=False, inverse=True):
         order = argsort(flat)
         starts, back = find_runs(flat, order, inverse, equal_nan)
     first = take(order, starts)
-    if inverse:
-        back = reshape(back, tensor_of(op, x).shape)
-    return UniqueAll(take(flat, first), first, back, _lengths(starts, flat.size))
+    back = reshape(back, tensor_of(op, x).shape) if inverse else None
+    lengths = _lengths(starts, flat.size) if counts else None
+    return UniqueAll(take(flat, first), first, back, lengths)
 
 
 def _complex_runs(flat, equal_nan):
@@ -160,7 +160,7 @@ def unique_inverse(x, /):
     >>> values.tolist(), inverse.tolist()
     ([1, 3], [1, 0, 1])
     """
-    found = _distinct("unique_inverse", x)
+    found = _distinct("unique_inverse", x, counts=False)
     return UniqueInverse(found.values, found.inverse_indices)
 
 
@@ -225,8 +225,9 @@ def unique(
     """
     if not (return_index or return_inverse or return_counts):
         return take(*_ordered_runs("unique", x, equal_nan))
-    found = _distinct("unique", x, equal_nan=equal_nan, inverse=return_inverse)
     wanted = (True, return_index, return_inverse, return_counts)
+    asked = {"inverse": return_inverse, "counts": return_counts}
+    found = _distinct("unique", x, equal_nan=equal_nan, **asked)
     return tuple(part for part, want in zip(found, wanted, strict=True) if want)
 
 

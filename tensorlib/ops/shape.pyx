@@ -18,7 +18,8 @@ from tensorlib.core.abi cimport (
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport (
     broadcast_shape, copy_layout, is_dense, parse_axes, parse_axis, parse_shape,
-    plain_extents, plain_shape, reshape_view, set_contiguous, shape_tuple, update_layout,
+    plain_extents, plain_shape, reshape_view, set_contiguous, shape_tuple,
+    update_layout,
 )
 from tensorlib.core.tensor cimport Tensor, new_tensor, new_view, operators
 from tensorlib.ops.elementwise cimport (
