@@ -91,6 +91,7 @@ INNER = {
     # Steps of other primitives, which record themselves, and fused gradients, which
     # their definitions replace where they are recorded; lu_factor is recorded for lu.
     "recurrent_input", "recurrent_grad", "ctc_loss_grad", "batch_norm_grad",
+    "concat_pairs",
     "layer_norm_grad", "rms_norm_grad", "group_norm_grad", "attention_grad",
     "attention_dropout_grad", "glu_grad", "solve_adjoint", "try_inv", "lu",
 }  # fmt: skip
