@@ -1,7 +1,7 @@
 /* The sum of a run of bytes, which counts what holds in a mask.
  *
- * Bytes add up in lanes of 16 bits, the even ones and the odd ones together. A lane holds
- * those of 128 vectors: 128 * 2 * 255 < 2^16.
+ * Bytes add up in lanes of 16 bits, the even ones and the odd ones together. A lane
+ * holds those of 128 vectors: 128 * 2 * 255 < 2^16.
  */
 #ifndef TENSORLIB_BYTE_LANES_H
 #define TENSORLIB_BYTE_LANES_H
@@ -33,7 +33,8 @@ inline int64_t sum_byte_vectors(const uint8_t *x, int64_t n) {
         pairs += (v & 255) + (v >> 8);
     }
     uint32_t total = 0;
-    for (int l = 0; l < LANE_BYTES / 2; l++) total += pairs[l];
+    for (int l = 0; l < LANE_BYTES / 2; l++)
+        total += pairs[l];
     return total;
 }
 
@@ -45,7 +46,8 @@ inline int64_t sum_bytes(const uint8_t *x, int64_t n) {
         x += some;
         n -= some;
     }
-    for (int64_t i = 0; i < n; i++) total += x[i];
+    for (int64_t i = 0; i < n; i++)
+        total += x[i];
     return total;
 }
 
