@@ -20,9 +20,20 @@ _STANDARD = (
 )  # fmt: skip
 
 
+def _devices():
+    from tensorlib.kernels.devices import device_count
+
+    return (
+        as_device("cpu"),
+        *(as_device("cuda", index) for index in range(device_count())),
+    )
+
+
 def _check_device(op, device):
-    if device is not None and as_device(device) != "cpu":
-        raise DeviceError(f"{op}: expected the CPU, the only device, got {device}")
+    known = _devices()
+    if device is not None and as_device(device) not in known:
+        names = ", ".join(str(each) for each in known)
+        raise DeviceError(f"{op}: expected a device of {names}, got {device}")
 
 
 class NamespaceInfo:
@@ -57,12 +68,7 @@ class NamespaceInfo:
 
     def devices(self):
         """Return the devices on which tensors can be made, a tuple."""
-        from tensorlib.kernels.devices import device_count
-
-        return (
-            as_device("cpu"),
-            *(as_device("cuda", index) for index in range(device_count())),
-        )
+        return _devices()
 
     def default_dtypes(self, *, device=None):
         """Return the dtypes that are taken when none is named.

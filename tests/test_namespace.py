@@ -40,8 +40,17 @@ def test_defaults_are_what_creation_gives():
     assert made["indexing"] is tl.argmax(tl.ones(1)).dtype
     assert info.default_device() == tl.ones(1).device
     assert info.default_device() in info.devices()
-    with pytest.raises(tl.DeviceError, match="default_dtypes: expected the CPU"):
-        info.default_dtypes(device="cuda")
+    with pytest.raises(tl.DeviceError, match="default_dtypes: expected a device of"):
+        info.default_dtypes(device="cuda:15")
+
+
+def test_every_device_that_is_listed_has_its_dtypes():
+    info = tl.__array_namespace_info__()
+    for device in info.devices():
+        assert info.dtypes(device=device) == info.dtypes()
+        assert info.default_dtypes(device=device) == info.default_dtypes()
+    with pytest.raises(tl.DeviceError, match="expected a device of cpu"):
+        info.dtypes(device="cuda:15")
 
 
 def test_capabilities_hold():
