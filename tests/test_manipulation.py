@@ -285,3 +285,12 @@ def test_concat_of_two_columns_of_strided_tensors_matches_numpy():
     found = tl.concat((a, b), axis=1)
     expected = np.concatenate((x[::-1, 3:4], x.T[:6, ::2][:, 1:2]), axis=1)
     assert (found.numpy() == expected).all()
+
+
+def test_repetition_of_empty_tensors_with_huge_axes_counts_right():
+    assert tl.repeat(tl.zeros((1 << 40, 0)), 4, axis=0).shape == (1 << 42, 0)
+    assert tl.tile(tl.zeros((2, (1 << 62) - 1, 0)), (2, 1, 1)).shape == (
+        4, (1 << 62) - 1, 0,
+    )  # fmt: skip
+    with pytest.raises((tl.ShapeError, MemoryError)):
+        tl.repeat(tl.zeros((1 << 62, 0)), 4, axis=0)

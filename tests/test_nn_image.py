@@ -242,3 +242,9 @@ def test_running_statistics_that_require_grad_raise():
         tl.batch_norm(
             tl.ones((2, 3)), tl.zeros(3, requires_grad=True), tl.ones(3), training=True
         )
+
+
+def test_group_norm_whose_statistics_are_larger_than_any_memory_raises():
+    with pytest.raises(MemoryError, match="group_norm: shape"):
+        tl.group_norm(tl.zeros(((1 << 63) - 3, 2, 0)), 1)
+    assert tl.group_norm(tl.zeros((3, 2, 0)), 1).shape == (3, 2, 0)

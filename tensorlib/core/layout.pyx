@@ -38,14 +38,14 @@ cdef void set_contiguous(tl_buffer *b) noexcept nogil:
 
 
 cdef void update_layout(tl_buffer *b) noexcept nogil:
-    cdef int64_t size = 1
+    cdef uint64_t size = 1          # of an empty tensor it may wrap around on the way
     cdef bint contiguous = True
     cdef int d
     for d in range(b.ndim - 1, -1, -1):
-        if b.shape[d] != 1 and b.strides[d] != size:
+        if b.shape[d] != 1 and b.strides[d] != <int64_t>size:
             contiguous = False
-        size *= b.shape[d]
-    b.size = size
+        size *= <uint64_t>b.shape[d]
+    b.size = <int64_t>size
     b.flags = TL_C_CONTIGUOUS if contiguous or size == 0 else 0
 
 

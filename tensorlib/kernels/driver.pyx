@@ -413,8 +413,10 @@ cdef int _run_collected(
     job.loop, job.params = <tl_loop>call.loop, call.params
     job.operands, job.held = plan.operands, 0
     job.itemsize[0], job.strides[0] = tl_sizes[call.out[0].dtype], 1
+    for k in range(1, OPERANDS):    # loops step through operands that are not there
+        job.strides[k] = 0
     for k in range(1, plan.operands):
-        job.itemsize[k], job.strides[k] = tl_sizes[call.in_[k - 1].dtype], 0
+        job.itemsize[k] = tl_sizes[call.in_[k - 1].dtype]
         for d in range(plan.ndim):
             if plan.strides[d][k] != 0:
                 job.strides[k] = 1

@@ -279,7 +279,7 @@ cdef class GroupNorm(Composite):
         cdef int nin = 0, track = 0
         x, weight, bias = aligned(self.name, (x, weight, bias))
         params.eps = eps
-        layout.ndim, layout.shape[0], layout.shape[1] = 2, x.buf.shape[0], groups
+        parse_shape(self.name, (x.buf.shape[0], groups), &layout)
         out = new_like(x, x.buf.dtype)
         average = new_tensor(
             &layout, x.buf.dtype, x.buf.device_type, x.buf.device_index

@@ -149,7 +149,8 @@ cdef Tensor _repeat_all(Tensor x, object times, int axis):
         raise ShapeError(f"repeat: expected repeats >= 0, got {times}")
     if (
         times <= MOST_TIMES and x.buf.size <= MOST_ELEMENTS
-        and x.buf.ndim < TL_MAX_NDIM and not tracking(x.track)
+        and x.buf.shape[axis] <= MOST_ELEMENTS and x.buf.ndim < TL_MAX_NDIM
+        and not tracking(x.track)
     ):
         return _repeat_untracked(x, times, axis)
     shape = x.shape
