@@ -1,23 +1,19 @@
-"""Why rows miss their targets: kept by hand, shown beside each miss in RESULTS.md."""
+"""Why rows miss their targets: kept by hand, shown beside each miss in RESULTS.md.
+
+Regular expressions over "section: name" -> the cause and what was tried. What was
+measured on one processor says nothing of another.
+"""
 
 import re
 
 __all__ = ["why"]
 
-# Regular expression over "section: name" -> the cause and what was tried.
-CAUSES = {
+AMD = {
     r"^elementwise: add row 1000x1000": (
         "8 MB read and written at 165 GB/s, more than copies reach in the last cache; "
         "rows of whole cache lines take as long, and PyTorch the same: 0.97 to 1.04"
     ),
-    r"^dispatch: a\.reshape": ("perf: thin; the tuple of arguments, a Tensor, a Node"),
-    "^narrow: astype float32 10.7 int8": (
-        "a full cache of other sizes sent each result to the system: mended since"
-    ),
     "^narrow: matmul .* bfloat16": "at the rate of AVX512-BF16 where there is one",
-    "^narrow: matmul .* int8": "a row at a time; no dot products of bytes (VNNI) yet",
-    "^narrow: exp": "blocks are converted in the first cache; in registers was slower",
-    "^narrow: ": "bound by memory: see the floor; no streaming stores yet",
     "^fourier: i?fftshift": "one copy in eight blocks of rows of 128 bytes",
     "^fourier: ": (
         "bound by instructions, two fifths of them loads, stores and shuffles; perf: "
@@ -31,10 +27,6 @@ CAUSES = {
     "^linalg: (eigh|eig|eigvals) 256": (
         "LAPACK on one thread, where PyTorch's MKL takes two: with one thread each, "
         "0.6 to 1.05 of its time. syevr was no faster"
-    ),
-    "^linalg: (lu|lu_factor|det|slogdet) 256": (
-        "panels of LAPACK on one thread, tiles on all; perf: a third of it in panels "
-        "and copies"
     ),
     "^linalg: (eig|eigvals) ": (
         "perf of eigvals 10000x4x4: LAPACK's geev, 16% in its iteration, the rest "
@@ -53,26 +45,14 @@ CAUSES = {
         "R of (A, B) and its SVD, since singular values are returned, which PyTorch's "
         "gelsy does without: of 114 us on one thread 40 are R, 55 the SVD of 20x20"
     ),
-    r"^dispatch: exp\(a\)": (
-        "against NumPy it is 0.5; perf of exp, recorded: thin; making and freeing "
-        "Tensor and Node"
-    ),
     r"^(dispatch: a\[2:6\]|views: a\[1:, ::2\])": (
         "a tie: of 77 ns and 75 of NumPy's, 31 are what slicing an empty tuple takes; "
         "the rest makes a view"
     ),
-    r"^dispatch: a\[0\]": (
-        "a tie of 39 ns: NumPy makes a scalar of its own, we make a view"
-    ),
-    r"^dispatch: a\.shape": "a tie: either makes a tuple and an int an axis",
     "^training: MLP": (
         "of 70 us Adam takes 17, two thirds of them divisions and square roots "
         "(16 cycles for 16 elements; by rsqrt14 and rcp14 with Newton steps 22), its "
         "Python 4; two products 10 each on two threads"
-    ),
-    "^chains: ": (
-        "an operation at a time, with a pass over memory each; compilers fuse a chain "
-        "into one pass. Beyond the caches that is what decides; no graphs yet"
     ),
     "^(networks|latency): (CNN|ResNet).*inference": (
         "against ONNX Runtime, which folds normalization and relu into convolutions. "
@@ -88,9 +68,6 @@ CAUSES = {
     "^(networks|latency): GPT.*inference": (
         "of a block's 640 us on one thread, 480 are products at 102 to 107 GFLOP/s of "
         "117, 94 attention, 20 gelu, 13 layer_norm; ONNX Runtime packs weights at load"
-    ),
-    "^networks: ResNet-9.*training": (
-        "PyTorch with channels last is the faster: no reordering for its kernels"
     ),
     r"^convolution: conv2d 32x64x28x28.*stride 2": (
         "perf: 73% in the direct kernel, at 111 GFLOP/s a core of 117, 13% packing of "
@@ -144,15 +121,9 @@ CAUSES = {
         "keys and values are packed once a thread and matrix; perf: two thirds in the "
         "product kernel at the rate of products, 17% exponentials, maxima and sums"
     ),
-    "^memory: DQN": "a page more or less: the rows below 1 MB tell nothing",
     "^process: import": (
         "loading some forty compiled modules; operator, warnings, struct and the "
         "printing rules, 2 ms, are no longer loaded since the run of 8e674b4"
-    ),
-    "^creation: (ones|zeros|full)": "writes of a block in the cache: see the floor",
-    "^creation: linspace": "one pass, in parallel",
-    "^indexing: (nonzero|[mv].mask)": (
-        "counted and compacted by words of 64, in parallel: bound by writing"
     ),
     "^indexing: take (axis 0|4096)": (
         "rows of 256 bytes are prefetched and copied by vectors; perf: two thirds of "
@@ -166,27 +137,14 @@ CAUSES = {
         "two copies a row, of 7 and 243 numbers: perf: 45% in them, 36% of it memcpy; "
         "the rest thin, the walk over rows and Python"
     ),
-    "^elementwise: acosh": "computed in double for 0.51 ulp of float32",
     "^elementwise: log10": (
         "0.44 ns an element and thread: 22 operations on a vector of 16 by polynomial, "
         "and two passes over blocks; NumPy's takes 0.2, on its one thread"
-    ),
-    "^elementwise: (asinh|atanh)": (
-        "log1p of a quotient (and a root) in float32: bound by instructions"
-    ),
-    r"^elementwise: (add|a \+= b|clip|ceil|floor|hardshrink|relu|abs).*10.[67]": (
-        "bound by memory: see the floor; no streaming stores yet"
-    ),
-    r"^sorting: histogram by edges 10\^3": "a search, a mask and a count, one by one",
-    r"^strided: sort\(m\.T": (
-        "sorted several lines at a time by a network of minima and maxima; NumPy's "
-        "is a quicksort in AVX-512"
     ),
     "^creation: asarray of an array": (
         "NumPy returns the array itself. Of our 170 ns its __array_struct__ takes 50; "
         "the rest is a call, a Tensor and a storage, made and freed"
     ),
-    "^creation: tensor of an array": "a borrowed Tensor first, then a copy of it",
     "^comparison: count_nonzero": (
         "a mask of 10^3: 24 ns add up bytes; the rest is the call of a function in "
         "Python and of sum: 267 ns where NumPy took 272"
@@ -210,7 +168,6 @@ CAUSES = {
         "a deviation of 22, and gelu below -4.5 takes the formula for any argument, "
         "16 at a time: 303 us, 42 on arguments of deviation 1 (PyTorch: 68)"
     ),
-    "^movement: tri[lu]": "two ranges, a comparison and a selection: four kernels",
     "^linalg: multi_dot": (
         "1.03 to 1.32 of NumPy: two products of 1.1 and 1.3 us (10 columns of 16 "
         "lanes); the rest checks of shapes, in Python in both libraries"
@@ -218,6 +175,63 @@ CAUSES = {
     "^linalg: norm 8x8": (
         "a tie: two small operations, 0.3 us of it; the rest Python in both libraries"
     ),
+    r"^indexing: (v\[i\] = w|put).* 10\^[57]": (
+        "a pass that checks, in parallel, then one that writes, on one thread: 40 MB "
+        "in no order. Two threads that share out x read all indices each, and took 1.3 "
+        "times as long; asking for 512 lines ahead 1.2 times"
+    ),
+}
+
+INTEL = {}
+
+# Wherever it was not looked for on the processor itself.
+ANYWHERE = {
+    r"^dispatch: a\.reshape": ("perf: thin; the tuple of arguments, a Tensor, a Node"),
+    "^narrow: astype float32 10.7 int8": (
+        "a full cache of other sizes sent each result to the system: mended since"
+    ),
+    "^narrow: matmul .* int8": "a row at a time; no dot products of bytes (VNNI) yet",
+    "^narrow: exp": "blocks are converted in the first cache; in registers was slower",
+    "^narrow: ": "bound by memory: see the floor; no streaming stores yet",
+    "^linalg: (lu|lu_factor|det|slogdet) 256": (
+        "panels of LAPACK on one thread, tiles on all; perf: a third of it in panels "
+        "and copies"
+    ),
+    r"^dispatch: exp\(a\)": (
+        "against NumPy it is 0.5; perf of exp, recorded: thin; making and freeing "
+        "Tensor and Node"
+    ),
+    r"^dispatch: a\[0\]": (
+        "a tie of 39 ns: NumPy makes a scalar of its own, we make a view"
+    ),
+    r"^dispatch: a\.shape": "a tie: either makes a tuple and an int an axis",
+    "^chains: ": (
+        "an operation at a time, with a pass over memory each; compilers fuse a chain "
+        "into one pass. Beyond the caches that is what decides; no graphs yet"
+    ),
+    "^networks: ResNet-9.*training": (
+        "PyTorch with channels last is the faster: no reordering for its kernels"
+    ),
+    "^memory: DQN": "a page more or less: the rows below 1 MB tell nothing",
+    "^creation: (ones|zeros|full)": "writes of a block in the cache: see the floor",
+    "^creation: linspace": "one pass, in parallel",
+    "^indexing: (nonzero|[mv].mask)": (
+        "counted and compacted by words of 64, in parallel: bound by writing"
+    ),
+    "^elementwise: acosh": "computed in double for 0.51 ulp of float32",
+    "^elementwise: (asinh|atanh)": (
+        "log1p of a quotient (and a root) in float32: bound by instructions"
+    ),
+    r"^elementwise: (add|a \+= b|clip|ceil|floor|hardshrink|relu|abs).*10.[67]": (
+        "bound by memory: see the floor; no streaming stores yet"
+    ),
+    r"^sorting: histogram by edges 10\^3": "a search, a mask and a count, one by one",
+    r"^strided: sort\(m\.T": (
+        "sorted several lines at a time by a network of minima and maxima; NumPy's "
+        "is a quicksort in AVX-512"
+    ),
+    "^creation: tensor of an array": "a borrowed Tensor first, then a copy of it",
+    "^movement: tri[lu]": "two ranges, a comparison and a selection: four kernels",
     "^products: (vecdot|tensordot|einsum (i,i|ij,ij)->i?) ": (
         "one pass over both operands, bound by memory: see the floor"
     ),
@@ -227,11 +241,6 @@ CAUSES = {
     r"^indexing: (v\[i\]|take|put|scatter).* 10\^3": (
         "1 ns an element as in NumPy; 0.3 us around it, of the key and the result"
     ),
-    r"^indexing: (v\[i\] = w|put).* 10\^[57]": (
-        "a pass that checks, in parallel, then one that writes, on one thread: 40 MB "
-        "in no order. Two threads that share out x read all indices each, and took 1.3 "
-        "times as long; asking for 512 lines ahead 1.2 times"
-    ),
     r"^indexing: (v\[i\]|take)": "one pass; bound by cache misses of x",
     "^matmul": (
         "at the rate of products; OpenBLAS and our panels pack tiles again, PyTorch's "
@@ -239,10 +248,23 @@ CAUSES = {
     ),
 }
 
+# By a word of the processor's name.
+ON = {"AMD": AMD, "Intel": INTEL}
 
-def why(label):
-    """Return the known cause of a miss, "" when nobody has found it yet."""
-    for pattern, cause in CAUSES.items():
-        if re.search(pattern, label):
-            return cause
+
+def why(label, processor=""):
+    """Return the known cause of a miss, "" when nobody has found it yet.
+
+    Parameters
+    ----------
+    label : str
+        The row, as "section: name".
+    processor : str
+        As `bench.machine.describe_machine` names it.
+    """
+    own = [causes for word, causes in ON.items() if word in processor]
+    for causes in [*own, ANYWHERE]:
+        for pattern, cause in causes.items():
+            if re.search(pattern, label):
+                return cause
     return ""

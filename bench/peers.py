@@ -34,7 +34,12 @@ def _parse(arguments):
         help="cpu: the thread's own time, for --threads 1 on a busy machine",
     )
     parser.add_argument(
-        "--write", action="store_true", help="RESULTS.md and roofline.png"
+        "--write", action="store_true", help="the table, and a picture beside it"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        help="of the table, instead of RESULTS.md (RESULTS-cuda.md for a GPU)",
     )
     parser.add_argument(
         "--rows",
@@ -55,7 +60,6 @@ def _parse(arguments):
     card.add_argument(
         "--budget", type=float, default=150.0, help="of all rows, in s (default 150)"
     )
-    card.add_argument("--out", metavar="PATH", help="instead of RESULTS-cuda.md")
     card.add_argument("--cap", type=int, help="most elements of an operand, to try out")
     options = parser.parse_args(arguments)
     unknown = set(options.peers or ()) - set(PEERS)
@@ -161,8 +165,12 @@ def main(arguments=None):
         if options.only and not options.rows:
             mode += f", only {options.only}"
         machine = {**describe_machine(options.threads), **floor.describe()}
-        RESULTS.write_text(markdown(rows, machine, packages, share, mode))
-        draw_roofline(rows, floor, RESULTS.with_name("roofline.png"))
+        page = Path(options.out) if options.out else RESULTS
+        picture = page.with_name(page.stem.replace("RESULTS", "roofline") + ".png")
+        draw_roofline(rows, floor, picture)
+        page.write_text(
+            markdown(rows, machine, packages, share, mode, picture=picture.name)
+        )
     return 1 if failed else 0
 
 

@@ -148,12 +148,12 @@ def _table(header, lines):
     return ["| " + " | ".join(cells) + " |" for cells in [header, rule, *escaped]]
 
 
-def _miss_lines(rows):
+def _miss_lines(rows, processor):
     lines = []
     for row in _worst_first(rows):
         name, *times, ratio, target, _, _ = _cells(row)
         ratio += " tie" if row.tied else ""
-        cause = row.error or why(row.label) or "not yet known"
+        cause = row.error or why(row.label, processor) or "not yet known"
         times = [""] * 4 if row.error else times
         lines.append([f"{row.section}: {name}", *times, ratio, target, cause])
     return lines
@@ -172,7 +172,7 @@ def _letters():
     return ", ".join(f"{p.mark}: {p.title}" for p in PEERS.values() if p.mark)
 
 
-def markdown(rows, machine, packages, share, mode):
+def markdown(rows, machine, packages, share, mode, picture="roofline.png"):
     """Return RESULTS.md: misses on top, then a table a section."""
     facts = [f"- {what}: {text}" for what, text in {**machine, **packages}.items()]
     _, misses, errors, _ = _counts(rows)
@@ -197,13 +197,13 @@ def markdown(rows, machine, packages, share, mode):
         "",
         _sentence(rows, share),
         "",
-        "![rows on the machine's roofline](roofline.png)",
+        f"![rows on the machine's roofline]({picture})",
         "",
         "## Misses",
         "",
     ]
     header = [*HEADER[:-2], "why"]
-    missed = _miss_lines([*misses, *errors])
+    missed = _miss_lines([*misses, *errors], machine.get("CPU", ""))
     lines += _table(header, missed) if missed else ["None."]
     for section in dict.fromkeys(row.section for row in rows):
         lines += ["", f"## {section}", ""]

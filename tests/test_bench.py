@@ -17,6 +17,7 @@ try:
         journal,
         latency,
         libraries,
+        misses,
         peers,
         report,
         runner,
@@ -161,6 +162,19 @@ def test_other_peers_are_met_at_their_time_and_channels_last_at_the_target(
     ratios, target, missed
 ):
     assert made_up(target, **ratios).missed is missed
+
+
+def test_cause_measured_on_one_processor_is_not_given_for_another(monkeypatch):
+    monkeypatch.setattr(misses, "ON", {"AMD": {"^a: b": "seen there"}})
+    monkeypatch.setattr(misses, "ANYWHERE", {"^a: ": "by its nature"})
+    assert misses.why("a: b", "AMD EPYC") == "seen there"
+    assert misses.why("a: b", "Intel Xeon") == "by its nature"
+    assert misses.why("c: b", "AMD EPYC") == ""
+
+
+def test_report_names_the_picture_beside_it():
+    text = report.markdown([], {}, {}, None, "test", picture="roofline-other.png")
+    assert "](roofline-other.png)" in text
 
 
 def test_report_shows_other_peers_by_their_letters():
