@@ -13,7 +13,8 @@ SHAPES = [
     (1, 1, 1), (1, 64, 64), (1, 300, 200), (3, 1, 5), (5, 7, 9), (6, 16, 8),
     (7, 17, 33), (8, 100, 784), (12, 31, 64), (16, 3, 255), (17, 129, 300),
     (64, 64, 64), (33, 520, 257), (64, 40, 256), (100, 784, 8), (65, 256, 256),
-    (80, 81, 82), (130, 127, 126),
+    (80, 81, 82), (130, 127, 126), (129, 33, 256), (132, 300, 257), (145, 31, 513),
+    (241, 130, 64), (490, 49, 300), (140, 4100, 260), (300, 1, 700), (2000, 70, 255),
 ]  # fmt: skip
 
 
@@ -68,6 +69,55 @@ def test_linear_with_bias_matches_numpy(shape, dtype):
         for right in LAYOUTS:
             found = tl.linear(strided(a, left), strided(b, right).T, tl.tensor(bias))
             require_product(found, a, b, bias.astype(np.float64), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(150, 70, 600), (700, 33, 300), (64, 64, 3000), (131, 4200, 270)], ids=str
+)
+def test_large_products_have_the_same_bits_on_any_threads(shape, dtype):
+    a, b = operands(*shape, dtype)
+    before = tl.get_num_threads()
+    try:
+        for left in LAYOUTS:
+            found = []
+            for threads in (1, 2, 5, 9):
+                tl.set_num_threads(threads)
+                found.append((strided(a, left) @ strided(b, "rows")).numpy().tobytes())
+            assert len(set(found)) == 1
+    finally:
+        tl.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [2, 3, 9])
+def test_large_products_of_a_batch_match_numpy(batch, dtype):
+    rng = np.random.default_rng(batch)
+    a = rng.standard_normal((batch, 150, 90)).astype(dtype)
+    b = rng.standard_normal((batch, 90, 140)).astype(dtype)
+    found = tl.tensor(a) @ tl.tensor(b)
+    for each in range(batch):
+        require_product(found[each], a[each], b[each], 0.0, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_large_products_are_added_up(dtype):
+    x, w = operands(200, 140, 310, dtype)
+    g, _ = operands(200, 1, 140, dtype, seed=1)
+    weight, start = tl.tensor(w, requires_grad=True), 0.0
+    for _ in range(2):
+        (tl.tensor(x) @ weight).backward(tl.tensor(g))
+        require_product(weight.grad, x.T, g, start, dtype)
+        start = weight.grad.numpy().astype(np.float64)
+
+
+def test_large_product_with_nan_and_infinity_touches_its_row_and_column_only():
+    a, b = operands(150, 71, 300, "float32")
+    a[141, 299], b[299, 70] = np.nan, np.inf
+    strange = ~np.isfinite((tl.tensor(a) @ tl.tensor(b)).numpy())
+    assert strange[141].all()
+    assert strange[:, 70].all()
+    assert strange.sum() == 71 + 150 - 1
 
 
 @settings(max_examples=60, deadline=None)

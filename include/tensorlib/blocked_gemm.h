@@ -1,0 +1,258 @@
+/* Large matrix products: both operands packed into blocks for the caches.
+ *
+ * As in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
+ * 2008: b's columns in panels of two vectors, a's rows in panels of a dozen, both in
+ * runs of GEMM_DEPTH along k. A register block multiplies a panel of each; b's panel
+ * stays in the first cache level, a block of a's in the second. b is packed once for
+ * all threads, a block of a's rows by the thread that multiplies it.
+ *
+ * Every element of c is its start plus one sum a run of k, in order: its bits depend on
+ * k alone, not on how rows and columns are cut.
+ */
+#ifndef TENSORLIB_BLOCKED_GEMM_H
+#define TENSORLIB_BLOCKED_GEMM_H
+
+#include "tensorlib/packed.h"
+
+namespace tl {
+
+/* Most rows of a register block of two vectors each: what the registers hold beside two
+ * vectors of b and an element of a. */
+constexpr int BLOCK_ROWS = LANE_BYTES == 64 ? 12 : 6;
+/* Panels of a block of a: 240 or 120 KB, of the second cache level. */
+constexpr int64_t BLOCK_PANELS = 20;
+/* Panels of b from which a is packed: below, its elements are used too few times. */
+constexpr int64_t BLOCK_REUSE = 4;
+
+/* Panels of m rows, as even as they can be. */
+inline int64_t row_panels(int64_t m) { return (m + BLOCK_ROWS - 1) / BLOCK_ROWS; }
+inline int64_t first_row(int64_t m, int64_t panel) { return m * panel / row_panels(m); }
+
+/* Columns of a panel of b. */
+template <class T> inline int64_t panel_columns(const T *) { return panel_width<T>(); }
+
+/* Elements of a packed block of a, the last of which are only written over. */
+template <class T> inline int64_t block_size(const T *) {
+    return BLOCK_PANELS * BLOCK_ROWS * GEMM_DEPTH + lanes<T>::count;
+}
+
+/* Rows of a at `depth` of k, side by side: panel[q * BLOCK_ROWS + r]. What is written
+ * beyond the rows is not read, but by the next store. */
+template <class T>
+inline void pack_rows(const T *a, int64_t a_row, int64_t a_col, int64_t rows,
+                      int64_t depth, T *panel) {
+    typedef lanes<T> L;
+    typedef typename L::vector vec;
+    constexpr int G = (BLOCK_ROWS + L::count - 1) / L::count;
+    int64_t q = 0;
+    if (a_col == 1) {
+        for (; q + L::count <= depth; q += L::count) {
+            vec v[G][L::count];
+            for (int g = 0; g < G; g++) {
+                for (int r = 0; r < L::count; r++) {
+                    const int64_t row = g * L::count + r;
+                    v[g][r] = L::load(a + (row < rows ? row : rows - 1) * a_row + q);
+                }
+                transpose_steps<vec, L::count, 1>(v[g]);
+            }
+            for (int s = 0; s < L::count; s++)
+                for (int g = 0; g < G; g++)
+                    memcpy(panel + (q + s) * BLOCK_ROWS + g * L::count, &v[g][s],
+                           sizeof(vec));
+        }
+    }
+    for (; q < depth; q++)
+        for (int64_t r = 0; r < rows; r++)
+            panel[q * BLOCK_ROWS + r] = a[r * a_row + q * a_col];
+}
+
+/* Where sums go, and what they are added to: rows apart by `row` and `start_row`. */
+template <class T> struct block_target {
+    T *c;
+    int64_t row;
+    const T *start;
+    int64_t start_row;
+};
+
+/* R rows of a, packed or `step` elements from one k to the next and `apart` from row to
+ * row, times a panel of b, for V vectors of columns. */
+template <class T, int V, bool Packed, size_t... R>
+inline void block_tile(std::index_sequence<R...>, int64_t depth, const T *a,
+                       int64_t step, int64_t apart, const T *b,
+                       const block_target<T> &to) {
+    typedef lanes<T> L;
+    typedef typename L::vector vec;
+    constexpr auto clear = [](vec(&sum)[V]) {
+        for (int v = 0; v < V; v++)
+            sum[v] = vec{};
+    };
+    constexpr auto multiply = [](vec(&sum)[V], T left, const vec(&right)[V]) {
+        for (int v = 0; v < V; v++)
+            sum[v] += left * right[v];
+    };
+    constexpr auto put = [](const vec(&sum)[V], const T *start, T *c) {
+        for (int v = 0; v < V; v++) {
+            const vec all = L::load(start + v * L::count) + sum[v];
+            memcpy(c + v * L::count, &all, sizeof all);
+        }
+    };
+    if (Packed) step = BLOCK_ROWS, apart = 1;
+    for (int64_t r = 0; r < (int64_t)sizeof...(R); r++)
+        for (int v = 0; v < V; v++)
+            __builtin_prefetch(to.c + r * to.row + v * L::count, 1);
+    vec sums[sizeof...(R)][V]; /* in registers, since every row has a name */
+    (clear(sums[R]), ...);
+    for (int64_t q = 0; q < depth; q++, a += step, b += panel_width<T>()) {
+        vec right[V];
+        for (int v = 0; v < V; v++)
+            right[v] = L::load(b + v * L::count);
+        (multiply(sums[R], a[(int64_t)R * apart], right), ...);
+    }
+    (put(sums[R], to.start + (int64_t)R * to.start_row, to.c + (int64_t)R * to.row),
+     ...);
+}
+
+/* block_tile for a number of rows known when run. */
+template <class T, int V, bool Packed, int R = BLOCK_ROWS>
+inline void block_rows(int64_t rows, int64_t depth, const T *a, int64_t step,
+                       int64_t apart, const T *b, const block_target<T> &to) {
+    if constexpr (R > 1) {
+        if (rows < R)
+            return block_rows<T, V, Packed, R - 1>(rows, depth, a, step, apart, b, to);
+    }
+    block_tile<T, V, Packed>(std::make_index_sequence<R>(), depth, a, step, apart, b,
+                             to);
+}
+
+/* The same for some columns of a panel, of which nothing else is touched. */
+template <class T, bool Packed>
+inline void block_part(int64_t rows, int64_t columns, int64_t depth, const T *a,
+                       int64_t step, int64_t apart, const T *b,
+                       const block_target<T> &to) {
+    constexpr int64_t count = lanes<T>::count, width = panel_width<T>();
+    alignas(64) T all[BLOCK_ROWS * width], zeros[width] = {};
+    const block_target<T> aside = {all, width, zeros, 0};
+    if (columns > count)
+        block_rows<T, 2, Packed>(rows, depth, a, step, apart, b, aside);
+    else
+        block_rows<T, 1, Packed>(rows, depth, a, step, apart, b, aside);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < columns; j++)
+            to.c[r * to.row + j] = to.start[r * to.start_row + j] + all[r * width + j];
+}
+
+/* Rows `begin`..`begin` + `depth` of b in panels, of which [low, high) are wanted. */
+template <class T> struct block_columns {
+    const T *packed;
+    int64_t begin, depth, low, high;
+};
+
+/* Row panels [first, last), BLOCK_PANELS at most, at one run of k. */
+template <class T, bool Packed>
+inline void block_run(const product<T> &p, const block_columns<T> &b, int64_t first,
+                      int64_t last, int64_t inner, int64_t depth, const T *a) {
+    constexpr int64_t width = panel_width<T>();
+    const int64_t top = first_row(p.m, first);
+    const bool begun = b.begin + inner > 0;
+    const T zeros[width] = {};
+    for (int64_t j = b.low; j < b.high; j++) {
+        const int64_t columns = p.n - j * width;
+        const T *panel = b.packed + (j * b.depth + inner) * width;
+        for (int64_t i = first; i < last; i++) {
+            const int64_t row = first_row(p.m, i);
+            const int64_t rows = first_row(p.m, i + 1) - row;
+            T *c = p.c + row * p.c_row + j * width;
+            block_target<T> to = {c, p.c_row, zeros, 0};
+            if (p.accumulate || begun)
+                to.start = c, to.start_row = p.c_row;
+            else if (p.bias)
+                to.start = p.bias + j * width;
+            const T *from = Packed ? a + (i - first) * BLOCK_ROWS * depth
+                                   : a + (row - top) * p.a_row;
+            if (columns >= width)
+                block_rows<T, 2, Packed>(rows, depth, from, p.a_col, p.a_row, panel,
+                                         to);
+            else
+                block_part<T, Packed>(rows, columns, depth, from, p.a_col, p.a_row,
+                                      panel, to);
+        }
+    }
+}
+
+/* Row panels [first, last) of c, for b's rows and panels; `block` has block_size
+ * elements. */
+template <class T>
+void block_product(const product<T> &p, const block_columns<T> &b, int64_t first,
+                   int64_t last, T *block) {
+    const bool packs = b.high - b.low >= BLOCK_REUSE;
+    for (int64_t low = first; low < last; low += BLOCK_PANELS) {
+        const int64_t high = last - low < BLOCK_PANELS ? last : low + BLOCK_PANELS;
+        for (int64_t inner = 0; inner < b.depth; inner += GEMM_DEPTH) {
+            const int64_t left = b.depth - inner;
+            const int64_t depth = left < GEMM_DEPTH ? left : GEMM_DEPTH;
+            const T *a = p.a + (b.begin + inner) * p.a_col;
+            if (!packs) {
+                block_run<T, false>(p, b, low, high, inner, depth,
+                                    a + first_row(p.m, low) * p.a_row);
+                continue;
+            }
+            for (int64_t i = low; i < high; i++) {
+                const int64_t row = first_row(p.m, i);
+                pack_rows(a + row * p.a_row, p.a_row, p.a_col,
+                          first_row(p.m, i + 1) - row, depth,
+                          block + (i - low) * BLOCK_ROWS * depth);
+            }
+            block_run<T, true>(p, b, low, high, inner, depth, block);
+        }
+    }
+}
+
+/* Runs of c's rows times runs of its columns. */
+struct block_grid {
+    int64_t down, across;
+};
+
+/* As many tasks as parts, or more. Rows are shared out first, for each task packs its
+ * own of a; each has four panels, so that b's are not read for less. */
+template <class T>
+block_grid share_blocks(const product<T> &p, const block_columns<T> &b, int parts) {
+    const int64_t rows = row_panels(p.m), most = rows / 4 + 1;
+    block_grid grid;
+    grid.down = (rows + BLOCK_PANELS - 1) / BLOCK_PANELS;
+    if (grid.down < parts)
+        grid.down = most < parts ? most : parts;
+    else
+        grid.down = (grid.down + parts - 1) / parts * parts;
+    grid.across = (parts + grid.down - 1) / grid.down;
+    if (grid.across > b.high) grid.across = b.high;
+    return grid;
+}
+
+/* Tasks [first, last), along rows of the grid. */
+template <class T>
+void block_tasks(const product<T> &p, const block_columns<T> &b, const block_grid &grid,
+                 int64_t first, int64_t last, T *block) {
+    const int64_t rows = row_panels(p.m);
+    for (int64_t task = first; task < last; task++) {
+        const int64_t i = task / grid.across, j = task % grid.across;
+        const block_columns<T> part = {b.packed, b.begin, b.depth,
+                                       b.high * j / grid.across,
+                                       b.high * (j + 1) / grid.across};
+        block_product(p, part, rows * i / grid.down, rows * (i + 1) / grid.down, block);
+    }
+}
+
+/* Panel j of rows begin..begin + depth of b; what lies beyond its columns is 0. */
+template <class T>
+void pack_columns(const product<T> &p, int64_t begin, int64_t depth, int64_t j,
+                  T *packed) {
+    constexpr int64_t width = panel_width<T>();
+    const int64_t left = p.n - j * width;
+    T *panel = packed + j * depth * width;
+    if (left < width) memset(panel, 0, depth * width * sizeof(T));
+    pack_panel(p, begin, depth, j * width, left < width ? left : width, panel);
+}
+
+} /* namespace tl */
+
+#endif /* TENSORLIB_BLOCKED_GEMM_H */
