@@ -111,6 +111,16 @@ def test_gradients_of_large_products_are_added_up(dtype):
         start = weight.grad.numpy().astype(np.float64)
 
 
+@pytest.mark.parametrize("step", [1, 2])
+def test_rows_of_a_batch_that_lie_apart_are_one_product(step):
+    a, b = operands(40, 90, 64, "float32")
+    wide = tl.tensor(np.repeat(a, step, axis=0))[::step].reshape((1, 40, 64))
+    found = wide.permute_dims((1, 0, 2)) @ tl.tensor(b)
+    assert found.shape == (40, 1, 90)
+    require_product(found[:, 0], a, b, 0.0, "float32")
+    assert (found[:, 0] == tl.tensor(a) @ tl.tensor(b)).all()
+
+
 def test_large_product_with_nan_and_infinity_touches_its_row_and_column_only():
     a, b = operands(150, 71, 300, "float32")
     a[141, 299], b[299, 70] = np.nan, np.inf
