@@ -46,6 +46,7 @@ struct direct_plan {
     int64_t
         tall; /* rows of taps, each a row of the source below the one before; or 1 */
     bool channels; /* in the lanes of vectors */
+    int64_t lane;  /* elements of a vector */
     int64_t block; /* channels of a register block, at most */
 };
 
@@ -140,7 +141,8 @@ inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t byte
     }
     d.tall = !input && d.step[1] == 1 && p->dilation[1] == 1 ? d.kernel[1] : 1;
     d.channels = direct_channels(&d, like);
-    d.block = d.channels ? lanes<T>::count : DIRECT_OUTS;
+    d.lane = lanes<T>::count;
+    d.block = d.channels ? CHANNEL_VECTORS * d.lane : DIRECT_OUTS;
     direct_cut<T>(&d, bytes, tasks);
     return d;
 }
@@ -349,21 +351,20 @@ inline int64_t direct_first(const direct_plan *d, int64_t block) {
     return d->to * block / direct_blocks(d);
 }
 /* Tasks that share a box's blocks, where there are too few boxes for `tasks`; each
- * packs the box anew, so that it has two blocks at least. */
+ * packs the box anew, so that it has two vectors of channels at least. */
 inline int64_t direct_parts(const direct_plan *d, int64_t tasks) {
     int64_t count = d->n * d->groups * d->boxes[0] * d->boxes[1] * d->boxes[2];
     if (!d->channels) return 1;
-    return direct_max(direct_min(direct_ceil(tasks, count), direct_blocks(d) / 2), 1);
+    const int64_t most = direct_ceil(d->to, d->lane) / 2;
+    return direct_max(direct_min(direct_ceil(tasks, count), most), 1);
 }
 
-/* Channels for which a block's filters have room. */
+/* Channels for which filters of so many have room. */
 inline int64_t direct_room(const direct_plan *d, int64_t outs) {
-    return d->channels ? d->block : outs;
+    return d->channels ? direct_ceil(outs, d->lane) * d->lane : outs;
 }
 /* Elements of a group's packed filters, for each tap of each source channel. */
-inline int64_t direct_width(const direct_plan *d) {
-    return d->channels ? direct_blocks(d) * d->block : d->to;
-}
+inline int64_t direct_width(const direct_plan *d) { return direct_room(d, d->to); }
 /* Elements before the filters of a block, all of one phase of a group lying together;
  * `begin` taps are of phases before. */
 inline int64_t direct_place(const direct_plan *d, int64_t begin, int64_t taps,
@@ -376,13 +377,20 @@ inline int64_t direct_place(const direct_plan *d, int64_t begin, int64_t taps,
 template <class T>
 inline void direct_filters(const direct_plan *d, bool input, const T *w, int64_t first,
                            int64_t outs, const int64_t *tap, int64_t taps, T *packed) {
-    if (d->channels && !input) { /* one phase of all taps, in order */
-        channel_filters(w + first * d->from * taps, outs, d->from * taps, packed);
+    const int64_t room = direct_room(d, outs);
+    if (d->channels && taps == d->taps) { /* one phase: all taps, in order */
+        const int64_t pieces = input ? d->from : 1, depth = d->from * taps;
+        const int64_t apart = input ? taps : depth, run = depth / pieces;
+        w += first * apart;
+        for (int64_t c = 0; c < pieces; c++, w += d->to * taps, packed += run * room)
+            for (int64_t o = 0; o < outs; o += d->lane)
+                channel_turn(w + o * apart, apart, direct_min(outs - o, d->lane), run,
+                             packed + o, room);
         return;
     }
     for (int64_t c = 0; c < d->from; c++)
-        for (int64_t k = 0; k < taps; k++, packed += direct_room(d, outs))
-            for (int64_t o = 0; o < direct_room(d, outs); o++) {
+        for (int64_t k = 0; k < taps; k++, packed += room)
+            for (int64_t o = 0; o < room; o++) {
                 int64_t row = input ? c * d->to + first + o : (first + o) * d->from + c;
                 packed[o] = o < outs ? w[row * d->taps + tap[k]] : T(0);
             }
@@ -578,13 +586,17 @@ inline void direct_rows_of(const direct_plan *d, int64_t outs, const T *x,
                            T *out, int64_t rows, int64_t columns) {
     if constexpr (sizeof(T) == sizeof(float)) {
         if (d->channels) {
+            const int64_t lane = lanes<T>::count;
             channel_block<T> b = {
                 w, at, taps, d->from, d->plane, d->residues * d->run * d->step[1], {}};
             for (int64_t o = 0; bias && o < outs; o++)
-                b.start[o] = bias[o];
+                b.start[o / lane][o % lane] = bias[o];
             channel_store to = {outs, d->target[0] * d->target[1] * d->target[2],
                                 d->target[2] * d->phases[1], d->phases[2]};
-            channel_plane(b, x, rows, columns, to, out);
+            if (outs > lane)
+                channel_plane<T, CHANNEL_VECTORS>(b, x, rows, columns, to, out);
+            else
+                channel_plane<T, 1>(b, x, rows, columns, to, out);
             return;
         }
     }
