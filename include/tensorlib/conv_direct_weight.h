@@ -237,11 +237,14 @@ template <class T> inline int64_t direct_padded(const direct_plan *d, const T *)
     const int64_t lane = lanes<T>::count;
     return d->to * d->box[0] * d->box[1] * direct_ceil(d->box[2], lane) * lane;
 }
+template <class T> inline int64_t direct_sum_bytes(const direct_plan *d, const T *) {
+    const int64_t outs = d->channels ? direct_width(d) : d->to * d->lane;
+    return outs * d->from * d->taps * (int64_t)sizeof(T);
+}
 template <class T> inline int64_t direct_work(const direct_plan *d, const T *like) {
-    const int64_t lane = lanes<T>::count, box = d->box[0] * d->box[1] * d->box[2];
-    const int64_t outs = d->channels ? direct_ceil(d->to, lane) : d->to;
+    const int64_t box = d->box[0] * d->box[1] * d->box[2];
     const int64_t y = d->channels ? box * d->block : direct_padded(d, like);
-    return outs * d->from * d->taps * lane +
+    return direct_sum_bytes(d, like) / (int64_t)sizeof(T) +
            direct_batch(d, like) * (d->from * d->plane + y) + 64;
 }
 
@@ -316,7 +319,7 @@ template <class T>
 inline void direct_weight_channels(const direct_plan *d, const T *y, const T *x,
                                    int64_t outs, const int64_t *at, int64_t first,
                                    int64_t last, T *w, T *work) {
-    const int64_t lane = lanes<T>::count, depth = d->from * d->taps;
+    const int64_t lane = d->lane, depth = d->from * d->taps;
     const int64_t batch = direct_batch(d, x);
     const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
     const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
