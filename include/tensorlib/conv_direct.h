@@ -46,6 +46,7 @@ struct direct_plan {
     int64_t
         tall; /* rows of taps, each a row of the source below the one before; or 1 */
     bool channels; /* in the lanes of vectors */
+    int64_t lane;  /* elements of a vector */
     int64_t block; /* channels of a register block, at most */
 };
 
@@ -140,7 +141,8 @@ inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t byte
     }
     d.tall = !input && d.step[1] == 1 && p->dilation[1] == 1 ? d.kernel[1] : 1;
     d.channels = direct_channels(&d, like);
-    d.block = d.channels ? lanes<T>::count : DIRECT_OUTS;
+    d.lane = lanes<T>::count;
+    d.block = d.channels ? CHANNEL_VECTORS * d.lane : DIRECT_OUTS;
     direct_cut<T>(&d, bytes, tasks);
     return d;
 }
@@ -180,101 +182,108 @@ inline void direct_list(const conv_shape *p, const direct_plan *d, bool input,
     begin[direct_phases(d)] = count;
 }
 
-/* Every second element from two overlapping vectors: b begins where a ends. */
-template <class V, size_t... I>
-inline V direct_evens(V a, V b, std::index_sequence<I...>) {
-    constexpr size_t half = sizeof...(I) / 2;
-    return __builtin_shufflevector(a, b, (int)(2 * I + (I >= half))...);
-}
-
-/* n elements, Step (1 or 2) apart, side by side; the last vector moves back to their
- * end. */
-template <class T, int Step> inline void direct_copy(const T *from, int64_t n, T *to) {
-    typedef lanes<T> L;
-    constexpr auto all = std::make_index_sequence<L::count>();
-    if (n >= L::count) {
-        for (int64_t i = 0; i < n; i += L::count) {
-            const int64_t j = direct_min(i, n - L::count);
-            typename L::vector v = L::load(from + Step * j);
-            if (Step == 2)
-                v = direct_evens(v, L::load(from + 2 * j + L::count - 1), all);
-            memcpy(to + j, &v, sizeof v);
-        }
-        return;
-    }
+/* Lanes [low, high) of the vector at x, zeros beside them: nothing else is read. */
+template <class T>
+inline typename lanes<T>::vector direct_between(const T *x, int64_t low, int64_t high) {
 #if defined(__AVX512F__)
-    const int64_t width = Step * (n - 1) + 1;
-    if (n == 0) return;
-    typename L::vector v = load_first(from, direct_min(width, L::count));
-    if (Step == 2 && width >= L::count)
-        v = direct_evens(v, load_first(from + L::count - 1, width - L::count + 1), all);
-    else if (Step == 2)
-        v = direct_evens(v, v, all);
-    store_first(to, n, v);
+    const uint32_t mask = (1u << high) - (1u << low);
+    if constexpr (sizeof(T) == sizeof(float))
+        return (typename lanes<T>::vector)_mm512_maskz_loadu_ps((__mmask16)mask, x);
+    else
+        return (typename lanes<T>::vector)_mm512_maskz_loadu_pd((__mmask8)mask, x);
 #else
-    for (int64_t i = 0; i < n; i++)
-        to[i] = from[i * Step];
+    if (high - low == lanes<T>::count) return lanes<T>::load(x);
+    typename lanes<T>::vector v{};
+    memcpy((T *)&v + low, x + low, (high - low) * sizeof(T));
+    return v;
 #endif
 }
 
-/* Zeros in a row of n, but for elements [low, high); where these are written later, a
- * vector at either end may reach into them. */
+/* Lanes of a vector at column `first` that a row of `size` has. */
+struct direct_span {
+    int64_t low, high;
+};
 template <class T>
-inline void direct_clear(T *row, int64_t n, int64_t low, int64_t high) {
+inline direct_span direct_within(int64_t first, int64_t size, const T *) {
+    const int64_t most = lanes<T>::count;
+    const int64_t low = direct_min(direct_max(-first, 0), most);
+    return {low, direct_max(direct_min(size - first, most), low)};
+}
+
+/* Columns [at, at + a vector) of every residue, of rows whose packed columns begin at
+ * column `first` of the source. A vector may reach into what is packed next. */
+template <class T, int Step>
+inline void direct_pack_columns(const direct_plan *d, const T *line, int64_t first,
+                                int64_t rows, int64_t at, T *packed) {
     typedef lanes<T> L;
-    const typename L::vector zero{};
-    if (n >= L::count && low <= L::count && n - high <= L::count) {
-        if (low > 0) memcpy(row, &zero, sizeof zero);
-        if (high < n) memcpy(row + n - L::count, &zero, sizeof zero);
+    constexpr auto all = std::make_index_sequence<L::count>();
+    const int64_t column = first + Step * at, size = d->source[2];
+    const direct_span here = direct_within(column, size, line);
+    const direct_span next = direct_within(column + L::count, size, line);
+    packed += at;
+    line += column;
+    for (int64_t j = 0; j < rows; j++, line += size, packed += d->residues * d->run) {
+        typename L::vector v = direct_between(line, here.low, here.high);
+        if constexpr (Step == 2) {
+            auto w = direct_between(line + L::count, next.low, next.high);
+            auto odd = every_second<1>(v, w, all);
+            v = every_second<0>(v, w, all);
+            memcpy(packed, &v, sizeof v);
+            if (d->residues == 2) memcpy(packed + d->run, &odd, sizeof odd);
+        } else {
+            memcpy(packed, &v, sizeof v);
+        }
+        if (at > 0) continue;
+        for (int64_t k = 0; k < size; k += 64 / (int64_t)sizeof(T))
+            __builtin_prefetch(line + k + DIRECT_AHEAD);
+    }
+}
+
+/* Rows of a source, packed; their columns begin at column `first`. Step: of the plan, 0
+ * where only a call knows it. The last vector of a row moves back to its end. */
+template <class T, int Step>
+inline void direct_pack_rows(const direct_plan *d, const T *line, int64_t first,
+                             int64_t rows, T *packed) {
+    if constexpr (Step != 0) {
+        const int64_t lane = lanes<T>::count, last = direct_max(d->run - lane, 0);
+        for (int64_t at = 0; at < last; at += lane)
+            direct_pack_columns<T, Step>(d, line, first, rows, at, packed);
+        direct_pack_columns<T, Step>(d, line, first, rows, last, packed);
         return;
     }
-    memset(row, 0, low * sizeof(T));
-    memset(row + high, 0, (n - high) * sizeof(T));
+    for (int64_t j = 0; j < rows; j++, line += d->source[2])
+        for (int64_t r = 0; r < d->residues; r++)
+            for (int64_t i = 0; i < d->run; i++) {
+                const int64_t column = first + r + i * d->step[2];
+                const bool inside = column >= 0 && column < d->source[2];
+                *packed++ = inside ? line[column] : T(0);
+            }
 }
 
-/* One row of a source, from column `first` on, into a packed row. Step: of the plan, 0
- * where only a call knows it, for divisions by it take longest. */
-template <class T, int Step>
-inline void direct_pack_row(const direct_plan *d, const T *line, int64_t first,
-                            T *row) {
-    const int64_t step = Step ? Step : d->step[2];
-    for (int64_t r = 0; r < d->residues; r++, row += d->run, first++) {
-        int64_t low = first < 0 ? direct_ceil(-first, step) : 0;
-        int64_t high = direct_ceil(direct_max(d->source[2] - first, 0), step);
-        high = direct_min(high, d->run);
-        low = direct_min(low, high);
-        direct_clear(row, d->run, low, high);
-        if constexpr (Step != 0)
-            direct_copy<T, Step>(line + first + low * Step, high - low, row + low);
-        else
-            for (int64_t i = low; i < high; i++)
-                row[i] = line[first + i * step];
-    }
-}
-
-/* The source of a box whose first targets are `start`: one group's channels. */
+/* The source of a box whose first targets are `start`: one group's channels. Behind it
+ * is room for a vector. */
 template <class T, int Step>
 inline void direct_pack_by(const direct_plan *d, const T *source, const int64_t *start,
                            T *packed) {
     const int64_t size = d->source[0] * d->source[1] * d->source[2];
-    const int64_t row = d->residues * d->run;
+    const int64_t row = d->residues * d->run, tall = d->inside[1];
     int64_t at[3];
     for (int a = 0; a < 3; a++)
         at[a] = start[a] * d->step[a] + d->base[a];
+    const int64_t above = direct_min(direct_max(-at[1], 0), tall);
+    const int64_t end = direct_min(direct_max(d->source[1] - at[1], above), tall);
     for (int64_t c = 0; c < d->from; c++, source += size)
-        for (int64_t i = 0; i < d->inside[0]; i++)
-            for (int64_t j = 0; j < d->inside[1]; j++, packed += row) {
-                int64_t z = at[0] + i, y = at[1] + j;
-                bool inside = z >= 0 && z < d->source[0] && y >= 0 && y < d->source[1];
-                const T *line = source + (z * d->source[1] + y) * d->source[2];
-                if (!inside) {
-                    memset(packed, 0, row * sizeof(T));
-                    continue;
-                }
-                for (int64_t k = 0; k < d->source[2]; k += 64 / (int64_t)sizeof(T))
-                    __builtin_prefetch(line + k + DIRECT_AHEAD);
-                direct_pack_row<T, Step>(d, line, at[2], packed);
+        for (int64_t z = at[0]; z < at[0] + d->inside[0]; z++, packed += tall * row) {
+            if (z < 0 || z >= d->source[0]) {
+                memset(packed, 0, tall * row * sizeof(T));
+                continue;
             }
+            memset(packed, 0, above * row * sizeof(T));
+            direct_pack_rows<T, Step>(
+                d, source + (z * d->source[1] + at[1] + above) * d->source[2], at[2],
+                end - above, packed + above * row);
+            memset(packed + end * row, 0, (tall - end) * row * sizeof(T));
+        }
 }
 template <class T>
 inline void direct_pack(const direct_plan *d, const T *source, const int64_t *start,
@@ -349,21 +358,20 @@ inline int64_t direct_first(const direct_plan *d, int64_t block) {
     return d->to * block / direct_blocks(d);
 }
 /* Tasks that share a box's blocks, where there are too few boxes for `tasks`; each
- * packs the box anew, so that it has two blocks at least. */
+ * packs the box anew, so that it has two vectors of channels at least. */
 inline int64_t direct_parts(const direct_plan *d, int64_t tasks) {
     int64_t count = d->n * d->groups * d->boxes[0] * d->boxes[1] * d->boxes[2];
     if (!d->channels) return 1;
-    return direct_max(direct_min(direct_ceil(tasks, count), direct_blocks(d) / 2), 1);
+    const int64_t most = direct_ceil(d->to, d->lane) / 2;
+    return direct_max(direct_min(direct_ceil(tasks, count), most), 1);
 }
 
-/* Channels for which a block's filters have room. */
+/* Channels for which filters of so many have room. */
 inline int64_t direct_room(const direct_plan *d, int64_t outs) {
-    return d->channels ? d->block : outs;
+    return d->channels ? direct_ceil(outs, d->lane) * d->lane : outs;
 }
 /* Elements of a group's packed filters, for each tap of each source channel. */
-inline int64_t direct_width(const direct_plan *d) {
-    return d->channels ? direct_blocks(d) * d->block : d->to;
-}
+inline int64_t direct_width(const direct_plan *d) { return direct_room(d, d->to); }
 /* Elements before the filters of a block, all of one phase of a group lying together;
  * `begin` taps are of phases before. */
 inline int64_t direct_place(const direct_plan *d, int64_t begin, int64_t taps,
@@ -376,13 +384,20 @@ inline int64_t direct_place(const direct_plan *d, int64_t begin, int64_t taps,
 template <class T>
 inline void direct_filters(const direct_plan *d, bool input, const T *w, int64_t first,
                            int64_t outs, const int64_t *tap, int64_t taps, T *packed) {
-    if (d->channels && !input) { /* one phase of all taps, in order */
-        channel_filters(w + first * d->from * taps, outs, d->from * taps, packed);
+    const int64_t room = direct_room(d, outs);
+    if (d->channels && taps == d->taps) { /* one phase: all taps, in order */
+        const int64_t pieces = input ? d->from : 1, depth = d->from * taps;
+        const int64_t apart = input ? taps : depth, run = depth / pieces;
+        w += first * apart;
+        for (int64_t c = 0; c < pieces; c++, w += d->to * taps, packed += run * room)
+            for (int64_t o = 0; o < outs; o += d->lane)
+                channel_turn(w + o * apart, apart, direct_min(outs - o, d->lane), run,
+                             packed + o, room);
         return;
     }
     for (int64_t c = 0; c < d->from; c++)
-        for (int64_t k = 0; k < taps; k++, packed += direct_room(d, outs))
-            for (int64_t o = 0; o < direct_room(d, outs); o++) {
+        for (int64_t k = 0; k < taps; k++, packed += room)
+            for (int64_t o = 0; o < room; o++) {
                 int64_t row = input ? c * d->to + first + o : (first + o) * d->from + c;
                 packed[o] = o < outs ? w[row * d->taps + tap[k]] : T(0);
             }
@@ -578,13 +593,17 @@ inline void direct_rows_of(const direct_plan *d, int64_t outs, const T *x,
                            T *out, int64_t rows, int64_t columns) {
     if constexpr (sizeof(T) == sizeof(float)) {
         if (d->channels) {
+            const int64_t lane = lanes<T>::count;
             channel_block<T> b = {
                 w, at, taps, d->from, d->plane, d->residues * d->run * d->step[1], {}};
             for (int64_t o = 0; bias && o < outs; o++)
-                b.start[o] = bias[o];
+                b.start[o / lane][o % lane] = bias[o];
             channel_store to = {outs, d->target[0] * d->target[1] * d->target[2],
                                 d->target[2] * d->phases[1], d->phases[2]};
-            channel_plane(b, x, rows, columns, to, out);
+            if (outs > lane)
+                channel_plane<T, CHANNEL_VECTORS>(b, x, rows, columns, to, out);
+            else
+                channel_plane<T, 1>(b, x, rows, columns, to, out);
             return;
         }
     }

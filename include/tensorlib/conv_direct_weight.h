@@ -237,11 +237,14 @@ template <class T> inline int64_t direct_padded(const direct_plan *d, const T *)
     const int64_t lane = lanes<T>::count;
     return d->to * d->box[0] * d->box[1] * direct_ceil(d->box[2], lane) * lane;
 }
+template <class T> inline int64_t direct_sum_bytes(const direct_plan *d, const T *) {
+    const int64_t outs = d->channels ? direct_width(d) : d->to * d->lane;
+    return outs * d->from * d->taps * (int64_t)sizeof(T);
+}
 template <class T> inline int64_t direct_work(const direct_plan *d, const T *like) {
-    const int64_t lane = lanes<T>::count, box = d->box[0] * d->box[1] * d->box[2];
-    const int64_t outs = d->channels ? direct_ceil(d->to, lane) : d->to;
-    const int64_t y = d->channels ? box * lane : direct_padded(d, like);
-    return outs * d->from * d->taps * lane +
+    const int64_t box = d->box[0] * d->box[1] * d->box[2];
+    const int64_t y = d->channels ? box * d->block : direct_padded(d, like);
+    return direct_sum_bytes(d, like) / (int64_t)sizeof(T) +
            direct_batch(d, like) * (d->from * d->plane + y) + 64;
 }
 
@@ -289,21 +292,25 @@ inline direct_walk direct_prepare(const direct_plan *d, const T **y, const T *x,
     return walk;
 }
 
-/* The gradient of a box for a vector of channels, from y at the box, as (targets,
- * lanes). */
+/* The gradient of a box for a block of channels, from y at the box, as (targets,
+ * channels), whole vectors of these. */
 template <class T>
 inline void direct_turn(const direct_plan *d, const T *y, int64_t outs,
                         const int64_t *start, const channel_walk &walk, T *turned) {
     const int64_t plane = d->target[0] * d->target[1] * d->target[2];
+    const int64_t lane = lanes<T>::count, room = direct_room(d, outs);
     const bool whole = walk.columns == d->target[2];
     const int64_t run = whole ? walk.rows * walk.columns : walk.columns;
     for (int64_t i = 0; i < walk.images; i++, y += d->groups * d->to * plane)
         for (int64_t z = 0; z < walk.slices; z++)
             for (int64_t r = 0; r < (whole ? 1 : walk.rows); r++) {
                 const T *from =
-                    y + ((start[0] + z) * d->target[1] + start[1] + r) * d->target[2];
-                channel_turn(from + start[2], plane, outs, run, turned);
-                turned += run * lanes<T>::count;
+                    y + ((start[0] + z) * d->target[1] + start[1] + r) * d->target[2] +
+                    start[2];
+                for (int64_t o = 0; o < outs; o += lane)
+                    channel_turn(from + o * plane, plane, direct_min(outs - o, lane),
+                                 run, turned + o, room);
+                turned += run * room;
             }
 }
 
@@ -312,15 +319,15 @@ template <class T>
 inline void direct_weight_channels(const direct_plan *d, const T *y, const T *x,
                                    int64_t outs, const int64_t *at, int64_t first,
                                    int64_t last, T *w, T *work) {
-    const int64_t lane = lanes<T>::count, depth = d->from * d->taps;
-    const int64_t batch = direct_batch(d, x), blocks = direct_ceil(outs, lane);
+    const int64_t lane = d->lane, depth = d->from * d->taps;
+    const int64_t batch = direct_batch(d, x);
     const int64_t of_x = d->source[0] * d->source[1] * d->source[2] * d->from;
     const int64_t of_y = d->target[0] * d->target[1] * d->target[2];
     const int64_t boxes = d->boxes[0] * d->boxes[1] * d->boxes[2];
     const int64_t line = d->residues * d->run;
-    T *packed = work + blocks * depth * lane,
-      *turned = packed + batch * d->from * d->plane;
-    memset(work, 0, blocks * depth * lane * sizeof(T));
+    T *packed = work + direct_room(d, outs) * depth;
+    T *turned = packed + batch * d->from * d->plane;
+    memset(work, 0, direct_room(d, outs) * depth * sizeof(T));
     for (int64_t index = first; index < last; index += batch) {
         int64_t image = index / boxes, start[3], count[3];
         direct_start(d, index % boxes, start);
@@ -336,16 +343,21 @@ inline void direct_weight_channels(const direct_plan *d, const T *y, const T *x,
         for (int64_t i = 0; i < walk.images; i++)
             direct_pack(d, x + (image + i) * d->groups * of_x, start,
                         packed + i * walk.x_image);
-        for (int64_t b = 0; b < blocks; b++) {
-            direct_turn(d, y + (image * d->groups * d->to + b * lane) * of_y,
-                        direct_min(outs - b * lane, lane), start, walk, turned);
-            channel_gradient<T>(walk, turned, packed, at, depth,
-                                work + b * depth * lane);
+        for (int64_t o = 0; o < outs; o += d->block) {
+            const int64_t count = direct_min(outs - o, d->block);
+            direct_turn(d, y + (image * d->groups * d->to + o) * of_y, count, start,
+                        walk, turned);
+            if (count > lane)
+                channel_gradient<T, CHANNEL_VECTORS>(walk, turned, packed, at, depth,
+                                                     work + o * depth);
+            else
+                channel_gradient<T, 1>(walk, turned, packed, at, depth,
+                                       work + o * depth);
         }
     }
-    for (int64_t b = 0; b < blocks; b++)
-        channel_totals<T>(work + b * depth * lane, direct_min(outs - b * lane, lane),
-                          depth, w + b * lane * depth);
+    for (int64_t o = 0; o < outs; o += lane)
+        channel_totals<T>(work + o * depth, direct_min(outs - o, lane), depth,
+                          w + o * depth);
 }
 
 /* The boxes [first, last) of `outs` channels of one group, image by image: w (outs,

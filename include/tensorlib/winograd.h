@@ -386,6 +386,7 @@ inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last
 
 /* Filters that a dozen tiles pay for; their values at the points are 1 MB. */
 constexpr int64_t FEW_FILTERS = 8192;
+constexpr int64_t MANY_FILTERS = 4096; /* of the gradient */
 
 /* Whether tiles fit the outputs, and channels and tiles pay for the transforms. */
 template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
@@ -397,10 +398,11 @@ template <class T> inline bool winograd_suits(const conv_shape *p, const T *) {
            p->c >= 16 && p->o >= 16 && 16 * tiles <= 1.8 * p->positions &&
            (p->n * tiles >= 32 || (p->n * tiles >= 12 && p->c * p->o <= FEW_FILTERS));
 }
+/* Products of fewer filters take longer than those saved. */
 template <class T>
 inline bool winograd_suits_weight(const conv_shape *p, const T *like) {
     int64_t tiles = direct_ceil(p->out[1], 4) * direct_ceil(p->out[2], 4);
-    return p->n * tiles >= 32 && winograd_suits(p, like);
+    return p->n * tiles >= 32 && p->c * p->o >= MANY_FILTERS && winograd_suits(p, like);
 }
 
 } /* namespace tl */
