@@ -42,7 +42,7 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-@pytest.mark.parametrize("lengths", [(70, 150), (1, 1), (1, 300), (200, 3)])
+@pytest.mark.parametrize("lengths", [(70, 150), (70, 1100), (1, 1), (1, 300), (200, 3)])
 def test_op_matches_pytorch(lengths, name):
     if name != "none" and lengths[0] == 1:
         pytest.skip("needs two queries")
@@ -60,7 +60,7 @@ def test_op_matches_pytorch(lengths, name):
 
 
 @pytest.mark.parametrize("batch", [(2, 3), (4, 5)])
-@pytest.mark.parametrize("lengths", [(200, 200), (100, 300), (300, 100), (1, 5)])
+@pytest.mark.parametrize("lengths", [(200, 200), (600, 600), (100, 300), (300, 100), (1, 5)])
 def test_causal_op_matches_pytorch(lengths, batch):
     inputs = [x.requires_grad_(True) for x in heads(lengths, batch)]
     tinputs = [to_torch(x).requires_grad_(True) for x in inputs]

@@ -47,28 +47,37 @@ template <class T, int Bytes, int N, int R>
 inline void rows_block(const product<T> &p, int64_t i, int64_t j) {
     typedef T V __attribute__((vector_size(Bytes), aligned(sizeof(T)), may_alias));
     constexpr int L = Bytes / sizeof(T);
-    V sum[R][N];
+    const int64_t a_row = p.a_row, a_col = p.a_col, b_row = p.b_row, c_row = p.c_row;
+    const T *start = p.bias ? p.bias + j : p.accumulate ? p.c + i * c_row + j : NULL;
+    const int64_t start_row = p.bias ? 0 : c_row;
+    V sum[R][N]; /* in registers only if all loops over it are unrolled early */
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++)
-        for (int v = 0; v < N; v++) {
-            const T *start = p.bias ? p.bias + j : p.c + (i + r) * p.c_row + j;
-            sum[r][v] = p.bias || p.accumulate ? *(const V *)(start + v * L) : V{};
-        }
-    const T *a = p.a + i * p.a_row, *b = p.b + j;
+#pragma GCC unroll 2
+        for (int v = 0; v < N; v++)
+            sum[r][v] = start ? *(const V *)(start + r * start_row + v * L) : V{};
+    const T *a = p.a + i * a_row, *b = p.b + j;
     for (int64_t q = 0; q < p.k; q++) {
         V right[N];
+#pragma GCC unroll 2
         for (int v = 0; v < N; v++)
             right[v] = *(const V *)(b + v * L);
+#pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            T left = a[r * p.a_row];
+            T left = a[r * a_row];
+#pragma GCC unroll 2
             for (int v = 0; v < N; v++)
                 sum[r][v] += left * right[v];
         }
-        a += p.a_col;
-        b += p.b_row;
+        a += a_col;
+        b += b_row;
     }
+    T *c = p.c + i * c_row + j;
+#pragma GCC unroll 8
     for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
         for (int v = 0; v < N; v++)
-            *(V *)(p.c + (i + r) * p.c_row + j + v * L) = sum[r][v];
+            *(V *)(c + r * c_row + v * L) = sum[r][v];
 }
 
 #if defined(__AVX512F__)
@@ -91,7 +100,7 @@ template <class T, int R>
 inline void rows_last(const product<T> &p, int64_t i, int64_t j) {
     typedef typename lanes<T>::vector V;
     int64_t n = p.n - j;
-    V sum[R]; /* in registers only if all loops over it are unrolled early */
+    V sum[R]; /* in registers, as above */
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
         const T *start = p.bias ? p.bias + j : p.c + (i + r) * p.c_row + j;
