@@ -9,12 +9,14 @@
 namespace tl {
 
 #ifndef TL_SORT_BLOCKS
+constexpr int64_t SHARED_ROW = 131072; /* elements of a row that threads share */
 template <class O> constexpr bool quick(const row_task &) { return false; }
 template <class O> void sort_quickly(const row_task &) {}
 template <class O> void argsort_quickly(const row_task &) {}
 template <class O> void argselect_quickly(const row_task &) {}
 template <class O> void topk_quickly(const row_task &) {}
 #else
+constexpr int64_t SHARED_ROW = 32768;
 
 /* Few records are placed sooner by comparing all pairs. */
 template <class O> inline bool quick(const row_task &t) {

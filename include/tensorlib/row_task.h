@@ -96,22 +96,28 @@ template <class O, class R> inline void restore(const row_task &t, const row<O, 
         const row<O, U> own{x.x, x.step, x.flip, x.turn, 0};
         U *out = (U *)t.values;
         const auto first = [&](U key) {
-            int64_t low = 0, count = t.n;
-            for (; count > 0; count /= 2) {
-                const int64_t half = count / 2;
-                if (own.key(out[(low + half) * t.values_step]) < key) {
-                    low += half + 1;
-                    count--;
-                }
+            int64_t low = 0, left = t.n;
+            for (; left > 0; left /= 2) {
+                const int64_t half = left / 2;
+                if (own.key(out[(low + half) * t.values_step]) >= key) continue;
+                low += half + 1;
+                left--;
             }
             return low;
         };
+        const auto any_odd = [&]() {
+            U some = 0; /* as wide as elements, or the loop would not be vectorized */
+            for (int64_t i = 0; i < t.n; i++)
+                some |= (U)O::odd(own.x[i * own.step]);
+            return some != 0;
+        };
+        /* In a short row it is sooner to look at all elements than to search. */
+        if (t.n <= LONG_ROW && !any_odd()) return;
         int64_t nans = first(O::ALL), zeros = first(own.key(0));
-        if (nans == t.n && (zeros == t.n || !O::zero(out[zeros * t.values_step]))) return;
-        U some = 0; /* as wide as elements, or the loop would not be vectorized */
-        for (int64_t i = 0; i < t.n; i++)
-            some |= (U)O::odd(own.x[i * own.step]);
-        for (int64_t i = 0; some && i < t.n; i++) {
+        const bool none =
+            nans == t.n && (zeros == t.n || !O::zero(out[zeros * t.values_step]));
+        if (t.n > LONG_ROW && (none || !any_odd())) return;
+        for (int64_t i = 0; i < t.n; i++) {
             const U v = own.x[i * own.step];
             if (O::zero(v))
                 out[zeros++ * t.values_step] = v;

@@ -64,7 +64,7 @@ template <> struct wide<uint64_t> {
     }
 };
 template <class U> constexpr int WIDE = 64 / sizeof(U);
-constexpr int MOST_REGISTERS = 16;
+constexpr int MOST_REGISTERS = 32;
 template <class U> constexpr int64_t BLOCK_KEYS = MOST_REGISTERS * WIDE<U>;
 
 template <class U> TL_BLOCK_INLINE typename wide<U>::vec load_wide(const U *x) {
@@ -111,7 +111,7 @@ TL_BLOCK_INLINE void merge_odd_even(typename wide<U>::vec *v) {
     if constexpr (2 * Step < N) {
         merge_odd_even<U, N, 2 * Step, Begin>(v);
         merge_odd_even<U, N, 2 * Step, Begin + Step>(v);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
         for (int i = Begin + Step; i + Step < Begin + N; i += 2 * Step)
             sift<U>(v[i], v[i + Step]);
     } else
@@ -130,7 +130,7 @@ TL_BLOCK_INLINE void sort_registers(typename wide<U>::vec *v) {
 template <class U, int Rows, int D>
 TL_BLOCK_INLINE void sift_lanes(typename wide<U>::vec *v) {
     if constexpr (D > 0) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
         for (int i = 0; i < Rows; i++) {
             typename wide<U>::vec other = exchanged<U, D>(v[i]);
             v[i] = wide<U>::either(upper_lanes<U, D>(), v[i], other);
@@ -141,7 +141,7 @@ TL_BLOCK_INLINE void sift_lanes(typename wide<U>::vec *v) {
 template <class U, int Rows, int D>
 TL_BLOCK_INLINE void sift_rows(typename wide<U>::vec *v) {
     if constexpr (D > 0) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
         for (int i = 0; i < Rows; i++)
             if (!(i & D)) sift<U>(v[i], v[i + D]);
         sift_rows<U, Rows, D / 2>(v);
@@ -159,7 +159,7 @@ TL_BLOCK_INLINE void merge_columns(typename wide<U>::vec *v) {
             vec other = exchanged<U, Width - 1>(v[0]);
             v[0] = wide<U>::either(upper, v[0], other);
         }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
         for (int i = 0; i < Rows / 2; i++) {
             const vec a = v[i], b = exchanged<U, Width - 1>(v[Rows - 1 - i]);
             v[i] = wide<U>::either(upper, a, b);
@@ -180,12 +180,12 @@ TL_BLOCK_INLINE void end_to_end(typename wide<U>::vec *v) {
             low[i] = (U)(i / 2 + i % 2 * WIDE<U>);
             high[i] = low[i] + WIDE<U> / 2;
         }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
         for (int i = 0; i < Rows / 2; i++) {
             w[2 * i] = __builtin_shuffle(v[i], v[i + Rows / 2], low);
             w[2 * i + 1] = __builtin_shuffle(v[i], v[i + Rows / 2], high);
         }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
         for (int i = 0; i < Rows; i++)
             v[i] = w[i];
         end_to_end<U, Rows, Times / 2>(v);
@@ -196,7 +196,7 @@ TL_BLOCK_INLINE void end_to_end(typename wide<U>::vec *v) {
 template <class U, int Rows> void sort_block_of(const U *x, int64_t n, U *to) {
     constexpr int L = WIDE<U>;
     typename wide<U>::vec v[Rows], most = (typename wide<U>::vec){} - 1;
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int i = 0; i < Rows; i++) {
         const int64_t left = n - i * L;
         v[i] = left >= L  ? load_wide(x + i * L)
@@ -206,7 +206,7 @@ template <class U, int Rows> void sort_block_of(const U *x, int64_t n, U *to) {
     sort_registers<U, Rows, 0>(v);
     merge_columns<U, Rows, 2>(v);
     end_to_end<U, Rows, Rows>(v);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int i = 0; i < Rows; i++) {
         const int64_t left = n - i * L;
         if (left >= L)
@@ -226,8 +226,10 @@ template <class U> inline void sort_block(const U *x, int64_t n, U *to) {
         sort_block_of<U, 4>(x, n, to);
     else if (n <= 8 * L)
         sort_block_of<U, 8>(x, n, to);
-    else
+    else if (n <= 16 * L)
         sort_block_of<U, 16>(x, n, to);
+    else
+        sort_block_of<U, 32>(x, n, to);
 }
 
 /* The middle one of Rows registers of keys, taken from among n at even distances, four
