@@ -51,7 +51,7 @@ template <class U, U Infinity> struct float_order {
         k ^= flip;
         return k & TOP ? k ^ TOP : (U)~k;
     }
-    TL_HD static bool odd(U x) { return (x & (U)~TOP) > Infinity || x == TOP; }
+    TL_HD static bool odd(U x) { return ((x & (U)~TOP) > Infinity) | (x == TOP); }
     TL_HD static bool zero(U x) { return (x & (U)~TOP) == 0; }
 };
 

@@ -10,7 +10,12 @@
 
 namespace tl {
 
-constexpr int64_t LANES_ROW = 1024; /* elements of a row: at most 32 KiB for all rows */
+/* Elements of a row: at most 32 KiB for all rows, or fewer than pay one at a time. */
+#ifdef TL_SORT_BLOCKS
+constexpr int64_t LANES_ROW = 64;
+#else
+constexpr int64_t LANES_ROW = 1024;
+#endif
 constexpr int MOST_LANES = LANES_BYTES / 4;
 
 /* The distance of rows that lie equally far apart, 0 where they do not. */

@@ -6,57 +6,13 @@
 #ifndef TENSORLIB_SORT_ROWS_H
 #define TENSORLIB_SORT_ROWS_H
 
-#include "tensorlib/sort.h"
+#include "tensorlib/quick_rows.h"
+#include "tensorlib/row_task.h"
 #include "tensorlib/sort_network.h"
 
 #include <type_traits>
 
 namespace tl {
-
-/* A row and where its results go. */
-struct row_task {
-    const void *x;
-    void *values;
-    int64_t *indices;
-    const int64_t *ranks;
-    int64_t x_step, values_step, indices_step, ranks_step; /* in elements */
-    int64_t n;                                             /* elements of the row */
-    int64_t k;        /* results: ranks, or of topk */
-    int32_t flipped;  /* descending, NaN last */
-    int32_t turned;   /* descending, NaN first */
-    int32_t sorted;   /* topk: in order; by position otherwise */
-    int32_t skip_nan; /* median: of the other elements; NaN where there is one if 0 */
-    char *scratch;    /* row_scratch() bytes */
-    tl::parts parts;
-};
-
-constexpr int64_t WIDE_ROW = (int64_t)1 << 32; /* positions need 64 bits */
-constexpr int64_t SEVERAL = 8; /* ranks for which sorting all records is cheaper */
-
-/* Counters, two records an element, and what is found. */
-inline int64_t row_scratch(int64_t n, int64_t k, int64_t parts) {
-    return counters(parts) * (int64_t)sizeof(uint64_t) +
-           (2 * n + 2 * k) * (int64_t)sizeof(keyed<uint64_t>) +
-           k * (int64_t)sizeof(int64_t);
-}
-
-/* Bytes of an order's keys. */
-template <class O> constexpr int width = sizeof(typename O::bits);
-
-template <class R> struct workspace {
-    typename record<R>::offset *counts;
-    R *room;
-    explicit workspace(const row_task &t)
-        : counts((typename record<R>::offset *)t.scratch),
-          room((R *)(t.scratch + counters(t.parts.count) * (int64_t)sizeof(uint64_t))) {
-    }
-};
-
-template <class O, class R> inline row<O, R> row_of(const row_task &t) {
-    typedef typename O::bits U;
-    const U all = (U) ~(U)0;
-    return {(const U *)t.x, t.x_step, t.flipped ? all : (U)0, t.turned ? all : (U)0, 0};
-}
 
 /* The records of a row in order; x gets the base of their keys. */
 template <class R, class Row>
@@ -73,52 +29,21 @@ inline R *sorted_records(const row_task &t, Row &x, workspace<R> w) {
 }
 
 /* ---- sort ------------------------------------------------------------------------ */
-/* Zeros and NaNs, whose keys do not give them back, in the order of the row. */
-template <class O, class R>
-inline void restore(const row_task &t, const row<O, R> &x, const R *from) {
-    typedef typename O::bits U;
-    if constexpr (O::HAS_ODD) {
-        const auto below = [](R r, U key) { return key_of(r) < key; };
-        U *out = (U *)t.values;
-        int64_t zeros = std::lower_bound(from, from + t.n, x.key(0), below) - from;
-        int64_t nans = std::lower_bound(from, from + t.n, x.key(O::ALL), below) - from;
-        for (int64_t i = 0; i < t.n; i++) {
-            U v = x.x[i * x.step];
-            if (O::zero(v))
-                out[zeros++ * t.values_step] = v;
-            else if (O::odd(v))
-                out[nans++ * t.values_step] = v;
-        }
-    }
-}
-
-/* The elements of a row side by side: x itself where they are, else copied to room. */
-template <class U>
-inline const U *together(const U *x, int64_t step, int64_t n, U *room) {
-    if (step == 1) return x;
-    for (int64_t i = 0; i < n; i++)
-        room[i] = x[i * step];
-    return room;
-}
-
 /* A short row, its keys by a network. */
 template <class O> inline void sort_short(const row_task &t) {
     typedef typename O::bits U;
     const row<O, U> x = row_of<O, U>(t);
     U *keys = (U *)t.scratch, *room = keys + network_size<U>(t.n), *to = (U *)t.values;
     const U *from = together(x.x, x.step, t.n, room);
-    U odd = 0; /* as wide as elements, or the loop would not be vectorized */
-    for (int64_t i = 0; i < t.n; i++) {
+    for (int64_t i = 0; i < t.n; i++)
         keys[i] = x.key(from[i]);
-        odd |= (U)O::odd(from[i]);
-    }
     sort_keys(keys, t.n, room);
     U *out = t.values_step == 1 ? to : keys;
     for (int64_t i = 0; i < t.n; i++)
         out[i] = x.element(room[i]);
     for (int64_t i = 0; out != to && i < t.n; i++)
         to[i * t.values_step] = out[i];
-    if (odd) restore(t, x, (const U *)room);
+    restore(t, x);
 }
 
 template <class O, class R> inline void sort_as(const row_task &t) {
@@ -126,20 +51,16 @@ template <class O, class R> inline void sort_as(const row_task &t) {
     row<O, R> x = row_of<O, R>(t);
     const R *from = sorted_records(t, x, workspace<R>(t));
     U *out = (U *)t.values;
-    bool odd[MOST_PARTS];
     t.parts.each([&](int64_t part) {
         int64_t i = t.n * part / t.parts.count, last = t.n * (part + 1) / t.parts.count;
-        bool some = false;
-        for (; i < last; i++) {
-            some |= O::odd(x.x[i * x.step]);
+        for (; i < last; i++)
             out[i * t.values_step] = x.element((U)key_of(from[i]));
-        }
-        odd[part] = some;
     });
-    for (int64_t part = 0; part < t.parts.count; part++)
-        if (odd[part]) return restore(t, x, from);
+    restore(t, x);
 }
 template <class O> void sort_row(const row_task *t) {
+    if constexpr (width<O> >= 4)
+        if (quick<O>(*t)) return sort_quickly<O>(*t);
     if constexpr (width<O> >= 4)
         if (t->n > FEW && t->n <= LONG_ROW) return sort_short<O>(*t);
     if (t->n < WIDE_ROW)
@@ -159,6 +80,8 @@ template <class O, class R> inline void argsort_as(const row_task &t) {
     });
 }
 template <class O> void argsort_row(const row_task *t) {
+    if constexpr (width<O> == 4)
+        if (quick<O>(*t)) return argsort_quickly<O>(*t);
     if (width<O> < 8 && t->n < WIDE_ROW)
         argsort_as<O, keyed<uint32_t>>(*t);
     else
@@ -241,19 +164,15 @@ template <class O, class R> inline void argselect_as(const row_task &t) {
                 (int64_t)from[t.ranks[q * t.ranks_step]].index;
         return;
     }
-    keyed<uint64_t> order[SEVERAL];
-    int64_t ranks[SEVERAL];
+    const ordered_ranks order(t);
     R found[SEVERAL];
+    select<R>(x, t.n, 0, order.ranks, t.k, found, w.room, 2 * t.n, w.counts);
     for (int64_t q = 0; q < t.k; q++)
-        make(order + q, (uint64_t)t.ranks[q * t.ranks_step], q);
-    insert(order, t.k);
-    for (int64_t q = 0; q < t.k; q++)
-        ranks[q] = (int64_t)order[q].key;
-    select<R>(x, t.n, 0, ranks, t.k, found, w.room, 2 * t.n, w.counts);
-    for (int64_t q = 0; q < t.k; q++)
-        t.indices[(int64_t)order[q].index * t.indices_step] = (int64_t)found[q].index;
+        order.put(q, (int64_t)found[q].index);
 }
 template <class O> void argselect_row(const row_task *t) {
+    if constexpr (width<O> >= 4)
+        if (t->k <= SEVERAL && quick<O>(*t)) return argselect_quickly<O>(*t);
     if (width<O> < 8 && t->n < WIDE_ROW)
         argselect_as<O, keyed<uint32_t>>(*t);
     else
@@ -375,14 +294,6 @@ template <class O, class T, class F> void median_row(const row_task *t) {
 }
 
 /* ---- topk ------------------------------------------------------------------------ */
-/* Records in order, in r or in spare. */
-template <class R>
-inline R *sort_records(R *r, int64_t n, R *spare, typename record<R>::offset *counts) {
-    sorter<R, const R *> s{r, n, spare, r, {nullptr, 1}, counts};
-    auto seen = look(s.x, 0, n, r[0].key);
-    return s.sort(plan((uint64_t)seen.varying, (uint64_t)seen.varying, n));
-}
-
 /* Room for the first k records of a row and for those that may yet be among them. */
 inline int64_t candidates(int64_t k) { return 2 * k + 64; }
 constexpr int64_t BLOCK = 64; /* elements compared with the bound together */
@@ -470,6 +381,8 @@ template <class O, class R> inline void topk_as(const row_task &t) {
     }
 }
 template <class O> void topk_row(const row_task *t) {
+    if constexpr (width<O> >= 4)
+        if (t->k > 0 && quick<O>(*t)) return topk_quickly<O>(*t);
     if (width<O> < 8 && t->n < WIDE_ROW)
         topk_as<O, keyed<uint32_t>>(*t);
     else

@@ -29,23 +29,33 @@ typedef uint64_t tl_lane8 __attribute__((vector_size(16)));
 #define TL_LOW8 0, 2
 #define TL_HIGH8 1, 3
 
+/* Lines stay in registers: as memory, copied in larger pieces, they would wait for
+ * their own stores. */
+#define TL_TURN_UNROLL _Pragma("GCC unroll 16")
+
 /* tl_turn_<size>: block[i * width + j] = source[j * step + i] for i < rows, j <
  * columns; step and width in elements. */
 #define TL_DEFINE_TURN(SIZE, TYPE, LANES)                                              \
     static inline void tl_turn_tile_##SIZE(const TYPE *source, int64_t step,           \
                                            TYPE *block, int64_t width) {               \
         tl_lane##SIZE line[LANES], pairs[LANES];                                       \
+        TL_TURN_UNROLL                                                                 \
         for (int j = 0; j < LANES; j++)                                                \
             memcpy(&line[j], source + j * step, 16);                                   \
+        TL_TURN_UNROLL                                                                 \
         for (int round = 1; round < LANES; round *= 2) {                               \
+            TL_TURN_UNROLL                                                             \
             for (int j = 0; j < LANES / 2; j++) {                                      \
                 pairs[2 * j] = __builtin_shufflevector(line[j], line[j + LANES / 2],   \
                                                        TL_LOW##SIZE);                  \
                 pairs[2 * j + 1] = __builtin_shufflevector(                            \
                     line[j], line[j + LANES / 2], TL_HIGH##SIZE);                      \
             }                                                                          \
-            memcpy(line, pairs, sizeof(line));                                         \
+            TL_TURN_UNROLL                                                             \
+            for (int j = 0; j < LANES; j++)                                            \
+                line[j] = pairs[j];                                                    \
         }                                                                              \
+        TL_TURN_UNROLL                                                                 \
         for (int i = 0; i < LANES; i++)                                                \
             memcpy(block + i * width, &line[i], 16);                                   \
     }                                                                                  \
