@@ -8,12 +8,14 @@
 #include <stdint.h>
 
 #include "tensorlib/kernels.h"
+#include "tensorlib/turn.h"
 
 namespace tl {
 
 struct conv_shape {
     bool channels_last;
     bool pointwise; /* a patch is one element of the image */
+    bool turned;    /* filters are (groups, c, o, taps), with taps from last to first */
     int64_t n, groups, c, o;
     int64_t size[3];
     int64_t out[3];
@@ -45,6 +47,7 @@ inline conv_shape conv_describe(const tl_conv_params *params, const tl_buffer *x
     int spatial = params->channels_last ? 1 : 2;
     int channel = params->channels_last ? 4 : 1;
     p.channels_last = params->channels_last;
+    p.turned = params->turned;
     p.n = x->shape[0];
     p.groups = params->groups;
     p.c = x->shape[channel] / p.groups;
@@ -66,6 +69,27 @@ inline conv_shape conv_describe(const tl_conv_params *params, const tl_buffer *x
     }
     p.depth = p.c * p.taps;
     return p;
+}
+
+/* Filters that lie turned around, w, as they do for others: (groups, o, c, taps) or,
+ * with channels last, (groups, o, taps, c). */
+template <class T> inline void conv_turn(const conv_shape *p, const T *w, T *filters) {
+    constexpr int64_t block = 16; /* channels whose lines stay in the first cache */
+    const int64_t size = p->c * p->o * p->taps, last = p->taps - 1;
+    for (int64_t g = 0; g < p->groups; g++, w += size, filters += size) {
+        if (p->channels_last || p->taps == 1) {
+            for (int64_t k = 0; k <= last; k++)
+                tl_turn(w + k * p->o, p->taps * p->o, sizeof(T), p->o, p->c,
+                        filters + (last - k) * p->c, p->taps * p->c);
+            continue;
+        }
+        for (int64_t first = 0; first < p->c; first += block)
+            for (int64_t o = 0; o < p->o; o++)
+                for (int64_t c = first; c < p->c && c < first + block; c++)
+                    for (int64_t k = 0; k <= last; k++)
+                        filters[(o * p->c + c) * p->taps + k] =
+                            w[(c * p->o + o) * p->taps + last - k];
+    }
 }
 
 /* total[i] = the sum of partial[k][i] over k slices, in order and in double. */

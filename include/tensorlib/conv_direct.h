@@ -46,6 +46,7 @@ struct direct_plan {
     int64_t
         tall; /* rows of taps, each a row of the source below the one before; or 1 */
     bool channels; /* in the lanes of vectors */
+    bool turned;   /* filters lie by source channels, their taps from last to first */
     int64_t lane;  /* elements of a vector */
     int64_t block; /* channels of a register block, at most */
 };
@@ -123,6 +124,7 @@ inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t byte
     d.from = input ? p->o : p->c;
     d.to = input ? p->c : p->o;
     d.taps = p->taps;
+    d.turned = p->turned;
     for (int a = 0; a < 3; a++) {
         int64_t span = (p->kernel[a] - 1) * p->dilation[a], s = p->stride[a];
         d.kernel[a] = p->kernel[a];
@@ -385,21 +387,25 @@ template <class T>
 inline void direct_filters(const direct_plan *d, bool input, const T *w, int64_t first,
                            int64_t outs, const int64_t *tap, int64_t taps, T *packed) {
     const int64_t room = direct_room(d, outs);
+    const bool swapped = input || d->turned;
     if (d->channels && taps == d->taps) { /* one phase: all taps, in order */
-        const int64_t pieces = input ? d->from : 1, depth = d->from * taps;
-        const int64_t apart = input ? taps : depth, run = depth / pieces;
+        const int64_t pieces = swapped ? d->from : 1, run = d->from * taps / pieces;
+        const int64_t apart = swapped ? taps : d->from * taps;
+        const int64_t begin = d->turned ? (run - 1) * room : 0;
         w += first * apart;
         for (int64_t c = 0; c < pieces; c++, w += d->to * taps, packed += run * room)
             for (int64_t o = 0; o < outs; o += d->lane)
                 channel_turn(w + o * apart, apart, direct_min(outs - o, d->lane), run,
-                             packed + o, room);
+                             packed + begin + o, d->turned ? -room : room);
         return;
     }
     for (int64_t c = 0; c < d->from; c++)
         for (int64_t k = 0; k < taps; k++, packed += room)
             for (int64_t o = 0; o < room; o++) {
-                int64_t row = input ? c * d->to + first + o : (first + o) * d->from + c;
-                packed[o] = o < outs ? w[row * d->taps + tap[k]] : T(0);
+                int64_t row =
+                    swapped ? c * d->to + first + o : (first + o) * d->from + c;
+                int64_t at = d->turned ? d->taps - 1 - tap[k] : tap[k];
+                packed[o] = o < outs ? w[row * d->taps + at] : T(0);
             }
 }
 

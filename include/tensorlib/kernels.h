@@ -112,7 +112,9 @@ typedef struct tl_conv_params {
     int64_t padding[3]; /* before each axis; may be negative */
     int64_t dilation[3];
     int32_t channels_last;
-    int32_t keeps; /* what the kernel makes of w alone may stay with w's storage */
+    int32_t keeps;  /* what the kernel makes of w alone may stay with w's storage */
+    int32_t turned; /* conv reads w turned around: of the convolution whose input's
+                       gradient this is, (channels of x, of y / groups, kD, kH, kW) */
 } tl_conv_params;
 
 /* max_pool: in = x, out = y[, int64 index in the plane]. avg_pool: x to y, and

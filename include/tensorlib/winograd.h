@@ -23,6 +23,7 @@ constexpr int POINTS = 36;
 
 /* A convolution as tiles; a block is some images, or some rows of tiles of one. */
 struct winograd_plan {
+    bool turned; /* filters, as in conv_shape */
     int64_t n, groups, c, o;
     int64_t size[2], out[2], padding[2];
     int64_t tiles[2];
@@ -41,6 +42,7 @@ inline winograd_plan winograd_describe(const conv_shape *p, int64_t bytes, int64
                                        int64_t tasks, const T *) {
     const int64_t unit = 2 * lanes<T>::count;
     winograd_plan d;
+    d.turned = p->turned;
     d.n = p->n;
     d.groups = p->groups;
     d.c = p->c;
@@ -325,20 +327,25 @@ inline int64_t winograd_place(const winograd_plan *d, int64_t group, int64_t blo
                      (group * winograd_blocks(d, like) + block) * lanes<T>::count);
 }
 
-/* A block of output channels' filters w (outs, c, 9) at the points: u[point][i][o].
- * Vectors run over both channels; what the last one has too many is slack. */
+/* Filters of output channels [first, first + outs) of a group, w, at the points:
+ * u[point][i][o]. Vectors run over both channels; what the last one has too many is
+ * slack. */
 template <class T>
-inline void winograd_filter(const T *w, int64_t outs, int64_t c, T *u) {
+inline void winograd_filter(const winograd_plan *d, const T *w, int64_t first,
+                            int64_t outs, T *u) {
     typedef lanes<T> L;
-    const int64_t apart = winograd_stride(outs, c, u);
+    const int64_t c = d->c, apart = winograd_stride(outs, c, u);
+    const int64_t down = d->turned ? 9 : 9 * c, right = d->turned ? 9 * d->o : 9;
+    const int64_t last = d->turned ? 8 : 0, step = d->turned ? -1 : 1;
+    w += first * down + last;
     int64_t i = 0, o = 0;
-    for (int64_t first = 0; first < outs * c; first += L::count) {
+    for (int64_t at = 0; at < outs * c; at += L::count) {
         T g[9][L::count] = {};
         typename L::vector v[POINTS];
-        const int64_t count = direct_min(outs * c - first, L::count);
+        const int64_t count = direct_min(outs * c - at, L::count);
         for (int64_t l = 0; l < count; l++) {
             for (int k = 0; k < 9; k++)
-                g[k][l] = w[(o * c + i) * 9 + k];
+                g[k][l] = w[o * down + i * right + k * step];
             if (++o == outs) o = 0, i++;
         }
         for (int j = 0; j < 3; j++) {
@@ -349,7 +356,7 @@ inline void winograd_filter(const T *w, int64_t outs, int64_t c, T *u) {
         for (int r = 0; r < 6; r++) {
             winograd_filters<T, 3>(v + 6 * r, 1);
             for (int j = 0; j < 6; j++)
-                memcpy(u + first + (6 * r + j) * apart, &v[6 * r + j], sizeof v[0]);
+                memcpy(u + at + (6 * r + j) * apart, &v[6 * r + j], sizeof v[0]);
         }
     }
 }

@@ -147,6 +147,7 @@ cdef extern from "tensorlib/kernels.h" nogil:
         int64_t dilation[3]
         int32_t channels_last
         int32_t keeps
+        int32_t turned
 
     ctypedef struct tl_pool_params:
         int64_t kernel[3]

@@ -8,6 +8,7 @@ cdef extern from "tensorlib/conv.h" namespace "tl" nogil:
     cdef cppclass conv_shape:
         bint channels_last
         bint pointwise      # patches are the image itself
+        bint turned         # filters lie turned around
         int64_t n, groups, c, o
         int64_t size[3]
         int64_t out[3]
@@ -32,6 +33,8 @@ cdef extern from "tensorlib/conv.h" namespace "tl" nogil:
     conv_shape conv_describe(
         const tl_conv_params *params, const tl_buffer *x, const tl_buffer *w,
         const tl_buffer *y)
+    # Filters that lie turned around, as they do for others.
+    void conv_turn[T](const conv_shape *p, const T *w, T *filters)
     # total[i] = sum of partial[k][i] over the slices k, in order.
     void add_slices[T](const T *partial, int64_t slices, int64_t n, T *total)
 

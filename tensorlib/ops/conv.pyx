@@ -32,7 +32,7 @@ from tensorlib.ops.window cimport (
 from tensorlib.autograd.batch import hide_levels, show_levels
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.reduce import sum
-from tensorlib.ops.shape import flip, permute_dims
+from tensorlib.ops.shape import permute_dims
 from tensorlib.kernels import load_families
 
 load_families("conv", "conv_direct", "conv_winograd")
@@ -254,30 +254,19 @@ cdef int _launch(
 cdef int _input_without_steps(
     Tensor out, Tensor y, Tensor w, Tensor bias, Geometry how
 ) except -1:
-    """x from y and w as a convolution of y with the weight turned around.
+    """x from y and w as a convolution of y with the weight read turned around.
 
     Without steps the two are one, and `conv` writes each element once where
     `conv_input` adds overlapping patches.
     """
     cdef tl_conv_params params = how.params
     cdef int d, at = 1 if params.channels_last else 2
-    cdef tuple shape = how.shapes[W]
-    cdef Tensor turned
-    groups = params.groups
-    split = reshape_like(detached(w), (groups, shape[0] // groups, *shape[1:]))
-    if params.channels_last:
-        swapped = permute_dims(flip(split, axis=(2, 3, 4)), (0, 5, 2, 3, 4, 1))
-        shape = (groups * shape[4], *shape[1:4], shape[0] // groups)
-    else:
-        swapped = permute_dims(flip(split, axis=(3, 4, 5)), (0, 2, 1, 3, 4, 5))
-        shape = (groups * shape[1], shape[0] // groups, *shape[2:])
-    turned = reshape_like(contiguous(<Tensor>swapped), shape)
-    params.keeps = False    # for `turned` goes
+    params.turned = True
     for d in range(3):
         params.padding[d] = (
-            params.dilation[d] * (turned.buf.shape[at + d] - 1) - params.padding[d]
+            params.dilation[d] * (w.buf.shape[at + d] - 1) - params.padding[d]
         )
-    return _launch(_conv, out, y, turned, bias, &params)
+    return _launch(_conv, out, y, w, bias, &params)
 
 
 cdef Tensor _weight_volume(Tensor w, int spatial, bint last):
