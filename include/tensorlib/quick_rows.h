@@ -1,5 +1,5 @@
-/* What the kernels do with one row where there is quicksort (quicksort.h): quick() tells
- * whether a row is for these functions. */
+/* What the kernels do with one row where there is quicksort (quicksort.h): quick()
+ * tells whether a row is for these functions. */
 #ifndef TENSORLIB_QUICK_ROWS_H
 #define TENSORLIB_QUICK_ROWS_H
 
@@ -71,8 +71,8 @@ template <class O> void argselect_quickly(const row_task &t) {
     const row_keys<O> keys{row_of<O, U>(t)};
     const ordered_ranks order(t);
     ranked_key<U> found[SEVERAL];
-    quickselect<U>{key_counts<U>(t), t.parts}.find(keys, t.n, 0, order.ranks, t.k, found,
-                                                   key_room<U>(t));
+    quickselect<U>{key_counts<U>(t), t.parts}.find(keys, t.n, 0, order.ranks, t.k,
+                                                   found, key_room<U>(t));
     /* Of equal elements, as many go before the wanted one as its rank tells. */
     U chunk[CHUNK];
     int64_t before[SEVERAL], left = t.k;

@@ -6,12 +6,12 @@
  * what lies between two bounds.
  *
  * Bounds are middle keys of samples that lie at even distances. Where too many of them
- * divide badly, what is left is sorted by radix. The range of the keys is known: a bound
- * is above the least, so that a range of one key is reached soon where keys are few, and
- * written down.
+ * divide badly, what is left is sorted by radix. The range of the keys is known: a
+ * bound is above the least, so that a range of one key is reached soon where keys are
+ * few, and written down.
  *
- * References: C. A. R. Hoare, "Quicksort", 1962; R. W. Floyd and R. L. Rivest, "Expected
- * time bounds for selection", 1975.
+ * References: C. A. R. Hoare, "Quicksort", 1962; R. W. Floyd and R. L. Rivest,
+ * "Expected time bounds for selection", 1975.
  */
 #ifndef TENSORLIB_QUICKSORT_H
 #define TENSORLIB_QUICKSORT_H
@@ -108,8 +108,8 @@ template <class U, class Emit> struct quicksort {
     typedef typename record<U>::offset Offset;
     typedef tl::span<U> span;
     Emit emit;
-    U *keys, *room;   /* n each; room is for the sort by radix, or parts */
-    Offset *counts;   /* counters(1) a part, for the sort by radix */
+    U *keys, *room; /* n each; room is for the sort by radix, or parts */
+    Offset *counts; /* counters(1) a part, for the sort by radix */
 
     static U bound(const span &s) {
         const U middle = s.n < 16 * BLOCK_KEYS<U> ? middle_key<U, 1>(s.keys, s.n)
@@ -178,9 +178,8 @@ template <class U, class Emit> struct quicksort {
         parts.each([&](int64_t part) {
             const int64_t begin = n * part / parts.count,
                           end = n * (part + 1) / parts.count;
-            each_chunk(begin, end, [&](int64_t i, int64_t count) {
-                x.of(i, count, room + i);
-            });
+            each_chunk(begin, end,
+                       [&](int64_t i, int64_t count) { x.of(i, count, room + i); });
             pieces[part][0] = {room + begin, end - begin, 0, (U) ~(U)0};
             share_ranges(pieces[part], bounds, 0, ranges);
         });
@@ -252,9 +251,10 @@ template <class U> struct quickselect {
     /* found[q] of ranks[q], m ascending ones, of n keys that `fewer` are less than.
      * room: 2 * n. */
     template <class Source>
-    void find(const Source &x, int64_t n, int64_t fewer, const int64_t *ranks, int64_t m,
-              ranked_key<U> *found, U *room) const {
-        constexpr int64_t NEAR = 16; /* ranks within this part of n are found together */
+    void find(const Source &x, int64_t n, int64_t fewer, const int64_t *ranks,
+              int64_t m, ranked_key<U> *found, U *room) const {
+        constexpr int64_t NEAR =
+            16; /* ranks within this part of n are found together */
         for (int64_t q = 0, last; q < m; q = last) {
             for (last = q + 1; last < m && ranks[last] - ranks[q] <= n / NEAR;)
                 last++;
@@ -279,7 +279,8 @@ template <class U> struct quickselect {
         U least, most;
         int64_t kept, below;
         for (int64_t margin = size / 16 + 6;; margin *= 4) {
-            const int64_t from = first * size / n - margin, to = last * size / n + margin;
+            const int64_t from = first * size / n - margin,
+                          to = last * size / n + margin;
             least = from < 0 ? (U)0 : some[from];
             most = to >= size ? (U) ~(U)0 : some[to];
             kept = keep(x, n, least, most, room, &below);
@@ -301,11 +302,13 @@ template <class U> struct quickselect {
                         int64_t m, ranked_key<U> *found) {
         for (int64_t q = 0; q < m; q++) {
             const U key = sorted[ranks[q] - fewer];
-            found[q] = {key, fewer + (std::lower_bound(sorted, sorted + n, key) - sorted)};
+            found[q] = {key,
+                        fewer + (std::lower_bound(sorted, sorted + n, key) - sorted)};
         }
     }
 
-    /* Keys from `least` to `most` to room, by all parts; how many; how many are less. */
+    /* Keys from `least` to `most` to room, by all parts; how many; how many are less.
+     */
     template <class Source>
     int64_t keep(const Source &x, int64_t n, U least, U most, U *room,
                  int64_t *below) const {
@@ -316,7 +319,8 @@ template <class U> struct quickselect {
             U chunk[CHUNK], *to = room + begin;
             int64_t under = 0;
             each_chunk(begin, end, [&](int64_t i, int64_t count) {
-                to += keep_between(x.of(i, count, chunk), count, least, most, to, &under);
+                to +=
+                    keep_between(x.of(i, count, chunk), count, least, most, to, &under);
             });
             kept[part] = to - (room + begin);
             fewer[part] = under;

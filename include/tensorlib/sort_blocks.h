@@ -26,8 +26,12 @@ template <class U> struct wide;
 template <> struct wide<uint32_t> {
     typedef uint32_t vec __attribute__((vector_size(64)));
     typedef __mmask16 mask;
-    static mask less(vec a, vec b) { return _mm512_cmplt_epu32_mask((__m512i)a, (__m512i)b); }
-    static vec least(vec a, vec b) { return (vec)_mm512_min_epu32((__m512i)a, (__m512i)b); }
+    static mask less(vec a, vec b) {
+        return _mm512_cmplt_epu32_mask((__m512i)a, (__m512i)b);
+    }
+    static vec least(vec a, vec b) {
+        return (vec)_mm512_min_epu32((__m512i)a, (__m512i)b);
+    }
     /* The greatest where m is set, else the least. */
     static vec either(mask m, vec a, vec b) {
         return (vec)_mm512_mask_ternarylogic_epi32((__m512i)least(a, b), m, (__m512i)a,
@@ -46,8 +50,12 @@ template <> struct wide<uint32_t> {
 template <> struct wide<uint64_t> {
     typedef uint64_t vec __attribute__((vector_size(64)));
     typedef __mmask8 mask;
-    static mask less(vec a, vec b) { return _mm512_cmplt_epu64_mask((__m512i)a, (__m512i)b); }
-    static vec least(vec a, vec b) { return (vec)_mm512_min_epu64((__m512i)a, (__m512i)b); }
+    static mask less(vec a, vec b) {
+        return _mm512_cmplt_epu64_mask((__m512i)a, (__m512i)b);
+    }
+    static vec least(vec a, vec b) {
+        return (vec)_mm512_min_epu64((__m512i)a, (__m512i)b);
+    }
     /* The greatest where m is set, else the least. */
     static vec either(mask m, vec a, vec b) {
         return (vec)_mm512_mask_ternarylogic_epi64((__m512i)least(a, b), m, (__m512i)a,
@@ -65,7 +73,7 @@ template <> struct wide<uint64_t> {
 };
 template <class U> constexpr int WIDE = 64 / sizeof(U);
 constexpr int MOST_REGISTERS = 32;
-template <class U> constexpr int64_t BLOCK_KEYS = MOST_REGISTERS * WIDE<U>;
+template <class U> constexpr int64_t BLOCK_KEYS = MOST_REGISTERS *WIDE<U>;
 
 template <class U> TL_BLOCK_INLINE typename wide<U>::vec load_wide(const U *x) {
     typename wide<U>::vec v;
@@ -163,7 +171,8 @@ TL_BLOCK_INLINE void merge_columns(typename wide<U>::vec *v) {
         for (int i = 0; i < Rows / 2; i++) {
             const vec a = v[i], b = exchanged<U, Width - 1>(v[Rows - 1 - i]);
             v[i] = wide<U>::either(upper, a, b);
-            v[Rows - 1 - i] = exchanged<U, Width - 1>(wide<U>::either((mask)~upper, a, b));
+            v[Rows - 1 - i] =
+                exchanged<U, Width - 1>(wide<U>::either((mask)~upper, a, b));
         }
         sift_lanes<U, Rows, Width / 4>(v);
         sift_rows<U, Rows, Rows / 2>(v);
@@ -279,13 +288,14 @@ TL_BLOCK_INLINE void part_lanes(wide<uint32_t>::vec v, __mmask16 m, int64_t coun
 TL_BLOCK_INLINE void part_lanes(wide<uint64_t>::vec v, __mmask8 m, int64_t,
                                 uint64_t *low, uint64_t *high) {
     const __m128i order = _mm_loadl_epi64((const __m128i *)&LANE_ORDERS.of[m]);
-    const __m512i both = _mm512_permutexvar_epi64(_mm512_cvtepu8_epi64(order), (__m512i)v);
+    const __m512i both =
+        _mm512_permutexvar_epi64(_mm512_cvtepu8_epi64(order), (__m512i)v);
     _mm512_storeu_si512(low, both);
     _mm512_storeu_si512(high - 8, both);
 }
 
-/* Keys that are less than a bound go up from `low`, the others down from `high`: as many
- * are to be added as there is room for between the two. */
+/* Keys that are less than a bound go up from `low`, the others down from `high`: as
+ * many are to be added as there is room for between the two. */
 template <class U> struct shares {
     typedef typename wide<U>::vec vec;
     typedef typename wide<U>::mask mask;
@@ -305,7 +315,8 @@ template <class U> struct shares {
             const mask some = leading_lanes<U>(std::min(L, n - i));
             const vec v = wide<U>::load(some, vec{}, x + i);
             const mask m = wide<U>::less(v, bound) & some, others = some & ~m;
-            const int64_t count = __builtin_popcount(m), rest = __builtin_popcount(others);
+            const int64_t count = __builtin_popcount(m),
+                          rest = __builtin_popcount(others);
             wide<U>::store(leading_lanes<U>(count), wide<U>::compress(m, v), low);
             low += count;
             high -= rest;
@@ -314,9 +325,10 @@ template <class U> struct shares {
     }
 };
 
-/* Share out n keys where they are; returned is how many are less. Some registers are held, so that there is room at both ends. The next ones
- * come from the end where there is less; they are chosen before the last ones are stored,
- * since it takes as long to know where these end. */
+/* Share out n keys where they are; returned is how many are less. Some registers are
+ * held, so that there is room at both ends. The next ones come from the end where there
+ * is less; they are chosen before the last ones are stored, since it takes as long to
+ * know where these end. */
 template <class U> inline int64_t share_in_place(U *x, int64_t n, U key) {
     typedef typename wide<U>::vec vec;
     constexpr int64_t L = WIDE<U>, STEP = 4 * L;

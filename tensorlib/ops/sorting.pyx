@@ -93,12 +93,13 @@ def sort(x, /, *, axis=-1, descending=False, stable=True):
     Notes
     -----
     NaN comes last in either direction, and -0.0 equals 0.0. The gradient of each
-    element goes to its place in `x`. Radix sort: the time grows with the number of bits
-    in which elements differ, and does not depend on their order.
+    element goes to its place in `x`. The time does not depend on the order of the
+    elements by more than a small factor: it is a sort by radix or, with AVX-512, a
+    quicksort that falls back to one.
 
     References
     ----------
-    D. E. Knuth, "The Art of Computer Programming", vol. 3, section 5.2.5.
+    D. E. Knuth, "The Art of Computer Programming", vol. 3, sections 5.2.2 and 5.2.5.
 
     Examples
     --------
