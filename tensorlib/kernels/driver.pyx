@@ -12,6 +12,8 @@ element. It is walked in blocks instead, each turned around in a small buffer fi
 Where an operation takes tens of instructions, short runs and strided ones are collected
 in blocks first, since loops are vectorized for elements that adjoin.
 
+A result that the caches would not hold is written past them, in blocks.
+
 A narrow dtype has no loops: its operands run through the wide dtype's loop in blocks
 that stay in the L1 cache, converted on the way in and on the way out.
 """
@@ -61,6 +63,23 @@ cdef extern from "tensorlib/turn.h" nogil:
     void tl_turn(
         const void *source, int64_t step, int64_t itemsize, int64_t rows,
         int64_t columns, void *block, int64_t width)
+
+cdef extern from "tensorlib/streamed.h" nogil:
+    enum:
+        TL_STREAMED_BLOCK
+        TL_STREAMED_LEAST
+    ctypedef struct tl_streamed:
+        tl_loop loop
+        const void *params
+        int64_t itemsize[OPERANDS]
+        int64_t block
+    int64_t tl_streamed_from()
+    int tl_streaming_loop(
+        void *out, const void *a, const void *b, const void *c,
+        const int64_t *strides, int64_t n, const void *params)
+
+# Bytes of a call's operands that the caches do not hold; 0 where that is not known.
+cdef int64_t _streamed_from = tl_streamed_from()
 
 # The operands of one call after collapsing; strides in bytes, dimension-major.
 ctypedef struct Plan:
@@ -516,7 +535,7 @@ cdef inline tl_status _run_flat_pieces(
     return <tl_status>_run_pieces(&plan, call, plan.shape[0], threads)
 
 
-cdef inline tl_status _run(const tl_call *call, int64_t grain) noexcept nogil:
+cdef inline tl_status _run_cached(const tl_call *call, int64_t grain) noexcept nogil:
     cdef const tl_buffer *out = call.out[0]
     cdef int64_t strides[OPERANDS]
     cdef const void *data[OPERANDS]
@@ -540,6 +559,41 @@ cdef inline tl_status _run(const tl_call *call, int64_t grain) noexcept nogil:
     return <tl_status>(<tl_loop>call.loop)(
         out.data, data[0], data[1], data[2], strides, out.size, call.params
     )
+
+
+cdef bint _is_streamed(const tl_call *call, tl_streamed *job) noexcept nogil:
+    """Whether a call outgrows the caches; in place its result replaces what is there."""
+    cdef const tl_buffer *operand
+    cdef int64_t itemsize, widest = 0, nbytes = 0
+    cdef int k
+    for k in range(OPERANDS):
+        job.itemsize[k] = 0
+        if k <= call.nin:
+            operand = call.out[0] if k == 0 else call.in_[k - 1]
+            if k and operand.data == call.out[0].data:
+                return False
+            itemsize = tl_sizes[operand.dtype]
+            job.itemsize[k] = itemsize
+            widest = max(widest, itemsize)
+            if _flat_stride(operand) != 0:
+                nbytes += operand.size * itemsize
+    job.loop, job.params = <tl_loop>call.loop, call.params
+    job.block = TL_STREAMED_BLOCK // widest
+    return _streamed_from and nbytes >= _streamed_from
+
+
+cdef tl_status _run_large(const tl_call *call, int64_t grain) noexcept nogil:
+    cdef tl_call streaming = call[0]
+    cdef tl_streamed job
+    if _is_streamed(call, &job):
+        streaming.loop, streaming.params = <const void *>tl_streaming_loop, &job
+    return _run_cached(&streaming, grain)
+
+
+cdef inline tl_status _run(const tl_call *call, int64_t grain) noexcept nogil:
+    if call.out[0].size >= TL_STREAMED_LEAST:
+        return _run_large(call, grain)
+    return _run_cached(call, grain)
 
 
 cdef tl_status run_elementwise(const tl_call *call) noexcept nogil:
