@@ -60,7 +60,9 @@ def test_op_matches_pytorch(lengths, name):
 
 
 @pytest.mark.parametrize("batch", [(2, 3), (4, 5)])
-@pytest.mark.parametrize("lengths", [(200, 200), (600, 600), (100, 300), (300, 100), (1, 5)])
+@pytest.mark.parametrize(
+    "lengths", [(200, 200), (600, 600), (100, 300), (300, 100), (1, 5)]
+)
 def test_causal_op_matches_pytorch(lengths, batch):
     inputs = [x.requires_grad_(True) for x in heads(lengths, batch)]
     tinputs = [to_torch(x).requires_grad_(True) for x in inputs]

@@ -27,9 +27,7 @@ constexpr int channel_columns(int vectors) {
 
 /* Rows of a tile of so many columns, at most. */
 constexpr int channel_rows(int targets, int columns) {
-    return columns > 8              ? 1
-           : columns * 4 <= targets ? 4
-                                    : targets / columns;
+    return columns > 8 ? 1 : columns * 4 <= targets ? 4 : targets / columns;
 }
 
 /* What every tile of a block of channels reads; source elements of a row of targets are
@@ -46,12 +44,13 @@ struct channel_store {
     int64_t outs, plane, down, right;
 };
 
-/* sums[v][target] of the tile at x. A function of its own, so that nothing else asks for
- * the registers. */
+/* sums[v][target] of the tile at x. A function of its own, so that nothing else asks
+ * for the registers. */
 template <class T, int V, int A, int B, size_t... I, size_t... J>
-__attribute__((noinline)) void channel_sums(std::index_sequence<I...>, std::index_sequence<J...>,
-                         const channel_block<T> &b, const T *x,
-                         typename lanes<T>::vector (*sums)[channel_targets(V)]) {
+__attribute__((noinline)) void
+channel_sums(std::index_sequence<I...>, std::index_sequence<J...>,
+             const channel_block<T> &b, const T *x,
+             typename lanes<T>::vector (*sums)[channel_targets(V)]) {
     typedef lanes<T> L;
     typename L::vector a[A * B * V], v[V];
     ((a[I] = b.start[I % V]), ...);
@@ -77,8 +76,7 @@ inline void channel_tile(int64_t rows, int64_t columns, const channel_block<T> &
                 rows, columns, b, x, sums);
     }
     if constexpr (A > 1) {
-        if (rows < A)
-            return channel_tile<T, V, A - 1, B>(rows, columns, b, x, sums);
+        if (rows < A) return channel_tile<T, V, A - 1, B>(rows, columns, b, x, sums);
     }
     channel_sums<T, V, A, B>(std::make_index_sequence<A * B * V>(),
                              std::make_index_sequence<V>(), b, x, sums);
@@ -216,9 +214,8 @@ struct channel_walk {
 
 /* a[v] += g[target][v] x[target] for some targets: the sums of one weight. */
 template <class T, int V, size_t... I>
-inline void channel_meet(std::index_sequence<I...>,
-                         const typename lanes<T>::vector *g, const T *x,
-                         typename lanes<T>::vector *a) {
+inline void channel_meet(std::index_sequence<I...>, const typename lanes<T>::vector *g,
+                         const T *x, typename lanes<T>::vector *a) {
     ((a[I % V] += g[I] * x[I / V]), ...);
 }
 
@@ -226,9 +223,9 @@ inline void channel_meet(std::index_sequence<I...>,
  * vectors apart: at[k] is where weight k meets the first target. Each starts from zero
  * here, so that sums stay short. */
 template <class T, int V, int N, size_t... I>
-__attribute__((noinline)) void channel_products(std::index_sequence<I...>, const channel_walk &walk,
-                             const T *g, const T *x, const int64_t *at, int64_t depth,
-                             T *sums) {
+__attribute__((noinline)) void
+channel_products(std::index_sequence<I...>, const channel_walk &walk, const T *g,
+                 const T *x, const int64_t *at, int64_t depth, T *sums) {
     typedef lanes<T> L;
     constexpr int step = 4 / V; /* targets for which a source address is fetched once */
     typename L::vector a[N * V] = {};
@@ -269,7 +266,8 @@ inline void channel_weights(int64_t count, const channel_walk &walk, const T *g,
         if (count < N)
             return channel_weights<T, V, N - 1>(count, walk, g, x, at, depth, sums);
     }
-    channel_products<T, V, N>(std::make_index_sequence<N>(), walk, g, x, at, depth, sums);
+    channel_products<T, V, N>(std::make_index_sequence<N>(), walk, g, x, at, depth,
+                              sums);
 }
 
 /* sums (V, depth, lanes) += the products of a box, from g (targets, V, lanes). */

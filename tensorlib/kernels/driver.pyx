@@ -562,7 +562,7 @@ cdef inline tl_status _run_cached(const tl_call *call, int64_t grain) noexcept n
 
 
 cdef bint _is_streamed(const tl_call *call, tl_streamed *job) noexcept nogil:
-    """Whether a call outgrows the caches; in place its result replaces what is there."""
+    """Whether a call outgrows the caches; in place, results would not be streamed."""
     cdef const tl_buffer *operand
     cdef int64_t itemsize, widest = 0, nbytes = 0
     cdef int k
