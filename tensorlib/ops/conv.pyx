@@ -261,7 +261,7 @@ cdef int _input_without_steps(
     """
     cdef tl_conv_params params = how.params
     cdef int d, at = 1 if params.channels_last else 2
-    params.turned = True
+    params.turned, params.keeps = True, False
     for d in range(3):
         params.padding[d] = (
             params.dilation[d] * (w.buf.shape[at + d] - 1) - params.padding[d]
