@@ -72,6 +72,8 @@ template <class T> struct block_target {
     int64_t row;
     const T *start;
     int64_t start_row;
+    const char *next; /* what comes after it, fetched by `share` bytes a step */
+    int64_t share;
 };
 
 /* R rows of a, packed or `step` elements from one k to the next and `apart` from row to
@@ -97,12 +99,18 @@ inline void block_tile(std::index_sequence<R...>, int64_t depth, const T *a,
         }
     };
     if (Packed) step = BLOCK_ROWS, apart = 1;
-    for (int64_t r = 0; r < (int64_t)sizeof...(R); r++)
-        for (int v = 0; v < V; v++)
-            __builtin_prefetch(to.c + r * to.row + v * L::count, 1);
     vec sums[sizeof...(R)][V]; /* in registers, since every row has a name */
     (clear(sums[R]), ...);
+    /* c's lines are asked for a row at a time: all at once they take the buffers that
+     * a's and b's wait for. */
+    constexpr int64_t apart_steps = 16, rows = sizeof...(R);
+    const char *next = to.next;
     for (int64_t q = 0; q < depth; q++, a += step, b += panel_width<T>()) {
+        if (q % apart_steps == 0 && q < rows * apart_steps)
+            for (int v = 0; v < V; v++)
+                __builtin_prefetch(to.c + q / apart_steps * to.row + v * L::count, 1);
+        __builtin_prefetch(next, 0, 2);
+        next += to.share;
         vec right[V];
         for (int v = 0; v < V; v++)
             right[v] = L::load(b + v * L::count);
@@ -131,7 +139,7 @@ inline void block_part(int64_t rows, int64_t columns, int64_t depth, const T *a,
                        const block_target<T> &to) {
     constexpr int64_t count = lanes<T>::count, width = panel_width<T>();
     alignas(64) T all[BLOCK_ROWS * width], zeros[width] = {};
-    const block_target<T> aside = {all, width, zeros, 0};
+    const block_target<T> aside = {all, width, zeros, 0, to.next, to.share};
     if (columns > count)
         block_rows<T, 2, Packed>(rows, depth, a, step, apart, b, aside);
     else
@@ -158,11 +166,14 @@ inline void block_run(const product<T> &p, const block_columns<T> &b, int64_t fi
     for (int64_t j = b.low; j < b.high; j++) {
         const int64_t columns = p.n - j * width;
         const T *panel = b.packed + (j * b.depth + inner) * width;
+        const char *next = (const char *)(panel + b.depth * width);
+        const int64_t share = (width * sizeof(T) + last - first - 1) / (last - first);
         for (int64_t i = first; i < last; i++) {
             const int64_t row = first_row(p.m, i);
             const int64_t rows = first_row(p.m, i + 1) - row;
             T *c = p.c + row * p.c_row + j * width;
-            block_target<T> to = {c, p.c_row, zeros, 0};
+            block_target<T> to = {
+                c, p.c_row, zeros, 0, next + (i - first) * depth * share, share};
             if (p.accumulate || begun)
                 to.start = c, to.start_row = p.c_row;
             else if (p.bias)
