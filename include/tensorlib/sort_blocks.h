@@ -1,6 +1,6 @@
 /* Blocks of keys sorted in registers of AVX-512, and keys shared out by bounds.
  *
- * A block is up to 16 registers. Its lanes are columns, which one network sorts side by
+ * A block is up to 32 registers. Its lanes are columns, which one network sorts side by
  * side; neighbouring columns are then merged, so that most comparisons are of whole
  * registers, and the columns are laid end to end.
  *
