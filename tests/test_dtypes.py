@@ -154,6 +154,15 @@ def test_finfo_of_halves():
     assert tl.finfo(tl.bfloat16).max == (2 - 2.0**-7) * 2.0**127
 
 
+def test_finfo_and_iinfo_print_what_they_hold():
+    names = vars(tl)
+    for info in (tl.finfo("bfloat16"), tl.iinfo(tl.uint64)):
+        kind, held = repr(info)[:5], repr(info)[6:-1].split(", ")
+        assert type(info) is names[kind]
+        for name, value in (item.split("=") for item in held):
+            assert getattr(info, name) == eval(value, names)
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_iinfo(dtype):
     found, expected = tl.iinfo(dtype), np.iinfo(dtype)

@@ -341,6 +341,12 @@ class finfo:  # noqa: N801
         self.min = -self.max
         self.smallest_normal = 2.0 ** (1 - exponent)
 
+    def __repr__(self):
+        return (
+            f"finfo(min={self.min!r}, max={self.max!r}, eps={self.eps!r}, "
+            f"smallest_normal={self.smallest_normal!r}, dtype={self.dtype})"
+        )
+
 
 class iinfo:  # noqa: N801
     """Numerical properties of an integer data type.
@@ -353,8 +359,8 @@ class iinfo:  # noqa: N801
     Examples
     --------
     >>> import tensorlib as tl
-    >>> tl.iinfo(tl.uint8).max
-    255
+    >>> tl.iinfo(tl.uint8)
+    iinfo(min=0, max=255, dtype=uint8)
     """
 
     def __init__(self, type, /):
@@ -366,6 +372,9 @@ class iinfo:  # noqa: N801
         self.bits = found.itemsize * 8
         self.max = (1 << (self.bits - signed)) - 1
         self.min = -(1 << (self.bits - 1)) if signed else 0
+
+    def __repr__(self):
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
 
 
 def _fill_tables():
