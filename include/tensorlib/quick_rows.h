@@ -1,5 +1,8 @@
 /* What the kernels do with one row where there is quicksort (quicksort.h): quick()
- * tells whether a row is for these functions. */
+ * tells whether a row is for these functions.
+ *
+ * A row that another thread changes meanwhile gives any result, but loops end and
+ * nothing is written elsewhere. */
 #ifndef TENSORLIB_QUICK_ROWS_H
 #define TENSORLIB_QUICK_ROWS_H
 
@@ -78,7 +81,7 @@ template <class O> void argselect_quickly(const row_task &t) {
     int64_t before[SEVERAL], left = t.k;
     for (int64_t q = 0; q < t.k; q++)
         before[q] = order.ranks[q] - found[q].fewer;
-    for (int64_t i = 0; left > 0; i += CHUNK) {
+    for (int64_t i = 0; left > 0 && i < t.n; i += CHUNK) {
         const int64_t n = std::min(CHUNK, t.n - i);
         const U *from = keys.of(i, n, chunk);
         for (int64_t q = 0; q < t.k; q++) {
@@ -110,10 +113,11 @@ inline typename O::bits *leading_positions(const row_task &t, const row_keys<O> 
     quickselect<U>{key_counts<U>(t), t.parts}.find(keys, t.n, 0, &rank, 1, &last, room);
     int64_t equal = t.k - last.fewer;
     U chunk[CHUNK], *to = room;
-    for (int64_t i = 0; to < room + t.k; i += CHUNK) {
+    for (int64_t i = 0; to < room + t.k && i < t.n; i += CHUNK) {
         const int64_t n = std::min(CHUNK, t.n - i);
         to += find_leading(keys.of(i, n, chunk), n, (U)i, last.key, &equal, to);
     }
+    std::fill(to, std::max(to, room + t.k), (U)0); /* none, but where a row changed */
     return room;
 }
 

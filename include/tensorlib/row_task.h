@@ -117,12 +117,12 @@ template <class O, class R> inline void restore(const row_task &t, const row<O, 
         const bool none =
             nans == t.n && (zeros == t.n || !O::zero(out[zeros * t.values_step]));
         if (t.n > LONG_ROW && (none || !any_odd())) return;
+        /* At most as many as have places: another thread may change x meanwhile. */
         for (int64_t i = 0; i < t.n; i++) {
             const U v = own.x[i * own.step];
-            if (O::zero(v))
-                out[zeros++ * t.values_step] = v;
-            else if (O::odd(v))
-                out[nans++ * t.values_step] = v;
+            const bool zero = O::zero(v);
+            int64_t &place = zero ? zeros : nans;
+            if ((zero || O::odd(v)) && place < t.n) out[place++ * t.values_step] = v;
         }
     }
 }
