@@ -141,10 +141,6 @@ AMD = {
         "0.44 ns an element and thread: 22 operations on a vector of 16 by polynomial, "
         "and two passes over blocks; NumPy's takes 0.2, on its one thread"
     ),
-    "^creation: asarray of an array": (
-        "NumPy returns the array itself. Of our 170 ns its __array_struct__ takes 50; "
-        "the rest is a call, a Tensor and a storage, made and freed"
-    ),
     "^comparison: count_nonzero": (
         "a mask of 10^3: 24 ns add up bytes; the rest is the call of a function in "
         "Python and of sum: 267 ns where NumPy took 272"

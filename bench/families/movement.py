@@ -96,7 +96,14 @@ def _creation():
     for name, ours, torch, numpy in (
         ("tensor of 8 floats", "tl.tensor(v)", "torch.tensor(v)", "np.array(v)"),
         ("tensor of an array", "tl.tensor(n)", "torch.tensor(n)", "np.array(n)"),
-        ("asarray of an array", "tl.asarray(n)", "torch.asarray(n)", "np.asarray(n)"),
+        # NumPy's would be the array itself.
+        ("asarray of an array", "tl.asarray(n)", "torch.asarray(n)", ""),
+        (
+            "asarray of a buffer",
+            "tl.asarray(m)",
+            "torch.frombuffer(m, dtype=torch.float32)",
+            "np.asarray(m)",
+        ),
         ("from_numpy", "tl.from_numpy(n)", "torch.from_numpy(n)", ""),
         ("to NumPy", "a.numpy()", "a.numpy()", ""),
     ):
@@ -114,6 +121,7 @@ def _sources(library, names):
 
     names["v"] = [float(i) for i in range(8)]
     names["n"] = np.arange(8, dtype="float32")
+    names["m"] = memoryview(names["n"])
 
 
 def cases():

@@ -12,6 +12,7 @@ from cpython.complex cimport PyComplex_Check
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_CheckExact
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.long cimport PyLong_AsDouble, PyLong_Check, PyLong_CheckExact
+from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -54,6 +55,8 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object o, int *overflow) except? -1
     bint PySequence_Check(object o) noexcept
     object PyMemoryView_FromMemory(char *memory, Py_ssize_t size, int flags)
+    # hasattr makes and drops an exception, which takes as long as all the rest.
+    PyObject *_PyType_Lookup(type x, object name) noexcept
 
 
 # ---- buffer protocol -----------------------------------------------------------
@@ -633,7 +636,7 @@ cdef object _from_object(object x):
     if type(x) is Tensor:
         return x
     if PyObject_CheckBuffer(x) and (
-        _is_ndarray(x) or not hasattr(type(x), CUDA_INTERFACE)
+        _is_ndarray(x) or _PyType_Lookup(type(x), CUDA_INTERFACE) == NULL
     ):                              # CuPy's arrays have a buffer, which only raises
         return _from_exporter(x)
     _check_kind(x)
