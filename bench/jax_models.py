@@ -78,7 +78,9 @@ def _resnet9(p, x, training):
     stats = {}
 
     def conv(name, x, halve=False):
-        x = _batch_norm(p, f"{name}.1", _conv(p, f"{name}.0", x), stats, training)
+        x = _conv(p, f"{name}.0", x)
+        if f"{name}.1.weight" in p:  # or it was folded into the convolution
+            x = _batch_norm(p, f"{name}.1", x, stats, training)
         x = jax.nn.relu(x)
         return _pool(x, 2) if halve else x
 

@@ -55,6 +55,19 @@ class Library:
             return function
         return self.root.compile(function, dynamic=False)
 
+    def deployed(self, module):
+        """Return the module for inference: each BatchNorm2d in the layer before it."""
+        module.eval().requires_grad_(False)
+        fuse = import_module(f"{self.nn.__name__}.utils.fusion").fuse_conv_bn_eval
+        for layers in module.modules():
+            if not isinstance(layers, self.nn.Sequential):
+                continue
+            for i in reversed(range(1, len(layers))):
+                if isinstance(layers[i], self.nn.BatchNorm2d):
+                    layers[i - 1] = fuse(layers[i - 1], layers[i])
+                    del layers[i]
+        return module
+
 
 # ---- networks --------------------------------------------------------------------
 def mlp(lib, *sizes):

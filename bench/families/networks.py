@@ -50,7 +50,7 @@ def _inference(name):
 
     def prepare(library, names):
         lib = Library("torch" if library == "jax" else library)
-        module = network.module(lib).eval().requires_grad_(False)
+        module = lib.deployed(network.module(lib))
         names["module"] = lib.compiled(module)
         names["x"], _ = _operands(library, network, 1)
         if library == "jax":
