@@ -289,11 +289,12 @@ def sums_of_products(a, b):
 
 
 def assert_rounded_sums(found, a, b, start=0.0):
-    """Within a rounding to bfloat16 and those of float32 sums of the magnitudes."""
+    """Within a rounding to the dtype and those of float32 sums of the magnitudes."""
     expected = sums_of_products(a, b) + start
     size = sums_of_products(abs(a), abs(b)) + abs(start)
-    bound = 2.0**-8 * abs(expected) + a.shape[-1] * 2.0**-23 * size
-    assert found.dtype == tl.bfloat16
+    rounding = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[a.dtype.name]
+    bound = rounding * abs(expected) + a.shape[-1] * 2.0**-23 * size
+    assert found.dtype == a.dtype
     assert (abs(found.astype("float64").numpy() - expected) <= bound).all()
 
 
@@ -351,6 +352,48 @@ def test_products_of_bfloat16_do_not_depend_on_threads():
         expected = a @ b
     with tl.num_threads(3):
         assert_same_bits(a @ b, expected)
+
+
+# Large enough for blocks: one run of the depth and several, last panels cut short.
+BLOCKS = [(97, 250, 130), (130, 300, 97), (16, 33, 2000), (31, 1500, 200)]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("shape", BLOCKS)
+def test_large_product_of_halves_in_any_layout_is_a_rounded_sum(shape, dtype):
+    m, k, n = shape
+    a, b = drawn((m, k), dtype), drawn((k, n), dtype, 1) / 9
+    for x in (a, a.T.contiguous().T, tl.stack([a, a], axis=2)[:, :, 0]):
+        for y in (b, b.T.contiguous().T, tl.stack([b, b], axis=2)[:, :, 0]):
+            assert_rounded_sums(x @ y, a, b)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("depth", [250, 700])
+def test_large_linear_of_halves_starts_from_the_bias(depth, dtype):
+    x, w = drawn((80, depth), dtype), drawn((45, depth), dtype, 1) / 9
+    bias = drawn(45, dtype, 2) * 100
+    found = tl.nn.functional.linear(x, w, bias)
+    assert_rounded_sums(found, x, w.T, bias.astype("float64").numpy())
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_large_batched_product_of_halves_equals_single_products(dtype):
+    a, b = drawn((3, 80, 340), dtype), drawn((3, 340, 70), dtype, 1)
+    for x, y in ((a, b), (a.mT.contiguous().mT, b)):
+        found = x @ y
+        for i in range(3):
+            assert_same_bits(found[i], x[i] @ y[i])
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_large_products_of_halves_do_not_depend_on_threads(dtype):
+    a, b = drawn((300, 600), dtype), drawn((600, 250), dtype, 1)
+    with tl.num_threads(1):
+        expected = a @ b
+    for threads in (2, 3, 7):
+        with tl.num_threads(threads):
+            assert_same_bits(a @ b, expected)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32"])

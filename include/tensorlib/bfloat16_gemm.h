@@ -227,11 +227,17 @@ inline void pair_product(const product<tl_bfloat16> &p, int64_t c_col,
     }
 }
 inline bool multiplies_pairs() { return __builtin_cpu_supports("avx512bf16"); }
+/* Whether they are quicker than floats (blocked_gemm.h): twice as quick on Zen 4; on
+ * Sapphire Rapids a core has 86 GFLOP/s of them, and 176 of floats. */
+inline bool pairs_are_quick() {
+    return multiplies_pairs() && !__builtin_cpu_is("intel");
+}
 
 #pragma GCC pop_options
 #else
 
 inline bool multiplies_pairs() { return false; }
+inline bool pairs_are_quick() { return false; }
 inline void pair_product(const product<tl_bfloat16> &, int64_t, uint32_t *) {}
 
 #endif

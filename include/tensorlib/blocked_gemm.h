@@ -8,10 +8,14 @@
  *
  * Every element of c is its start plus one sum a run of k, in order: its bits depend on
  * k alone, not on how rows and columns are cut.
+ *
+ * 16-bit floats become floats where they are packed, and sums of theirs are rounded
+ * once, in registers after the last run.
  */
 #ifndef TENSORLIB_BLOCKED_GEMM_H
 #define TENSORLIB_BLOCKED_GEMM_H
 
+#include "tensorlib/half_lanes.h"
 #include "tensorlib/packed.h"
 
 namespace tl {
@@ -28,20 +32,27 @@ constexpr int64_t BLOCK_REUSE = 4;
 inline int64_t row_panels(int64_t m) { return (m + BLOCK_ROWS - 1) / BLOCK_ROWS; }
 inline int64_t first_row(int64_t m, int64_t panel) { return m * panel / row_panels(m); }
 
+/* What elements are packed as, and summed in. */
+template <class T> using sum_of = decltype(lanes_of<T>::one(T()));
+template <class T> constexpr bool holds_sums = std::is_same_v<T, sum_of<T>>;
+template <class T> inline int64_t sum_size(const T *) { return sizeof(sum_of<T>); }
+
 /* Columns of a panel of b. */
-template <class T> inline int64_t panel_columns(const T *) { return panel_width<T>(); }
+template <class T> inline int64_t panel_columns(const T *) {
+    return panel_width<sum_of<T>>();
+}
 
 /* Elements of a packed block of a, the last of which are only written over. */
 template <class T> inline int64_t block_size(const T *) {
-    return BLOCK_PANELS * BLOCK_ROWS * GEMM_DEPTH + lanes<T>::count;
+    return BLOCK_PANELS * BLOCK_ROWS * GEMM_DEPTH + lanes_of<T>::count;
 }
 
 /* Rows of a at `depth` of k, side by side: panel[q * BLOCK_ROWS + r]. What is written
  * beyond the rows is not read, but by the next store. */
 template <class T>
 inline void pack_rows(const T *a, int64_t a_row, int64_t a_col, int64_t rows,
-                      int64_t depth, T *panel) {
-    typedef lanes<T> L;
+                      int64_t depth, sum_of<T> *panel) {
+    typedef lanes_of<T> L;
     typedef typename L::vector vec;
     constexpr int G = (BLOCK_ROWS + L::count - 1) / L::count;
     int64_t q = 0;
@@ -63,12 +74,12 @@ inline void pack_rows(const T *a, int64_t a_row, int64_t a_col, int64_t rows,
     }
     for (; q < depth; q++)
         for (int64_t r = 0; r < rows; r++)
-            panel[q * BLOCK_ROWS + r] = a[r * a_row + q * a_col];
+            panel[q * BLOCK_ROWS + r] = L::one(a[r * a_row + q * a_col]);
 }
 
 /* Where sums go, and what they are added to: rows apart by `row` and `start_row`. */
-template <class T> struct block_target {
-    T *c;
+template <class T, class C = T> struct block_target {
+    C *c;
     int64_t row;
     const T *start;
     int64_t start_row;
@@ -76,12 +87,33 @@ template <class T> struct block_target {
     int64_t share;
 };
 
+inline void put_sum(float *c, float sum) { *c = sum; }
+inline void put_sum(double *c, double sum) { *c = sum; }
+template <class C> inline void put_sum(C *c, float sum) { narrow_to(c, sum); }
+
+/* Vectors of sums, rounded where c is narrower. */
+template <class C, class vec, int V> inline void put_sums(C *c, const vec (&sums)[V]) {
+    typedef sum_of<C> T;
+    if constexpr (holds_sums<C>) {
+        memcpy(c, sums, sizeof sums);
+    } else {
+        T line[sizeof sums / sizeof(T)];
+        constexpr int count = sizeof sums / sizeof(T);
+        memcpy(line, sums, sizeof sums);
+        int j = 0;
+        for (; j + GROUP <= count; j += GROUP)
+            narrow_group(c + j, line + j);
+        for (; j < count; j++)
+            narrow_to(c + j, line[j]);
+    }
+}
+
 /* R rows of a, packed or `step` elements from one k to the next and `apart` from row to
  * row, times a panel of b, for V vectors of columns. */
-template <class T, int V, bool Packed, size_t... R>
+template <class T, int V, bool Packed, class C, size_t... R>
 inline void block_tile(std::index_sequence<R...>, int64_t depth, const T *a,
                        int64_t step, int64_t apart, const T *b,
-                       const block_target<T> &to) {
+                       const block_target<T, C> &to) {
     typedef lanes<T> L;
     typedef typename L::vector vec;
     constexpr auto clear = [](vec(&sum)[V]) {
@@ -92,11 +124,11 @@ inline void block_tile(std::index_sequence<R...>, int64_t depth, const T *a,
         for (int v = 0; v < V; v++)
             sum[v] += left * right[v];
     };
-    constexpr auto put = [](const vec(&sum)[V], const T *start, T *c) {
-        for (int v = 0; v < V; v++) {
-            const vec all = L::load(start + v * L::count) + sum[v];
-            memcpy(c + v * L::count, &all, sizeof all);
-        }
+    constexpr auto put = [](const vec(&sum)[V], const T *start, C *c) {
+        vec all[V];
+        for (int v = 0; v < V; v++)
+            all[v] = L::load(start + v * L::count) + sum[v];
+        put_sums(c, all);
     };
     if (Packed) step = BLOCK_ROWS, apart = 1;
     vec sums[sizeof...(R)][V]; /* in registers, since every row has a name */
@@ -121,9 +153,9 @@ inline void block_tile(std::index_sequence<R...>, int64_t depth, const T *a,
 }
 
 /* block_tile for a number of rows known when run. */
-template <class T, int V, bool Packed, int R = BLOCK_ROWS>
+template <class T, int V, bool Packed, int R = BLOCK_ROWS, class C>
 inline void block_rows(int64_t rows, int64_t depth, const T *a, int64_t step,
-                       int64_t apart, const T *b, const block_target<T> &to) {
+                       int64_t apart, const T *b, const block_target<T, C> &to) {
     if constexpr (R > 1) {
         if (rows < R)
             return block_rows<T, V, Packed, R - 1>(rows, depth, a, step, apart, b, to);
@@ -133,10 +165,10 @@ inline void block_rows(int64_t rows, int64_t depth, const T *a, int64_t step,
 }
 
 /* The same for some columns of a panel, of which nothing else is touched. */
-template <class T, bool Packed>
+template <class T, bool Packed, class C>
 inline void block_part(int64_t rows, int64_t columns, int64_t depth, const T *a,
                        int64_t step, int64_t apart, const T *b,
-                       const block_target<T> &to) {
+                       const block_target<T, C> &to) {
     constexpr int64_t count = lanes<T>::count, width = panel_width<T>();
     alignas(64) T all[BLOCK_ROWS * width], zeros[width] = {};
     const block_target<T> aside = {all, width, zeros, 0, to.next, to.share};
@@ -146,46 +178,78 @@ inline void block_part(int64_t rows, int64_t columns, int64_t depth, const T *a,
         block_rows<T, 1, Packed>(rows, depth, a, step, apart, b, aside);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < columns; j++)
-            to.c[r * to.row + j] = to.start[r * to.start_row + j] + all[r * width + j];
+            put_sum(to.c + r * to.row + j,
+                    to.start[r * to.start_row + j] + all[r * width + j]);
 }
 
 /* Rows `begin`..`begin` + `depth` of b in panels, of which [low, high) are wanted. */
 template <class T> struct block_columns {
-    const T *packed;
+    const sum_of<T> *packed;
     int64_t begin, depth, low, high;
+    sum_of<T> *sums; /* (m, n), between runs of k: where c does not hold them */
 };
+
+/* What the sums of a tile of c start from, at the first run of k. */
+template <class T>
+inline const sum_of<T> *block_start(const T *c, int64_t c_row, int64_t rows,
+                                    int64_t columns, sum_of<T> *room) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < columns; j++)
+            room[r * columns + j] = lanes_of<T>::one(c[r * c_row + j]);
+    return room;
+}
 
 /* Row panels [first, last), BLOCK_PANELS at most, at one run of k. */
 template <class T, bool Packed>
 inline void block_run(const product<T> &p, const block_columns<T> &b, int64_t first,
-                      int64_t last, int64_t inner, int64_t depth, const T *a) {
-    constexpr int64_t width = panel_width<T>();
+                      int64_t last, int64_t inner, int64_t depth, const sum_of<T> *a) {
+    typedef sum_of<T> S;
+    constexpr int64_t width = panel_width<S>();
     const int64_t top = first_row(p.m, first);
-    const bool begun = b.begin + inner > 0;
-    const T zeros[width] = {};
+    const bool begun = b.begin + inner > 0, ends = b.begin + inner + depth == p.k;
     for (int64_t j = b.low; j < b.high; j++) {
-        const int64_t columns = p.n - j * width;
-        const T *panel = b.packed + (j * b.depth + inner) * width;
+        const int64_t left = p.n - j * width, columns = left < width ? left : width;
+        const S *panel = b.packed + (j * b.depth + inner) * width;
         const char *next = (const char *)(panel + b.depth * width);
-        const int64_t share = (width * sizeof(T) + last - first - 1) / (last - first);
+        const int64_t share = (width * sizeof(S) + last - first - 1) / (last - first);
+        S line[width] = {}, tile[holds_sums<T> ? 1 : BLOCK_ROWS * width];
+        if (p.bias && !p.accumulate && !begun)
+            block_start(p.bias + j * width, 0, 1, columns, line);
         for (int64_t i = first; i < last; i++) {
             const int64_t row = first_row(p.m, i);
             const int64_t rows = first_row(p.m, i + 1) - row;
-            T *c = p.c + row * p.c_row + j * width;
-            block_target<T> to = {
-                c, p.c_row, zeros, 0, next + (i - first) * depth * share, share};
-            if (p.accumulate || begun)
-                to.start = c, to.start_row = p.c_row;
-            else if (p.bias)
-                to.start = p.bias + j * width;
-            const T *from = Packed ? a + (i - first) * BLOCK_ROWS * depth
+            const S *from = Packed ? a + (i - first) * BLOCK_ROWS * depth
                                    : a + (row - top) * p.a_row;
-            if (columns >= width)
-                block_rows<T, 2, Packed>(rows, depth, from, p.a_col, p.a_row, panel,
-                                         to);
-            else
-                block_part<T, Packed>(rows, columns, depth, from, p.a_col, p.a_row,
-                                      panel, to);
+            const char *soon = next + (i - first) * depth * share;
+            auto multiply = [&](auto *c, int64_t c_row, const S *start,
+                                int64_t start_row) {
+                block_target<S, std::remove_pointer_t<decltype(c)>> to = {
+                    c, c_row, start, start_row, soon, share};
+                if (columns == width)
+                    block_rows<S, 2, Packed>(rows, depth, from, p.a_col, p.a_row, panel,
+                                             to);
+                else
+                    block_part<S, Packed>(rows, columns, depth, from, p.a_col, p.a_row,
+                                          panel, to);
+            };
+            T *c = p.c + row * p.c_row + j * width;
+            const S *start = line;
+            int64_t start_row = 0;
+            if constexpr (holds_sums<T>) {
+                if (p.accumulate || begun) start = c, start_row = p.c_row;
+                multiply(c, p.c_row, start, start_row);
+            } else {
+                S *sums = b.sums ? b.sums + row * p.n + j * width : NULL;
+                if (begun)
+                    start = sums, start_row = p.n;
+                else if (p.accumulate)
+                    start = block_start(c, p.c_row, rows, columns, tile),
+                    start_row = columns;
+                if (ends)
+                    multiply(c, p.c_row, start, start_row);
+                else
+                    multiply(sums, p.n, start, start_row);
+            }
         }
     }
 }
@@ -194,19 +258,20 @@ inline void block_run(const product<T> &p, const block_columns<T> &b, int64_t fi
  * elements. */
 template <class T>
 void block_product(const product<T> &p, const block_columns<T> &b, int64_t first,
-                   int64_t last, T *block) {
-    const bool packs = b.high - b.low >= BLOCK_REUSE;
+                   int64_t last, sum_of<T> *block) {
+    const bool packs = !holds_sums<T> || b.high - b.low >= BLOCK_REUSE;
     for (int64_t low = first; low < last; low += BLOCK_PANELS) {
         const int64_t high = last - low < BLOCK_PANELS ? last : low + BLOCK_PANELS;
         for (int64_t inner = 0; inner < b.depth; inner += GEMM_DEPTH) {
             const int64_t left = b.depth - inner;
             const int64_t depth = left < GEMM_DEPTH ? left : GEMM_DEPTH;
             const T *a = p.a + (b.begin + inner) * p.a_col;
-            if (!packs) {
-                block_run<T, false>(p, b, low, high, inner, depth,
-                                    a + first_row(p.m, low) * p.a_row);
-                continue;
-            }
+            if constexpr (holds_sums<T>)
+                if (!packs) {
+                    block_run<T, false>(p, b, low, high, inner, depth,
+                                        a + first_row(p.m, low) * p.a_row);
+                    continue;
+                }
             for (int64_t i = low; i < high; i++) {
                 const int64_t row = first_row(p.m, i);
                 pack_rows(a + row * p.a_row, p.a_row, p.a_col,
@@ -242,13 +307,13 @@ block_grid share_blocks(const product<T> &p, const block_columns<T> &b, int part
 /* Tasks [first, last), along rows of the grid. */
 template <class T>
 void block_tasks(const product<T> &p, const block_columns<T> &b, const block_grid &grid,
-                 int64_t first, int64_t last, T *block) {
+                 int64_t first, int64_t last, sum_of<T> *block) {
     const int64_t rows = row_panels(p.m);
     for (int64_t task = first; task < last; task++) {
         const int64_t i = task / grid.across, j = task % grid.across;
-        const block_columns<T> part = {b.packed, b.begin, b.depth,
-                                       b.high * j / grid.across,
-                                       b.high * (j + 1) / grid.across};
+        block_columns<T> part = b;
+        part.low = b.high * j / grid.across;
+        part.high = b.high * (j + 1) / grid.across;
         block_product(p, part, rows * i / grid.down, rows * (i + 1) / grid.down, block);
     }
 }
@@ -256,11 +321,11 @@ void block_tasks(const product<T> &p, const block_columns<T> &b, const block_gri
 /* Panel j of rows begin..begin + depth of b; what lies beyond its columns is 0. */
 template <class T>
 void pack_columns(const product<T> &p, int64_t begin, int64_t depth, int64_t j,
-                  T *packed) {
-    constexpr int64_t width = panel_width<T>();
+                  sum_of<T> *packed) {
+    constexpr int64_t width = panel_width<sum_of<T>>();
     const int64_t left = p.n - j * width;
-    T *panel = packed + j * depth * width;
-    if (left < width) memset(panel, 0, depth * width * sizeof(T));
+    sum_of<T> *panel = packed + j * depth * width;
+    if (left < width) memset(panel, 0, depth * width * sizeof *panel);
     pack_panel(p, begin, depth, j * width, left < width ? left : width, panel);
 }
 

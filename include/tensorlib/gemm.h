@@ -194,18 +194,21 @@ template <class V, int L, int Step> inline void transpose_steps(V (&v)[L]) {
     }
 }
 
-/* Rows first..first + depth of `columns` columns of b from j on, a panel's width apart.
- */
-template <class T>
-inline void pack_panel(const product<T> &p, int64_t first, int64_t depth, int64_t j,
+/* Rows first..first + depth of `columns` columns of b from j on, a panel's width apart;
+ * T is what S is computed in. */
+template <class S, class T>
+inline void pack_panel(const product<S> &p, int64_t first, int64_t depth, int64_t j,
                        int64_t columns, T *panel) {
-    typedef lanes<T> L;
+    typedef lanes_of<S> L;
     constexpr int64_t width = panel_width<T>();
-    const T *b = p.b + first * p.b_row + j * p.b_col;
+    const S *b = p.b + first * p.b_row + j * p.b_col;
     int64_t done = 0;
     if (columns == width && p.b_col == 1) {
         for (int64_t q = 0; q < depth; q++)
-            memcpy(panel + q * width, b + q * p.b_row, width * sizeof(T));
+            for (int half = 0; half < 2; half++) {
+                auto v = L::load(b + q * p.b_row + half * L::count);
+                memcpy(panel + q * width + half * L::count, &v, sizeof v);
+            }
         return;
     }
     if (columns == width && p.b_row == 1) {
@@ -222,7 +225,7 @@ inline void pack_panel(const product<T> &p, int64_t first, int64_t depth, int64_
     }
     for (int64_t s = 0; s < columns; s++)
         for (int64_t q = done; q < depth; q++)
-            panel[q * width + s] = b[q * p.b_row + s * p.b_col];
+            panel[q * width + s] = L::one(b[q * p.b_row + s * p.b_col]);
 }
 
 /* Operands of any strides. */

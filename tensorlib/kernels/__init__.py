@@ -25,6 +25,7 @@ _FAMILIES = (
     "scan",
     "softmax",
     "matmul",
+    "integer_matmul",
     "indexing",
     "activation",
 )
