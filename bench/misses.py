@@ -231,7 +231,10 @@ ANYWHERE = {
         "is a quicksort in AVX-512"
     ),
     "^creation: tensor of an array": "a borrowed Tensor first, then a copy of it",
-    "^movement: tri[lu]": "two ranges, a comparison and a selection: four kernels",
+    "^movement: tri[lu] 10\\^3": (
+        "a line of flags, filled in two goes, and a selection that sees it row by row: "
+        "where takes 0.7 us of 2.0"
+    ),
     "^products: (vecdot|tensordot|einsum (i,i|ij,ij)->i?) ": (
         "one pass over both operands, bound by memory: see the floor"
     ),

@@ -210,9 +210,9 @@ template <class V> inline bool any_bit(V v) {
 #elif defined(__SSE4_1__)
     return !_mm_testz_si128((__m128i)v, (__m128i)v);
 #else
-    typedef uint64_t words __attribute__((vector_size(sizeof(V))));
-    uint64_t found = 0;
-    for (size_t i = 0; i < sizeof(V) / 8; i++) found |= ((words)v)[i];
+    uint64_t words[sizeof(V) / 8], found = 0;
+    memcpy(words, &v, sizeof v);
+    for (uint64_t w : words) found |= w;
     return found;
 #endif
 }
