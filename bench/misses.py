@@ -158,11 +158,6 @@ AMD = {
         "perf: nine tenths of the kernels' time in sorting positions by radix and in "
         "the runs, which write places in that order, a tenth in taking elements"
     ),
-    r"^nnet: ctc_loss": (
-        "perf: 55% exp and log of the C library, one state at a time, 22% the two "
-        "recursions; log_softmax and its gradient 7%. To vectorize over states is "
-        "still to be done"
-    ),
     r"^matmul: gelu\(linear\)": (
         "the product is the faster, 1,255 us to 1,300 on one thread; its results have "
         "a deviation of 22: gelu of 131,072 takes 86 us, 43 at deviation 1, which "
