@@ -117,6 +117,20 @@ def test_gelu_of_an_element_has_the_same_bits_in_any_place():
     np.testing.assert_array_equal(np.float32(alone).view("i4"), bits)
 
 
+@pytest.mark.parametrize("n", [1, 16, 255, 256, 700])
+def test_gelu_of_a_row_has_the_bits_of_its_elements_alone(n):
+    x = np.float32(np.random.default_rng(n).normal(0, 8, n))
+    alone = [gelu_with_gradient(part) for part in np.split(x, n)]
+    for got, parts in zip(gelu_with_gradient(x), zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(got.view("i4"), np.concatenate(parts).view("i4"))
+
+
+def test_gelu_far_below_zero_is_minus_zero_and_its_gradient_zero():
+    y, slope = gelu_with_gradient(np.float32([-15.5, -1e30, -np.inf] * 7))
+    assert (y.view("u4") == 0x80000000).all()
+    assert (slope == 0).all()
+
+
 def test_gelu_gradient_error_is_a_few_ulp_of_the_normal_distribution():
     x = np.linspace(-9, 12, 200_001).astype("f")
     wide = x.astype("f8")

@@ -5,8 +5,9 @@
  * [-4.5, 10.5), two operations a coefficient, without exponential or quotient. The
  * intervals are narrow where Phi is small, to keep its relative error: those of
  * v = x + 5.5 in [1, 16) that share an exponent and three bits of the mantissa.
- * float32: 2.0 ulp (gelu), the derivative to 2.1 ulp of Phi. Below -4.5, and on other
- * processors, the formulas of scalar_activation.h serve.
+ * float32: 2.0 ulp (gelu), the derivative to 2.1 ulp of Phi. Below -4.5 both are an
+ * exponential times a polynomial. On other processors, and in float64, the formulas of
+ * scalar_activation.h serve.
  */
 #ifndef TENSORLIB_GELU_H
 #define TENSORLIB_GELU_H
@@ -14,6 +15,7 @@
 #include "tensorlib/scalar_activation.h"
 
 #if defined(__AVX512F__)
+#include <algorithm>
 #include <immintrin.h>
 #endif
 
@@ -230,49 +232,150 @@ constexpr float table_end = -4.5f;
 TL_HD inline __mmask16 below_table(__m512 x) {
     return _mm512_cmp_ps_mask(x, _mm512_set1_ps(table_end), _CMP_LT_OQ);
 }
+TL_HD inline __mmask16 beyond_tail(__m512 x) {
+    return _mm512_cmp_ps_mask(x, _mm512_set1_ps(-15.0f), _CMP_LT_OQ);
+}
 TL_HD inline __mmask16 first_lanes(int64_t n) {
     return n < 16 ? (__mmask16)((1u << n) - 1u) : (__mmask16)0xffff;
 }
 
-/* 16 elements, by the formulas for any argument: rare, so out of the way. */
-__attribute__((noinline)) inline __m512 gelu_of_any(__m512 x) {
-    float y[16];
-    _mm512_storeu_ps(y, x);
-    for (int l = 0; l < 16; l++)
-        y[l] = op_gelu(y[l]);
-    return _mm512_loadu_ps(y);
+/* Below the table, by e^(-x^2 / 2) times a polynomial in 1 / x^2: of -gelu(x), and of
+ * the derivative over x, of both 1 / 16, lest a cotangent times the latter overflow.
+ * Fits to 2^-25.8 and 2^-26.6 in [-15, -4.5]. */
+constexpr float gelu_tail[6] = {0.3989422f / 16,  -0.39891163f / 16, 1.192355f / 16,
+                                -5.6658077f / 16, 29.568998f / 16,   -98.31082f / 16};
+constexpr float gelu_slope_tail[6] = {0.39894226f / 16, -0.3989356f / 16,
+                                      0.3980686f / 16,  -1.1427269f / 16,
+                                      4.2325473f / 16,  -10.0795145f / 16};
+
+/* A magnitude times the power of two of these bits of an exponent. An instruction whose
+ * result is subnormal, or 0 for being small, takes a hundred cycles: such a result is
+ * rounded as a whole number of units instead. */
+TL_HD inline __m512 scaled_bits(__m512 y, __m512i power) {
+    __m512i bits = _mm512_add_epi32(_mm512_castps_si512(y), power);
+    __mmask16 small = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32(1 << 23));
+    __m512i units = _mm512_add_epi32(power, _mm512_set1_epi32((int)(276u << 23)));
+    __m512 count = _mm512_maskz_mul_ps(small, y, _mm512_castsi512_ps(units));
+    return _mm512_castsi512_ps(_mm512_mask_cvtps_epi32(bits, small, count));
 }
-__attribute__((noinline)) inline __m512 gelu_slope_of_any(__m512 x) {
-    float y[16];
-    _mm512_storeu_ps(y, x);
-    for (int l = 0; l < 16; l++)
-        y[l] = op_gelu_grad(1.0f, y[l]);
-    return _mm512_loadu_ps(y);
+/* e^(-t^2 / 2) times the polynomial, as a factor and the bits of an exponent; t in
+ * [-15, -4.5]. */
+TL_HD inline __m512 tail_factor(__m512 t, const float (&c)[6], __m512i &power) {
+    const __m512 half = _mm512_set1_ps(-0.5f);
+    const __m512 whole = _mm512_set1_ps(12582912.0f + 4.0f); /* 4: the 16 of c */
+    __m512 square = _mm512_mul_ps(t, t), low = _mm512_fmsub_ps(t, t, square);
+    __m512 z = _mm512_rcp14_ps(square);
+    z = _mm512_fmadd_ps(z, _mm512_fnmadd_ps(square, z, _mm512_set1_ps(1.0f)), z);
+    __m512 p = _mm512_set1_ps(c[5]);
+#pragma GCC unroll 5
+    for (int k = 4; k >= 0; k--)
+        p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(c[k]));
+    /* -t^2 / 2 = n ln 2 + r as in reduce_exp; n in the last bits of `place`. */
+    __m512 place = _mm512_fmadd_ps(square, _mm512_set1_ps(-0.72134752f), whole);
+    __m512 n = _mm512_sub_ps(place, whole);
+    __m512 r =
+        _mm512_fmadd_ps(square, half, _mm512_mul_ps(n, _mm512_set1_ps(-0.693359375f)));
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
+    power = _mm512_slli_epi32(_mm512_castps_si512(place), 23);
+    return _mm512_fmadd_ps(exp_excess_of(_mm512_fmadd_ps(low, half, r)), p, p);
 }
+/* -gelu, or the derivative times g, below the table; beyond -15 both are 0. */
+TL_HD inline __m512 gelu_in_tail(__m512 x) {
+    __m512i power;
+    __m512 y = tail_factor(x, gelu_tail, power);
+    return _mm512_or_ps(scaled_bits(y, power), _mm512_set1_ps(-0.0f));
+}
+TL_HD inline __m512 slope_in_tail(__m512 x, __m512 g) {
+    const __m512 sign = _mm512_set1_ps(-0.0f);
+    __m512i power;
+    __m512 y = tail_factor(x, gelu_slope_tail, power);
+    y = _mm512_mul_ps(g, _mm512_mul_ps(y, x));
+    __m512 s = _mm512_or_ps(scaled_bits(_mm512_andnot_ps(sign, y), power),
+                            _mm512_and_ps(sign, y));
+    constexpr int endless = 0x99; /* NaN or infinity */
+    return _mm512_mask_mov_ps(s, _mm512_fpclass_ps_mask(y, endless), y);
+}
+
+/* Of up to `most` elements, those in the tail side by side: it is worked out for them
+ * alone, and its results go back to their places. */
+struct tail_lanes {
+    static constexpr int64_t most = 256;
+    float x[most + 16], g[most + 16];
+    __mmask16 places[most / 16];
+    int count = 0, taken = 0;
+
+    static bool any(const float *x, int64_t n) {
+        __mmask16 found = 0;
+        for (int64_t i = 0; i < n; i += 16)
+            found |= below_table(_mm512_maskz_loadu_ps(first_lanes(n - i), x + i));
+        return found;
+    }
+    void gather(const float *from, const float *cotangent, int64_t n) {
+        for (int64_t i = 0; i < n; i += 16) {
+            __mmask16 lanes = first_lanes(n - i);
+            __m512 v = _mm512_maskz_loadu_ps(lanes, from + i);
+            __mmask16 kept = below_table(v) & ~beyond_tail(v);
+            _mm512_storeu_ps(x + count, _mm512_maskz_compress_ps(kept, v));
+            if (cotangent) {
+                v = _mm512_maskz_loadu_ps(lanes, cotangent + i);
+                _mm512_storeu_ps(g + count, _mm512_maskz_compress_ps(kept, v));
+            }
+            places[i / 16] = kept;
+            count += __builtin_popcount(kept);
+        }
+    }
+    /* y with the results of its lanes; blocks come in order. */
+    __m512 join(__m512 y, int64_t block) {
+        __mmask16 lanes = places[block];
+        y = _mm512_mask_expandloadu_ps(y, lanes, x + taken);
+        taken += __builtin_popcount(lanes);
+        return y;
+    }
+};
 
 template <> inline void gelu_row(float *out, const float *x, int64_t n) {
     const interval_table cdf(normal_cdf_table);
-    for (int64_t i = 0; i < n; i += 16) {
-        __mmask16 lanes = first_lanes(n - i);
-        __m512 v = _mm512_maskz_loadu_ps(lanes, x + i);
-        __m512 y = _mm512_mul_ps(v, cdf.at(v));
-        __mmask16 below = below_table(v);
-        if (__builtin_expect(below, 0))
-            y = _mm512_mask_mov_ps(y, below, gelu_of_any(v));
-        _mm512_mask_storeu_ps(out + i, lanes, y);
+    const __m512 zero = _mm512_set1_ps(-0.0f);
+    for (int64_t start = 0; start < n; start += tail_lanes::most) {
+        int64_t count = std::min(n - start, tail_lanes::most);
+        tail_lanes tail;
+        bool far = tail.any(x + start, count);
+        if (far) {
+            tail.gather(x + start, nullptr, count);
+            for (int i = 0; i < tail.count; i += 16)
+                _mm512_storeu_ps(tail.x + i, gelu_in_tail(_mm512_loadu_ps(tail.x + i)));
+        }
+        for (int64_t i = 0; i < count; i += 16) {
+            __mmask16 lanes = first_lanes(count - i);
+            __m512 v = _mm512_maskz_loadu_ps(lanes, x + start + i);
+            __m512 y = _mm512_mul_ps(v, cdf.at(v));
+            if (far) y = tail.join(_mm512_mask_mov_ps(y, beyond_tail(v), zero), i / 16);
+            _mm512_mask_storeu_ps(out + start + i, lanes, y);
+        }
     }
 }
 template <>
 inline void gelu_grad_row(float *out, const float *g, const float *x, int64_t n) {
     const interval_table slope(gelu_slope_table);
-    for (int64_t i = 0; i < n; i += 16) {
-        __mmask16 lanes = first_lanes(n - i);
-        __m512 v = _mm512_maskz_loadu_ps(lanes, x + i), s = slope.at(v);
-        __mmask16 below = below_table(v);
-        if (__builtin_expect(below, 0))
-            s = _mm512_mask_mov_ps(s, below, gelu_slope_of_any(v));
-        s = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, g + i), s);
-        _mm512_mask_storeu_ps(out + i, lanes, s);
+    for (int64_t start = 0; start < n; start += tail_lanes::most) {
+        int64_t count = std::min(n - start, tail_lanes::most);
+        tail_lanes tail;
+        bool far = tail.any(x + start, count);
+        if (far) {
+            tail.gather(x + start, g + start, count);
+            for (int i = 0; i < tail.count; i += 16)
+                _mm512_storeu_ps(tail.x + i,
+                                 slope_in_tail(_mm512_loadu_ps(tail.x + i),
+                                               _mm512_loadu_ps(tail.g + i)));
+        }
+        for (int64_t i = 0; i < count; i += 16) {
+            __mmask16 lanes = first_lanes(count - i);
+            __m512 v = _mm512_maskz_loadu_ps(lanes, x + start + i), s = slope.at(v);
+            if (far) s = _mm512_maskz_mov_ps(~beyond_tail(v), s);
+            s = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, g + start + i), s);
+            if (far) s = tail.join(s, i / 16);
+            _mm512_mask_storeu_ps(out + start + i, lanes, s);
+        }
     }
 }
 

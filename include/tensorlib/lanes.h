@@ -13,6 +13,10 @@
 #include <type_traits>
 #include <utility>
 
+#if defined(__SSE4_1__)
+#include <immintrin.h>
+#endif
+
 namespace tl {
 
 #if defined(__AVX512F__)
@@ -196,6 +200,48 @@ template <class T> struct squared_deviation {
         return d * d;
     }
 };
+
+/* Whether a bit of a vector is set. */
+template <class V> inline bool any_bit(V v) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)v, (__m512i)v);
+#elif defined(__AVX__)
+    return !_mm256_testz_si256((__m256i)v, (__m256i)v);
+#elif defined(__SSE4_1__)
+    return !_mm_testz_si128((__m128i)v, (__m128i)v);
+#else
+    uint64_t words[sizeof(V) / 8], found = 0;
+    memcpy(words, &v, sizeof v);
+    for (uint64_t w : words) found |= w;
+    return found;
+#endif
+}
+
+/* The first of n elements that match, or 0. What lies behind them is asked for, likely
+ * the next row: a search in what a fold has just read leaves memory idle. */
+template <class T, class Match>
+inline int64_t first_match(const T *x, int64_t n, Match match) {
+    typedef lanes<T> L;
+    constexpr int64_t block = 4 * L::count;
+    int64_t i = 0;
+    for (; i + block <= n; i += block) {
+        for (int64_t k = 0; k < block; k += 64 / (int64_t)sizeof(T))
+            __builtin_prefetch(x + n + i + k);
+        auto low = match(L::load(x + i)) | match(L::load(x + i + L::count));
+        auto high = match(L::load(x + i + 2 * L::count)) |
+                    match(L::load(x + i + 3 * L::count));
+        if (any_bit(low | high)) break;
+    }
+    while (i + L::count <= n && !any_bit(match(L::load(x + i)))) i += L::count;
+    for (; i < n; i++)
+        if (match(x[i])) return i;
+    return 0;
+}
+/* The first place of a value, or of a NaN when it is one. */
+template <class T> inline int64_t first_place(const T *x, int64_t n, T value) {
+    if (is_nan(value)) return first_match(x, n, [](auto a) { return a != a; });
+    return first_match(x, n, [value](auto a) { return a == value; });
+}
 
 /* A double for floats; an int64, wrapping around, for integers (their additions
  * associate, so the compiler widens that loop by itself). */

@@ -23,14 +23,14 @@ TL_HD inline double reduce_exp(double x, uint64_t &n) {
 }
 
 /* e^r - 1, of which e^r is made, on the reduced range: 2^-28 and 2^-54 of e^r. */
-TL_HD inline float exp_excess(float r) {
-    float q = 1.381314825e-03f;
-    q = q * r + 8.369418792e-03f;
+template <class V> TL_HD inline V exp_excess_of(V r) { /* of a float, or a vector */
+    V q = r * 1.381314825e-03f + 8.369418792e-03f;
     q = q * r + 4.166845605e-02f;
     q = q * r + 1.666651517e-01f;
     q = q * r + 4.999999404e-01f;
     return q * (r * r) + r;
 }
+TL_HD inline float exp_excess(float r) { return exp_excess_of(r); }
 TL_HD inline double exp_excess(double r) {
     double q = 2.54338794239377261e-08;
     q = q * r + 2.76259172821322613e-07;

@@ -41,6 +41,7 @@ ctypedef struct Op:
     Partial empty           # the reduction of nothing
     int in_size             # bytes of an element
     int out_size
+    const Op *values        # unit without positions; or NULL
     bint ordered            # positions count: axes must keep their order
     bint transposed         # unit is slow on a few elements: take short rows by cols
 

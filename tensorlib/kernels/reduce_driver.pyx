@@ -52,6 +52,9 @@ ctypedef struct Job:
     char *totals            # the same as results, where op.join joins; or NULL
 
 
+# Tasks first..last.
+ctypedef void (*range_fn)(const Job *job, int64_t first, int64_t last) noexcept nogil
+
 # Of totals that are joined later.
 cdef tl_reduce_params _unscaled = tl_reduce_params(0, 1, 0)
 
@@ -64,6 +67,14 @@ ctypedef fused item:
 
 
 # ---- the functions of an op, on wide or narrow elements ---------------------------
+cdef inline unit_fn unit_for(const Op *op, const tl_narrow *how) noexcept nogil:
+    if how == NULL:
+        return op.unit
+    if how.dtype == TL_FLOAT16:
+        return op.of_halves[0]
+    return op.of_halves[1] if how.dtype == TL_BFLOAT16 else NULL
+
+
 cdef void cast_row(
     tl_loop cast, void *target, int64_t step, const void *source, int64_t n
 ) noexcept nogil:
@@ -445,36 +456,56 @@ cdef void join_columns(const Job *job) noexcept nogil:
         )
 
 
-cdef void join_rows(const Job *job) noexcept nogil:
-    cdef int64_t index
+cdef void join_rows(const Job *job, int64_t first, int64_t last) noexcept nogil:
+    cdef int64_t index, begin
     cdef Partial *parts
-    for index in range(job.kept.size):
+    for index in range(first, last):
         parts = job.partials + index * job.parts
         join(job, parts, 1)
+        if job.op.values != NULL:
+            begin = parts.index
+            unit(
+                job, job.x + axes_offset(&job.kept, 0, index) * job.in_size, begin,
+                min(begin + UNIT, job.reduced.size), parts,
+            )
         finish_to(job, parts, 1, output(job, index), 1)
 
 
-cdef tl_status reduce_rows(Job *job) noexcept nogil:
-    """Each output's elements as one run, cut into units."""
-    cdef int64_t tasks, t
-    cdef int threads = threads_for(job.kept.size * job.reduced.size, GRAIN)
-    cdef tl_storage *storage = NULL
-    job.parts = (job.reduced.size + UNIT - 1) // UNIT
-    tasks = job.parts * job.kept.size
-    if job.parts > 1:
-        storage = scratch_new(tasks * sizeof(Partial))
-        if storage == NULL:
-            return TL_OUT_OF_MEMORY
-        job.partials = <Partial *>storage.data
+cdef void share_rows(
+    const Job *job, range_fn run, int64_t tasks, int threads
+) noexcept nogil:
+    cdef int64_t t
     if threads > tasks:
         threads = <int>tasks
     if threads <= 1:
-        rows_range(job, 0, tasks)
-    else:
-        for t in prange(threads, num_threads=threads, schedule='static', nogil=True):
-            rows_range(job, tasks * t // threads, tasks * (t + 1) // threads)
+        run(job, 0, tasks)
+        return
+    for t in prange(threads, num_threads=threads, schedule='static', nogil=True):
+        run(job, tasks * t // threads, tasks * (t + 1) // threads)
+
+
+cdef tl_status reduce_rows(Job *job) noexcept nogil:
+    """Each output's elements as one run, cut into units.
+
+    A position is looked for in the unit alone whose value has won: a unit's index is
+    its beginning until then.
+    """
+    cdef int threads = threads_for(job.kept.size * job.reduced.size, GRAIN)
+    cdef tl_storage *storage = NULL
+    cdef Job units
+    job.parts = (job.reduced.size + UNIT - 1) // UNIT
+    if job.parts > 1:
+        storage = scratch_new(job.parts * job.kept.size * sizeof(Partial))
+        if storage == NULL:
+            return TL_OUT_OF_MEMORY
+        job.partials = <Partial *>storage.data
+    units = job[0]
+    if storage != NULL and job.op.values != NULL:
+        units.op = job.op.values
+        units.unit = unit_for(units.op, job.how)
+    share_rows(&units, rows_range, job.parts * job.kept.size, threads)
     if storage != NULL:
-        join_rows(job)
+        share_rows(job, join_rows, job.kept.size, threads)
         storage_release(storage)
     return TL_OK
 
@@ -527,14 +558,6 @@ cdef void fill_empty(const Job *job) noexcept nogil:
     cdef int64_t index
     for index in range(job.kept.size):
         finish_to(job, &job.op.empty, 1, output(job, index), 1)
-
-
-cdef inline unit_fn unit_for(const Op *op, const tl_narrow *how) noexcept nogil:
-    if how == NULL:
-        return op.unit
-    if how.dtype == TL_FLOAT16:
-        return op.of_halves[0]
-    return op.of_halves[1] if how.dtype == TL_BFLOAT16 else NULL
 
 
 cdef inline bint adjoining(const Job *job, int64_t columns) noexcept nogil:

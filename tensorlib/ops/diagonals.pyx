@@ -5,20 +5,19 @@ puts the cotangent on the diagonal of zeros, which is also how `diag` makes a ma
 Views by any strides are here too.
 """
 from cpython.number cimport PyNumber_Index as index
-from cpython.object cimport Py_GE
 from libc.stdint cimport int64_t
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.core.abi cimport TL_BOOL, TL_INT64, tl_buffer
+from tensorlib.core.device cimport Device, device_of
 from tensorlib.core.dtype cimport dtype_sizes
 from tensorlib.core.layout cimport parse_axis, parse_shape, update_layout
-from tensorlib.core.tensor cimport Tensor, new_view, operators
-from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into, full_like
+from tensorlib.core.tensor cimport Tensor, new_tensor, new_view
+from tensorlib.ops.elementwise cimport as_tensor, cast, copy_into, fill, full_like
 from tensorlib.ops.logic cimport select
-from tensorlib.ops.shape cimport reshape_like, zeros_shaped
+from tensorlib.ops.shape cimport reshape_like, slice_axis, zeros_shaped
 
 from tensorlib.core.errors import ShapeError
 from tensorlib.ops.arguments import int_of
-from tensorlib.ops.creation import arange
 from tensorlib.ops.reduce import sum as total
 
 
@@ -248,17 +247,38 @@ def trace(x, /, *, offset=0, dtype=None):
 
 
 # ---- triangles -----------------------------------------------------------------
-cdef object _below(str op, Tensor x, object k):
-    """Where column - row <= k in the matrices of x."""
-    cdef int64_t rows, columns
+cdef Tensor _flags(Tensor x, int64_t n):
+    """n bools where the memory of x is, of no example of vmap."""
+    cdef Device where = device_of(x.buf.device_type, x.buf.device_index)
+    cdef tl_buffer layout
+    layout.ndim, layout.shape[0] = 1, n
+    return new_tensor(&layout, TL_BOOL, where.type_code, where.index)
+
+
+cdef Tensor _below(str op, Tensor x, object k):
+    """Where column - row <= k in the matrices of x.
+
+    One line of flags, of which each row sees a part: a place before that of the last.
+    """
+    cdef Tensor flags
+    cdef tl_buffer layout
+    cdef int64_t rows, columns, n, found
     if x.buf.ndim < 2:
         raise ShapeError(f"{op}: expected at least 2 dimensions, got shape {x.shape}")
     rows, columns = x.buf.shape[x.buf.ndim - 2], x.buf.shape[x.buf.ndim - 1]
-    k = max(min(k, columns), -rows - 1)
-    last = arange(k, k + rows, device=x.device)
-    return operators().compare(
-        reshape_like(<Tensor>last, (rows, 1)), arange(columns, device=x.device), Py_GE
-    )
+    n = rows + columns if rows and columns else 0
+    found = max(0, min(k, columns) + rows) if n else 0
+    flags = _flags(x, n)
+    fill(flags, False)
+    fill(slice_axis(flags, 0, 0, found, 1), True)
+    layout.ndim, layout.dtype = 2, TL_BOOL
+    layout.device_type = flags.buf.device_type
+    layout.device_index = flags.buf.device_index
+    layout.shape[0], layout.shape[1] = rows, columns
+    layout.strides[0], layout.strides[1] = -1, 1
+    layout.data = <char *>flags.buf.data + (rows - 1 if n else 0)
+    update_layout(&layout)
+    return new_view(flags, &layout)
 
 
 cdef object _zero(Tensor x):

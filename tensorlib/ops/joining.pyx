@@ -7,7 +7,8 @@ from tensorlib.autograd.primitive cimport (
     Node, Primitive, record, record1, run2, tracking,
 )
 from tensorlib.core.abi cimport (
-    TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32, TL_FLOAT64, tl_buffer,
+    TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_FLOAT32, TL_FLOAT64, TL_MAX_NDIM,
+    tl_buffer,
 )
 from tensorlib.core.dtype cimport dtype_sizes, promote_codes
 from tensorlib.core.layout cimport copy_layout, parse_axis, parse_shape, update_layout
@@ -22,7 +23,6 @@ from tensorlib.core.errors import ShapeError, rename
 from tensorlib.ops.arithmetic import abs, clip
 from tensorlib.ops.creation import arange
 from tensorlib.ops.indexing import take
-from tensorlib.ops.shape import expand_dims
 
 
 cdef class Concat(Primitive):
@@ -280,13 +280,17 @@ def stack(tensors, /, *, axis=0):
             [2, 4]])
     """
     items = _tensors("stack", tensors)
-    for x in items:
-        if x.shape != items[0].shape:
-            raise ShapeError(
-                f"stack: expected one shape, got {items[0].shape} and {x.shape}"
-            )
-    where = parse_axis("stack", axis, items[0].ndim + 1)
-    return concat([expand_dims(x, where) for x in items], axis=where)
+    shape = items[0].shape
+    for x in items[1:]:
+        if x.shape != shape:
+            raise ShapeError(f"stack: expected one shape, got {shape} and {x.shape}")
+    where = parse_axis("stack", axis, len(shape) + 1)
+    if len(shape) == TL_MAX_NDIM:
+        raise ShapeError(
+            f"stack: expected at most {TL_MAX_NDIM} dimensions, got {len(shape) + 1}"
+        )
+    shape = (*shape[:where], 1, *shape[where:])
+    return concat([reshape_like(x, shape) for x in items], axis=where)
 
 
 def split(x, /, sections, *, axis=0):
