@@ -87,11 +87,22 @@ inline bool point_whole(const point_plan *d, int64_t panel, const T *) {
     return pixel + panel_width<T>() <= d->pixels;
 }
 
-template <class T> inline void point_copy(const T *from, int64_t n, T *to) {
+/* The first n lanes of a vector, which alone are in memory. */
+template <class T> inline typename lanes<T>::vector point_load(const T *x, int64_t n) {
 #if defined(__AVX512F__)
-    store_first(to, n, load_first(from, n));
+    return load_first(x, n);
 #else
-    memcpy(to, from, n * sizeof(T));
+    typename lanes<T>::vector v{};
+    memcpy(&v, x, n * sizeof(T));
+    return v;
+#endif
+}
+template <class T>
+inline void point_store(T *x, int64_t n, typename lanes<T>::vector v) {
+#if defined(__AVX512F__)
+    store_first(x, n, v);
+#else
+    memcpy(x, &v, n * sizeof(T));
 #endif
 }
 
@@ -109,7 +120,8 @@ inline void point_pack(const point_plan *d, const T *x, int64_t panel, int64_t d
             const T *from = x + i * image + pixel + k;
             const int64_t part = direct_min(count - k, lane);
             for (int64_t q = 0; q < depth; q++)
-                point_copy(from + q * d->pixels, part, packed + q * width + j + k);
+                point_store(packed + q * width + j + k, part,
+                            point_load(from + q * d->pixels, part));
         }
     });
 }
@@ -212,12 +224,17 @@ inline void point_tile(const point_plan *d, int64_t rows, int64_t depth, const T
     if (x) point_pack(d, x, panel, depth, packed);
     block_rows<T, 2, true>(rows, depth, w, 0, 0, packed, block);
     point_pieces(d, panel, w, [&](int64_t i, int64_t pixel, int64_t j, int64_t count) {
-        T *y = to.y + i * image + pixel;
-        for (int64_t r = 0; r < rows; r++, y += d->pixels) {
-            const T *sum = aside + r * width + j;
-            const T start = to.bias && !to.begun ? to.bias[r] : T(0);
-            for (int64_t k = 0; k < count; k++)
-                y[k] = (to.begun ? y[k] : start) + sum[k];
+        for (int64_t k = 0; k < count; k += lanes<T>::count) {
+            const int64_t part = direct_min(count - k, lanes<T>::count);
+            T *y = to.y + i * image + pixel + k;
+            for (int64_t r = 0; r < rows; r++, y += d->pixels) {
+                auto sum = point_load(aside + r * width + j + k, part);
+                if (to.begun)
+                    sum += point_load(y, part);
+                else if (to.bias)
+                    sum += to.bias[r];
+                point_store(y, part, sum);
+            }
         }
     });
 }
