@@ -106,6 +106,20 @@ LAYERS = {
         (2, 4, 9, 33), (4, 1, 7, 7), {"padding": 3, "groups": 4},
     ),
     "depthwise, volume": ((2, 3, 5, 11, 18), (3, 1, 2, 3, 3), {"groups": 3}),
+    "depthwise, dilated": (
+        (2, 5, 23, 37), (5, 1, 3, 3),
+        {"padding": (4, 2), "dilation": (3, 2), "groups": 5},
+    ),
+    "depthwise, dilated beyond the plane": (
+        (2, 4, 5, 6), (4, 1, 5, 5), {"padding": 20, "dilation": 9, "groups": 4},
+    ),
+    "depthwise, boxes of a plane": (
+        (1, 2, 70, 150), (2, 1, 5, 5), {"padding": (1, 2), "groups": 2},
+    ),
+    "depthwise, slices": (
+        (2, 3, 4, 6, 18), (3, 1, 3, 3, 3), {"padding": (2, 1, 0), "groups": 3},
+    ),
+    "one channel from many": ((2, 12, 19, 32), (1, 12, 3, 3), {"padding": 1}),
     "depthwise, wide padding": (
         (1, 4, 9, 17), (4, 1, 9, 3), {"padding": (20, 18), "groups": 4},
     ),
@@ -139,6 +153,19 @@ LAYERS = {
     "channels, several boxes": ((1, 70, 33, 35), (32, 70, 5, 5), {"padding": 2}),
     "channels, volume": ((1, 5, 6, 7, 9), (16, 5, 3, 3, 3), {"padding": 1}),
     "channels, sequence": ((2, 8, 5), (16, 8, 3), {"padding": 1}),
+    # Images of less than a vector, of parts of panels, of one pixel; more channels than
+    # a run of them; gradients over several images, over runs of one, over slices.
+    "pointwise, panels of two images": ((5, 20, 9, 11), (33, 20, 1, 1), {}),
+    "pointwise, nine pixels": ((7, 12, 3, 3), (54, 4, 1, 1), {"groups": 3}),
+    "pointwise, one pixel": ((6, 20, 1, 1), (13, 20, 1, 1), {}),
+    "pointwise, deep": ((2, 530, 7, 7), (25, 530, 1, 1), {}),
+    "pointwise, deep, one image": ((1, 300, 6, 6), (5, 300, 1, 1), {}),
+    "pointwise, few channels": ((3, 2, 10, 5), (3, 2, 1, 1), {}),
+    "pointwise, more out than in": ((3, 34, 8, 8), (300, 34, 1, 1), {}),
+    "pointwise, runs of an image": ((1, 48, 19, 29), (80, 24, 1, 1), {"groups": 2}),
+    "pointwise, slices": ((9, 16, 16, 24), (50, 16, 1, 1), {}),
+    "pointwise, sequences": ((4, 24, 37), (16, 24, 1), {}),
+    "pointwise, volumes": ((2, 10, 3, 4, 5), (21, 10, 1, 1, 1), {}),
 }  # fmt: skip
 
 
@@ -234,6 +261,17 @@ def test_small_images_equal_float64(size, padding, groups):
         assert abs(one.astype("float64") - other).max().item() <= limit
 
 
+def test_pointwise_infinity_stays_in_its_pixel():
+    x = np.ones((3, 40, 3, 7), "float32")
+    x[1, 5, 2, 6] = np.inf
+    w = np.ones((26, 40, 1, 1), "float32")
+    y = tl.conv2d(tl.tensor(x), tl.tensor(w)).numpy()
+    odd = np.zeros(y.shape, bool)
+    odd[1, :, 2, 6] = True
+    np.testing.assert_array_equal(np.isinf(y), odd)
+    np.testing.assert_array_equal(y[~odd], 40)
+
+
 BITS = {
     "winograd": ((4, 32, 24, 24), (48, 32, 3, 3), {"padding": 1}),
     "winograd, small": ((40, 32, 7, 7), (48, 32, 3, 3), {"padding": 1}),
@@ -245,8 +283,11 @@ BITS = {
     "depthwise, few rows": (
         (4, 32, 9, 14), (32, 1, 5, 5), {"padding": 2, "groups": 32},
     ),
+    "depthwise, one plane": ((1, 1, 90, 200), (1, 1, 3, 3), {"padding": 1}),
     "grouped": ((4, 32, 30, 32), (32, 8, 3, 3), {"padding": 1, "groups": 4}),
     "pointwise": ((4, 64, 20, 20), (96, 64, 1, 1), {}),
+    "pointwise, one image": ((1, 128, 7, 7), (300, 128, 1, 1), {}),
+    "pointwise, small": ((40, 64, 7, 7), (20, 64, 1, 1), {}),
     "volume": ((2, 8, 12, 12, 16), (16, 8, 3, 3, 3), {"padding": 1}),
 }  # fmt: skip
 

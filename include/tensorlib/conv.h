@@ -68,6 +68,8 @@ inline conv_shape conv_describe(const tl_conv_params *params, const tl_buffer *x
                       p.stride[d] == 1 && p.size[d] == p.out[d];
     }
     p.depth = p.c * p.taps;
+    if (p.pointwise && p.pixels == 1)
+        p.channels_last = true; /* they are first as well */
     return p;
 }
 

@@ -20,8 +20,6 @@ namespace tl {
 
 constexpr int DIRECT_OUTS = 6; /* channels of a register block, of two vectors each */
 
-constexpr int DIRECT_TALL = 8; /* rows of a tile of one channel */
-
 constexpr int64_t DIRECT_BOX = 196608; /* bytes, within the second cache level */
 constexpr int64_t DIRECT_TASKS = 16;   /* pieces of work, for as many threads */
 constexpr int64_t DIRECT_AHEAD = 512; /* elements of a plane, fetched before its turn */
@@ -35,6 +33,7 @@ struct direct_plan {
     int64_t phases[3]; /* targets of a phase lie so far apart */
     int64_t base[3];   /* source element of the first target's first tap ... */
     int64_t reach[3];  /* ... and the distance from there to that of its last tap */
+    int64_t gap[3];    /* source elements between taps, without phases */
     int64_t quota[3];  /* targets of a phase, at most */
     int64_t box[3];    /* targets of a phase in a box */
     int64_t boxes[3];
@@ -43,8 +42,6 @@ struct direct_plan {
     int64_t residues;
     int64_t plane; /* elements of a channel's packed box */
     int64_t taps;
-    int64_t
-        tall; /* rows of taps, each a row of the source below the one before; or 1 */
     bool channels; /* in the lanes of vectors */
     bool turned;   /* filters lie by source channels, their taps from last to first */
     int64_t lane;  /* elements of a vector */
@@ -134,6 +131,7 @@ inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t byte
         d.phases[a] = input ? s : 1;
         d.base[a] = -p->padding[a];
         d.reach[a] = span;
+        d.gap[a] = p->dilation[a];
         if (input) { /* floor and ceiling of (r + padding - k dilation) / s */
             int64_t low = p->padding[a] - span, high = s - 1 + p->padding[a];
             d.base[a] = low >= 0 ? low / s : -direct_ceil(-low, s);
@@ -141,7 +139,6 @@ inline direct_plan direct_describe(const conv_shape *p, bool input, int64_t byte
         }
         d.quota[a] = direct_ceil(d.target[a], d.phases[a]);
     }
-    d.tall = !input && d.step[1] == 1 && p->dilation[1] == 1 ? d.kernel[1] : 1;
     d.channels = direct_channels(&d, like);
     d.lane = lanes<T>::count;
     d.block = d.channels ? CHANNEL_VECTORS * d.lane : DIRECT_OUTS;
@@ -439,6 +436,12 @@ inline void direct_put(typename lanes<T>::vector v, T *out, const direct_store *
         memcpy(out, &v, sizeof v);
         return;
     }
+#if defined(__AVX512F__)
+    if (to->stride == 1) {
+        store_first(out, to->count, v);
+        return;
+    }
+#endif
     T lane[lanes<T>::count];
     memcpy(lane, &v, sizeof v);
     for (int64_t l = 0; l < to->count; l++)
@@ -483,97 +486,12 @@ inline void direct_slice(const direct_plan *d, const T *x, const int64_t *at,
         }
 }
 
-/* Row R of a source meets tap k of target R - k: visit(target, tap) for each of K taps
- * that has one of V targets, numbers as types. */
-template <int V, int R, class Visit, size_t... K>
-inline void direct_meet(std::index_sequence<K...>, Visit visit) {
-    auto meet = [&](auto k) {
-        constexpr int target = R - (int)k;
-        if constexpr (target >= 0 && target < V)
-            visit(std::integral_constant<int, target>(), k);
-    };
-    (meet(std::integral_constant<int, (int)K>()), ...);
-}
-
-/* sums[v] += K rows of taps, each a row below the one before, of n columns at[0..n): a
- * row of the source is loaded once for all rows of targets that it meets. */
-template <class T, int V, size_t... K, size_t... R>
-inline void direct_columns(std::index_sequence<K...> taps, std::index_sequence<R...>,
-                           const T *x, int64_t line, const int64_t *at, int64_t n,
-                           const T *w, typename lanes<T>::vector (&sums)[V]) {
-    typename lanes<T>::vector a[V]; /* in registers, as `sums` may not be */
-    for (int v = 0; v < V; v++)
-        a[v] = sums[v];
-    for (int64_t j = 0; j < n; j++, w++) {
-        const T *from = x + at[j], tap[] = {w[(int64_t)K * n]...};
-        (
-            [&] {
-                auto v = lanes<T>::load(from);
-                from += line;
-                direct_meet<V, (int)R>(
-                    taps, [&](auto target, auto k) { a[target] += v * tap[k]; });
-            }(),
-            ...);
-    }
-    for (int v = 0; v < V; v++)
-        sums[v] = a[v];
-}
-
-/* V rows of targets, a row of the source from each other, of one channel. */
-template <class T, int V, size_t... I>
-inline void direct_tall(std::index_sequence<I...>, const direct_plan *d, const T *x,
-                        const int64_t *at, const T *w, T start, T *out, int64_t down,
-                        const direct_store *to) {
-    constexpr int K = 3; /* rows of taps at a time */
-    constexpr auto taps = std::make_index_sequence<K>();
-    constexpr auto rows = std::make_index_sequence<V + K - 1>();
-    const int64_t line = d->residues * d->run, wide = d->kernel[2];
-    typename lanes<T>::vector sums[V];
-    for (int v = 0; v < V; v++)
-        sums[v] = start - typename lanes<T>::vector{};
-    for (int64_t c = 0; c < d->from; c++, x += d->plane)
-        for (int64_t k = 0; k < d->taps;) {
-            const int64_t left = d->tall - k / wide % d->tall;
-            if (left >= K) {
-                direct_columns<T, V>(taps, rows, x, line, at + k, wide, w, sums);
-                k += K * wide, w += K * wide;
-            } else {
-                direct_columns<T, V>(std::index_sequence<0>(),
-                                     std::index_sequence<I...>(), x, line, at + k, wide,
-                                     w, sums);
-                k += wide, w += wide;
-            }
-        }
-    (direct_put(sums[I], out + (int64_t)I * down, to), ...);
-}
-
-/* direct_slice of one channel, by tall tiles. */
-template <class T, int V>
-inline void direct_tall_slice(const direct_plan *d, const T *x, const int64_t *at,
-                              const T *w, const T *bias, T *out, int64_t rows,
-                              int64_t columns) {
-    const int64_t lane = lanes<T>::count, line = d->residues * d->run;
-    const int64_t down = d->target[2], reach = direct_min(lane, columns);
-    const direct_store to = {0, 0, reach, 1};
-    for (int64_t r = 0; r < rows; r += V)
-        for (int64_t j = 0; j < columns; j += lane) {
-            int64_t row = direct_min(r, rows - V);
-            int64_t column = direct_min(j, columns - reach);
-            direct_tall<T, V>(std::make_index_sequence<V>(), d, x + row * line + column,
-                              at, w, bias ? *bias : T(0), out + row * down + column,
-                              down, &to);
-        }
-}
-
 template <class T>
 inline void direct_outs(const direct_plan *d, int64_t outs, const T *x,
                         const int64_t *at, int64_t taps, const T *w, const T *bias,
                         T *out, int64_t rows, int64_t columns) {
     switch (outs) {
     case 1:
-        if (d->tall > 1 && rows >= DIRECT_TALL)
-            return direct_tall_slice<T, DIRECT_TALL>(d, x, at, w, bias, out, rows,
-                                                     columns);
         if (rows >= 8)
             return direct_slice<T, 1, 8>(d, x, at, taps, w, bias, out, rows, columns);
         if (rows >= 4 || (rows == 1 && columns >= 4 * lanes<T>::count))

@@ -76,97 +76,6 @@ inline void direct_products(std::index_sequence<I...>, std::index_sequence<J...>
     ((sums[I / K * ld + I % K] = a[I]), ...);
 }
 
-/* sums[k * n + j] += V rows of y, a row of x from each other, times K rows of taps that
- * start a row below each other, for n columns of taps: a row of x that is loaded meets
- * all rows of y that it belongs to. load: cuts off what is not of the box. */
-template <class T, int V, class Load, size_t... K, size_t... R, size_t... I>
-inline void direct_tall_products(std::index_sequence<K...> taps,
-                                 std::index_sequence<R...>, std::index_sequence<I...>,
-                                 const T *y, int64_t below, const T *x, int64_t line,
-                                 const int64_t *at, int64_t n, Load load,
-                                 typename lanes<T>::vector *sums) {
-    typedef lanes<T> L;
-    typename L::vector g[V] = {L::load(y + (int64_t)I * below)...};
-    for (int64_t j = 0; j < n; j++) {
-        const T *from = x + at[j];
-        typename L::vector a[] = {sums[(int64_t)K * n + j]...};
-        (
-            [&] {
-                auto v = load(from);
-                from += line;
-                direct_meet<V, (int)R>(taps,
-                                       [&](auto row, auto k) { a[k] += g[row] * v; });
-            }(),
-            ...);
-        ((sums[(int64_t)K * n + j] = a[K]), ...);
-    }
-}
-
-/* The sums of one channel of y, for all taps of one channel of x. */
-template <class T, int V, class Load>
-inline void direct_tall_strip(const direct_plan *d, const T *y, int64_t below,
-                              const T *x, const int64_t *at, Load load,
-                              typename lanes<T>::vector *sums) {
-    constexpr int K = 3; /* rows of taps at a time */
-    constexpr auto each = std::make_index_sequence<V>();
-    const int64_t line = d->residues * d->run, wide = d->kernel[2];
-    for (int64_t k = 0; k < d->taps;) {
-        const int64_t left = d->tall - k / wide % d->tall;
-        if (left >= K) {
-            direct_tall_products<T, V>(std::make_index_sequence<K>(),
-                                       std::make_index_sequence<V + K - 1>(), each, y,
-                                       below, x, line, at + k, wide, load, sums + k);
-            k += K * wide;
-        } else {
-            direct_tall_products<T, V>(std::index_sequence<0>(), each, each, y, below,
-                                       x, line, at + k, wide, load, sums + k);
-            k += wide;
-        }
-    }
-}
-
-/* A vector of columns of a slice. */
-template <class T, class Load>
-inline void direct_tall_rows(const direct_plan *d, const direct_walk *walk, const T *y,
-                             const T *x, const int64_t *at, Load load,
-                             typename lanes<T>::vector *sums) {
-    int64_t r = 0;
-    for (; r + DIRECT_TALL <= walk->rows; r += DIRECT_TALL)
-        direct_tall_strip<T, DIRECT_TALL>(d, y + r * walk->y_row, walk->y_row,
-                                          x + r * walk->x_row, at, load, sums);
-    for (; r < walk->rows; r++)
-        direct_tall_strip<T, 1>(d, y + r * walk->y_row, walk->y_row,
-                                x + r * walk->x_row, at, load, sums);
-}
-
-/* One channel of y, whose windows' rows lie a row of the source apart. */
-template <class T>
-inline void direct_tall_gradient(const direct_plan *d, const direct_walk *walk,
-                                 const T *y, const T *x, const int64_t *at,
-                                 typename lanes<T>::vector *sums) {
-    typedef lanes<T> L;
-    typedef typename L::vector vec;
-    const int64_t whole = walk->columns / L::count * L::count;
-    vec lane;
-    for (int l = 0; l < L::count; l++)
-        lane[l] = T(l);
-    const auto wanted = lane < T(walk->columns - whole) - vec{};
-    for (int64_t c = 0; c < d->from; c++, at += d->taps, sums += d->taps)
-        for (int64_t i = 0; i < walk->images * walk->slices; i++) {
-            const int64_t image = i / walk->slices, slice = i % walk->slices;
-            const T *from = x + image * walk->x_image + slice * walk->x_slice;
-            const T *g = y + image * walk->y_image + slice * walk->y_slice;
-            for (int64_t j = 0; j < whole; j += L::count)
-                direct_tall_rows(
-                    d, walk, g + j, from + j, at, [](const T *p) { return L::load(p); },
-                    sums);
-            if (whole < walk->columns)
-                direct_tall_rows(
-                    d, walk, g + whole, from + whole, at,
-                    [wanted](const T *p) { return wanted ? L::load(p) : vec{}; }, sums);
-        }
-}
-
 /* O channels with all taps of all channels: K of them at a time, then the others. */
 template <class T, int O, int K>
 inline void direct_gradient_row(const direct_walk *walk, const T *y, const T *x,
@@ -382,10 +291,7 @@ inline void direct_weight(const direct_plan *d, const T *y, const T *x, int64_t 
         const T *g = y;
         direct_walk walk = direct_prepare(
             d, &g, x, index, outs, direct_min(batch, last - index), packed, padded);
-        if (outs == 1 && d->tall > 1 && walk.rows >= DIRECT_TALL)
-            direct_tall_gradient(d, &walk, g, packed, at, sums);
-        else
-            direct_gradient(outs, depth, &walk, g, packed, at, sums);
+        direct_gradient(outs, depth, &walk, g, packed, at, sums);
     }
     direct_totals<T>(sums, outs * depth, w);
 }

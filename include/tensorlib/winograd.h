@@ -15,6 +15,7 @@
 #ifndef TENSORLIB_WINOGRAD_H
 #define TENSORLIB_WINOGRAD_H
 
+#include "tensorlib/blocked_gemm.h"
 #include "tensorlib/conv_direct.h"
 
 namespace tl {
@@ -389,6 +390,46 @@ inline bool winograd_taps(const T *u, int64_t apart, int64_t first, int64_t last
         odd |= winograd_copy(w + i * 9, count * 9, 0, w + i * 9);
     }
     return odd;
+}
+
+/* Elements of the work of winograd_sum. */
+template <class T>
+inline int64_t winograd_sum_room(const winograd_plan *d, const T *like) {
+    return packed_size(like, d->pitch, d->c);
+}
+/* u (o, c) = or += y (o, tiles) times x (c, tiles) transposed: values at one point. A
+ * panel of y is read where it lies, and meets all of x, so that u, which may be larger
+ * than both, is gone through from front to back. */
+template <class T>
+inline void winograd_sum(const winograd_plan *d, int64_t tiles, const T *y, const T *x,
+                         bool begun, T *u, T *work) {
+    constexpr int64_t width = panel_width<T>(), lane = lanes<T>::count;
+    const T zeros[width] = {};
+    for (int64_t j = 0; j < d->c; j += lane)
+        channel_turn(x + j * d->pitch, d->pitch, direct_min(d->c - j, lane), tiles,
+                     work + j / width * width * tiles + j % width, width);
+    for (int64_t i = 0; i < row_panels(d->o); i++) {
+        const int64_t row = first_row(d->o, i), rows = first_row(d->o, i + 1) - row;
+        const T *from = y + row * d->pitch;
+        /* Sums that follow are fetched meanwhile, as many as are added up here. */
+        const T *next = u + (row + rows) * d->c;
+        const int64_t share = direct_ceil(rows * width * (int64_t)sizeof(T), tiles);
+        for (int64_t j = 0; j < d->c; j += width) {
+            T *to = u + row * d->c + j;
+            const block_target<T> block = {to,
+                                           d->c,
+                                           begun ? to : zeros,
+                                           begun ? d->c : 0,
+                                           (const char *)(next + j * rows),
+                                           share};
+            if (d->c - j >= width)
+                block_rows<T, 2, false>(rows, tiles, from, 1, d->pitch,
+                                        work + j * tiles, block);
+            else
+                block_part<T, false>(rows, d->c - j, tiles, from, 1, d->pitch,
+                                     work + j * tiles, block);
+        }
+    }
 }
 
 /* Filters that a dozen tiles pay for; their values at the points are 1 MB. */

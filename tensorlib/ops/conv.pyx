@@ -35,7 +35,7 @@ from tensorlib.ops.reduce import sum
 from tensorlib.ops.shape import permute_dims
 from tensorlib.kernels import load_families
 
-load_families("conv", "conv_direct", "conv_winograd")
+load_families("conv", "conv_direct", "conv_pointwise", "conv_winograd")
 
 cdef enum:
     X = 0
