@@ -6,6 +6,8 @@
 #ifndef TENSORLIB_FOURIER_H
 #define TENSORLIB_FOURIER_H
 
+#include <algorithm>
+
 #include "tensorlib/fourier_passes.h"
 
 namespace tl {
@@ -22,7 +24,8 @@ template <class T> struct fourier : fourier_passes<T> {
     typedef typename P::to_rows to_rows;
     using P::begin, P::enter, P::get, P::leave, P::leave_directly, P::passes, P::put,
         P::W;
-    static_assert(W <= TL_FOURIER_LANES, "plans are made for vectors of 32 bytes");
+    static constexpr int H = F::H;
+    static_assert(H <= TL_FOURIER_LANES, "half a vector must fit a side of a matrix");
 
     /* ---- real lines ------------------------------------------------------------ */
     /* With e = a + conj(b), o = a - conj(b) and t = o * root, of terms a = z[k] and
@@ -89,26 +92,34 @@ template <class T> struct fourier : fourier_passes<T> {
     }
 
     /* ---- long lines -------------------------------------------------------------- */
-    /* Lines first, first + 1, ... of which each begins `apart` numbers after the last.
-     */
-    static fourier_side side(int64_t first, int64_t apart, int64_t step, int64_t gap) {
-        fourier_side s = {step, gap, apart, W, {}};
-        for (int l = 0; l < W; l++)
-            s.at[l] = (first + l) * apart;
-        return s;
+    /* Half groups of columns: the last one of `count` columns overlaps the one before,
+     * and is repeated where it would be a group's first. */
+    struct halves {
+        int64_t first, second;
+    };
+    static halves columns_of(int64_t group, int64_t count) {
+        int64_t last = count - H;
+        return {std::min(group * W, last), std::min(group * W + H, last)};
     }
-    /* A group of count lines or columns; the last one overlaps the one before. */
-    static int64_t start(int64_t group, int64_t count) {
-        return (group + 1) * W <= count ? group * W : count - W;
+    /* Columns of which each begins `apart` numbers after the last. */
+    static fourier_side side(halves of, int64_t apart, int64_t step, int64_t gap) {
+        fourier_side s = {step, gap, apart, W, {}};
+        for (int l = 0; l < H; l++) {
+            s.at[l] = (of.first + l) * apart;
+            s.at[l + H] = (of.second + l) * apart;
+        }
+        return s;
     }
     /* One group of columns: x, of this step and gap, to z, where they are rows. */
     static void columns(const tl_fourier_plan *plan, const T *x, int64_t step,
                         int64_t gap, T *z, int64_t group, T sign, T *space) {
-        int64_t n = plan->first.n, m = plan->second.n, q = start(group, m);
+        int64_t n = plan->first.n, m = plan->second.n;
+        halves q = columns_of(group, m);
         progress run = begin(&plan->first, space);
         enter(run, x, side(q, step, m * step, gap), sign);
         passes(run, run.chain->passes - 1);
-        to_rows out = {run.other, (const T *)plan->cross + 2 * q, 2 * m};
+        const T *cross = (const T *)plan->cross + 2 * q.first;
+        to_rows out = {run.other, cross, 2 * (q.second - q.first), 2 * m};
         if (!leave_directly(run, out)) {
             passes(run, run.chain->passes);
             out.y = run.at;
@@ -120,7 +131,8 @@ template <class T> struct fourier : fourier_passes<T> {
     /* One group of what are then columns again: z to y, of this step and gap. */
     static void rows(const tl_fourier_plan *plan, const T *z, T *y, int64_t step,
                      int64_t gap, int64_t group, T re, T im, T *space) {
-        int64_t m = plan->first.n, k = start(group, m);
+        int64_t m = plan->first.n;
+        halves k = columns_of(group, m);
         progress run = begin(&plan->second, space);
         enter(run, z, side(k, 2, 2 * m, 1), (T)1);
         leave(run, y, side(k, step, m * step, gap), re, im);
@@ -132,17 +144,17 @@ template <class T> struct fourier : fourier_passes<T> {
     /* Elements k, k + 1, ... of one line in the lanes, and back. */
     [[gnu::always_inline]] static number at(const T *x, int64_t step, int64_t k,
                                             T sign) {
-        if (step == 2) return from_memory{x + 2 * k, 0, sign}(0);
+        if (step == 2) return from_memory{x + 2 * k, W, 0, sign}(0);
         T held[2 * W];
-        F::load(held, x, side(k, step, 0, 1), 1, sign);
+        F::load(held, x, side({k, k + H}, step, 0, 1), 1, sign);
         return get(held);
     }
     [[gnu::always_inline]] static void set(T *y, int64_t step, int64_t k, number v,
                                            T re, T im) {
-        if (step == 2) return to_memory{y + 2 * k, 0, re, im}(0, v);
+        if (step == 2) return to_memory{y + 2 * k, W, 0, re, im}(0, v);
         T held[2 * W];
         put(held, v);
-        F::store(y, held, side(k, step, 0, 1), 1, re, im);
+        F::store(y, held, side({k, k + H}, step, 0, 1), 1, re, im);
     }
     /* to_half (Back 0) or from_half along one line, the parts times these factors. */
     template <int Back>
@@ -154,7 +166,7 @@ template <class T> struct fourier : fourier_passes<T> {
         y[Back ? 1 : y_step * n] = (x[0] - last) * (Back ? im : re);
         if (!Back) y[1] = y[y_step * n + 1] = 0;
         for (int64_t group = 0; group * W < n / 2; group++) {
-            int64_t k = 1 + start(group, n / 2), mirrored = n - k - W + 1;
+            int64_t k = 1 + std::min(group * W, n / 2 - W), mirrored = n - k - W + 1;
             number root = at(roots, 2, k, sign), u = at(x, x_step, k, 1);
             number v = at(x, x_step, mirrored, 1);
             v = {reversed(v.re), reversed(v.im)};

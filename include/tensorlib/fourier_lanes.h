@@ -16,7 +16,7 @@ namespace tl {
 struct fourier_side {
     int64_t step;  /* from an element of a line to the next */
     int64_t gap;   /* from the real part of an element to the imaginary one */
-    int64_t apart; /* from a line to the next; 0: not full, or not that regular */
+    int64_t apart; /* from a line of either half to the next; 0: not that regular */
     int32_t lines; /* of the group; lanes beyond repeat the first line */
     int64_t at[LANE_BYTES / 4]; /* where each line begins */
 };
@@ -90,15 +90,15 @@ template <class T> struct fourier_lanes {
     /* n elements of each line, imaginary parts times sign: a transform of conjugates is
      * the conjugate of that of the other direction. */
     static void load(T *to, const T *x, const fourier_side &s, int64_t n, T sign) {
-        int64_t j = 0;
+        int64_t j = 0, half = s.at[H] - s.at[0];
         if (s.gap == 1 && s.apart == 2) {
             for (; j < n; j++) {
                 const T *from = x + s.at[0] + j * s.step;
-                V a = L::load(from), b = L::load(from + W);
+                V a = L::load(from), b = L::load(from + half);
                 put(to + 2 * W * j, reals(a, b));
                 put(to + 2 * W * j + W, imags(a, b) * sign + NONE);
             }
-        } else if (s.apart == 1) {
+        } else if (s.apart == 1 && half == H) {
             for (; j < n; j++) {
                 const T *from = x + s.at[0] + j * s.step;
                 put(to + 2 * W * j, to_lanes(L::load(from), all()));
@@ -134,16 +134,16 @@ template <class T> struct fourier_lanes {
 
     /* n elements of each line, the parts times their factors. */
     static void store(T *y, const T *of, const fourier_side &s, int64_t n, T re, T im) {
-        int64_t j = 0;
+        int64_t j = 0, half = s.at[H] - s.at[0];
         if (s.gap == 1 && s.apart == 2) {
             for (; j < n; j++) {
                 T *to = y + s.at[0] + j * s.step;
                 V a = L::load(of + 2 * W * j) * re,
                   b = L::load(of + 2 * W * j + W) * im + NONE;
                 put(to, first_pairs(a, b));
-                put(to + W, last_pairs(a, b));
+                put(to + half, last_pairs(a, b));
             }
-        } else if (s.apart == 1) {
+        } else if (s.apart == 1 && half == H) {
             for (; j < n; j++) {
                 T *to = y + s.at[0] + j * s.step;
                 put(to, from_lanes(L::load(of + 2 * W * j) * re, all()));

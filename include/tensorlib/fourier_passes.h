@@ -121,36 +121,36 @@ template <class T> struct fourier_passes {
             put(y + 2 * W * i, v);
         }
     };
-    /* A group whose lines lie side by side; a factor on the imaginary parts. */
+    /* A group the lines of whose halves lie side by side; a factor on the imaginary
+     * parts. */
     struct from_memory {
         const T *x;
-        int64_t step;
+        int64_t half, step; /* from half to half, and along a line */
         T sign;
         [[gnu::always_inline]] number operator()(int64_t i) const {
-            V a = L::load(x + i * step), b = L::load(x + i * step + W);
+            V a = L::load(x + i * step), b = L::load(x + half + i * step);
             return {F::reals(a, b), F::imags(a, b) * sign + F::NONE};
         }
     };
     struct to_memory {
         static constexpr bool last = true;
         T *y;
-        int64_t step;
+        int64_t half, step;
         T re, im;
         [[gnu::always_inline]] void operator()(int64_t i, number v) const {
             v = {v.re * re, v.im * im + F::NONE};
             F::put(y + i * step, F::first_pairs(v.re, v.im));
-            F::put(y + i * step + W, F::last_pairs(v.re, v.im));
+            F::put(y + half + i * step, F::last_pairs(v.re, v.im));
         }
     };
-    /* Each number times the factor of its column, `step` numbers after the last one's.
-     */
+    /* Each number times the factor of its column. */
     struct to_rows {
         static constexpr bool last = true;
         T *y;
         const T *cross;
-        int64_t step;
+        int64_t half, step; /* as in from_memory */
         [[gnu::always_inline]] void operator()(int64_t i, number v) const {
-            V a = L::load(cross + i * step), b = L::load(cross + i * step + W);
+            V a = L::load(cross + i * step), b = L::load(cross + half + i * step);
             put(y + 2 * W * i, v.times(F::reals(a, b), F::imags(a, b)));
         }
     };
@@ -254,7 +254,7 @@ template <class T> struct fourier_passes {
     }
     /* The numbers of a group into its first pass, and those of the last one out. */
     static void enter(progress &run, const T *x, const fourier_side &from, T sign) {
-        from_memory in = {x + from.at[0], from.step, sign};
+        from_memory in = {x + from.at[0], from.at[F::H] - from.at[0], from.step, sign};
         if (from.gap == 1 && from.apart == 2 && run.chain->passes &&
             pass_directly(run.next, in, to_space<false>{run.other}))
             advance(run);
@@ -269,7 +269,7 @@ template <class T> struct fourier_passes {
         return left;
     }
     static void leave(progress &run, T *y, const fourier_side &to, T re, T im) {
-        to_memory out = {y + to.at[0], to.step, re, im};
+        to_memory out = {y + to.at[0], to.at[F::H] - to.at[0], to.step, re, im};
         if (to.gap == 1 && to.apart == 2 && leave_directly(run, out)) return;
         passes(run, run.chain->passes);
         F::store(y, run.at, to, run.chain->n, re, im);
