@@ -28,8 +28,6 @@ template <class T> struct fourier_lanes {
     static constexpr int lane_of(int line) {
         return 2 * Q * (line % H / Q) + line % H % Q + line / H * Q;
     }
-    /* Added to a product, so that no zero becomes negative with the factor. */
-    static constexpr T NONE = 0;
     static void put(T *x, V v) { memcpy(x, &v, sizeof v); }
 
     /* Lane i of the real (Part 0) or imaginary parts of a vector's pairs and another's.
@@ -87,38 +85,37 @@ template <class T> struct fourier_lanes {
     static V first_pairs(V re, V im) { return pairs<0>(re, im, all()); }
     static V last_pairs(V re, V im) { return pairs<1>(re, im, all()); }
 
-    /* n elements of each line, imaginary parts times sign: a transform of conjugates is
-     * the conjugate of that of the other direction. */
-    static void load(T *to, const T *x, const fourier_side &s, int64_t n, T sign) {
-        int64_t j = 0, half = s.at[H] - s.at[0];
+    /* n elements of each line, with the parts swapped for a transform of the other
+     * direction: its result has them swapped too. */
+    static void load(T *to, const T *x, const fourier_side &s, int64_t n, bool swap) {
+        int64_t j = 0, half = s.at[H] - s.at[0], re = swap ? W : 0, im = W - re;
         if (s.gap == 1 && s.apart == 2) {
             for (; j < n; j++) {
                 const T *from = x + s.at[0] + j * s.step;
                 V a = L::load(from), b = L::load(from + half);
-                put(to + 2 * W * j, reals(a, b));
-                put(to + 2 * W * j + W, imags(a, b) * sign + NONE);
+                put(to + 2 * W * j + re, reals(a, b));
+                put(to + 2 * W * j + im, imags(a, b));
             }
         } else if (s.apart == 1 && half == H) {
             for (; j < n; j++) {
                 const T *from = x + s.at[0] + j * s.step;
-                put(to + 2 * W * j, to_lanes(L::load(from), all()));
-                put(to + 2 * W * j + W,
-                    to_lanes(L::load(from + s.gap), all()) * sign + NONE);
+                put(to + 2 * W * j + re, to_lanes(L::load(from), all()));
+                put(to + 2 * W * j + im, to_lanes(L::load(from + s.gap), all()));
             }
         } else if (s.gap == 1 && s.step == 2) {
             for (; j + H <= n; j += H)
-                load_block(to + 2 * W * j, x, s, j, sign);
+                load_block(to + 2 * W * j, x, s, j, re);
         }
         for (; j < n; j++)
             for (int l = 0; l < W; l++) {
                 const T *from = x + s.at[l] + j * s.step;
-                to[2 * W * j + lane_of(l)] = from[0];
-                to[2 * W * j + W + lane_of(l)] = from[s.gap] * sign + NONE;
+                to[2 * W * j + re + lane_of(l)] = from[0];
+                to[2 * W * j + im + lane_of(l)] = from[s.gap];
             }
     }
     /* H elements of each line, which are one vector. */
     [[gnu::always_inline]] static void
-    load_block(T *to, const T *x, const fourier_side &s, int64_t j, T sign) {
+    load_block(T *to, const T *x, const fourier_side &s, int64_t j, int64_t re) {
         V a[H], b[H];
         for (int l = 0; l < H; l++) {
             a[l] = L::load(x + s.at[l] + 2 * j);
@@ -127,46 +124,43 @@ template <class T> struct fourier_lanes {
         transpose(a);
         transpose(b);
         for (int i = 0; i < H; i++) {
-            put(to + 2 * W * i, reals(a[i], b[i]));
-            put(to + 2 * W * i + W, imags(a[i], b[i]) * sign + NONE);
+            put(to + 2 * W * i + re, reals(a[i], b[i]));
+            put(to + 2 * W * i + W - re, imags(a[i], b[i]));
         }
     }
 
-    /* n elements of each line, the parts times their factors. */
-    static void store(T *y, const T *of, const fourier_side &s, int64_t n, T re, T im) {
-        int64_t j = 0, half = s.at[H] - s.at[0];
+    /* n elements of each line, and their parts swapped back. */
+    static void store(T *y, const T *of, const fourier_side &s, int64_t n, bool swap) {
+        int64_t j = 0, half = s.at[H] - s.at[0], re = swap ? W : 0, im = W - re;
         if (s.gap == 1 && s.apart == 2) {
             for (; j < n; j++) {
                 T *to = y + s.at[0] + j * s.step;
-                V a = L::load(of + 2 * W * j) * re,
-                  b = L::load(of + 2 * W * j + W) * im + NONE;
+                V a = L::load(of + 2 * W * j + re), b = L::load(of + 2 * W * j + im);
                 put(to, first_pairs(a, b));
                 put(to + half, last_pairs(a, b));
             }
         } else if (s.apart == 1 && half == H) {
             for (; j < n; j++) {
                 T *to = y + s.at[0] + j * s.step;
-                put(to, from_lanes(L::load(of + 2 * W * j) * re, all()));
-                put(to + s.gap,
-                    from_lanes(L::load(of + 2 * W * j + W) * im + NONE, all()));
+                put(to, from_lanes(L::load(of + 2 * W * j + re), all()));
+                put(to + s.gap, from_lanes(L::load(of + 2 * W * j + im), all()));
             }
         } else if (s.gap == 1 && s.step == 2) {
             for (; j + H <= n; j += H)
-                store_block(y, of + 2 * W * j, s, j, re, im);
+                store_block(y, of + 2 * W * j, s, j, re);
         }
         for (; j < n; j++)
             for (int l = 0; l < s.lines; l++) {
                 T *to = y + s.at[l] + j * s.step;
-                to[0] = of[2 * W * j + lane_of(l)] * re;
-                to[s.gap] = of[2 * W * j + W + lane_of(l)] * im + NONE;
+                to[0] = of[2 * W * j + re + lane_of(l)];
+                to[s.gap] = of[2 * W * j + im + lane_of(l)];
             }
     }
     [[gnu::always_inline]] static void
-    store_block(T *y, const T *of, const fourier_side &s, int64_t j, T re, T im) {
+    store_block(T *y, const T *of, const fourier_side &s, int64_t j, int64_t re) {
         V a[H], b[H];
         for (int i = 0; i < H; i++) {
-            V u = L::load(of + 2 * W * i) * re,
-              v = L::load(of + 2 * W * i + W) * im + NONE;
+            V u = L::load(of + 2 * W * i + re), v = L::load(of + 2 * W * i + W - re);
             a[i] = first_pairs(u, v);
             b[i] = last_pairs(u, v);
         }
