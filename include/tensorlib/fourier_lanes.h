@@ -8,6 +8,10 @@
 #ifndef TENSORLIB_FOURIER_LANES_H
 #define TENSORLIB_FOURIER_LANES_H
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #include "tensorlib/lanes.h"
 
 namespace tl {
@@ -20,6 +24,37 @@ struct fourier_side {
     int32_t lines; /* of the group; lanes beyond repeat the first line */
     int64_t at[LANE_BYTES / 4]; /* where each line begins */
 };
+
+/* A vector of two halves in memory, and its upper half to memory. Of shuffles that say
+ * the same, gcc 12 makes shuffles. */
+#if defined(__AVX512F__)
+typedef __m512d whole;
+static inline whole join_halves(const double *x, const double *y) {
+    return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(x)),
+                              _mm256_loadu_pd(y), 1);
+}
+static inline void put_upper(double *x, whole v) {
+    _mm256_storeu_pd(x, _mm512_extractf64x4_pd(v, 1));
+}
+#elif defined(__AVX__)
+typedef __m256d whole;
+static inline whole join_halves(const double *x, const double *y) {
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(x)),
+                                _mm_loadu_pd(y), 1);
+}
+static inline void put_upper(double *x, whole v) {
+    _mm_storeu_pd(x, _mm256_extractf128_pd(v, 1));
+}
+#else
+typedef double whole __attribute__((vector_size(16)));
+static inline whole join_halves(const double *x, const double *y) {
+    whole v;
+    memcpy(&v, x, 8);
+    memcpy((char *)&v + 8, y, 8);
+    return v;
+}
+static inline void put_upper(double *x, whole v) { memcpy(x, (char *)&v + 8, 8); }
+#endif
 
 template <class T> struct fourier_lanes {
     typedef lanes<T> L;
@@ -72,12 +107,23 @@ template <class T> struct fourier_lanes {
         b = __builtin_shufflevector(a, b, swap_lane<Block, 1>(I)...);
         a = c;
     }
+    /* All steps but that of the largest blocks, which are halves of vectors: those are
+     * loaded and stored apart, for which processors need fewer shuffles or none. */
     template <int Block = 1> [[gnu::always_inline]] static void transpose(V *v) {
-        if constexpr (Block < H) {
+        if constexpr (2 * Block < H) {
             for (int i = 0; i < H; i++)
                 if (!(i & Block)) swap_blocks<Block>(v[i], v[i + Block], all());
             transpose<2 * Block>(v);
         }
+    }
+    [[gnu::always_inline]] static V joined(const T *x, const T *y) {
+        return (V)join_halves((const double *)x, (const double *)y);
+    }
+    template <int Upper> [[gnu::always_inline]] static void put_half(T *x, V v) {
+        if constexpr (Upper)
+            put_upper((double *)x, (whole)v);
+        else
+            memcpy(x, &v, LANE_BYTES / 2);
     }
     typedef std::make_index_sequence<W> all;
     static V reals(V a, V b) { return part<0>(a, b, all()); }
@@ -117,12 +163,8 @@ template <class T> struct fourier_lanes {
     [[gnu::always_inline]] static void
     load_block(T *to, const T *x, const fourier_side &s, int64_t j, int64_t re) {
         V a[H], b[H];
-        for (int l = 0; l < H; l++) {
-            a[l] = L::load(x + s.at[l] + 2 * j);
-            b[l] = L::load(x + s.at[l + H] + 2 * j);
-        }
-        transpose(a);
-        transpose(b);
+        load_rows(a, x + 2 * j, s.at);
+        load_rows(b, x + 2 * j, s.at + H);
         for (int i = 0; i < H; i++) {
             put(to + 2 * W * i + re, reals(a[i], b[i]));
             put(to + 2 * W * i + W - re, imags(a[i], b[i]));
@@ -164,11 +206,36 @@ template <class T> struct fourier_lanes {
             a[i] = first_pairs(u, v);
             b[i] = last_pairs(u, v);
         }
-        transpose(a);
-        transpose(b);
+        store_rows(a, y + 2 * j, s.at, s.lines);
+        store_rows(b, y + 2 * j, s.at + H, s.lines - H);
+    }
+    /* A vector of each of H lines, transposed: a block of H elements, and back. */
+    [[gnu::always_inline]] static void load_rows(V *v, const T *x, const int64_t *at) {
+        if constexpr (H == 1) {
+            v[0] = L::load(x + at[0]);
+        } else {
+            for (int i = 0; i < H / 2; i++) {
+                const T *a = x + at[i], *b = x + at[i + H / 2];
+                v[i] = joined(a, b);
+                v[i + H / 2] = joined(a + H, b + H);
+            }
+            transpose(v);
+        }
+    }
+    [[gnu::always_inline]] static void store_rows(V *v, T *y, const int64_t *at,
+                                                  int lines) {
+        transpose(v);
         for (int l = 0; l < H; l++) {
-            if (l < s.lines) put(y + s.at[l] + 2 * j, a[l]);
-            if (l + H < s.lines) put(y + s.at[l + H] + 2 * j, b[l]);
+            if (l >= lines) break;
+            if constexpr (H == 1) {
+                put(y + at[0], v[0]);
+            } else if (l < H / 2) {
+                put_half<0>(y + at[l], v[l]);
+                put_half<0>(y + at[l] + H, v[l + H / 2]);
+            } else {
+                put_half<1>(y + at[l], v[l - H / 2]);
+                put_half<1>(y + at[l] + H, v[l]);
+            }
         }
     }
 };
