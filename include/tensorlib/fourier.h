@@ -6,8 +6,6 @@
 #ifndef TENSORLIB_FOURIER_H
 #define TENSORLIB_FOURIER_H
 
-#include <algorithm>
-
 #include "tensorlib/fourier_passes.h"
 
 namespace tl {

@@ -12,6 +12,8 @@
 #include <immintrin.h>
 #endif
 
+#include <algorithm>
+
 #include "tensorlib/lanes.h"
 
 namespace tl {
@@ -60,6 +62,7 @@ template <class T> struct fourier_lanes {
     typedef lanes<T> L;
     typedef typename L::vector V;
     static constexpr int W = L::count, H = W / 2, Q = 8 / sizeof(T);
+    static constexpr int BLOCK = H > 1 ? H / 2 : 1; /* elements of half a vector */
     static constexpr int lane_of(int line) {
         return 2 * Q * (line % H / Q) + line % H % Q + line / H * Q;
     }
@@ -110,8 +113,8 @@ template <class T> struct fourier_lanes {
     /* All steps but that of the largest blocks, which are halves of vectors: those are
      * loaded and stored apart, for which processors need fewer shuffles or none. */
     template <int Block = 1> [[gnu::always_inline]] static void transpose(V *v) {
-        if constexpr (2 * Block < H) {
-            for (int i = 0; i < H; i++)
+        if constexpr (Block < BLOCK) {
+            for (int i = 0; i < BLOCK; i++)
                 if (!(i & Block)) swap_blocks<Block>(v[i], v[i + Block], all());
             transpose<2 * Block>(v);
         }
@@ -119,11 +122,8 @@ template <class T> struct fourier_lanes {
     [[gnu::always_inline]] static V joined(const T *x, const T *y) {
         return (V)join_halves((const double *)x, (const double *)y);
     }
-    template <int Upper> [[gnu::always_inline]] static void put_half(T *x, V v) {
-        if constexpr (Upper)
-            put_upper((double *)x, (whole)v);
-        else
-            memcpy(x, &v, LANE_BYTES / 2);
+    [[gnu::always_inline]] static void put_upper(T *x, V v) {
+        tl::put_upper((double *)x, (whole)v);
     }
     typedef std::make_index_sequence<W> all;
     static V reals(V a, V b) { return part<0>(a, b, all()); }
@@ -150,7 +150,11 @@ template <class T> struct fourier_lanes {
             }
         } else if (s.gap == 1 && s.step == 2) {
             for (; j + H <= n; j += H)
-                load_block(to + 2 * W * j, x, s, j, re);
+                load_blocks<H / BLOCK>(to + 2 * W * j, x + 2 * j, s, re);
+            for (; j < n && n >= BLOCK; j += BLOCK) {
+                int64_t first = std::min(j, n - BLOCK);
+                load_blocks<1>(to + 2 * W * first, x + 2 * first, s, re);
+            }
         }
         for (; j < n; j++)
             for (int l = 0; l < W; l++) {
@@ -159,16 +163,28 @@ template <class T> struct fourier_lanes {
                 to[2 * W * j + im + lane_of(l)] = from[s.gap];
             }
     }
-    /* H elements of each line, which are one vector. */
-    [[gnu::always_inline]] static void
-    load_block(T *to, const T *x, const fourier_side &s, int64_t j, int64_t re) {
-        V a[H], b[H];
-        load_rows(a, x + 2 * j, s.at);
-        load_rows(b, x + 2 * j, s.at + H);
-        for (int i = 0; i < H; i++) {
+    /* So many blocks of each line's elements. */
+    template <int Blocks>
+    [[gnu::always_inline]] static void load_blocks(T *to, const T *x,
+                                                   const fourier_side &s, int64_t re) {
+        V a[Blocks * BLOCK], b[Blocks * BLOCK];
+        load_rows<Blocks>(a, x, s.at);
+        load_rows<Blocks>(b, x, s.at + H);
+        for (int i = 0; i < Blocks * BLOCK; i++) {
             put(to + 2 * W * i + re, reals(a[i], b[i]));
             put(to + 2 * W * i + W - re, imags(a[i], b[i]));
         }
+    }
+    template <int Blocks>
+    [[gnu::always_inline]] static void load_rows(V *v, const T *x, const int64_t *at) {
+        for (int i = 0; i < BLOCK; i++)
+            for (int k = 0; k < Blocks; k++) {
+                const T *row = x + 2 * BLOCK * k + at[i];
+                v[k * BLOCK + i] = H > 1 ? joined(row, row + at[i + H / 2] - at[i])
+                                         : L::load(row);
+            }
+        for (int k = 0; k < Blocks; k++)
+            transpose(v + k * BLOCK);
     }
 
     /* n elements of each line, and their parts swapped back. */
@@ -189,7 +205,11 @@ template <class T> struct fourier_lanes {
             }
         } else if (s.gap == 1 && s.step == 2) {
             for (; j + H <= n; j += H)
-                store_block(y, of + 2 * W * j, s, j, re);
+                store_blocks<H / BLOCK>(y + 2 * j, of + 2 * W * j, s, re);
+            for (; j < n && n >= BLOCK; j += BLOCK) {
+                int64_t first = std::min(j, n - BLOCK);
+                store_blocks<1>(y + 2 * first, of + 2 * W * first, s, re);
+            }
         }
         for (; j < n; j++)
             for (int l = 0; l < s.lines; l++) {
@@ -198,45 +218,33 @@ template <class T> struct fourier_lanes {
                 to[s.gap] = of[2 * W * j + im + lane_of(l)];
             }
     }
-    [[gnu::always_inline]] static void
-    store_block(T *y, const T *of, const fourier_side &s, int64_t j, int64_t re) {
-        V a[H], b[H];
-        for (int i = 0; i < H; i++) {
+    template <int Blocks>
+    [[gnu::always_inline]] static void store_blocks(T *y, const T *of,
+                                                    const fourier_side &s, int64_t re) {
+        V a[Blocks * BLOCK], b[Blocks * BLOCK];
+        for (int i = 0; i < Blocks * BLOCK; i++) {
             V u = L::load(of + 2 * W * i + re), v = L::load(of + 2 * W * i + W - re);
             a[i] = first_pairs(u, v);
             b[i] = last_pairs(u, v);
         }
-        store_rows(a, y + 2 * j, s.at, s.lines);
-        store_rows(b, y + 2 * j, s.at + H, s.lines - H);
+        store_rows<Blocks>(a, y, s.at, s.lines);
+        store_rows<Blocks>(b, y, s.at + H, s.lines - H);
     }
-    /* A vector of each of H lines, transposed: a block of H elements, and back. */
-    [[gnu::always_inline]] static void load_rows(V *v, const T *x, const int64_t *at) {
-        if constexpr (H == 1) {
-            v[0] = L::load(x + at[0]);
-        } else {
-            for (int i = 0; i < H / 2; i++) {
-                const T *a = x + at[i], *b = x + at[i + H / 2];
-                v[i] = joined(a, b);
-                v[i + H / 2] = joined(a + H, b + H);
-            }
-            transpose(v);
-        }
-    }
+    template <int Blocks>
     [[gnu::always_inline]] static void store_rows(V *v, T *y, const int64_t *at,
                                                   int lines) {
-        transpose(v);
-        for (int l = 0; l < H; l++) {
-            if (l >= lines) break;
-            if constexpr (H == 1) {
-                put(y + at[0], v[0]);
-            } else if (l < H / 2) {
-                put_half<0>(y + at[l], v[l]);
-                put_half<0>(y + at[l] + H, v[l + H / 2]);
-            } else {
-                put_half<1>(y + at[l], v[l - H / 2]);
-                put_half<1>(y + at[l] + H, v[l]);
+        for (int k = 0; k < Blocks; k++)
+            transpose(v + k * BLOCK);
+        for (int l = 0; l < H && l < lines; l++)
+            for (int k = 0; k < Blocks; k++) {
+                T *row = y + 2 * BLOCK * k + at[l];
+                if (H == 1)
+                    put(row, v[k]);
+                else if (l < BLOCK)
+                    memcpy(row, &v[k * BLOCK + l], LANE_BYTES / 2);
+                else
+                    put_upper(row, v[k * BLOCK + l - BLOCK]);
             }
-        }
     }
 };
 
