@@ -8,6 +8,12 @@
 #ifndef TENSORLIB_FOURIER_LANES_H
 #define TENSORLIB_FOURIER_LANES_H
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+
 #include "tensorlib/lanes.h"
 
 namespace tl {
@@ -16,20 +22,50 @@ namespace tl {
 struct fourier_side {
     int64_t step;  /* from an element of a line to the next */
     int64_t gap;   /* from the real part of an element to the imaginary one */
-    int64_t apart; /* from a line to the next; 0: not full, or not that regular */
+    int64_t apart; /* from a line of either half to the next; 0: not that regular */
     int32_t lines; /* of the group; lanes beyond repeat the first line */
     int64_t at[LANE_BYTES / 4]; /* where each line begins */
 };
+
+/* A vector of two halves in memory, and its upper half to memory. Of shuffles that say
+ * the same, gcc 12 makes shuffles. */
+#if defined(__AVX512F__)
+typedef __m512d whole;
+static inline whole join_halves(const double *x, const double *y) {
+    return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(x)),
+                              _mm256_loadu_pd(y), 1);
+}
+static inline void put_upper(double *x, whole v) {
+    _mm256_storeu_pd(x, _mm512_extractf64x4_pd(v, 1));
+}
+#elif defined(__AVX__)
+typedef __m256d whole;
+static inline whole join_halves(const double *x, const double *y) {
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(x)),
+                                _mm_loadu_pd(y), 1);
+}
+static inline void put_upper(double *x, whole v) {
+    _mm_storeu_pd(x, _mm256_extractf128_pd(v, 1));
+}
+#else
+typedef double whole __attribute__((vector_size(16)));
+static inline whole join_halves(const double *x, const double *y) {
+    whole v;
+    memcpy(&v, x, 8);
+    memcpy((char *)&v + 8, y, 8);
+    return v;
+}
+static inline void put_upper(double *x, whole v) { memcpy(x, (char *)&v + 8, 8); }
+#endif
 
 template <class T> struct fourier_lanes {
     typedef lanes<T> L;
     typedef typename L::vector V;
     static constexpr int W = L::count, H = W / 2, Q = 8 / sizeof(T);
+    static constexpr int BLOCK = H > 1 ? H / 2 : 1; /* elements of half a vector */
     static constexpr int lane_of(int line) {
         return 2 * Q * (line % H / Q) + line % H % Q + line / H * Q;
     }
-    /* Added to a product, so that no zero becomes negative with the factor. */
-    static constexpr T NONE = 0;
     static void put(T *x, V v) { memcpy(x, &v, sizeof v); }
 
     /* Lane i of the real (Part 0) or imaginary parts of a vector's pairs and another's.
@@ -74,12 +110,20 @@ template <class T> struct fourier_lanes {
         b = __builtin_shufflevector(a, b, swap_lane<Block, 1>(I)...);
         a = c;
     }
+    /* All steps but that of the largest blocks, which are halves of vectors: those are
+     * loaded and stored apart, for which processors need fewer shuffles or none. */
     template <int Block = 1> [[gnu::always_inline]] static void transpose(V *v) {
-        if constexpr (Block < H) {
-            for (int i = 0; i < H; i++)
+        if constexpr (Block < BLOCK) {
+            for (int i = 0; i < BLOCK; i++)
                 if (!(i & Block)) swap_blocks<Block>(v[i], v[i + Block], all());
             transpose<2 * Block>(v);
         }
+    }
+    [[gnu::always_inline]] static V joined(const T *x, const T *y) {
+        return (V)join_halves((const double *)x, (const double *)y);
+    }
+    [[gnu::always_inline]] static void put_upper(T *x, V v) {
+        tl::put_upper((double *)x, (whole)v);
     }
     typedef std::make_index_sequence<W> all;
     static V reals(V a, V b) { return part<0>(a, b, all()); }
@@ -87,95 +131,120 @@ template <class T> struct fourier_lanes {
     static V first_pairs(V re, V im) { return pairs<0>(re, im, all()); }
     static V last_pairs(V re, V im) { return pairs<1>(re, im, all()); }
 
-    /* n elements of each line, imaginary parts times sign: a transform of conjugates is
-     * the conjugate of that of the other direction. */
-    static void load(T *to, const T *x, const fourier_side &s, int64_t n, T sign) {
-        int64_t j = 0;
+    /* n elements of each line, with the parts swapped for a transform of the other
+     * direction: its result has them swapped too. */
+    static void load(T *to, const T *x, const fourier_side &s, int64_t n, bool swap) {
+        int64_t j = 0, half = s.at[H] - s.at[0], re = swap ? W : 0, im = W - re;
         if (s.gap == 1 && s.apart == 2) {
             for (; j < n; j++) {
                 const T *from = x + s.at[0] + j * s.step;
-                V a = L::load(from), b = L::load(from + W);
-                put(to + 2 * W * j, reals(a, b));
-                put(to + 2 * W * j + W, imags(a, b) * sign + NONE);
+                V a = L::load(from), b = L::load(from + half);
+                put(to + 2 * W * j + re, reals(a, b));
+                put(to + 2 * W * j + im, imags(a, b));
             }
-        } else if (s.apart == 1) {
+        } else if (s.apart == 1 && half == H) {
             for (; j < n; j++) {
                 const T *from = x + s.at[0] + j * s.step;
-                put(to + 2 * W * j, to_lanes(L::load(from), all()));
-                put(to + 2 * W * j + W,
-                    to_lanes(L::load(from + s.gap), all()) * sign + NONE);
+                put(to + 2 * W * j + re, to_lanes(L::load(from), all()));
+                put(to + 2 * W * j + im, to_lanes(L::load(from + s.gap), all()));
             }
         } else if (s.gap == 1 && s.step == 2) {
             for (; j + H <= n; j += H)
-                load_block(to + 2 * W * j, x, s, j, sign);
+                load_blocks<H / BLOCK>(to + 2 * W * j, x + 2 * j, s, re);
+            for (; j < n && n >= BLOCK; j += BLOCK) {
+                int64_t first = std::min(j, n - BLOCK);
+                load_blocks<1>(to + 2 * W * first, x + 2 * first, s, re);
+            }
         }
         for (; j < n; j++)
             for (int l = 0; l < W; l++) {
                 const T *from = x + s.at[l] + j * s.step;
-                to[2 * W * j + lane_of(l)] = from[0];
-                to[2 * W * j + W + lane_of(l)] = from[s.gap] * sign + NONE;
+                to[2 * W * j + re + lane_of(l)] = from[0];
+                to[2 * W * j + im + lane_of(l)] = from[s.gap];
             }
     }
-    /* H elements of each line, which are one vector. */
-    [[gnu::always_inline]] static void
-    load_block(T *to, const T *x, const fourier_side &s, int64_t j, T sign) {
-        V a[H], b[H];
-        for (int l = 0; l < H; l++) {
-            a[l] = L::load(x + s.at[l] + 2 * j);
-            b[l] = L::load(x + s.at[l + H] + 2 * j);
-        }
-        transpose(a);
-        transpose(b);
-        for (int i = 0; i < H; i++) {
-            put(to + 2 * W * i, reals(a[i], b[i]));
-            put(to + 2 * W * i + W, imags(a[i], b[i]) * sign + NONE);
+    /* So many blocks of each line's elements. */
+    template <int Blocks>
+    [[gnu::always_inline]] static void load_blocks(T *to, const T *x,
+                                                   const fourier_side &s, int64_t re) {
+        V a[Blocks * BLOCK], b[Blocks * BLOCK];
+        load_rows<Blocks>(a, x, s.at);
+        load_rows<Blocks>(b, x, s.at + H);
+        for (int i = 0; i < Blocks * BLOCK; i++) {
+            put(to + 2 * W * i + re, reals(a[i], b[i]));
+            put(to + 2 * W * i + W - re, imags(a[i], b[i]));
         }
     }
+    template <int Blocks>
+    [[gnu::always_inline]] static void load_rows(V *v, const T *x, const int64_t *at) {
+        for (int i = 0; i < BLOCK; i++)
+            for (int k = 0; k < Blocks; k++) {
+                const T *row = x + 2 * BLOCK * k + at[i];
+                v[k * BLOCK + i] = H > 1 ? joined(row, row + at[i + H / 2] - at[i])
+                                         : L::load(row);
+            }
+        for (int k = 0; k < Blocks; k++)
+            transpose(v + k * BLOCK);
+    }
 
-    /* n elements of each line, the parts times their factors. */
-    static void store(T *y, const T *of, const fourier_side &s, int64_t n, T re, T im) {
-        int64_t j = 0;
+    /* n elements of each line, and their parts swapped back. */
+    static void store(T *y, const T *of, const fourier_side &s, int64_t n, bool swap) {
+        int64_t j = 0, half = s.at[H] - s.at[0], re = swap ? W : 0, im = W - re;
         if (s.gap == 1 && s.apart == 2) {
             for (; j < n; j++) {
                 T *to = y + s.at[0] + j * s.step;
-                V a = L::load(of + 2 * W * j) * re,
-                  b = L::load(of + 2 * W * j + W) * im + NONE;
+                V a = L::load(of + 2 * W * j + re), b = L::load(of + 2 * W * j + im);
                 put(to, first_pairs(a, b));
-                put(to + W, last_pairs(a, b));
+                put(to + half, last_pairs(a, b));
             }
-        } else if (s.apart == 1) {
+        } else if (s.apart == 1 && half == H) {
             for (; j < n; j++) {
                 T *to = y + s.at[0] + j * s.step;
-                put(to, from_lanes(L::load(of + 2 * W * j) * re, all()));
-                put(to + s.gap,
-                    from_lanes(L::load(of + 2 * W * j + W) * im + NONE, all()));
+                put(to, from_lanes(L::load(of + 2 * W * j + re), all()));
+                put(to + s.gap, from_lanes(L::load(of + 2 * W * j + im), all()));
             }
         } else if (s.gap == 1 && s.step == 2) {
             for (; j + H <= n; j += H)
-                store_block(y, of + 2 * W * j, s, j, re, im);
+                store_blocks<H / BLOCK>(y + 2 * j, of + 2 * W * j, s, re);
+            for (; j < n && n >= BLOCK; j += BLOCK) {
+                int64_t first = std::min(j, n - BLOCK);
+                store_blocks<1>(y + 2 * first, of + 2 * W * first, s, re);
+            }
         }
         for (; j < n; j++)
             for (int l = 0; l < s.lines; l++) {
                 T *to = y + s.at[l] + j * s.step;
-                to[0] = of[2 * W * j + lane_of(l)] * re;
-                to[s.gap] = of[2 * W * j + W + lane_of(l)] * im + NONE;
+                to[0] = of[2 * W * j + re + lane_of(l)];
+                to[s.gap] = of[2 * W * j + im + lane_of(l)];
             }
     }
-    [[gnu::always_inline]] static void
-    store_block(T *y, const T *of, const fourier_side &s, int64_t j, T re, T im) {
-        V a[H], b[H];
-        for (int i = 0; i < H; i++) {
-            V u = L::load(of + 2 * W * i) * re,
-              v = L::load(of + 2 * W * i + W) * im + NONE;
+    template <int Blocks>
+    [[gnu::always_inline]] static void store_blocks(T *y, const T *of,
+                                                    const fourier_side &s, int64_t re) {
+        V a[Blocks * BLOCK], b[Blocks * BLOCK];
+        for (int i = 0; i < Blocks * BLOCK; i++) {
+            V u = L::load(of + 2 * W * i + re), v = L::load(of + 2 * W * i + W - re);
             a[i] = first_pairs(u, v);
             b[i] = last_pairs(u, v);
         }
-        transpose(a);
-        transpose(b);
-        for (int l = 0; l < H; l++) {
-            if (l < s.lines) put(y + s.at[l] + 2 * j, a[l]);
-            if (l + H < s.lines) put(y + s.at[l + H] + 2 * j, b[l]);
-        }
+        store_rows<Blocks>(a, y, s.at, s.lines);
+        store_rows<Blocks>(b, y, s.at + H, s.lines - H);
+    }
+    template <int Blocks>
+    [[gnu::always_inline]] static void store_rows(V *v, T *y, const int64_t *at,
+                                                  int lines) {
+        for (int k = 0; k < Blocks; k++)
+            transpose(v + k * BLOCK);
+        for (int l = 0; l < H && l < lines; l++)
+            for (int k = 0; k < Blocks; k++) {
+                T *row = y + 2 * BLOCK * k + at[l];
+                if (H == 1)
+                    put(row, v[k]);
+                else if (l < BLOCK)
+                    memcpy(row, &v[k * BLOCK + l], LANE_BYTES / 2);
+                else
+                    put_upper(row, v[k * BLOCK + l - BLOCK]);
+            }
     }
 };
 

@@ -27,6 +27,7 @@ template <class T> struct fourier_passes {
             return {a.re - b.re, a.im - b.im};
         }
         [[gnu::always_inline]] number minus_i_times() const { return {im, -re}; }
+        [[gnu::always_inline]] number swapped() const { return {im, re}; }
         [[gnu::always_inline]] number times(T c, T s) const {
             return {re * c - im * s, im * c + re * s};
         }
@@ -121,36 +122,34 @@ template <class T> struct fourier_passes {
             put(y + 2 * W * i, v);
         }
     };
-    /* A group whose lines lie side by side; a factor on the imaginary parts. */
-    struct from_memory {
+    /* A group the lines of whose halves lie side by side; Swap the parts. */
+    template <bool Swap> struct from_memory {
         const T *x;
-        int64_t step;
-        T sign;
+        int64_t half, step; /* from half to half, and along a line */
         [[gnu::always_inline]] number operator()(int64_t i) const {
-            V a = L::load(x + i * step), b = L::load(x + i * step + W);
-            return {F::reals(a, b), F::imags(a, b) * sign + F::NONE};
+            V a = L::load(x + i * step), b = L::load(x + half + i * step);
+            number v = {F::reals(a, b), F::imags(a, b)};
+            return Swap ? v.swapped() : v;
         }
     };
-    struct to_memory {
+    template <bool Swap> struct to_memory {
         static constexpr bool last = true;
         T *y;
-        int64_t step;
-        T re, im;
+        int64_t half, step;
         [[gnu::always_inline]] void operator()(int64_t i, number v) const {
-            v = {v.re * re, v.im * im + F::NONE};
+            if (Swap) v = v.swapped();
             F::put(y + i * step, F::first_pairs(v.re, v.im));
-            F::put(y + i * step + W, F::last_pairs(v.re, v.im));
+            F::put(y + half + i * step, F::last_pairs(v.re, v.im));
         }
     };
-    /* Each number times the factor of its column, `step` numbers after the last one's.
-     */
+    /* Each number times the factor of its column. */
     struct to_rows {
         static constexpr bool last = true;
         T *y;
         const T *cross;
-        int64_t step;
+        int64_t half, step; /* as in from_memory */
         [[gnu::always_inline]] void operator()(int64_t i, number v) const {
-            V a = L::load(cross + i * step), b = L::load(cross + i * step + W);
+            V a = L::load(cross + i * step), b = L::load(cross + half + i * step);
             put(y + 2 * W * i, v.times(F::reals(a, b), F::imags(a, b)));
         }
     };
@@ -253,13 +252,24 @@ template <class T> struct fourier_passes {
         }
     }
     /* The numbers of a group into its first pass, and those of the last one out. */
-    static void enter(progress &run, const T *x, const fourier_side &from, T sign) {
-        from_memory in = {x + from.at[0], from.step, sign};
-        if (from.gap == 1 && from.apart == 2 && run.chain->passes &&
-            pass_directly(run.next, in, to_space<false>{run.other}))
-            advance(run);
-        else
-            F::load(run.at, x, from, run.chain->n, sign);
+    template <bool Swap>
+    static bool enter_directly(progress &run, const T *x, const fourier_side &from) {
+        from_memory<Swap> in = {x + from.at[0], from.at[F::H] - from.at[0], from.step};
+        bool entered = from.gap == 1 && from.apart == 2 && run.chain->passes &&
+                       pass_directly(run.next, in, to_space<false>{run.other});
+        if (entered) advance(run);
+        return entered;
+    }
+    static void enter(progress &run, const T *x, const fourier_side &from, bool swap) {
+        if (swap ? enter_directly<true>(run, x, from)
+                 : enter_directly<false>(run, x, from))
+            return;
+        F::load(run.at, x, from, run.chain->n, swap);
+    }
+    static void scale(progress &run, T factor) {
+        if (factor == 1) return;
+        for (int64_t i = 0; i < 2 * run.chain->n; i++)
+            F::put(run.at + W * i, L::load(run.at + W * i) * factor);
     }
     template <class Out> static bool leave_directly(progress &run, Out out) {
         passes(run, run.chain->passes - 1);
@@ -268,11 +278,15 @@ template <class T> struct fourier_passes {
         if (left) advance(run);
         return left;
     }
-    static void leave(progress &run, T *y, const fourier_side &to, T re, T im) {
-        to_memory out = {y + to.at[0], to.step, re, im};
-        if (to.gap == 1 && to.apart == 2 && leave_directly(run, out)) return;
+    template <bool Swap>
+    static bool leave_to(progress &run, T *y, const fourier_side &to) {
+        to_memory<Swap> out = {y + to.at[0], to.at[F::H] - to.at[0], to.step};
+        return to.gap == 1 && to.apart == 2 && leave_directly(run, out);
+    }
+    static void leave(progress &run, T *y, const fourier_side &to, bool swap) {
+        if (swap ? leave_to<true>(run, y, to) : leave_to<false>(run, y, to)) return;
         passes(run, run.chain->passes);
-        F::store(y, run.at, to, run.chain->n, re, im);
+        F::store(y, run.at, to, run.chain->n, swap);
     }
 };
 
