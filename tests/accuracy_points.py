@@ -16,7 +16,7 @@ def specials(dtype):
     facts = np.finfo(dtype)
     powers = 2.0 ** np.arange(-30, 31)
     turns = PI_2 * np.arange(1, 60)
-    near = [0.5, 0.625, 1.0, 2.0, 87.0, 88.72, 103.97, 708.0, 709.78, 745.13, 1e6]
+    near = [0.5, 0.625, 1.0, 2.0, 87.0, 88.72, 103.97, 708.0, 709.78, 745.13, 1e5, 1e6]
     with np.errstate(over="ignore"):
         x = np.concatenate([powers, 1 + powers[:30], 1 - powers[:30], turns, near])
         x = x.astype(dtype)

@@ -110,6 +110,7 @@ TL_HD inline double scale(double x, uint64_t n) {
 /* a b + c where compilers would have a choice of what to fuse: one rounding wherever
  * sums of products have one, so that a formula's bits do not depend on the compiler. */
 #if defined(__FMA__) || defined(__CUDACC__) || defined(__aarch64__)
+#define TL_FUSED
 TL_HD inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 TL_HD inline double fused(double a, double b, double c) { return __builtin_fma(a, b, c); }
 #else

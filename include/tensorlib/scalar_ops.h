@@ -152,6 +152,8 @@ template <class D, class S> TL_HD inline D op_cast(S x) {
 #define TL_UNARY_MATH_OPS(X) \
     X(expm1) X(log1p) X(tanh) X(erf) X(gelu_tanh) \
     X(softplus) X(log_sigmoid) X(tanhshrink) X(mish)
+/* Those of the two lists above that go through rows (unary_rows.h), as split ones do. */
+#define TL_ROW_OPS(X) X(sqrt) X(expm1) X(log1p) X(tanh)
 #define TL_SPLIT_OPS(X) X(exp) X(log) X(sin) X(cos) X(tan) X(sigmoid) X(silu)
 #define TL_UNARY_OPS(X) X(negative) X(abs) X(sign) X(square) X(relu)
 #define TL_FLOAT_TEST_OPS(X) X(isnan) X(isinf) X(isfinite) X(signbit)
