@@ -693,7 +693,7 @@ def test_norm_of_a_whole_tensor_equals_numpy_in_any_layout(dtype, keepdims):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(200, 300, 150), (130, 70, 1000), (1000, 64, 130)])
 def test_large_products_have_the_same_bits_on_any_threads(shape, dtype):
-    """Threads pack for one another or for themselves, rows or columns, by their number."""
+    """Whether threads pack for one another depends on how many they are."""
     m, k, n = shape
     rng = np.random.default_rng(11)
     a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
