@@ -688,3 +688,23 @@ def test_norm_of_a_whole_tensor_equals_numpy_in_any_layout(dtype, keepdims):
         found = L.vector_norm(view, keepdims=keepdims)
         assert found.shape == ((1, 1) if keepdims else ())
         assert abs(found.item() - expected) <= 1e-6 * expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(200, 300, 150), (130, 70, 1000), (1000, 64, 130)])
+def test_large_products_have_the_same_bits_on_any_threads(shape, dtype):
+    """Whether threads pack for one another depends on how many they are."""
+    m, k, n = shape
+    rng = np.random.default_rng(11)
+    a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+    a, b = a.astype(dtype), b.astype(dtype)
+    expected = a.astype("float64") @ b.astype("float64")
+    bound = k * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))
+    for x in (tl.tensor(a), tl.tensor(np.ascontiguousarray(a.T)).T):
+        for y in (tl.tensor(b), tl.tensor(np.ascontiguousarray(b.T)).T):
+            found = set()
+            for threads in (1, 2, 3, 4, 8):
+                with tl.num_threads(threads):
+                    found.add((x @ y).numpy().tobytes())
+            assert len(found) == 1
+            assert (np.abs((x @ y).numpy() - expected) <= bound).all()

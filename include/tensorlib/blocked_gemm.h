@@ -4,7 +4,8 @@
  * 2008: b's columns in panels of two vectors, a's rows in panels of a dozen, both in
  * runs of GEMM_DEPTH along k. A register block multiplies a panel of each; b's panel
  * stays in the first cache level, a block of a's in the second. b is packed once for
- * all threads, a block of a's rows by the thread that multiplies it.
+ * all threads, a block of a's rows by the thread that multiplies it; or each thread
+ * packs both for itself, where that costs less than lines that move between cores.
  *
  * Every element of c is its start plus one sum a run of k, in order: its bits depend on
  * k alone, not on how rows and columns are cut.
@@ -27,6 +28,9 @@ constexpr int BLOCK_ROWS = LANE_BYTES == 64 ? 12 : 6;
 constexpr int64_t BLOCK_PANELS = 20;
 /* Panels of b from which a is packed: below, its elements are used too few times. */
 constexpr int64_t BLOCK_REUSE = 4;
+/* Elements that are packed in the time for which threads wait for one another (3 us).
+ */
+constexpr int64_t BLOCK_WAIT = 1 << 14;
 
 /* Panels of m rows, as even as they can be. */
 inline int64_t row_panels(int64_t m) { return (m + BLOCK_ROWS - 1) / BLOCK_ROWS; }
@@ -47,14 +51,15 @@ template <class T> inline int64_t block_size(const T *) {
     return BLOCK_PANELS * BLOCK_ROWS * GEMM_DEPTH + lanes_of<T>::count;
 }
 
-/* Rows of a at `depth` of k, side by side: panel[q * BLOCK_ROWS + r]. What is written
- * beyond the rows is not read, but by the next store. */
+/* BLOCK_ROWS of the `rows` that a has, at `depth` of k, side by side: panel[q *
+ * BLOCK_ROWS + r]. What is written beyond them is not read, but by the next store. */
 template <class T>
 inline void pack_rows(const T *a, int64_t a_row, int64_t a_col, int64_t rows,
                       int64_t depth, sum_of<T> *panel) {
     typedef lanes_of<T> L;
     typedef typename L::vector vec;
     constexpr int G = (BLOCK_ROWS + L::count - 1) / L::count;
+    const int64_t used = rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
     int64_t q = 0;
     if (a_col == 1) {
         for (; q + L::count <= depth; q += L::count) {
@@ -62,7 +67,7 @@ inline void pack_rows(const T *a, int64_t a_row, int64_t a_col, int64_t rows,
             for (int g = 0; g < G; g++) {
                 for (int r = 0; r < L::count; r++) {
                     const int64_t row = g * L::count + r;
-                    v[g][r] = L::load(a + (row < rows ? row : rows - 1) * a_row + q);
+                    v[g][r] = L::load(a + (row < used ? row : used - 1) * a_row + q);
                 }
                 transpose_steps<vec, L::count, 1>(v[g]);
             }
@@ -72,8 +77,13 @@ inline void pack_rows(const T *a, int64_t a_row, int64_t a_col, int64_t rows,
                            sizeof(vec));
         }
     }
+    for (; q < depth && a_row == 1 && rows >= G * L::count; q++)
+        for (int g = 0; g < G; g++) {
+            const vec v = L::load(a + q * a_col + g * L::count);
+            memcpy(panel + q * BLOCK_ROWS + g * L::count, &v, sizeof v);
+        }
     for (; q < depth; q++)
-        for (int64_t r = 0; r < rows; r++)
+        for (int64_t r = 0; r < used; r++)
             panel[q * BLOCK_ROWS + r] = L::one(a[r * a_row + q * a_col]);
 }
 
@@ -93,12 +103,11 @@ template <class C> inline void put_sum(C *c, float sum) { narrow_to(c, sum); }
 
 /* Vectors of sums, rounded where c is narrower. */
 template <class C, class vec, int V> inline void put_sums(C *c, const vec (&sums)[V]) {
-    typedef sum_of<C> T;
     if constexpr (holds_sums<C>) {
         memcpy(c, sums, sizeof sums);
     } else {
-        T line[sizeof sums / sizeof(T)];
-        constexpr int count = sizeof sums / sizeof(T);
+        constexpr int count = V * lanes_of<C>::count;
+        sum_of<C> line[count];
         memcpy(line, sums, sizeof sums);
         int j = 0;
         for (; j + GROUP <= count; j += GROUP)
@@ -260,8 +269,10 @@ template <class T>
 void block_product(const product<T> &p, const block_columns<T> &b, int64_t first,
                    int64_t last, sum_of<T> *block) {
     const bool packs = !holds_sums<T> || b.high - b.low >= BLOCK_REUSE;
-    for (int64_t low = first; low < last; low += BLOCK_PANELS) {
-        const int64_t high = last - low < BLOCK_PANELS ? last : low + BLOCK_PANELS;
+    const int64_t blocks = (last - first + BLOCK_PANELS - 1) / BLOCK_PANELS;
+    for (int64_t s = 0; s < blocks; s++) {
+        const int64_t low = first + (last - first) * s / blocks;
+        const int64_t high = first + (last - first) * (s + 1) / blocks;
         for (int64_t inner = 0; inner < b.depth; inner += GEMM_DEPTH) {
             const int64_t left = b.depth - inner;
             const int64_t depth = left < GEMM_DEPTH ? left : GEMM_DEPTH;
@@ -274,8 +285,7 @@ void block_product(const product<T> &p, const block_columns<T> &b, int64_t first
                 }
             for (int64_t i = low; i < high; i++) {
                 const int64_t row = first_row(p.m, i);
-                pack_rows(a + row * p.a_row, p.a_row, p.a_col,
-                          first_row(p.m, i + 1) - row, depth,
+                pack_rows(a + row * p.a_row, p.a_row, p.a_col, p.m - row, depth,
                           block + (i - low) * BLOCK_ROWS * depth);
             }
             block_run<T, true>(p, b, low, high, inner, depth, block);
@@ -327,6 +337,50 @@ void pack_columns(const product<T> &p, int64_t begin, int64_t depth, int64_t j,
     sum_of<T> *panel = packed + j * depth * width;
     if (left < width) memset(panel, 0, depth * width * sizeof *panel);
     pack_panel(p, begin, depth, j * width, left < width ? left : width, panel);
+}
+
+/* A part a thread that packs what it multiplies by itself, if that is quicker than b
+ * packed together, whose lines the other threads then hold and give back slowly: twice
+ * the time (measured with two threads), and a wait. Else down is 0. */
+template <class T> block_grid own_blocks(const product<T> &p, int parts) {
+    const int64_t panels = (p.n + panel_columns(p.b) - 1) / panel_columns(p.b);
+    int64_t least = (p.m + 2 * p.n) / parts + BLOCK_WAIT / (p.k + 1);
+    block_grid grid = {0, 0};
+    for (int64_t across = parts; across > 0; across--) {
+        const int64_t down = parts / across, cost = p.m / down + p.n / across;
+        if (down * across == parts && cost < least && across <= panels &&
+            down <= row_panels(p.m)) {
+            grid = {down, across};
+            least = cost;
+        }
+    }
+    return grid;
+}
+
+/* Elements that a part needs besides sums: its panels of b, and a block of a. */
+template <class T> int64_t own_size(const product<T> &p, const block_grid &grid) {
+    const int64_t width = panel_columns(p.b), panels = (p.n + width - 1) / width;
+    return (panels + grid.across - 1) / grid.across * width * p.k + block_size(p.b);
+}
+
+template <class T>
+void own_block(const product<T> &p, const block_grid &grid, int64_t part,
+               sum_of<T> *room, sum_of<T> *sums) {
+    const int64_t width = panel_columns(p.b), panels = (p.n + width - 1) / width;
+    const int64_t rows = row_panels(p.m), i = part / grid.across;
+    const int64_t first = panels * (part % grid.across) / grid.across;
+    const int64_t last = panels * (part % grid.across + 1) / grid.across;
+    product<T> q = p;
+    q.b += first * width * p.b_col;
+    q.c += first * width;
+    if (q.bias) q.bias += first * width;
+    q.n = (last < panels ? last * width : p.n) - first * width;
+    for (int64_t j = 0; j < last - first; j++)
+        pack_columns(q, 0, q.k, j, room);
+    block_columns<T> b = {room, 0, q.k, 0, last - first, NULL};
+    if (sums) b.sums = sums + p.m * first * width;
+    block_product(q, b, rows * i / grid.down, rows * (i + 1) / grid.down,
+                  room + (last - first) * width * q.k);
 }
 
 } /* namespace tl */
