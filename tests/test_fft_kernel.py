@@ -65,6 +65,26 @@ def test_line_equals_sum_in_extended_precision(n, precision):
 
 
 @pytest.mark.parametrize("precision", EPS)
+@pytest.mark.parametrize("n", range(1, 40))
+def test_whole_groups_of_short_lines_equal_sum_in_extended_precision(n, precision):
+    a = drawn((37, n), precision, True, n)  # two groups of 16 lines and a few
+    found = tl.fft.fft(tl.tensor(a)).numpy()
+    assert error_of(found, long_dft(a)) <= bound(n, precision)
+    back = tl.fft.ifft(tl.tensor(a), norm="forward").numpy()
+    assert error_of(back, long_dft(a.conj()).conj()) <= bound(n, precision)
+
+
+@pytest.mark.parametrize("precision", EPS)
+@pytest.mark.parametrize("run", [1, 7, 16, 17, 33, 40])
+def test_runs_of_lines_side_by_side_equal_sum_in_extended_precision(run, precision):
+    for n in (12, 64, 300, 512):
+        a = drawn((3, n, run), precision, True, n)
+        expected = np.moveaxis(long_dft(np.moveaxis(a, 1, -1)), -1, 1)
+        found = tl.fft.fft(tl.tensor(a), axis=1).numpy()
+        assert error_of(found, expected) <= bound(n, precision)
+
+
+@pytest.mark.parametrize("precision", EPS)
 @pytest.mark.parametrize("n", [64, 360, 1000, 1024, 4096, 5000, 2**16])
 def test_error_is_no_larger_than_that_of_pocketfft(n, precision):
     # SciPy's: NumPy transforms single precision in double.
@@ -163,7 +183,9 @@ def threads(request):
     tl.set_num_threads(before)
 
 
-@pytest.mark.parametrize("shape", [(64, 256), (3, 5000), (1, 2**16), (100, 7, 96)])
+@pytest.mark.parametrize(
+    "shape", [(64, 256), (3, 5000), (1, 2**16), (100, 7, 96), (9, 40, 66)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_do_not_depend_on_threads(kind, shape, threads):
     x = tl.tensor(drawn(shape, "single", kind != "rfftn"))

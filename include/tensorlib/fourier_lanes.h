@@ -180,8 +180,8 @@ template <class T> struct fourier_lanes {
         for (int i = 0; i < BLOCK; i++)
             for (int k = 0; k < Blocks; k++) {
                 const T *row = x + 2 * BLOCK * k + at[i];
-                v[k * BLOCK + i] = H > 1 ? joined(row, row + at[i + H / 2] - at[i])
-                                         : L::load(row);
+                v[k * BLOCK + i] =
+                    H > 1 ? joined(row, row + at[i + H / 2] - at[i]) : L::load(row);
             }
         for (int k = 0; k < Blocks; k++)
             transpose(v + k * BLOCK);

@@ -17,7 +17,7 @@ Fourier series", Mathematics of Computation 19, 1965.
 """
 from libc.stdint cimport int64_t, uint64_t
 from libc.math cimport sqrt
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from tensorlib.autograd.primitive cimport Node, Primitive, record1, tracking
 from tensorlib.core.abi cimport (
     TL_BATCHED, TL_COMPLEX64, TL_COMPLEX128, TL_CPU, TL_CUDA, TL_FLOAT32, TL_FLOAT64,
@@ -44,7 +44,11 @@ from tensorlib.ops.shape import reshape
 
 load_families("fourier")
 
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **memptr, size_t alignment, size_t size)
+
 cdef enum:
+    CACHE_LINE = 64
     KEPT_BYTES = 1 << 25    # of the tables of plans; the last one is kept in any case
     PASSES = 4              # over the elements in memory, a transform costs about
 
@@ -75,8 +79,7 @@ cdef Plan made_plan(int64_t n, bint is_double):
     if not tl_fourier_describe(&made.plan, n):
         return None
     made.nbytes = tl_fourier_size(&made.plan) * (16 if is_double else 8)
-    made.table = malloc(made.nbytes)
-    if made.table == NULL:
+    if posix_memalign(&made.table, CACHE_LINE, made.nbytes) != 0:
         raise MemoryError(f"fft: expected {made.nbytes} bytes for roots, got none")
     with nogil:
         tl_fourier_fill(&made.plan, made.table, is_double)
