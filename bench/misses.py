@@ -85,8 +85,8 @@ AMD = {
         "110 GFLOP/s a core of 117 forward, oneDNN 111; the filters' gradient 97"
     ),
     r"^convolution: conv2d 32x256x14x14, 64 of 1x1": (
-        "perf: the plain product; a quarter of it is packing of images, which channels "
-        "last does without"
+        "140 GFLOP/s of 178 on one thread of a Sapphire Rapids, oneDNN 136 to 143; an "
+        "image of 196 pixels is six panels and an eighth"
     ),
     r"^convolution: conv2d 1x3x224": "as for a batch of 4",
     "^convolution: conv2d 1x128": (
@@ -101,9 +101,9 @@ AMD = {
         "PyTorch on one thread"
     ),
     "^convolution: conv2d 16x64x32x32, 64 of 3x3, 64 groups": (
-        "1.04 and 2.7 of channels-last PyTorch on one thread in two runs; 800 us of a "
-        "core before a row was loaded for three rows of taps, 610 since. perf: 40% in "
-        "that loop, a quarter copies planes into a border of zeros"
+        "0.97 of channels-last PyTorch on one thread of a Sapphire Rapids, the "
+        "filters' gradient 1.1. An image alone, in the cache, takes 14 us: two fifths "
+        "of sixteen images' time is memory"
     ),
     "^convolution: conv2d 8x64x16x16, 64 of 3x3, 4 groups, forward": (
         "0.66 of PyTorch on one thread: 206 us forward, 216 and 390 its gradients; two "

@@ -262,23 +262,19 @@ void point_part(const point_plan *d, const T *x, const T *w, const T *bias, T *y
         for (int64_t inner = 0, depth; inner < d->from; inner += depth) {
             depth = direct_min(d->from - inner, GEMM_DEPTH);
             const bool more = inner + depth < d->from;
-            for (int64_t top = low; top < high; top += BLOCK_PANELS) {
-                const int64_t bottom = direct_min(top + BLOCK_PANELS, high);
+            for (int64_t i = low; i < high; i++) {
+                const int64_t row = first_row(d->to, i);
                 for (int64_t j = begin; j < end; j++) {
                     const int64_t after = more ? j : j + POINT_PANELS;
                     const T *source = more ? x + (inner + depth) * d->pixels : x;
-                    for (int64_t i = top; i < bottom; i++) {
-                        const int64_t row = first_row(d->to, i);
-                        const bool fetch = i - low < 3 && after < last;
-                        T *panel = work + (j - begin) * depth * width;
-                        point_tile<T>(
-                            d, first_row(d->to, i + 1) - row, depth,
-                            w + i * room + inner * BLOCK_ROWS,
-                            i == low ? x + inner * d->pixels : NULL, panel, j,
-                            {bias ? bias + row : bias, inner > 0, y + row * d->pixels},
-                            fetch ? point_ahead(d, source, after, i - low) : panel,
-                            fetch);
-                    }
+                    const bool fetch = i - low < 3 && after < last;
+                    T *panel = work + (j - begin) * depth * width;
+                    point_tile<T>(
+                        d, first_row(d->to, i + 1) - row, depth,
+                        w + i * room + inner * BLOCK_ROWS,
+                        i == low ? x + inner * d->pixels : NULL, panel, j,
+                        {bias ? bias + row : bias, inner > 0, y + row * d->pixels},
+                        fetch ? point_ahead(d, source, after, i - low) : panel, fetch);
                 }
             }
         }
