@@ -47,8 +47,7 @@ inline point_plan point_describe(const conv_shape *p, const T *like) {
             panel_count(like, p->n * p->pixels)};
 }
 
-/* ---- forward -----------------------------------------------------------------------
- */
+/* ---- forward -------------------------------------------------------------------- */
 
 /* Elements of a packed panel of filters, and of a thread's work. */
 template <class T> inline int64_t point_room(const point_plan *d, const T *) {

@@ -41,8 +41,7 @@ template <int Rows> struct lane_table {
     }
 };
 
-/* ---- sqrt -------------------------------------------------------------------------
- */
+/* ---- sqrt ----------------------------------------------------------------------- */
 /* A step of Newton from an estimate, then half of one with the exact residual. Rounded
  * correctly whatever the estimate within 2^-14, as all those of all mantissas and both
  * parities of the exponent were tried; the instruction takes 12 cycles of a Sapphire
@@ -64,8 +63,7 @@ struct sqrt_lanes {
     }
 };
 
-/* ---- exponentials ------------------------------------------------------------------
- */
+/* ---- exponentials --------------------------------------------------------------- */
 /* x = k ln 2 + r, |r| <= ln(2)/2. */
 inline __m512 reduce_exp(__m512 x, __m512 &k) {
     const __m512 shift = all_lanes(12582912.0f);
@@ -150,8 +148,7 @@ struct cosh_lanes {
     }
 };
 
-/* ---- logarithms --------------------------------------------------------------------
- */
+/* ---- logarithms ----------------------------------------------------------------- */
 /* By the leading five bits of a mantissa m in [1, 2): c near 1/m, and -log2 c, which is
  * so short that adding an exponent is exact, and right to 2^-32, as c was chosen for
  * it. At either end c is a power of two: near 1 nothing cancels. */
@@ -196,8 +193,7 @@ struct decimal {
                                   0.08477440946f};
 };
 /* x = 2^e / c (1 + f); of zeros, infinities and negative numbers e and m are such that
- * the result is right. 0.95 (log), 1.1 (log2)
- * and 1.2 ulp (log10). */
+ * the result is right. 0.95 (log), 1.1 (log2) and 1.2 ulp (log10). */
 template <class Base> struct log_lanes {
     const lane_table<2> table{log_table};
 
@@ -288,8 +284,7 @@ struct atanh_lanes {
     }
 };
 
-/* ---- tanh --------------------------------------------------------------------------
- */
+/* ---- tanh ----------------------------------------------------------------------- */
 /* Of the intervals of v = |x| + 1 in [1, 16) that share an exponent and three bits of
  * the mantissa, in the order of the index: centers, then the coefficients of tanh
  * around them from the constant on. The first is odd; each other one interpolates at
