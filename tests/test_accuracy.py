@@ -140,3 +140,24 @@ def test_gelu_gradient_error_is_a_few_ulp_of_the_normal_distribution():
     # Beside the zero near -0.75 only the terms' size bounds the error.
     size = np.maximum(abs(exact), cdf)
     assert (abs(found - exact) / size).max() < 8 * 2.0**-24
+
+
+@pytest.mark.parametrize("size", [1e-37, 1e-33, 1e-30, 1e-20, 1e20, 3e38])
+def test_gelu_gradient_error_does_not_grow_with_a_small_or_large_cotangent(size):
+    x = np.linspace(-15, -4.5, 20_001).astype("f")
+    g = np.float32(size) * np.where(np.arange(x.size) % 2, 1, -1).astype("f")
+    a = tl.tensor(x, requires_grad=True)
+    tl.gelu(a).backward(tl.tensor(g))
+    wide = x.astype("f8")
+    density = np.exp(-wide * wide / 2) / np.sqrt(2 * np.pi)
+    exact = g * (scipy.special.ndtr(wide) + wide * density)
+    unit = np.maximum(np.spacing(abs(exact).astype("f")), np.float32(2.0**-149))
+    assert (abs(a.grad.numpy() - exact) / unit).max() < 4
+
+
+def test_gelu_gradient_of_an_endless_cotangent_is_endless_or_nan():
+    x = np.float32([-14, -9, -5] * 9)
+    for g in (np.inf, -np.inf, np.nan):
+        a = tl.tensor(x, requires_grad=True)
+        tl.gelu(a).backward(tl.full(x.shape, g))
+        np.testing.assert_array_equal(a.grad.numpy(), -np.full(x.shape, g, "f"))

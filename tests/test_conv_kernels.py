@@ -210,6 +210,23 @@ def test_depthwise_weight_gradient_keeps_nan_to_the_taps_that_see_it():
     assert not np.isnan(found[1]).any()
 
 
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("row", [0, 1, 8, 17, 36, 68, 69])
+def test_depthwise_weight_gradient_of_a_row_with_infinity_matches_pytorch(
+    row, padding, size
+):
+    x, w = np.ones((1, 2, 70, 150), "f"), np.ones((2, 1, size, size), "f")
+    x[0, 0, row, 75] = np.inf
+    theirs = torch.tensor(w, requires_grad=True)
+    functional.conv2d(
+        torch.tensor(x), theirs, padding=padding, groups=2
+    ).sum().backward()
+    ours = tl.tensor(w, requires_grad=True)
+    tl.conv2d(tl.tensor(x), ours, padding=padding, groups=2).sum().backward()
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
 def test_tiles_with_huge_values_match_float64(value):
     """What the transforms would spread or overflow on is computed without them."""
@@ -289,6 +306,9 @@ BITS = {
     "pointwise, one image": ((1, 128, 7, 7), (300, 128, 1, 1), {}),
     "pointwise, small": ((40, 64, 7, 7), (20, 64, 1, 1), {}),
     "volume": ((2, 8, 12, 12, 16), (16, 8, 3, 3, 3), {"padding": 1}),
+    "weights in parts": ((8, 4, 64, 64), (100, 4, 3, 3), {}),
+    "weights in parts, grouped": ((9, 3, 16, 11), (768, 1, 1, 1), {"groups": 3}),
+    "one channel from many": ((2, 12, 40, 48), (1, 12, 3, 3), {"padding": 1}),
 }  # fmt: skip
 
 
@@ -298,9 +318,11 @@ def test_bits_do_not_depend_on_threads(name):
     conv = tl.conv2d if len(x_shape) == 4 else tl.conv3d
     x, w = tl.randn(x_shape, requires_grad=True), tl.randn(w_shape, requires_grad=True)
 
+    g = tl.randn(conv(x, w, **options).shape)
+
     def results():
         y = conv(x, w, **options)
-        return [a.detach().numpy() for a in (y, *tl.autograd.grad(y.sum(), (x, w)))]
+        return [a.detach().numpy() for a in (y, *tl.autograd.grad(y, (x, w), g))]
 
     with tl.num_threads(1):
         alone = results()

@@ -53,3 +53,10 @@ def test_position_in_a_short_row_is_numpy_s(n, op):
         np.tile(np.arange(n, dtype="f"), (50, 1)), axis=1
     )
     np.testing.assert_array_equal(_positions(op, x, -1), getattr(np, op)(x, axis=-1))
+
+
+@pytest.mark.parametrize("op", ["argmax", "argmin"])
+def test_position_of_bfloat16_is_that_of_its_floats(op):
+    x = np.random.default_rng(4).integers(-100, 100, 20_000).astype("f4")
+    found = getattr(tl, op)(tl.asarray(x).astype(tl.bfloat16)).item()
+    assert found == getattr(np, op)(x)

@@ -66,6 +66,12 @@ def test_diagonals_and_triangles_equal_numpy(a, data):
     assert_same(tl.triu(x, k=k), np.triu(a, k))
 
 
+@pytest.mark.parametrize("sides", [(2**40, 1), (2**62, 2**62)])
+def test_triangles_without_elements_take_no_memory_for_their_sides(sides):
+    x = tl.zeros((0, *sides))
+    assert tl.tril(x).shape == tl.triu(x, k=3).shape == (0, *sides)
+
+
 @QUICK
 @given(
     arrays(hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=3)), st.data()

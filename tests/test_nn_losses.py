@@ -300,6 +300,24 @@ def test_ctc_matches_pytorch(name, reduction, dtype):
     compare(build, (values(9, 3, 5), targets, steps, counts), dtype)
 
 
+@pytest.mark.parametrize("count", [31, 32, 33, 70])
+def test_ctc_of_many_labels_matches_pytorch(count):
+    targets = np.random.default_rng(count).integers(1, 5, (2, count))
+    lengths = [count, count - 20]
+
+    def build(n):
+        loss = n.CTCLoss(reduction="sum")
+        return lambda x, *rest: loss(n.functional.log_softmax(x, 2), *rest)
+
+    compare(build, (values(150, 2, 5), targets, [150, 145], lengths), "float64")
+
+
+def test_ctc_of_a_label_as_good_as_impossible_is_its_logarithm():
+    x = tl.tensor([[[-1e301, -1e301]]], dtype=tl.float64)
+    loss = F.ctc_loss(x, tl.tensor([[1]]), [1], [1], reduction="none")
+    assert loss.tolist() == [1e301]
+
+
 @pytest.mark.parametrize("zero_infinity", [False, True])
 def test_ctc_of_labels_that_do_not_fit_matches_pytorch(zero_infinity):
     targets = np.array([[1, 1, 1], [1, 2, 3]])  # repetitions need blanks between

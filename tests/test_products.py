@@ -89,6 +89,26 @@ def test_large_products_have_the_same_bits_on_any_threads(shape, dtype):
         tl.set_num_threads(before)
 
 
+# More columns than a slice of b has, more depth, both with few rows, and many of each.
+CUT = [(140, 8300, 20), (250, 40, 40_000), (17, 33, 33_000), (600, 520, 460)]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("shape", CUT, ids=str)
+def test_products_cut_along_columns_and_depth_match_numpy(shape, dtype):
+    a, b = (tl.tensor(x).astype(dtype) for x in operands(*shape, "float32")[:2])
+    found = []
+    for threads in (1, 2, 3):
+        with tl.num_threads(threads):
+            found.append((a @ b).astype(tl.float64).numpy())
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    a, b = (x.astype(tl.float64).numpy() for x in (a, b))
+    sums = EPS["float64" if dtype == "float64" else "float32"] * (shape[2] + 2)
+    error = np.abs(found[0] - a @ b) - sums * (np.abs(a) @ np.abs(b))
+    assert (error <= tl.finfo(dtype).eps * np.abs(found[0])).all()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("batch", [2, 3, 9])
 def test_large_products_of_a_batch_match_numpy(batch, dtype):

@@ -295,12 +295,22 @@ inline void direct_pack(const direct_plan *d, const T *source, const int64_t *st
         direct_pack_by<T, 0>(d, source, start, packed);
 }
 
-/* Whether boxes are small beside the work: wide dilations spread taps over large ones.
- */
+/* Filters of which there are loops on planes as they lie (conv_planes.h). */
+inline bool plane_suits(const direct_plan *d, bool input) {
+    const int64_t size = d->kernel[1];
+    bool suits = !input && d->to == 1 && size == d->kernel[2];
+    for (int a = 0; a < 3; a++)
+        suits = suits && d->step[a] == 1;
+    return suits && (size == 3 || size == 5 || size == 7);
+}
+
+/* Whether boxes are small beside the work, if any are packed: wide dilations spread
+ * taps over large ones. */
 template <class T>
 inline bool direct_packs(const conv_shape *p, bool input, const T *like) {
     direct_plan d = direct_describe(p, input, DIRECT_BOX, DIRECT_TASKS, like);
     int64_t boxes = d.boxes[0] * d.boxes[1] * d.boxes[2];
+    if (plane_suits(&d, input)) return true;
     if (d.plane > (64 << 20) / ((int64_t)sizeof(T) * d.from)) return false;
     return direct_depthwise(p) || boxes * d.plane * 8 <= d.to * d.taps * p->positions;
 }

@@ -12,23 +12,22 @@
 namespace tl {
 
 /* The lanes of n vectors added up: halving as many vectors as one has lanes leaves one
- * with a total in each lane. */
+ * with a total in each lane. The order is that of the lanes alone, wherever a vector
+ * stands: threads share vectors out as they like. */
 template <class T>
 inline void direct_totals(const typename lanes<T>::vector *sums, int64_t n, T *total) {
     typedef lanes<T> L;
     constexpr auto all = std::make_index_sequence<L::count>();
-    int64_t i = 0;
-    for (; i + L::count <= n; i += L::count) {
-        typename L::vector v[L::count];
-        memcpy(v, sums + i, sizeof v);
+    for (int64_t i = 0; i < n; i += L::count) {
+        typename L::vector v[L::count] = {};
+        const int64_t some = direct_min(n - i, L::count);
+        memcpy(v, sums + i, some * sizeof v[0]);
         for (int64_t left = L::count / 2; left > 0; left /= 2)
             for (int64_t k = 0; k < left; k++)
                 v[k] = every_second<0>(v[2 * k], v[2 * k + 1], all) +
                        every_second<1>(v[2 * k], v[2 * k + 1], all);
-        memcpy(total + i, v, sizeof v[0]);
+        memcpy(total + i, v, some * sizeof(T));
     }
-    for (; i < n; i++)
-        total[i] = (T)across_in_double<add_step, T>(sums[i]);
 }
 
 /* What a block of sums runs over: a box's targets, and strides of both operands. */

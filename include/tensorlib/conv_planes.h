@@ -13,15 +13,6 @@
 
 namespace tl {
 
-/* Filters of which there are loops. */
-inline bool plane_suits(const direct_plan *d, bool input) {
-    const int64_t size = d->kernel[1];
-    bool suits = !input && d->to == 1 && size == d->kernel[2];
-    for (int a = 0; a < 3; a++)
-        suits = suits && d->step[a] == 1;
-    return suits && (size == 3 || size == 5 || size == 7);
-}
-
 /* Rows `gap` apart of a strip of targets, T of them with `count` columns, and the
  * source under the first tap of the first one: row y, column `left` of its slice. */
 template <class T> struct plane_strip {
@@ -102,11 +93,20 @@ inline void plane_products(std::index_sequence<J...>, std::index_sequence<I...>,
     for (int64_t m = 0, y = s.y; m < s.rows + K - 1; m++, y += gap, x += line) {
         ((v[K - 1 - J] = v[K - 1 - J - (J < K - 1)]), ...);
         v[0] = m < s.rows ? direct_between(g + m * below, 0, s.count) : vec{};
-        if ((uint64_t)y < (uint64_t)s.height)
+        if ((uint64_t)y >= (uint64_t)s.height) continue;
+        if (m >= K - 1 && m < s.rows) {
             (meet(a, v,
                   direct_between(x + (int64_t)J * column, span[J].low, span[J].high),
                   std::integral_constant<int, (int)J>()),
              ...);
+            continue;
+        }
+        /* Rows of taps without a target here: 0 times what is not finite is no 0. */
+        for (int j = 0; j < K; j++) {
+            const vec u = direct_between(x + j * column, span[j].low, span[j].high);
+            for (int k = 0; k < K; k++)
+                if (m >= k && m - k < s.rows) a[k * K + j] += v[k] * u;
+        }
     }
     ((sums[I] = a[I]), ...);
 }

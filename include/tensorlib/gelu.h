@@ -14,7 +14,7 @@
 
 #include "tensorlib/scalar_activation.h"
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
 #include <algorithm>
 #include <immintrin.h>
 #endif
@@ -43,7 +43,7 @@ inline void gelu_grad_row(T *out, const T *g, const T *x, int64_t n) {
         out[i] = op_gelu_grad(g[i], x[i]);
 }
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
 
 /* By interval, in the order of the index: centers, then the coefficients from the
  * constant on. Each interpolates at the Chebyshev nodes of its interval, to 2^-24 of
@@ -254,8 +254,10 @@ constexpr float gelu_slope_tail[6] = {0.39894226f / 16, -0.3989356f / 16,
 TL_HD inline __m512 scaled_bits(__m512 y, __m512i power) {
     __m512i bits = _mm512_add_epi32(_mm512_castps_si512(y), power);
     __mmask16 small = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32(1 << 23));
-    __m512i units = _mm512_add_epi32(power, _mm512_set1_epi32((int)(276u << 23)));
-    __m512 count = _mm512_maskz_mul_ps(small, y, _mm512_castsi512_ps(units));
+    /* In two steps, 2^32 and the rest of 2^149: neither power leaves the range. */
+    __m512i units = _mm512_add_epi32(power, _mm512_set1_epi32((int)(244u << 23)));
+    __m512 count = _mm512_maskz_mul_ps(small, y, _mm512_set1_ps(4294967296.0f));
+    count = _mm512_maskz_mul_ps(small, count, _mm512_castsi512_ps(units));
     return _mm512_castsi512_ps(_mm512_mask_cvtps_epi32(bits, small, count));
 }
 /* e^(-t^2 / 2) times the polynomial, as a factor and the bits of an exponent; t in
@@ -323,6 +325,9 @@ struct tail_lanes {
             places[i / 16] = kept;
             count += __builtin_popcount(kept);
         }
+        /* The lanes of the last vector that nothing was written to. */
+        _mm512_storeu_ps(x + count, _mm512_setzero_ps());
+        _mm512_storeu_ps(g + count, _mm512_setzero_ps());
     }
     /* y with the results of its lanes; blocks come in order. */
     __m512 join(__m512 y, int64_t block) {

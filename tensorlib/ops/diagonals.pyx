@@ -265,9 +265,11 @@ cdef Tensor _below(str op, Tensor x, object k):
     cdef int64_t rows, columns, n, found
     if x.buf.ndim < 2:
         raise ShapeError(f"{op}: expected at least 2 dimensions, got shape {x.shape}")
-    rows, columns = x.buf.shape[x.buf.ndim - 2], x.buf.shape[x.buf.ndim - 1]
-    n = rows + columns if rows and columns else 0
-    found = max(0, min(k, columns) + rows) if n else 0
+    rows = columns = 1          # which broadcast to what has no elements
+    if x.buf.size:
+        rows, columns = x.buf.shape[x.buf.ndim - 2], x.buf.shape[x.buf.ndim - 1]
+    n = rows + columns
+    found = max(0, min(k, columns) + rows)
     flags = _flags(x, n)
     fill(flags, False)
     fill(slice_axis(flags, 0, 0, found, 1), True)
@@ -276,7 +278,7 @@ cdef Tensor _below(str op, Tensor x, object k):
     layout.device_index = flags.buf.device_index
     layout.shape[0], layout.shape[1] = rows, columns
     layout.strides[0], layout.strides[1] = -1, 1
-    layout.data = <char *>flags.buf.data + (rows - 1 if n else 0)
+    layout.data = <char *>flags.buf.data + (rows - 1)
     update_layout(&layout)
     return new_view(flags, &layout)
 
