@@ -144,7 +144,7 @@ def test_gelu_gradient_error_is_a_few_ulp_of_the_normal_distribution():
 
 @pytest.mark.parametrize("size", [1e-37, 1e-33, 1e-30, 1e-20, 1e20, 3e38])
 def test_gelu_gradient_error_does_not_grow_with_a_small_or_large_cotangent(size):
-    x = np.linspace(-15, -4.5, 20_001).astype("f")
+    x = np.linspace(-13, -4.5, 20_001).astype("f")  # the derivative is normal
     g = np.float32(size) * np.where(np.arange(x.size) % 2, 1, -1).astype("f")
     a = tl.tensor(x, requires_grad=True)
     tl.gelu(a).backward(tl.tensor(g))
