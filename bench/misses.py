@@ -174,8 +174,8 @@ INTEL = {
     ),
     "^matmul: ": (
         "the kernel runs at the rate of the units, 175 GFLOP/s a core in float32 and "
-        "converted where packed, then the rate of float32, as PyTorch's has it"
-        "one thread"
+        "84 in float64; what is left is packing: 277 of 3,467 us for 512^3 in float64 "
+        "on one thread"
     ),
     "^narrow: matmul .* b?float16": (
         "converted where it is packed, then the rate of float32, as PyTorch's has it"
