@@ -92,7 +92,8 @@ tl_streamed_store(const tl_streamed *job, char *const *data, const int64_t *stri
     }
 }
 
-/* A tl_loop: up to a whole line, blocks of whole lines, and what is left. */
+/* A tl_loop: up to a whole line, blocks of whole lines, and what is left. Few blocks are
+ * not worth the wait for the last line. */
 static inline int tl_streaming_loop(void *out, const void *a, const void *b,
                                     const void *c, const int64_t *strides, int64_t n,
                                     const void *params) {
@@ -102,7 +103,7 @@ static inline int tl_streaming_loop(void *out, const void *a, const void *b,
     const int64_t line = TL_STREAMED_LINE / job->itemsize[0];
     int64_t m = (int64_t)(-(uintptr_t)out % TL_STREAMED_LINE) / job->itemsize[0];
     int status;
-    if (strides[0] != 1 || n < m + line)
+    if (strides[0] != 1 || n < m + 4 * job->block)
         return job->loop(out, a, b, c, strides, n, job->params);
     status = tl_streamed_part(job, data, strides, m, NULL);
     for (n -= m; n >= line; n -= m) {

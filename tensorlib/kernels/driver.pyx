@@ -561,6 +561,16 @@ cdef inline tl_status _run_cached(const tl_call *call, int64_t grain) noexcept n
     )
 
 
+cdef int64_t _distinct(const tl_buffer *buffer) noexcept nogil:
+    """Elements in memory: broadcast axes repeat them."""
+    cdef int64_t count = 1
+    cdef int d
+    for d in range(buffer.ndim):
+        if buffer.strides[d] != 0:
+            count *= buffer.shape[d]
+    return count
+
+
 cdef bint _is_streamed(const tl_call *call, tl_streamed *job) noexcept nogil:
     """Whether a call outgrows the caches; in place, results would not be streamed."""
     cdef const tl_buffer *operand
@@ -575,8 +585,7 @@ cdef bint _is_streamed(const tl_call *call, tl_streamed *job) noexcept nogil:
             itemsize = tl_sizes[operand.dtype]
             job.itemsize[k] = itemsize
             widest = max(widest, itemsize)
-            if _flat_stride(operand) != 0:
-                nbytes += operand.size * itemsize
+            nbytes += _distinct(operand) * itemsize
     job.loop, job.params = <tl_loop>call.loop, call.params
     job.block = TL_STREAMED_BLOCK // widest
     return _streamed_from and nbytes >= _streamed_from
