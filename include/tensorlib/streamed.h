@@ -92,8 +92,8 @@ tl_streamed_store(const tl_streamed *job, char *const *data, const int64_t *stri
     }
 }
 
-/* A tl_loop: up to a whole line, blocks of whole lines, and what is left. Few blocks are
- * not worth the wait for the last line. */
+/* A tl_loop: up to a whole line, blocks of whole lines, and what is left. Few blocks
+ * are not worth the wait for the last line. */
 static inline int tl_streaming_loop(void *out, const void *a, const void *b,
                                     const void *c, const int64_t *strides, int64_t n,
                                     const void *params) {
